@@ -1,0 +1,1 @@
+"""Measuring models: what they get right, and how fast."""

@@ -1,0 +1,71 @@
+"""The command fer-bench."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from fer_bench.accuracy import AccuracyResult, load_split, measure_accuracy
+from fer_edge.command import (
+    MODEL_HELP,
+    Commands,
+    add_command,
+    add_predictor_options,
+    command_parser,
+    open_predictor,
+    run_command,
+    write_result,
+)
+from fer_edge.fer2013 import SPLITS
+from fer_edge.record import encode
+
+__all__ = ["main"]
+
+ACCURACY_SCHEMA = "fer-bench-accuracy/1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run fer-bench; returns the exit code."""
+    parser = command_parser("fer-bench", "Measure models.", common=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_accuracy(commands)
+    return run_command(parser, arguments)
+
+
+def _add_accuracy(commands: Commands) -> None:
+    parser = add_command(commands, "accuracy", "measure accuracy on a split of FER2013", _accuracy)
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "--data", metavar="FER2013", type=Path, required=True, help="zip, folder or CSV of FER2013"
+    )
+    parser.add_argument("--split", choices=SPLITS, default="public-test")
+    add_predictor_options(parser)
+
+
+def _accuracy(options: Namespace) -> int:
+    split = load_split(options.data, options.split)
+    results = []
+    for model in options.models:
+        with open_predictor(model, options) as predictor:
+            results.append(measure_accuracy(model, predictor, split, f"measuring {model}"))
+        _print(results[-1])
+    write_result(
+        options, {"schema": ACCURACY_SCHEMA, "results": [encode(result) for result in results]}
+    )
+    return 0
+
+
+def _print(result: AccuracyResult) -> None:
+    low, high = result.accuracy_ci95
+    print(f"{result.model} ({result.backend}, {result.precision}) on {result.split}, n={result.n}")
+    print(f"  accuracy {result.accuracy:.2%} [{low:.2%}, {high:.2%}]", end="")
+    if result.accuracy_without_copies is not None:
+        print(f", {result.accuracy_without_copies:.2%} on the {result.n_without_copies} ", end="")
+        print("that do not stand in train", end="")
+    print(f"\n  macro-F1 {result.macro_f1:.3f}, ECE {result.ece:.3f}, NLL {result.nll:.3f}")
+    for name, entry in result.per_class.items():
+        print(
+            f"  {name:<9} precision {entry.precision:6.1%}  recall {entry.recall:6.1%}  "
+            f"F1 {entry.f1:6.1%}  of {entry.support}"
+        )

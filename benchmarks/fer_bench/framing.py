@@ -1,0 +1,278 @@
+"""How FER2013's pictures lie about the boxes of a face detector: ``python -m fer_bench.framing``.
+
+A FER2013 picture is what somebody cut around a face. Enlarged and set into an empty surround, the
+detectors find that face again, and the picture's outline against their box is the conversion that
+`fer_edge.detectors` holds as constants. Two surrounds tell how much of the answer is the
+surround's: ``gray``, the picture's mean, and ``border``, its border pixels repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.detectors import Detection, Detector, Framing, Haar, Yunet
+from fer_edge.errors import ConfigurationError, DataError, FerEdgeError
+from fer_edge.fer2013 import load
+from fer_edge.files import sha256_of, write_bytes, write_json
+from fer_edge.progress import track
+from fer_edge.yunet import yunet_path
+
+__all__ = ["SURROUNDS", "Quartiles", "Result", "measure", "report", "sample", "scene", "table"]
+
+SCHEMA_VERSION = 1
+SURROUNDS = ("gray", "border")
+SPLIT = "public-test"
+MARKERS = ("<!-- framing -->", "<!-- /framing -->")
+
+_SIDE = 192
+_SURROUND = 96
+_LEAST_FACE = _SIDE / 2
+
+
+@dataclass(frozen=True)
+class Quartiles:
+    """The middle of a distribution."""
+
+    lower: float
+    median: float
+    upper: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Quartiles | None:
+        """Take the quartiles of ``values``, interpolated linearly; None of no values."""
+        if not values:
+            return None
+        return cls(*(float(value) for value in np.percentile(values, (25, 50, 75))))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one detector said of ``count`` pictures in one surround, and found ``found`` times.
+
+    ``side`` is the picture's side in widths of the box; the anchor lies ``right`` and ``down`` of
+    the picture's centre, in sides of the picture; ``framing`` are the constants in use, and
+    ``overlap`` is the intersection over union of the picture with the square that they make of
+    the detection. Where nothing was found, there are no quartiles.
+    """
+
+    detector: str
+    surround: str
+    count: int
+    found: int
+    side: Quartiles | None
+    right: Quartiles | None
+    down: Quartiles | None
+    overlap: Quartiles | None
+    framing: Framing
+
+
+def sample(data: Path, count: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Draw ``count`` pictures of FER2013's public-test, uint8 ``(N, 48, 48)``, none twice.
+
+    Raises DataError if there are fewer, or if FER2013 cannot be read.
+    """
+    crops = load(data, SPLIT)
+    if not 1 <= count <= len(crops):
+        raise DataError(f"{data} has {len(crops)} pictures of {SPLIT}; {count} cannot be drawn")
+    chosen = np.random.default_rng(seed).choice(len(crops), count, replace=False)
+    return crops.images[chosen]
+
+
+def scene(picture: npt.NDArray[np.uint8], surround: str) -> npt.NDArray[np.uint8]:
+    """Set a picture, enlarged to 192 pixels a side, into a surround of 96 pixels on every side.
+
+    ``picture`` is uint8 ``(H, W)``, as is what comes back. Raises ConfigurationError for a
+    surround other than ``SURROUNDS``.
+    """
+    if surround not in SURROUNDS:
+        raise ConfigurationError(f"unknown surround {surround!r}; known are {SURROUNDS}")
+    large = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
+    kind = cv2.BORDER_CONSTANT if surround == "gray" else cv2.BORDER_REPLICATE
+    widths = (_SURROUND, _SURROUND, _SURROUND, _SURROUND)
+    padded = cv2.copyMakeBorder(large, *widths, kind, value=float(picture.mean()))
+    return np.asarray(padded, np.uint8)
+
+
+def measure(pictures: npt.NDArray[np.uint8], detector: Detector, surround: str) -> Result:
+    """Compare where a detector finds a face with where the picture ends.
+
+    ``pictures`` is uint8 ``(N, H, W)``. A face counts as found if its anchor lies in the middle
+    half of the picture; of several the largest is taken.
+    """
+    label = f"{detector.name} on {surround}"
+    found = [
+        detection
+        for picture in track(pictures, len(pictures), label)
+        if (detection := _central(detector.find(scene(picture, surround), _LEAST_FACE)))
+    ]
+    anchors = [[(at - _SURROUND) / _SIDE - 0.5 for at in detection.anchor] for detection in found]
+    return Result(
+        detector=detector.name,
+        surround=surround,
+        count=len(pictures),
+        found=len(found),
+        side=Quartiles.of([_SIDE / detection.box[2] for detection in found]),
+        right=Quartiles.of([right for right, _ in anchors]),
+        down=Quartiles.of([down for _, down in anchors]),
+        overlap=Quartiles.of([_overlap(detection) for detection in found]),
+        framing=detector.framing,
+    )
+
+
+def report(
+    data: Path, detectors: Mapping[str, Detector], *, count: int = 1000, seed: int = 0
+) -> list[Result]:
+    """Measure every detector in both surrounds on the same pictures."""
+    pictures = sample(data, count, seed)
+    return [measure(pictures, d, surround) for d in detectors.values() for surround in SURROUNDS]
+
+
+def table(results: Sequence[Result]) -> str:
+    """Lay the results out as a Markdown table, quartiles around the median."""
+    head = (
+        "| detector | surround | found | picture side / box width | anchor right | anchor down "
+        "| overlap after conversion |"
+    )
+    rows = [
+        f"| {r.detector} | {r.surround} | {r.found / r.count:.1%} | {_cell(r.side, '.2f')} "
+        f"| {_cell(r.right, '+.3f')} | {_cell(r.down, '+.3f')} | {_cell(r.overlap, '.2f')} |"
+        for r in results
+    ]
+    constants = {r.detector: r.framing for r in results}
+    used = [
+        f"| {name} | {f.side:.2f} | {f.right:+.2f} | {f.down:+.2f} |"
+        for name, f in constants.items()
+    ]
+    return "\n".join(
+        (
+            head,
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            "The constants in use:",
+            "",
+            "| detector | side | right | down |",
+            "|---|---|---|---|",
+            *used,
+        )
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        _run(options)
+    except FerEdgeError as problem:
+        print(f"fer_bench.framing: {problem}", file=sys.stderr)
+        return problem.exit_code
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    page = _Page(options.write) if options.write else None
+    yunet = options.yunet or yunet_path()
+    detectors: dict[str, Detector] = {"haar": Haar()}
+    if options.yunet or yunet.is_file():
+        detectors["yunet"] = Yunet(yunet)
+    results = report(options.data, detectors, count=options.count, seed=options.seed)
+    text = table(results)
+    print(text)
+    if options.json:
+        write_json(options.json, _document(results, options, yunet))
+    if page:
+        page.write(f"{_origin(options)}\n\n{text}")
+
+
+def _document(
+    results: Sequence[Result], options: argparse.Namespace, yunet: Path
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA_VERSION,
+        "split": SPLIT,
+        "count": options.count,
+        "seed": options.seed,
+        "opencv": cv2.__version__,
+        "yunet_sha256": sha256_of(yunet) if yunet.is_file() else None,
+        "results": [asdict(result) for result in results],
+    }
+
+
+def _origin(options: argparse.Namespace) -> str:
+    return (
+        f"Measured on {options.count:,} pictures of FER2013's {SPLIT}, drawn with seed "
+        f"{options.seed}, with OpenCV {cv2.__version__}. A cell gives the lower quartile, the "
+        "**median** and the upper quartile."
+    )
+
+
+class _Page:
+    """A page of the docs whose measured part is between two markers."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._before, rest = path.read_text(encoding="utf-8").split(MARKERS[0])
+            _, self._after = rest.split(MARKERS[1])
+        except (OSError, ValueError) as problem:
+            raise ConfigurationError(
+                f"{path} should be a page with {MARKERS[0]} and {MARKERS[1]} in it, once each"
+            ) from problem
+
+    def write(self, block: str) -> None:
+        """Replace what stands between the markers."""
+        page = f"{self._before}{MARKERS[0]}\n{block}\n{MARKERS[1]}{self._after}"
+        write_bytes(self._path, page.encode())
+
+
+def _central(detections: Sequence[Detection]) -> Detection | None:
+    middle = _SURROUND + _SIDE / 2
+    inside = [
+        detection
+        for detection in detections
+        if all(abs(at - middle) <= _SIDE / 4 for at in detection.anchor)
+    ]
+    return max(inside, key=lambda d: d.box[2] * d.box[3], default=None)
+
+
+def _overlap(detection: Detection) -> float:
+    left, top, side = detection.square
+    shared = 1.0
+    for start in (left, top):
+        shared *= max(0.0, min(start + side, _SURROUND + _SIDE) - max(start, _SURROUND))
+    return shared / (side**2 + _SIDE**2 - shared)
+
+
+def _cell(values: Quartiles | None, form: str) -> str:
+    if values is None:
+        return "none"
+    return f"{values.lower:{form}} **{values.median:{form}}** {values.upper:{form}}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fer_bench.framing",
+        description="Measure how FER2013's pictures lie about the boxes of OpenCV's detectors.",
+    )
+    parser.add_argument("--data", type=Path, required=True, help="FER2013: zip, folder or CSV")
+    parser.add_argument(
+        "--yunet", type=Path, help="YuNet's file (default: the fetched one, if there is one)"
+    )
+    parser.add_argument("--count", type=int, default=1000, help="pictures to draw (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--write", type=Path, help="a page to write the table into")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

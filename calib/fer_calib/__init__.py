@@ -1,0 +1,1 @@
+"""Calibration sets for INT8."""

@@ -1,0 +1,92 @@
+"""A calibration set: class-balanced crops of the clean training split, with their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge import fer2013
+from fer_edge.emotion import LABELS
+from fer_edge.errors import ConfigurationError, DataError
+from fer_edge.fer2013 import LabelledCrops
+from fer_edge.files import atomic_path
+
+__all__ = ["CalibrationSet", "draw", "load"]
+
+_ARRAYS = ("images", "labels", "names", "sha256")
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationSet:
+    """Crops to calibrate on: uint8 ``(N, 48, 48)``, their labels and where each came from."""
+
+    crops: LabelledCrops
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all labels and pixels, independent of their order."""
+        return self.crops.sha256
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` with images, labels, names and one sha256 per image; no pickle."""
+        hashes = [_digest(image) for image in self.crops.images]
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(
+                stream,
+                images=self.crops.images,
+                labels=self.crops.labels,
+                names=np.array(self.crops.names),
+                sha256=np.array(hashes),
+            )
+
+
+def draw(data: Path, count: int, seed: int = 0) -> CalibrationSet:
+    """Draw ``count`` crops, the same number of each class or one more.
+
+    They come from the training split without constants and without copies of a test picture.
+    Raises DataError for a data set that cannot be used or lacks a class, and ConfigurationError
+    for a ``count`` that is too small or too large.
+    """
+    if count < len(LABELS):
+        raise ConfigurationError(
+            f"a calibration set needs a crop of each class, so at least {len(LABELS)}, not {count}"
+        )
+    train, _ = fer2013.load_clean_train(data)
+    rng = np.random.default_rng(seed)
+    chosen: list[npt.NDArray[np.int64]] = []
+    for label, name in enumerate(LABELS):
+        wanted = count // len(LABELS) + (label < count % len(LABELS))
+        members = np.flatnonzero(train.labels == label)
+        if len(members) < wanted:
+            raise ConfigurationError(
+                f"{count} crops need {wanted} of {name}, and the training split has "
+                f"{len(members)}; ask for at most {len(members) * len(LABELS)}"
+            )
+        chosen.append(np.sort(rng.permutation(members)[:wanted]))
+    return CalibrationSet(train.take(np.concatenate(chosen)))
+
+
+def load(path: Path) -> CalibrationSet:
+    """Read a calibration set and check each image's hash. Raises DataError."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images, labels, names, hashes = (archive[name] for name in _ARRAYS)
+    except FileNotFoundError as problem:
+        raise DataError(f"there is no calibration set at {path}; make one: fer-calib") from problem
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+        raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem
+    fits = images.dtype == np.uint8 and images.shape[1:] == (fer2013.SIDE, fer2013.SIDE)
+    if not fits or not len(images) == len(labels) == len(names) == len(hashes):
+        raise DataError(f"{path} holds images {images.dtype} {images.shape} that fit no FER2013")
+    if any(_digest(image) != digest for image, digest in zip(images, hashes, strict=True)):
+        raise DataError(f"{path} is damaged: an image does not have its hash; run fer-calib again")
+    return CalibrationSet(LabelledCrops(images, labels.astype(np.int64), tuple(map(str, names))))
+
+
+def _digest(image: npt.NDArray[np.uint8]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()

@@ -1,0 +1,43 @@
+"""The command fer-calib."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from fer_calib.calibration import draw
+from fer_edge.command import command_parser, run_command, write_result
+
+__all__ = ["main"]
+
+SCHEMA = "fer-calib/1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run fer-calib; returns the exit code."""
+    parser = command_parser("fer-calib", "Draw a class-balanced calibration set from FER2013.")
+    parser.add_argument(
+        "--data", metavar="FER2013", type=Path, required=True, help="zip, folder or CSV of FER2013"
+    )
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the .npz to write")
+    parser.add_argument("--count", metavar="N", type=int, default=512, help="default: 512")
+    parser.add_argument("--seed", metavar="N", type=int, default=0)
+    parser.set_defaults(handler=_calibrate)
+    return run_command(parser, arguments)
+
+
+def _calibrate(options: Namespace) -> int:
+    drawn = draw(options.data, options.count, options.seed)
+    drawn.save(options.out)
+    print(f"{options.out}: {len(drawn.crops)} crops, sha256 {drawn.sha256}")
+    write_result(
+        options,
+        {
+            "schema": SCHEMA,
+            "out": str(options.out),
+            "count": len(drawn.crops),
+            "sha256": drawn.sha256,
+        },
+    )
+    return 0

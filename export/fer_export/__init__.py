@@ -1,0 +1,1 @@
+"""From a checkpoint to artifacts that were proved against it."""

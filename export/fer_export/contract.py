@@ -1,0 +1,93 @@
+"""The contract of every artifact around a core: uint8 crops in, logits and probabilities out.
+
+Pre-processing and softmax are plain nodes that every engine has; they are attached last, so that
+quantisation and half precision never touch them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fer_edge.spec import METADATA_KEY, ModelSpec
+from fer_export.core import CORE_INPUT, CORE_OUTPUT, OPSET
+
+__all__ = ["attach_contract"]
+
+_IR_VERSION = 10
+_PREFIX = "fer_edge"
+
+
+def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
+    """Wrap a core and embed the spec; ``core`` stays as it is.
+
+    The result maps ``crop``, uint8 ``(batch, H, W, C)``, to ``logits`` and ``probabilities``,
+    float32 ``(batch, 7)``. ``Cast`` is the only consumer of ``crop``.
+    """
+    height, width, channels = spec.input.shape
+    batch = core.graph.input[0].type.tensor_type.shape.dim[0]
+    size = batch.dim_param or batch.dim_value
+    classes = len(spec.labels)
+    graph = helper.make_graph(
+        nodes=[*_preprocessing(), *core.graph.node, *_postprocessing()],
+        name=spec.network.architecture,
+        inputs=[
+            helper.make_tensor_value_info(
+                "crop", TensorProto.UINT8, [size, height, width, channels]
+            )
+        ],
+        outputs=[
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, classes])
+            for name in (CORE_OUTPUT, "probabilities")
+        ],
+        initializer=[*_constants(spec), *core.graph.initializer],
+    )
+    domains = {entry.domain: entry.version for entry in core.opset_import}
+    model = helper.make_model(
+        graph,
+        producer_name="fer_edge",
+        ir_version=_IR_VERSION,
+        opset_imports=[
+            helper.make_opsetid(domain, version)
+            for domain, version in ({**domains, "": domains.get("", OPSET)}).items()
+            if any(node.domain == domain for node in graph.node)
+        ],
+        functions=list(core.functions),
+    )
+    helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _preprocessing() -> list[onnx.NodeProto]:
+    cast, planes, centred = (f"{_PREFIX}.{name}" for name in ("cast", "planes", "centred"))
+    return [
+        helper.make_node("Cast", ["crop"], [cast], cast, to=TensorProto.FLOAT),
+        helper.make_node("Transpose", [cast], [planes], planes, perm=[0, 3, 1, 2]),
+        helper.make_node("Sub", [planes, f"{_PREFIX}.mean"], [centred], centred),
+        helper.make_node("Mul", [centred, f"{_PREFIX}.scale"], [CORE_INPUT], f"{_PREFIX}.scaled"),
+    ]
+
+
+def _postprocessing() -> list[onnx.NodeProto]:
+    scaled = f"{_PREFIX}.calibrated"
+    return [
+        helper.make_node("Div", [CORE_OUTPUT, f"{_PREFIX}.temperature"], [scaled], scaled),
+        helper.make_node("Softmax", [scaled], ["probabilities"], f"{_PREFIX}.softmax", axis=1),
+    ]
+
+
+def _constants(spec: ModelSpec) -> list[onnx.TensorProto]:
+    mean = np.array(spec.input.mean, np.float32).reshape(1, -1, 1, 1) * 255
+    std = np.array(spec.input.std, np.float32).reshape(1, -1, 1, 1) * 255
+    return [
+        _constant("mean", mean),
+        _constant("scale", 1 / std),
+        _constant("temperature", np.array(spec.temperature, np.float32)),
+    ]
+
+
+def _constant(name: str, values: npt.NDArray[np.floating]) -> onnx.TensorProto:
+    return numpy_helper.from_array(values.astype(np.float32), f"{_PREFIX}.{name}")

@@ -1,0 +1,75 @@
+"""The network alone as ONNX: normalised float32 in, logits out."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import onnx
+import torch
+from torch import nn
+
+from fer_edge.spec import ModelSpec
+
+__all__ = ["CORE_INPUT", "CORE_OUTPUT", "OPSET", "export_core"]
+
+OPSET = 18
+"""Understood by TensorRT 10.3's parser and by every engine that is supported."""
+
+CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
+_MAX_BATCH = 1024
+
+
+def export_core(network: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
+    """Trace the network.
+
+    Gives a graph from ``normalized``, float32 ``(batch, C, H, W)``, to ``logits``, float32
+    ``(batch, 7)``, with a dynamic batch, its weights inside and nothing of the machine that
+    traced it.
+    """
+    example = torch.zeros(2, spec.input.channels, spec.input.height, spec.input.width)
+    batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
+    with _quiet():
+        program = torch.onnx.export(
+            network.eval(),
+            (example,),
+            input_names=[CORE_INPUT],
+            output_names=[CORE_OUTPUT],
+            opset_version=OPSET,
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            external_data=False,
+            verbose=False,
+        )
+    model = cast("torch.onnx.ONNXProgram", program).model_proto
+    _remove_traces(model)
+    return model
+
+
+def _remove_traces(model: onnx.ModelProto) -> None:
+    """Drop stack traces and module names: they tell of the exporting machine and cost space."""
+    del model.metadata_props[:]
+    graph = model.graph
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    graph.doc_string = ""
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes about itself away from our users."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,113 @@
+"""fer-edge predict."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.annotation import annotate
+from fer_edge.artifact import DEFAULT_MODEL
+from fer_edge.command import (
+    MODEL_HELP,
+    Commands,
+    add_command,
+    add_predictor_options,
+    open_predictor,
+    say,
+    write_result,
+)
+from fer_edge.errors import InputError
+from fer_edge.faces import FaceDetector, cut_face
+from fer_edge.files import write_bytes
+from fer_edge.images import read_image
+from fer_edge.prediction import Prediction
+from fer_edge.predictor import Predictor
+from fer_edge.progress import track
+
+__all__ = ["add_parser"]
+
+SCHEMA = "fer-edge-predict/1"
+
+Box = tuple[int, int, int, int]
+FoundFace = tuple["Box | None", Prediction]
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "predict", "find faces in pictures and classify each", _predict)
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", type=Path, help="JPEG, PNG, WebP, BMP"
+    )
+    parser.add_argument("--crop", action="store_true", help="each picture is one face already")
+    parser.add_argument(
+        "--detector", metavar="FILE", type=Path, help="a YuNet model to find faces with"
+    )
+    parser.add_argument(
+        "--annotate", metavar="DIR", type=Path, help="write each picture with its faces into DIR"
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
+    add_predictor_options(parser)
+
+
+def _predict(options: Namespace) -> int:
+    detector = None if options.crop else FaceDetector(options.detector)
+    if options.annotate is not None:
+        options.annotate.mkdir(parents=True, exist_ok=True)
+    results: list[dict[str, Any]] = []
+    unreadable = 0
+    with open_predictor(options.model, options) as predictor:
+        for path in track(options.images, len(options.images), "predicting"):
+            try:
+                picture = read_image(path)
+                faces = _faces(picture, detector, predictor)
+            except InputError as problem:
+                unreadable += 1
+                say(f"fer-edge predict: {path}: {problem}")
+                continue
+            results.append({"image": str(path), "faces": [_plain(face) for face in faces]})
+            _print(path, faces)
+            if options.annotate is not None:
+                _write_annotated(options.annotate / f"{path.stem}.png", picture, faces)
+    write_result(options, {"schema": SCHEMA, "results": results})
+    return InputError.exit_code if unreadable else 0
+
+
+def _faces(
+    picture: npt.NDArray[np.uint8], detector: FaceDetector | None, predictor: Predictor
+) -> list[FoundFace]:
+    if detector is None:
+        return [(None, predictor.predict(picture))]
+    spec = predictor.info.spec.input
+    boxes = [face.box for face in detector.detect(picture)]
+    crops = [
+        cut_face(picture, box, margin=spec.crop_margin, square=spec.crop_square) for box in boxes
+    ]
+    return list(zip(boxes, predictor.predict_batch(crops), strict=True))
+
+
+def _plain(face: FoundFace) -> dict[str, Any]:
+    box, prediction = face
+    return {"box": None if box is None else list(box), **prediction.to_dict()}
+
+
+def _print(path: Path, faces: list[FoundFace]) -> None:
+    if not faces:
+        print(f"{path}: no face found")
+    for box, prediction in faces:
+        place = "" if box is None else " at {}, {}, {} x {}".format(*box)
+        print(f"{path}{place}: {prediction}")
+        for name, share in prediction.to_dict()["probabilities"].items():
+            print(f"  {name:<9} {share:6.1%}  {'█' * round(30 * share)}")
+
+
+def _write_annotated(target: Path, picture: npt.NDArray[np.uint8], faces: list[FoundFace]) -> None:
+    height, width = picture.shape[:2]
+    boxed = [(box or (0, 0, width - 1, height - 1), prediction) for box, prediction in faces]
+    _, encoded = cv2.imencode(".png", annotate(picture, boxed))
+    write_bytes(target, encoded.tobytes())
+    print(f"  wrote {target}")

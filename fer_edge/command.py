@@ -1,0 +1,123 @@
+"""What the commands share: exit codes, errors without tracebacks, results as JSON.
+
+Exit codes: 0 done, 1 a gate failed, 2 bad usage or input, 3 a dependency or the hardware is
+missing, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from fer_edge import __version__
+from fer_edge.errors import FerEdgeError
+from fer_edge.files import write_json
+from fer_edge.predictor import Predictor
+from fer_edge.spec import PRECISIONS
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+__all__ = [
+    "MODEL_HELP",
+    "Commands",
+    "Handler",
+    "add_command",
+    "add_predictor_options",
+    "command_parser",
+    "open_predictor",
+    "run_command",
+    "say",
+    "write_result",
+]
+
+Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
+Handler: TypeAlias = Callable[[Namespace], int]
+
+MODEL_HELP = "default (the packaged model), a model directory, or an artifact"
+
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+
+def command_parser(name: str, description: str, *, common: bool = True) -> ArgumentParser:
+    """Start the parser of a command; one that has commands of its own leaves ``common`` to them."""
+    parser = ArgumentParser(prog=name, description=description)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    if common:
+        _add_common_options(parser)
+    return parser
+
+
+def add_command(commands: Commands, name: str, summary: str, handler: Handler) -> ArgumentParser:
+    """Add a command of a command; ``summary`` is a phrase without a capital and a full stop."""
+    sentence = f"{summary[0].upper()}{summary[1:]}."
+    parser = commands.add_parser(name, help=summary, description=sentence)
+    parser.set_defaults(handler=handler)
+    _add_common_options(parser)
+    return parser
+
+
+def add_predictor_options(parser: ArgumentParser) -> None:
+    """Add what a Predictor can be asked for, the model itself excepted."""
+    parser.add_argument("--backend", default="auto", help="auto, or the name of a backend")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: the manifest's choice")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the engine's choice")
+
+
+def open_predictor(model: str, options: Namespace) -> Predictor:
+    """Open a model as the options of ``add_predictor_options`` say."""
+    return Predictor(
+        model,
+        backend=options.backend,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+    )
+
+
+def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
+    """Parse, call the handler, and turn what it raises into a message and an exit code."""
+    options = parser.parse_args(arguments)
+    handler: Handler = options.handler
+    try:
+        return handler(options)
+    except FerEdgeError as problem:
+        if options.debug:
+            raise
+        say(f"{parser.prog}: {problem}")
+        return problem.exit_code
+    except BrokenPipeError:
+        # whoever read our output has seen enough; keep Python from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except OSError as problem:
+        if options.debug:
+            raise
+        place = f"{problem.filename}: " if problem.filename else ""
+        say(f"{parser.prog}: {place}{problem.strerror or problem}")
+        return FerEdgeError.exit_code
+    except KeyboardInterrupt:
+        say(f"{parser.prog}: interrupted; nothing was left half written")
+        return _INTERRUPTED
+
+
+def say(message: str) -> None:
+    """Print to standard error; standard output is for results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def write_result(options: Namespace, value: object) -> None:
+    """Write the JSON result if ``--json`` asks for it."""
+    if options.json is not None:
+        write_json(options.json, value)
+
+
+def _add_common_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the result to FILE")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

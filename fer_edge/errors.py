@@ -1,0 +1,87 @@
+"""What can go wrong, as one tree that a caller can catch.
+
+    FerEdgeError                    exit code of a command
+    ├── InputError                  2   a picture or array cannot be used
+    ├── DataError                   2   a data set cannot be used
+    ├── ArtifactError               2   a model file is damaged, unknown or does not fit
+    ├── ConfigurationError          2   a wish that cannot be met as it was put
+    ├── ClosedError                 2   used after close
+    ├── MissingDependencyError      3   a package has to be installed first
+    ├── EngineError                 3   the engine or its hardware is missing or failed
+    └── GateError                   1   a check that was asked for did not hold
+
+Every message says what was expected, what came, and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArtifactError",
+    "ClosedError",
+    "ConfigurationError",
+    "DataError",
+    "EngineError",
+    "FerEdgeError",
+    "GateError",
+    "InputError",
+    "MissingDependencyError",
+]
+
+
+class FerEdgeError(Exception):
+    """Base of every error that fer_edge raises on purpose."""
+
+    exit_code = 2
+
+
+class InputError(FerEdgeError):
+    """A picture or array cannot be used.
+
+    ``index`` is its position in the batch, or None for a single crop.
+    """
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message if index is None else f"crop {index} of the batch: {message}")
+        self.index = index
+
+
+class DataError(FerEdgeError):
+    """A data set is missing, incomplete or not in a form that is known."""
+
+
+class ArtifactError(FerEdgeError):
+    """A model file is damaged, of an unknown kind, or does not fit what was asked."""
+
+
+class ConfigurationError(FerEdgeError):
+    """An option, or a combination of options, that cannot be met."""
+
+
+class ClosedError(FerEdgeError):
+    """A closed object was used."""
+
+
+class MissingDependencyError(FerEdgeError):
+    """A package that this call needs is not installed."""
+
+    exit_code = 3
+
+    def __init__(self, package: str, extra: str, reason: str | None = None) -> None:
+        detail = f" ({reason})" if reason else ""
+        super().__init__(
+            f"{package} is not installed{detail}. Install it with: pip install 'fer-edge[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class EngineError(FerEdgeError):
+    """An inference engine, its provider or its hardware is missing or failed."""
+
+    exit_code = 3
+
+
+class GateError(FerEdgeError):
+    """A check that was asked for did not hold; nothing was replaced."""
+
+    exit_code = 1

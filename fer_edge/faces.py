@@ -1,0 +1,233 @@
+"""Faces in a frame: where they are, and the crop of each that the classifier takes.
+
+A box means the same whichever detector found it: the square that FER2013's makers would have cut
+out. Its crop without a margin looks like a FER2013 picture.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.detectors import Detection, Detector, Haar, Yunet
+from fer_edge.errors import ArtifactError, ConfigurationError, InputError
+from fer_edge.files import sha256_of
+from fer_edge.yunet import FETCH_COMMAND, YUNET_SHA256, yunet_path
+
+__all__ = ["Face", "FaceDetector", "cut_face"]
+
+_MAX_GROWTH = 4
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face of a frame.
+
+    ``box`` is (x, y, width, height) in pixels, the upper left corner first, within the frame.
+    It is square unless the frame's border cuts it. ``score`` has the scale of the detector that
+    found it: 0 to 1 for YuNet, without bounds for Haar.
+    """
+
+    box: tuple[int, int, int, int]
+    score: float
+
+    def __post_init__(self) -> None:
+        x, y, width, height = self.box
+        if min(x, y) < 0 or min(width, height) < 1:
+            raise ValueError(f"a box is (x, y, width, height) within the frame, not {self.box}")
+
+
+class FaceDetector:
+    """Finds faces with YuNet or with OpenCV 4's Haar cascade.
+
+    ``model`` is the path of a YuNet file, or the word ``"haar"``. None takes YuNet if
+    ``fer-edge doctor --fetch-yunet`` has put it into the user's data folder, and else the
+    cascade. ``detector.name`` tells which one it is, ``"yunet"`` or ``"haar"``.
+
+    ``min_score`` leaves out what the detector is less sure of, in its own scale; None is 0.7 for
+    YuNet and 1 for Haar. ``min_size`` is the least width and height of a box, in pixels of
+    the frame. A frame whose longer side exceeds ``max_side`` pixels is searched in a copy of that
+    size: YuNet was made for faces of 10 to 300 pixels, and time grows with the area.
+
+    Threads may share a detector; they take turns. Raises ArtifactError for a file that is not a
+    YuNet, EngineError if OpenCV has no detector (OpenCV 5 without a file), and
+    ConfigurationError for settings out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        min_score: float | None = None,
+        min_size: int = 24,
+        max_side: int = 640,
+    ) -> None:
+        if min_size < 1 or max_side < 1:
+            raise ConfigurationError(
+                f"min_size and max_side should be 1 or more, not {min_size} and {max_side}"
+            )
+        if min_score is not None and not math.isfinite(min_score):
+            raise ConfigurationError(f"min_score should be a finite number, not {min_score}")
+        self._min_size, self._max_side = min_size, max_side
+        self._detector = _open(model, min_score)
+        self._turn = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Which detector it is: ``"yunet"`` or ``"haar"``."""
+        return self._detector.name
+
+    def detect(self, frame: npt.NDArray[np.uint8]) -> list[Face]:
+        """Find the faces of a frame, the largest first.
+
+        ``frame`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR. Raises InputError for anything
+        else, and for a frame without pixels.
+        """
+        _check_frame(frame)
+        small, scale = _bounded(frame, self._max_side)
+        with self._turn:
+            found = self._detector.find(small, self._min_size * scale)
+        boxes = ((_within(d, scale, frame.shape), d.score) for d in found)
+        return _largest_first(
+            Face(box, score) for box, score in boxes if min(box[2:]) >= self._min_size
+        )
+
+    def __repr__(self) -> str:
+        """Name the detector in use."""
+        return f"<FaceDetector {self.name}>"
+
+
+def cut_face(
+    frame: npt.NDArray[np.uint8],
+    box: Sequence[float],
+    *,
+    margin: float = 0.0,
+    square: bool = True,
+) -> npt.NDArray[np.uint8]:
+    """Cut one face out of a frame, as ``InputSpec.crop_margin`` and ``crop_square`` say.
+
+    ``frame`` is uint8 ``(H, W)`` or ``(H, W, 3)``, ``box`` (x, y, width, height) in its pixels.
+    The box grows by ``margin`` of its longer side on every side and, if ``square``, to a square
+    about its centre. Where that leaves the frame, the frame's border pixels are repeated, so
+    that the face keeps its place and proportions. Returns a copy, uint8, with the frame's
+    channels.
+
+    Raises InputError for a bad frame, and for a box without area, wholly outside the frame or
+    more than four times as long as the frame; ConfigurationError for a margin outside 0 to 1.
+    """
+    _check_frame(frame)
+    _check_box(box, frame.shape)
+    if not 0 <= margin <= 1:
+        raise ConfigurationError(f"the crop margin should be 0 to 1, not {margin}")
+    x, y, width, height = box
+    longer = max(width, height)
+    grown_width, grown_height = (
+        max(1, _rounded((longer if square else side) + 2 * margin * longer))
+        for side in (width, height)
+    )
+    left = _rounded(x + width / 2 - grown_width / 2)
+    top = _rounded(y + height / 2 - grown_height / 2)
+    return _cut(frame, left, top, grown_width, grown_height)
+
+
+def _open(model: str | Path | None, min_score: float | None) -> Detector:
+    if model is None:
+        model = _fetched_model() or "haar"
+    return Haar(min_score) if model == "haar" else Yunet(Path(model), min_score)
+
+
+def _fetched_model() -> Path | None:
+    try:
+        path = yunet_path()
+    except ConfigurationError:
+        # without a home folder nothing can have been fetched into it
+        return None
+    if not path.is_file():
+        return None
+    if (came := sha256_of(path)) != YUNET_SHA256:
+        raise ArtifactError(
+            f"{path} is damaged: its sha256 is {came}, expected is {YUNET_SHA256}. "
+            f"Fetch it again with: {FETCH_COMMAND}"
+        )
+    return path
+
+
+def _bounded(frame: npt.NDArray[np.uint8], max_side: int) -> tuple[npt.NDArray[np.uint8], float]:
+    scale = min(1.0, max_side / max(frame.shape[:2]))
+    if scale == 1.0:
+        return np.ascontiguousarray(frame), scale
+    height, width = (max(1, _rounded(side * scale)) for side in frame.shape[:2])
+    small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), scale
+
+
+def _within(
+    detection: Detection, scale: float, shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    left, top, side = (value / scale for value in detection.square)
+    whole = _rounded(side)
+    # both ends are clamped to the frame; outside it the box has no width or height left
+    first_x, last_x = (min(max(_rounded(left) + at, 0), shape[1]) for at in (0, whole))
+    first_y, last_y = (min(max(_rounded(top) + at, 0), shape[0]) for at in (0, whole))
+    return first_x, first_y, last_x - first_x, last_y - first_y
+
+
+def _largest_first(faces: Iterable[Face]) -> list[Face]:
+    return sorted(faces, key=lambda face: (-face.box[2] * face.box[3], -face.score, face.box))
+
+
+def _cut(
+    frame: npt.NDArray[np.uint8], left: int, top: int, width: int, height: int
+) -> npt.NDArray[np.uint8]:
+    rows, columns = frame.shape[:2]
+    # rounding may have pushed a box that only touches the frame out of it
+    left, top = min(max(left, 1 - width), columns - 1), min(max(top, 1 - height), rows - 1)
+    right, bottom = left + width, top + height
+    inside = frame[max(top, 0) : min(bottom, rows), max(left, 0) : min(right, columns)]
+    crop = cv2.copyMakeBorder(
+        np.ascontiguousarray(inside),
+        max(-top, 0),
+        max(bottom - rows, 0),
+        max(-left, 0),
+        max(right - columns, 0),
+        cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(crop, np.uint8)
+
+
+def _check_frame(frame: object) -> None:
+    expected = "a frame should be a uint8 array (H, W), gray, or (H, W, 3), BGR"
+    if not isinstance(frame, np.ndarray):
+        raise InputError(f"{expected}, not {type(frame).__name__}")
+    if frame.dtype != np.uint8:
+        raise InputError(f"{expected}, not of dtype {frame.dtype}")
+    if frame.ndim != 2 and frame.shape[2:] != (3,):  # noqa: PLR2004 - gray has two axes
+        raise InputError(f"{expected}, not of shape {frame.shape}")
+    if not frame.size:
+        raise InputError(f"{expected}; this one is empty, of shape {frame.shape}")
+
+
+def _check_box(box: Sequence[float], shape: tuple[int, ...]) -> None:
+    rows, columns = shape[:2]
+    said = f"the box {tuple(box)} of a face in a frame of {columns} x {rows} pixels"
+    if len(box) != 4 or not all(map(math.isfinite, box)):  # noqa: PLR2004 - x, y, width, height
+        raise InputError(f"{said} should be four finite numbers: x, y, width, height")
+    x, y, width, height = box
+    if width <= 0 or height <= 0:
+        raise InputError(f"{said} has no area")
+    if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
+        raise InputError(f"{said} lies wholly outside")
+    if max(width, height) > _MAX_GROWTH * max(rows, columns):
+        raise InputError(f"{said} is more than {_MAX_GROWTH} times as long as the frame")
+
+
+def _rounded(value: float) -> int:
+    # Python rounds halves to even, which would make a crop's place depend on its parity
+    return math.floor(value + 0.5)

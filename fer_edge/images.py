@@ -1,0 +1,154 @@
+"""A picture from an untrusted file to pixels.
+
+JPEG, PNG, WebP and BMP, decoded by OpenCV to 8-bit blue, green, red:
+
+- The rotation in EXIF is applied (all eight orientations, in JPEG, PNG and WebP), so that the
+  picture stands as a viewer shows it. It is read and applied here: OpenCV's own reader depends on
+  its release (4.11 and 4.12 miss EXIF behind XMP in JPEG, and all EXIF in WebP).
+- Gray becomes three equal channels. Transparency is dropped, not blended: a pixel keeps the
+  colour that is stored under its alpha. A palette is looked up.
+- 16 bits become 8 by dropping the lower 8 (``value >> 8``).
+- CMYK and YCCK JPEGs are taken as Adobe writes them, inverted (255 is no ink), whether they
+  say so or not, and become ``channel * black / 255``; ICC profiles and PNG's gamma are ignored.
+- Of an animation the first frame is read.
+
+Size and completeness are checked before anything is decoded, so a truncated file is an error here
+and not a picture with a gray rest. Damage in the midst of a JPEG's compressed data cannot be told:
+OpenCV decodes it, and libjpeg says so on stderr. There libpng and OpenCV write complaints of their
+own as well; only settings of the whole process would silence them, which a library has no right to
+change. A file that is merely cut off does not get that far.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.errors import InputError
+from fer_edge.image_header import PictureSize, check_complete, orientation, picture_size
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode_image", "read_image"]
+
+MAX_PIXELS = 100_000_000
+"""Width times height that is still decoded; 300 MB of pixels."""
+
+MAX_SIDE = 65_500
+"""Longest side in pixels that is still decoded; the limit of JPEG's reference library."""
+
+MAX_BYTES = 256 << 20
+"""Size of a file that is still read."""
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+
+_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_UPRIGHT: dict[int, Callable[[Image], Image]] = {
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: image[::-1].swapaxes(0, 1),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
+    8: lambda image: image[:, ::-1].swapaxes(0, 1),
+}
+
+
+def read_image(path: str | os.PathLike[str]) -> Image:
+    """Read a picture file; uint8 ``(H, W, 3)``, BGR, EXIF rotation applied.
+
+    Symbolic links are followed. Raises InputError for a path that is missing, not permitted or
+    no regular file (a folder, pipe or device is never opened), a file of more than ``MAX_BYTES``,
+    and for whatever ``decode_image`` refuses.
+    """
+    where = os.fspath(path)
+    return decode_image(_read_bytes(where), where)
+
+
+def decode_image(data: bytes, where: str) -> Image:
+    """Decode a picture file's bytes; uint8 ``(H, W, 3)``, BGR, EXIF rotation applied.
+
+    ``where`` names the source in messages. Raises InputError for more than ``MAX_BYTES`` bytes or
+    none, anything but a JPEG, PNG, WebP or BMP, a picture of more than ``MAX_PIXELS`` pixels or
+    with a side over ``MAX_SIDE`` (decided by its header, nothing is decoded), and a file that is
+    truncated or damaged.
+    """
+    _check_bytes(len(data), where)
+    size = picture_size(data, where)
+    _check_size(size, where)
+    check_complete(data, where)
+    image = _decode(data, where)
+    if image.shape != (size.height, size.width, 3):
+        raise InputError(
+            f"{where} contradicts itself: its header says {size.width} x {size.height} pixels, and "
+            f"{image.shape[1]} x {image.shape[0]} were decoded. Save it anew with another program."
+        )
+    return np.ascontiguousarray(_UPRIGHT[orientation(data)](image))
+
+
+def _read_bytes(where: str) -> bytes:
+    try:
+        _check_file(os.stat(where), where)
+        with open(where, "rb", opener=_open_without_waiting) as stream:
+            # the name may stand for another file by now
+            status = os.fstat(stream.fileno())
+            _check_file(status, where)
+            return stream.read(status.st_size)
+    except FileNotFoundError as problem:
+        raise InputError(f"there is no file {where!r}; check the path") from problem
+    except PermissionError as problem:
+        raise InputError(
+            f"{where} may not be read by this user; change its permissions or those of its folder"
+        ) from problem
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(f"{where!r} cannot be read as a picture file: {reason}") from problem
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # opening a pipe waits for its writer otherwise
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_file(status: os.stat_result, where: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{where} is a folder; give one picture file")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{where} is a device, pipe or socket; give a picture in a regular file")
+    _check_bytes(status.st_size, where)
+
+
+def _check_bytes(count: int, where: str) -> None:
+    if count > MAX_BYTES:
+        raise InputError(
+            f"{where} has {count:,} bytes; picture files of up to {MAX_BYTES:,} are read. "
+            "Give a smaller or compressed picture."
+        )
+
+
+def _check_size(size: PictureSize, where: str) -> None:
+    width, height = size
+    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise InputError(
+            f"{where} has {width} x {height} pixels ({width * height:,}); up to {MAX_PIXELS:,} "
+            f"with sides of up to {MAX_SIDE:,} are decoded. Scale it down or cut the face out."
+        )
+
+
+def _decode(data: bytes, where: str) -> Image:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
+        reason = "OpenCV gave no reason"
+    except cv2.error as problem:
+        image, reason = None, problem.err or str(problem)
+    if image is None:
+        raise InputError(
+            f"{where} cannot be decoded ({reason}): it is damaged, or of a rare variant of its "
+            "format. Open it in a picture editor and save it as JPEG or PNG."
+        )
+    return np.asarray(image, np.uint8)

@@ -1,0 +1,165 @@
+"""Model directories: a manifest and the artifacts that it vouches for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.errors import ArtifactError
+from fer_edge.files import write_json
+from fer_edge.record import decode, encode, parse_json
+from fer_edge.spec import check_schema
+
+__all__ = ["MANIFEST", "ArtifactEntry", "GoldenCrop", "Manifest", "MeasuredAccuracy", "Parity"]
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+_MAX_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an artifact is from the fp32 torch network on the same crops.
+
+    ``crops_from`` names their source. KL divergence in nats; agreement is a fraction of 1.
+    """
+
+    crops: int
+    crops_from: str
+    max_probability_difference: float
+    mean_kl: float
+    top1_agreement: float
+
+
+@dataclass(frozen=True)
+class MeasuredAccuracy:
+    """Accuracy on a split, a fraction of 1, with its 95 % interval and how the split was used."""
+
+    split: str
+    use: str
+    n: int
+    accuracy: float
+    accuracy_ci95: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ArtifactEntry:
+    """One artifact of the directory and what was measured on it."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+    target: str
+    precision: str
+    parity: Parity | None = None
+    accuracy: MeasuredAccuracy | None = None
+
+    def __post_init__(self) -> None:
+        if Path(self.file).name != self.file or self.file in ("", ".", "..") or "\\" in self.file:
+            raise ValueError(f"an artifact's file should be a plain name, not {self.file!r}")
+
+
+@dataclass(frozen=True)
+class GoldenCrop:
+    """A crop with its answer, so that a port in any language can be checked.
+
+    ``pixels`` and ``tensor`` are base64 of uint8 in C order: the raw crop, of ``pixels_shape``
+    and BGR where it has three channels, and what pre-processing makes of it.
+    """
+
+    pixels: str
+    pixels_shape: tuple[int, ...]
+    tensor: str
+    tensor_shape: tuple[int, ...]
+    probabilities: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        pixels: npt.NDArray[np.uint8],
+        tensor: npt.NDArray[np.uint8],
+        probabilities: npt.NDArray[np.float32],
+    ) -> GoldenCrop:
+        """Encode arrays: a crop ``(H, W)`` or ``(H, W, 3)``, its tensor ``(H, W, C)``, ``(7,)``."""
+        return cls(
+            _to_base64(pixels),
+            pixels.shape,
+            _to_base64(tensor),
+            tensor.shape,
+            tuple(float(p) for p in probabilities),
+        )
+
+    def arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Decode the raw crop and its tensor. Raises ArtifactError if they do not decode."""
+        pairs = ((self.pixels, self.pixels_shape), (self.tensor, self.tensor_shape))
+        try:
+            raw, tensor = (
+                np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(shape)
+                for text, shape in pairs
+            )
+        except ValueError as problem:
+            raise ArtifactError(f"a golden crop of the manifest is damaged: {problem}") from problem
+        return raw, tensor
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Lists the artifacts of a model directory; ``digest`` is the sha256 of everything else.
+
+    ``precision`` is what a Predictor loads when its caller names none.
+    """
+
+    name: str
+    precision: str
+    artifacts: tuple[ArtifactEntry, ...]
+    golden: tuple[GoldenCrop, ...] = ()
+    digest: str = ""
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        files = [entry.file for entry in self.artifacts]
+        if len(set(files)) != len(files):
+            raise ValueError(f"a manifest lists each file once, not {', '.join(files)}")
+
+    def sealed(self) -> Manifest:
+        """A copy with its digest."""
+        return replace(self, digest=self._computed_digest())
+
+    def write(self, folder: Path) -> None:
+        """Seal the manifest and write it into ``folder``."""
+        write_json(folder / MANIFEST, encode(self.sealed()))
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read and check a manifest; the artifacts are checked when they are opened.
+
+        Raises ArtifactError for a missing or damaged one, or one of a newer schema.
+        """
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise ArtifactError(
+                f"{folder} is no model directory: it has no {MANIFEST}. "
+                "Give one that fer-export wrote, or the path of an artifact."
+            )
+        if path.stat().st_size > _MAX_BYTES:
+            raise ArtifactError(f"{path} is larger than {_MAX_BYTES} bytes; that is no manifest")
+        value = parse_json(path.read_bytes(), str(path))
+        check_schema(value, SCHEMA_VERSION, str(path))
+        manifest = decode(cls, value, str(path))
+        if manifest.digest != manifest._computed_digest():
+            raise ArtifactError(f"{path} was changed after it was written; export the model again")
+        return manifest
+
+    def _computed_digest(self) -> str:
+        content = encode(replace(self, digest=""))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _to_base64(array: npt.NDArray[np.uint8]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

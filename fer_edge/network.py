@@ -1,0 +1,102 @@
+"""The torch network of a spec: timm's architecture with our stem and head.
+
+Training, export and the torch backend build it here and nowhere else. Needs the ``torch`` extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import timm
+import torch
+from torch import nn
+
+from fer_edge.errors import ConfigurationError
+from fer_edge.spec import ModelSpec
+
+__all__ = ["Normalized", "build"]
+
+_HEAD_INIT_STD = 0.01
+_ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+def build(spec: ModelSpec, *, dropout: float = 0.0) -> nn.Module:
+    """Build the network that ``spec`` describes, with fresh weights.
+
+    It takes float32 ``(N, C, H, W)``, normalised, and gives logits ``(N, 7)``. The classifier
+    starts with a standard deviation of 0.01: timm initialises MobileNetV4's for 1000 classes, and
+    with seven its first loss is near 4. Raises ConfigurationError for an unknown architecture or
+    a setting that it lacks.
+    """
+    wanted = spec.network
+    arguments: dict[str, Any] = dict(wanted.arguments)
+    if wanted.activation is not None:
+        if wanted.activation not in _ACTIVATIONS:
+            raise ConfigurationError(
+                f"unknown activation {wanted.activation!r}; there are {', '.join(_ACTIVATIONS)}"
+            )
+        arguments["act_layer"] = _ACTIVATIONS[wanted.activation]
+    if not timm.is_model(wanted.architecture):
+        similar = timm.list_models(f"*{wanted.architecture.split('_')[0]}*")[:8]
+        raise ConfigurationError(
+            f"timm has no architecture {wanted.architecture!r}; similar: {', '.join(similar)}"
+        )
+    try:
+        network: nn.Module = timm.create_model(
+            wanted.architecture,
+            pretrained=False,
+            in_chans=spec.input.channels,
+            num_classes=len(spec.labels),
+            drop_rate=dropout,
+            **arguments,
+        )
+    except TypeError as problem:
+        raise ConfigurationError(f"{wanted.architecture} cannot be built: {problem}") from problem
+    if wanted.stem_stride is not None:
+        _set_stem_stride(network, wanted.stem_stride)
+    if wanted.batch_norm_epsilon is not None:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = wanted.batch_norm_epsilon
+    _initialise_head(network)
+    return network
+
+
+class Normalized(nn.Module):
+    """A network behind its input normalisation: raw pixel values in, logits out."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
+        super().__init__()
+        self.network = network
+        shape = (1, spec.input.channels, 1, 1)
+        self.register_buffer("mean", torch.tensor(spec.input.mean).reshape(shape) * 255)
+        self.register_buffer("std", torch.tensor(spec.input.std).reshape(shape) * 255)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map pixels ``(N, C, H, W)``, 0 to 255 of any dtype, to logits ``(N, 7)``."""
+        normalized = (pixels.to(self.mean.dtype) - self.mean) / self.std
+        return cast("torch.Tensor", self.network(normalized))
+
+
+def _set_stem_stride(network: nn.Module, stride: int) -> None:
+    stem = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    if stem is None:
+        raise ConfigurationError(f"{type(network).__name__} has no convolution to set a stride of")
+    stem.stride = (stride, stride)
+
+
+def _initialise_head(network: nn.Module) -> None:
+    head = cast("Any", network).get_classifier()
+    if not isinstance(head, nn.Linear):
+        raise ConfigurationError(f"{type(network).__name__} has no linear classifier")
+    nn.init.normal_(head.weight, std=_HEAD_INIT_STD)
+    nn.init.zeros_(head.bias)

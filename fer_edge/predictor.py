@@ -1,0 +1,204 @@
+"""Predictor: the one call that an application makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.artifact import find_artifact
+from fer_edge.backends import (
+    BACKENDS,
+    Backend,
+    BackendOptions,
+    backend_class,
+    choose_backend,
+)
+from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
+from fer_edge.images import read_image
+from fer_edge.prediction import Prediction
+from fer_edge.preprocess import COLORS, check_crop, preprocess
+from fer_edge.spec import ModelSpec
+
+__all__ = ["Crop", "Predictor", "PredictorInfo"]
+
+Crop: TypeAlias = "npt.NDArray[np.uint8] | str | os.PathLike[str]"
+"""A face, cut out: pixels, or the path of a picture."""
+
+
+@dataclass(frozen=True)
+class PredictorInfo:
+    """What really runs. ``sha256`` is of the artifact; both are None for a caller's own backend."""
+
+    artifact: Path | None
+    sha256: str | None
+    backend: str
+    version: str
+    device: str
+    provider: str
+    precision: str
+    inference_precision: str
+    threads: int | None
+    spec: ModelSpec
+
+
+class Predictor:
+    """Tells the apparent emotion of face crops, with the same answer on every engine.
+
+    Parameters
+    ----------
+    model
+        ``"default"`` for the packaged model, a model directory, or an artifact.
+    backend
+        ``"auto"``, a name from ``fer_edge.backends.BACKENDS``, or an opened ``Backend``.
+    device
+        ``"auto"``, or what the backend knows, such as ``"cpu"`` and ``"cuda"``.
+    precision
+        ``"fp32"``, ``"fp16"`` or ``"int8"``; by default the one that the model's manifest names.
+    threads
+        Threads of the engine, at least 1; by default the engine decides.
+    color
+        Order of the channels in colour arrays: ``"bgr"``, as OpenCV has it, or ``"rgb"``. Files
+        are not concerned.
+
+    Raises ArtifactError, ConfigurationError, MissingDependencyError or EngineError when what was
+    asked for cannot be had; nothing else is tried in its place.
+
+    Many threads may share a Predictor.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "default",
+        *,
+        backend: str | Backend = "auto",
+        device: str = "auto",
+        precision: str | None = None,
+        threads: int | None = None,
+        color: str = "bgr",
+    ) -> None:
+        if color not in COLORS:
+            raise ConfigurationError(f"unknown color {color!r}; there are {', '.join(COLORS)}")
+        if threads is not None and threads < 1:
+            raise ConfigurationError(f"threads should be at least 1, not {threads}")
+        path: Path | None = None
+        digest: str | None = None
+        if isinstance(backend, Backend):
+            opened = backend
+        else:
+            name = choose_backend(backend)
+            artifact = find_artifact(model, formats=BACKENDS[name].formats, precision=precision)
+            opened = backend_class(name)(artifact, BackendOptions(device, threads))
+            path, digest = artifact.path, artifact.sha256
+        if precision is not None and opened.spec.precision != precision:
+            opened.close()
+            raise ConfigurationError(
+                f"the artifact is {opened.spec.precision}, and {precision} was asked for"
+            )
+        self._backend: Backend | None = opened
+        self._color = color
+        self._input = opened.spec.input
+        self.info = PredictorInfo(
+            artifact=path,
+            sha256=digest,
+            backend=opened.engine.name,
+            version=opened.engine.version,
+            device=device,
+            provider=opened.engine.provider,
+            precision=opened.spec.precision,
+            inference_precision=opened.engine.inference_precision,
+            threads=opened.engine.threads,
+            spec=opened.spec,
+        )
+
+    def predict(self, crop: Crop) -> Prediction:
+        """Classify one face crop.
+
+        ``crop`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` colour, at least 8 x 8, or the path of a
+        JPEG, PNG, WebP or BMP file, whose EXIF rotation is honoured. Raises InputError for
+        anything else and ClosedError after ``close``.
+        """
+        batch = np.empty((1, *self._input.shape), np.uint8)
+        self._fill(batch[0], crop, None)
+        return self._run(batch)[0]
+
+    def predict_batch(self, crops: Iterable[Crop]) -> list[Prediction]:
+        """Classify many crops in one call of the engine; ``[]`` gives ``[]``.
+
+        Raises InputError as ``predict`` does, with the ``index`` of the crop at fault.
+        """
+        if isinstance(crops, (str, os.PathLike)):
+            raise InputError("expected an iterable of crops, not a single path; use predict")
+        items = list(crops)
+        batch = np.empty((len(items), *self._input.shape), np.uint8)
+        for index, crop in enumerate(items):
+            self._fill(batch[index], crop, index)
+        return self._run(batch) if items else []
+
+    def predict_tensor(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Run crops that already have the artifact's form.
+
+        ``batch`` is uint8 ``(N, H, W, C)`` as ``info.spec.input.shape`` says. Gives logits and
+        probabilities, float32 ``(N, 7)``. Raises InputError for another dtype or shape.
+        """
+        backend = self._backend
+        if backend is None:
+            raise ClosedError("this Predictor is closed; make a new one")
+        if batch.dtype != np.uint8 or batch.shape[1:] != self._input.shape or not len(batch):
+            raise InputError(
+                f"expected uint8 of shape (N, {', '.join(map(str, self._input.shape))}) with "
+                f"N > 0, not {batch.dtype} {batch.shape}"
+            )
+        logits, probabilities = backend.infer(batch)
+        expected = (len(batch), len(self.info.spec.labels))
+        if probabilities.shape != expected or logits.shape != expected:
+            raise EngineError(
+                f"{self.info.backend} returned probabilities of shape {probabilities.shape} "
+                f"instead of {expected}; this is a defect of the engine or of the artifact"
+            )
+        return logits, probabilities
+
+    def close(self) -> None:
+        """Give back what the engine holds. Calls that are under way finish; may be repeated."""
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        info = self.info
+        state = "closed" if self._backend is None else info.provider
+        return f"<Predictor {info.spec.network.architecture} {info.precision} on {state}>"
+
+    def _fill(self, row: npt.NDArray[np.uint8], crop: Crop, index: int | None) -> None:
+        if isinstance(crop, (str, os.PathLike)):
+            try:
+                pixels, color = check_crop(read_image(crop)), "bgr"
+            except InputError as problem:
+                raise InputError(f"{problem}", index=index) from problem
+        else:
+            pixels, color = check_crop(crop, index), self._color
+        preprocess(pixels, self._input, row, color)
+
+    def _run(self, batch: npt.NDArray[np.uint8]) -> list[Prediction]:
+        _, probabilities = self.predict_tensor(batch)
+        probabilities.setflags(write=False)
+        return [Prediction(row) for row in probabilities]

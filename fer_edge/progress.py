@@ -1,0 +1,76 @@
+"""One progress line for every command: on a terminal, from the third second on, never piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TextIO, TypeVar
+
+__all__ = ["Progress", "progress", "track"]
+
+T = TypeVar("T")
+
+_DELAY_S = 2.0
+_INTERVAL_S = 0.1
+_WIDTH = 24
+
+
+class Progress:
+    """A bar with rate and time left, redrawn in place on ``stream``."""
+
+    def __init__(self, total: int, label: str, stream: TextIO | None = None) -> None:
+        self.total, self.label = total, label
+        self.done = 0
+        self._stream = sys.stderr if stream is None else stream
+        self._shown = self._stream.isatty()
+        self._start = time.monotonic()
+        self._drawn = self._start + _DELAY_S
+        self._visible = False
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count ``count`` items as done; ``note`` stands at the end of the line."""
+        self.done += count
+        now = time.monotonic()
+        if self._shown and now >= self._drawn:
+            self._drawn = now + _INTERVAL_S
+            self._stream.write(f"\r\033[K{self._line(now - self._start, note)}")
+            self._stream.flush()
+            self._visible = True
+
+    def close(self) -> None:
+        """Remove the line."""
+        if self._visible:
+            self._stream.write("\r\033[K")
+            self._stream.flush()
+            self._visible = False
+
+    def _line(self, elapsed: float, note: str) -> str:
+        share = min(1.0, self.done / max(self.total, 1))
+        bar = "█" * round(share * _WIDTH)
+        rate = self.done / elapsed
+        left = (self.total - self.done) / rate if rate else 0.0
+        minutes, seconds = divmod(round(left), 60)
+        return (
+            f"{self.label} {bar:░<{_WIDTH}} {self.done}/{self.total} "
+            f"{rate:.1f}/s {minutes}:{seconds:02d} left {note}"
+        )
+
+
+@contextmanager
+def progress(total: int, label: str) -> Iterator[Progress]:
+    """Show a bar while the block runs."""
+    bar = Progress(total, label)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+def track(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    """Pass ``items`` on and show how far they are."""
+    with progress(total, label) as bar:
+        for item in items:
+            yield item
+            bar.advance()

@@ -1,0 +1,104 @@
+"""Frozen dataclasses to JSON and back, checked on the way in.
+
+What a file says is compared with what the dataclass declares: a missing, surplus or mistyped
+field is an error that names its path. This is the one reader of specs, manifests and recipes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fer_edge.errors import ArtifactError, FerEdgeError
+
+__all__ = ["decode", "encode", "parse_json"]
+
+T = TypeVar("T")
+
+
+def encode(record: object) -> dict[str, Any]:
+    """Turn a dataclass instance into plain dictionaries, lists and scalars."""
+    return typing.cast("dict[str, Any]", _plain(dataclasses.asdict(typing.cast("Any", record))))
+
+
+def decode(cls: type[T], value: object, where: str, error: type[FerEdgeError] = ArtifactError) -> T:
+    """Build ``cls``, a dataclass, from plain data.
+
+    ``where`` names the source in messages. Raises ``error`` for a missing, surplus or mistyped
+    field, and for a value that the dataclass itself refuses.
+    """
+    try:
+        return typing.cast("T", _convert(cls, value, where))
+    except (TypeError, ValueError) as problem:
+        raise error(str(problem)) from problem
+
+
+def parse_json(text: str | bytes, where: str) -> object:
+    """Read JSON from an untrusted source; every defect is an ArtifactError."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise ArtifactError(f"{where} is not valid JSON: {problem}") from problem
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+@functools.cache
+def _field_types(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: PLR0911 - one line per kind
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _convert_fields(typing.cast("type", kind), value, where)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = (option for option in arguments if option is not type(None))
+        return _convert(inner, value, where)
+    if origin is tuple:
+        items = _expect(value, list, where)
+        return tuple(_convert(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(items))
+    if origin in (dict, Mapping) or origin is typing.get_origin(Mapping[str, int]):
+        items = _expect(value, dict, where)
+        return {key: _convert(arguments[1], v, f"{where}.{key}") for key, v in items.items()}
+    if kind is float and type(value) is int:
+        return float(value)
+    return _expect(value, kind, where)
+
+
+def _convert_fields(cls: type, value: object, where: str) -> Any:
+    given = _expect(value, dict, where)
+    known = _field_types(cls)
+    required = {
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    if missing := sorted(required - given.keys()):
+        raise ValueError(f"{where} lacks the fields {', '.join(missing)}")
+    if surplus := sorted(given.keys() - known.keys()):
+        raise ValueError(
+            f"{where} has unknown fields {', '.join(surplus)}; known are {', '.join(known)}"
+        )
+    return cls(**{k: _convert(known[k], v, f"{where}.{k}") for k, v in given.items()})
+
+
+def _expect(value: object, kind: Any, where: str) -> Any:
+    # bool is an int to Python, never to a file format
+    if type(value) is not kind:
+        raise TypeError(f"{where} should be of type {kind.__name__}, not {value!r:.80}")
+    return value

@@ -1,0 +1,399 @@
+"""Finding faces and cutting them out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_edge.errors import ArtifactError, ConfigurationError, EngineError, InputError
+from fer_edge.faces import Face, FaceDetector, cut_face
+from fer_edge.yunet import YUNET_FILE
+
+Frame = npt.NDArray[np.uint8]
+
+ROOT = Path(__file__).parents[2]
+YUNET = Path(os.environ.get("YUNET") or ROOT.parent / "shared" / "models" / YUNET_FILE)
+# the eyes and the mouth of the portrait, (x, y), read off the picture
+FEATURES = ((203, 106), (243, 108), (224, 148))
+
+needs_haar = pytest.mark.skipif(
+    not hasattr(cv2, "CascadeClassifier"), reason=f"OpenCV {cv2.__version__} has no Haar cascade"
+)
+needs_yunet = pytest.mark.skipif(
+    not YUNET.is_file(), reason=f"no YuNet at {YUNET}; give its path in YUNET"
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FER_EDGE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(
+    params=[pytest.param("haar", marks=needs_haar), pytest.param("yunet", marks=needs_yunet)]
+)
+def detector(request: pytest.FixtureRequest) -> FaceDetector:
+    return detector_named(request.param)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Frame:
+    data = pytest.importorskip("skimage.data", reason="scikit-image has the portrait")
+    return np.ascontiguousarray(data.astronaut()[..., ::-1])
+
+
+def detector_named(name: str, **settings: Any) -> FaceDetector:
+    return FaceDetector("haar" if name == "haar" else YUNET, **settings)
+
+
+def resized(frame: Frame, width: int, height: int) -> Frame:
+    return np.asarray(cv2.resize(frame, (width, height)), np.uint8)
+
+
+def overlap(one: Face, other: Face, scale: float = 1.0) -> float:
+    """Return the intersection over union of two boxes, the other's divided by ``scale``."""
+    (ax, ay, aw, ah), (bx, by, bw, bh) = one.box, (side / scale for side in other.box)
+    shared = max(0, min(ax + aw, bx + bw) - max(ax, bx)) * max(
+        0, min(ay + ah, by + bh) - max(ay, by)
+    )
+    return shared / (aw * ah + bw * bh - shared)
+
+
+class TestDetect:
+    def test_finds_the_face_of_a_portrait(self, detector: FaceDetector, portrait: Frame) -> None:
+        (face,) = detector.detect(portrait)
+        x, y, width, height = face.box
+        assert width == height
+        assert all(x < a < x + width and y < b < y + height for a, b in FEATURES)
+        assert 90 <= width <= 130
+
+    @needs_haar
+    @needs_yunet
+    def test_both_detectors_frame_a_face_alike(self, portrait: Frame) -> None:
+        (haar,), (yunet,) = (detector_named(n).detect(portrait) for n in ("haar", "yunet"))
+        assert overlap(haar, yunet) > 0.7
+
+    def test_gray_and_color_give_the_same_face(
+        self, detector: FaceDetector, portrait: Frame
+    ) -> None:
+        (color,) = detector.detect(portrait)
+        (gray,) = detector.detect(np.asarray(cv2.cvtColor(portrait, cv2.COLOR_BGR2GRAY), np.uint8))
+        assert overlap(color, gray) > 0.8
+
+    def test_takes_a_view_that_is_not_contiguous(
+        self, detector: FaceDetector, portrait: Frame
+    ) -> None:
+        mirrored = portrait[:, ::-1]
+        assert detector.detect(mirrored) == detector.detect(mirrored.copy())
+
+    def test_the_largest_face_comes_first(self, detector: FaceDetector, portrait: Frame) -> None:
+        large = resized(portrait[0:250, 100:350], 500, 500)
+        small = np.zeros((500, 250, 3), np.uint8)
+        small[:250] = portrait[0:250, 100:350]
+        faces = detector.detect(np.hstack([small, large]))
+        assert len(faces) == 2
+        assert faces[0].box[0] > 250 > faces[1].box[0]
+        assert faces[0].box[2] == pytest.approx(2 * faces[1].box[2], rel=0.2)
+
+    def test_boxes_of_a_huge_frame_are_in_its_own_pixels(
+        self, detector: FaceDetector, portrait: Frame
+    ) -> None:
+        (face,) = detector.detect(portrait)
+        (large,) = detector.detect(resized(portrait, 2048, 2048))
+        assert overlap(face, large, scale=4) > 0.75
+
+    @needs_yunet
+    def test_a_close_up_is_found_although_it_exceeds_what_yunet_was_made_for(
+        self, portrait: Frame
+    ) -> None:
+        close_up = resized(portrait[40:200, 140:300], 1600, 1600)
+        (face,) = FaceDetector(YUNET).detect(close_up)
+        assert face.box[2] > 1000
+
+    @needs_yunet
+    def test_a_face_that_the_border_cuts_has_its_box_within_the_frame(
+        self, portrait: Frame
+    ) -> None:
+        frame = portrait[80:400, 190:500]
+        (face, *_) = FaceDetector(YUNET, min_score=0.3).detect(frame)
+        x, y, width, height = face.box
+        assert (x, y) == (0, 0)
+        assert x + width <= frame.shape[1]
+        assert y + height <= frame.shape[0]
+
+    @pytest.mark.parametrize(
+        "shape", [(480, 640, 3), (480, 640), (1, 1), (1, 500), (3000, 3), (10, 10), (32, 320, 3)]
+    )
+    def test_nothing_is_found_where_nothing_is(
+        self, detector: FaceDetector, shape: tuple[int, ...]
+    ) -> None:
+        # a few times: what OpenCV makes of tiny frames has depended on what memory held before
+        for level in (0, 128, 255):
+            assert detector.detect(np.full(shape, level, np.uint8)) == []
+
+    def test_a_frame_does_not_depend_on_the_one_before(
+        self, detector: FaceDetector, portrait: Frame
+    ) -> None:
+        first = detector.detect(portrait)
+        detector.detect(portrait[:100, :300])
+        assert detector.detect(portrait) == first
+
+    def test_faces_below_the_least_size_are_left_out(
+        self, detector: FaceDetector, portrait: Frame
+    ) -> None:
+        (face,) = detector.detect(portrait)
+        size = face.box[2]
+        below, above = (detector_named(detector.name, min_size=size + n) for n in (-20, 20))
+        (found,) = below.detect(portrait)
+        assert overlap(face, found) > 0.9
+        assert above.detect(portrait) == []
+
+    def test_faces_below_the_least_score_are_left_out(
+        self, detector: FaceDetector, portrait: Frame
+    ) -> None:
+        (face,) = detector.detect(portrait)
+        above = detector_named(detector.name, min_score=face.score * 1.01)
+        assert above.detect(portrait) == []
+
+    def test_threads_share_a_detector(self, detector: FaceDetector, portrait: Frame) -> None:
+        frames = [portrait, portrait[:300], portrait[:, 50:400], portrait[20:420, 30:]]
+        alone = [detector.detect(frame) for frame in frames]
+        start = threading.Barrier(len(frames))
+
+        def detect_together(frame: Frame) -> list[list[Face]]:
+            start.wait()
+            return [detector.detect(frame) for _ in range(5)]
+
+        with ThreadPoolExecutor(len(frames)) as pool:
+            together = list(pool.map(detect_together, frames))
+        assert together == [[faces] * 5 for faces in alone]
+
+    @pytest.mark.parametrize(
+        ("frame", "came"),
+        [
+            (np.zeros((8, 8), np.float32), "float32"),
+            (np.zeros((8, 8, 4), np.uint8), r"\(8, 8, 4\)"),
+            (np.zeros((8, 8, 1), np.uint8), r"\(8, 8, 1\)"),
+            (np.zeros((8,), np.uint8), r"\(8,\)"),
+            (np.zeros((1, 8, 8, 3), np.uint8), r"\(1, 8, 8, 3\)"),
+            (np.zeros((0, 8, 3), np.uint8), "empty"),
+            ([[0, 0], [0, 0]], "list"),
+            (None, "NoneType"),
+        ],
+    )
+    def test_a_bad_frame_is_an_error_that_quotes_it(
+        self, detector: FaceDetector, frame: Any, came: str
+    ) -> None:
+        with pytest.raises(InputError, match=came):
+            detector.detect(frame)
+
+
+class TestChoice:
+    @needs_haar
+    def test_the_cascade_is_taken_where_no_yunet_was_fetched(self) -> None:
+        assert FaceDetector().name == "haar"
+
+    @needs_haar
+    def test_the_cascade_works_for_a_user_without_a_home(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_home() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.delenv("FER_EDGE_HOME")
+        monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+        monkeypatch.setattr(Path, "home", no_home)
+        assert FaceDetector().name == "haar"
+
+    @needs_yunet
+    def test_a_fetched_yunet_is_taken(self, tmp_path: Path) -> None:
+        (tmp_path / "home").mkdir()
+        shutil.copy(YUNET, tmp_path / "home" / YUNET_FILE)
+        assert FaceDetector().name == "yunet"
+
+    def test_a_damaged_fetched_yunet_is_an_error_not_a_fallback(self, tmp_path: Path) -> None:
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / YUNET_FILE).write_bytes(b"half of it")
+        with pytest.raises(ArtifactError, match="doctor --fetch-yunet"):
+            FaceDetector()
+
+    @needs_yunet
+    def test_a_given_file_is_taken(self) -> None:
+        assert FaceDetector(str(YUNET)).name == "yunet"
+
+    def test_a_given_file_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(ArtifactError, match=r"no YuNet at .*nowhere\.onnx"):
+            FaceDetector(tmp_path / "nowhere.onnx")
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"junk" * 100, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"],
+    )
+    def test_a_file_that_is_no_network_is_an_error(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "face.onnx"
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match="damaged or is not a YuNet"):
+            FaceDetector(path)
+
+    @needs_yunet
+    def test_a_cut_off_yunet_is_an_error(self, tmp_path: Path) -> None:
+        path = tmp_path / "face.onnx"
+        path.write_bytes(YUNET.read_bytes()[:-1000])
+        with pytest.raises(ArtifactError, match="damaged or is not a YuNet"):
+            FaceDetector(path)
+
+    def test_another_network_is_an_error(self, tmp_path: Path) -> None:
+        onnx = pytest.importorskip("onnx", reason="onnx makes a network that is no YuNet")
+        make, kind = onnx.helper, onnx.TensorProto.FLOAT
+        ends = [make.make_tensor_value_info(name, kind, [1, 3, 64, 64]) for name in "xy"]
+        node = make.make_node("Relu", ["x"], ["y"])
+        graph = make.make_graph([node], "relu", ends[:1], ends[1:])
+        model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, tmp_path / "relu.onnx")
+        with pytest.raises(ArtifactError, match="damaged or is not a YuNet"):
+            FaceDetector(tmp_path / "relu.onnx")
+
+    def test_without_any_detector_the_error_says_how_to_get_one(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+        with pytest.raises(EngineError, match="fer-edge doctor --fetch-yunet"):
+            FaceDetector()
+
+    def test_without_its_file_the_cascade_is_not_there_either(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("cv2.data.haarcascades", str(tmp_path), raising=False)
+        monkeypatch.setattr("fer_edge.detectors._SYSTEM_CASCADES", ())
+        with pytest.raises(EngineError, match="fer-edge doctor --fetch-yunet"):
+            FaceDetector()
+
+    def test_importing_needs_no_cascade(self) -> None:
+        code = (
+            "import cv2\n"
+            "vars(cv2).pop('CascadeClassifier', None), vars(cv2).pop('data', None)\n"
+            "import fer_edge.faces"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+    @pytest.mark.parametrize(
+        "settings", [{"min_size": 0}, {"max_side": 0}, {"min_score": float("nan")}]
+    )
+    def test_settings_out_of_range_are_refused(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError, match=next(iter(settings))):
+            FaceDetector("haar", **settings)
+
+
+class TestFace:
+    @pytest.mark.parametrize("box", [(-1, 0, 5, 5), (0, -1, 5, 5), (0, 0, 0, 5), (0, 0, 5, 0)])
+    def test_refuses_a_box_that_lies_in_no_frame(self, box: tuple[int, int, int, int]) -> None:
+        with pytest.raises(ValueError, match="within the frame"):
+            Face(box, 1.0)
+
+
+@pytest.fixture(params=[(40, 60), (40, 60, 3)], ids=["gray", "color"])
+def noise(request: pytest.FixtureRequest) -> Frame:
+    shape: tuple[int, ...] = request.param
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def cut_from_a_wide_border(frame: Frame, x: int, y: int, width: int, height: int) -> Frame:
+    """Cut as if the frame went on for ever, repeating its border."""
+    wide = 200
+    widths = [(wide, wide), (wide, wide), (0, 0)][: frame.ndim]
+    endless = np.asarray(np.pad(frame, widths, mode="edge"), np.uint8)
+    return endless[y + wide : y + wide + height, x + wide : x + wide + width]
+
+
+class TestCutFace:
+    def test_without_margin_and_squaring_it_is_the_box(self, noise: Frame) -> None:
+        crop = cut_face(noise, (7, 5, 20, 11), square=False)
+        np.testing.assert_array_equal(crop, noise[5:16, 7:27])
+
+    @pytest.mark.parametrize(
+        ("box", "margin", "square", "expected"),
+        [
+            ((20, 10, 20, 10), 0.0, True, (20, 5, 20, 20)),
+            ((20, 10, 10, 20), 0.0, True, (15, 10, 20, 20)),
+            ((20, 10, 20, 10), 0.1, False, (18, 8, 24, 14)),
+            ((20, 10, 20, 10), 0.1, True, (18, 3, 24, 24)),
+            ((0, 0, 10, 10), 0.5, True, (-5, -5, 20, 20)),
+            ((50, 30, 10, 10), 1.0, True, (40, 20, 30, 30)),
+            ((-8, -4, 20, 20), 0.0, True, (-8, -4, 20, 20)),
+            ((0, 0, 60, 40), 1.0, True, (-60, -70, 180, 180)),
+            ((59, 39, 30, 30), 0.0, True, (59, 39, 30, 30)),
+        ],
+    )
+    def test_grows_squares_and_repeats_the_border(
+        self,
+        noise: Frame,
+        box: tuple[int, int, int, int],
+        margin: float,
+        square: bool,
+        expected: tuple[int, int, int, int],
+    ) -> None:
+        crop = cut_face(noise, box, margin=margin, square=square)
+        np.testing.assert_array_equal(crop, cut_from_a_wide_border(noise, *expected))
+
+    def test_a_shifted_box_cuts_a_shifted_crop(self, noise: Frame) -> None:
+        for shift in range(4):
+            crop = cut_face(noise, (10 + shift, 8, 15, 12), margin=0.15)
+            reference = cut_face(np.roll(noise, -shift, axis=1), (10, 8, 15, 12), margin=0.15)
+            np.testing.assert_array_equal(crop, reference)
+
+    def test_a_fractional_box_that_only_touches_the_frame_takes_its_border(
+        self, noise: Frame
+    ) -> None:
+        crop = cut_face(noise, (59.8, 10.0, 5.0, 5.0))
+        np.testing.assert_array_equal(crop, np.repeat(noise[10:15, 59:60], 5, axis=1))
+
+    def test_is_a_copy(self, noise: Frame) -> None:
+        crop = cut_face(noise, (0, 0, 60, 40), square=False)
+        assert not np.shares_memory(crop, noise)
+        assert crop.flags.c_contiguous
+        assert crop.dtype == np.uint8
+
+    def test_takes_a_view_that_is_not_contiguous(self, noise: Frame) -> None:
+        crop = cut_face(noise[::2, ::-2], (2, 3, 10, 10))
+        np.testing.assert_array_equal(crop, noise[::2, ::-2][3:13, 2:12])
+
+    @pytest.mark.parametrize(
+        ("box", "why"),
+        [
+            ((5, 5, 0, 10), "no area"),
+            ((5, 5, 10, -1), "no area"),
+            ((60, 0, 10, 10), "wholly outside"),
+            ((0, 40, 10, 10), "wholly outside"),
+            ((-10, 0, 10, 10), "wholly outside"),
+            ((0, -10, 10, 10), "wholly outside"),
+            ((0, 0, 10**9, 10**9), "4 times as long as the frame"),
+            ((0, 0, float("nan"), 10), "finite"),
+            ((float("inf"), 0, 10, 10), "finite"),
+            ((0, 0, 10), "four finite numbers"),
+        ],
+    )
+    def test_an_impossible_box_is_an_error_that_quotes_it(
+        self, noise: Frame, box: Any, why: str
+    ) -> None:
+        with pytest.raises(InputError, match=why):
+            cut_face(noise, box)
+
+    def test_a_bad_frame_is_an_error(self) -> None:
+        with pytest.raises(InputError, match="float64"):
+            cut_face(np.zeros((8, 8)), (0, 0, 4, 4))  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("margin", [-0.1, 1.1, float("nan")])
+    def test_a_margin_out_of_range_is_refused(self, noise: Frame, margin: float) -> None:
+        with pytest.raises(ConfigurationError, match="margin"):
+            cut_face(noise, (0, 0, 4, 4), margin=margin)

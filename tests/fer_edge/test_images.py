@@ -1,0 +1,438 @@
+"""Pictures from untrusted files: what they become, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_edge import images
+from fer_edge.errors import InputError
+from fer_edge.images import decode_image, read_image
+
+Image = npt.NDArray[np.uint8]
+
+WIDTH, HEIGHT = 64, 48
+SUFFIXES = (".jpg", ".png", ".webp", ".bmp")
+LOSSLESS = [cv2.IMWRITE_WEBP_QUALITY, 101]
+UPRIGHT = np.arange(HEIGHT * WIDTH, dtype=np.uint32).reshape(HEIGHT, WIDTH, 1) // 16
+SMOOTH: Image = (UPRIGHT + np.array([0, 20, 40], np.uint32)).astype(np.uint8)
+
+
+def encoded(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], suffix: str) -> bytes:
+    options = LOSSLESS if suffix == ".webp" else []
+    done, data = cv2.imencode(suffix, pixels, options)
+    assert done
+    return data.tobytes()
+
+
+def quadrants() -> Image:
+    """Blue and green over red and white: no two of the eight orientations look the same."""
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[:24, :32] = (255, 0, 0)
+    pixels[:24, 32:] = (0, 255, 0)
+    pixels[24:, :32] = (0, 0, 255)
+    pixels[24:, 32:] = (255, 255, 255)
+    return pixels
+
+
+def corners(image: Image) -> str:
+    """Name the colours of the quadrants, row by row."""
+    names = {(1, 0, 0): "B", (0, 1, 0): "G", (0, 0, 1): "R", (1, 1, 1): "W"}
+    height, width = image.shape[:2]
+    rows, columns = (height // 4, height * 3 // 4), (width // 4, width * 3 // 4)
+    found = [tuple((image[y, x] > 127).astype(int).tolist()) for y in rows for x in columns]
+    return "".join(names[colour] for colour in found)
+
+
+def tiff(orientation: int) -> bytes:
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    return b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+
+
+def jpeg_with_exif(orientation: int) -> bytes:
+    payload = b"Exif\0\0" + tiff(orientation)
+    data = encoded(quadrants(), ".jpg")
+    return data[:2] + struct.pack(">HH", 0xFFE1, len(payload) + 2) + payload + data[2:]
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + payload))
+    return struct.pack(">I", len(payload)) + kind + payload + checksum
+
+
+def png(size: tuple[int, int], kind: tuple[int, int], rows: bytes, extra: bytes = b"") -> bytes:
+    """Write ``rows``, each with its filter byte, as ``kind``: bits per sample, colour type."""
+    header = struct.pack(">IIBBBBB", *size, *kind, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + data + chunk(b"IEND", b"")
+
+
+def png_with_exif(orientation: int) -> bytes:
+    data = encoded(quadrants(), ".png")
+    return data[:33] + chunk(b"eXIf", tiff(orientation)) + data[33:]
+
+
+def webp_with_exif(orientation: int) -> bytes:
+    sides = struct.pack("<I", WIDTH - 1)[:3] + struct.pack("<I", HEIGHT - 1)[:3]
+    block = tiff(orientation)
+    body = b"WEBP" + b"VP8X" + struct.pack("<I", 10) + bytes([8, 0, 0, 0]) + sides
+    body += encoded(quadrants(), ".webp")[12:] + b"EXIF" + struct.pack("<I", len(block)) + block
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def flat_cmyk_jpeg(levels: tuple[int, int, int, int]) -> bytes:
+    """Write 8 x 8 pixels of one colour as a baseline JPEG of four components.
+
+    Every DC size category has a code of four bits, and the only AC code, of one, ends the block.
+    """
+
+    def segment(code: int, payload: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, code, len(payload) + 2) + payload
+
+    quantisation = segment(0xDB, b"\0" + bytes([1]) * 64)
+    frame = struct.pack(">BHHB", 8, 8, 8, 4) + b"".join(bytes([i, 0x11, 0]) for i in range(4))
+    dc = segment(0xC4, b"\x00" + bytes([0, 0, 0, 12] + [0] * 12) + bytes(range(12)))
+    ac = segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0")
+    scan = segment(0xDA, b"\4" + b"".join(bytes([i, 0]) for i in range(4)) + bytes([0, 63, 0]))
+    bits = ""
+    for level in levels:
+        value = 8 * (level - 128)
+        size = abs(value).bit_length()
+        magnitude = value if value > 0 else value + (1 << size) - 1
+        bits += f"{size:04b}" + (f"{magnitude:0{size}b}" if size else "") + "0"
+    bits += "1" * (-len(bits) % 8)
+    packed = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    tables = quantisation + segment(0xC0, frame) + dc + ac
+    return b"\xff\xd8" + tables + scan + packed + b"\xff\xd9"
+
+
+# Pixels
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_picture_is_read_as_bgr(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"face{suffix}"
+    path.write_bytes(encoded(SMOOTH, suffix))
+    image = read_image(path)
+    tolerance = 6 if suffix == ".jpg" else 0
+    assert np.abs(image.astype(int) - SMOOTH.astype(int)).max() <= tolerance
+
+
+def test_the_result_is_a_contiguous_array_of_its_own() -> None:
+    image = decode_image(jpeg_with_exif(6), "face.jpg")
+    assert image.flags.c_contiguous
+    assert image.flags.writeable
+    assert image.dtype == np.uint8
+
+
+def test_a_path_may_be_a_string(tmp_path: Path) -> None:
+    path = tmp_path / "gesicht äöü.png"
+    path.write_bytes(encoded(SMOOTH, ".png"))
+    assert read_image(str(path)).shape == SMOOTH.shape
+
+
+def test_the_format_is_told_by_the_bytes_not_by_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "face.jpg"
+    path.write_bytes(encoded(SMOOTH, ".png"))
+    np.testing.assert_array_equal(read_image(path), SMOOTH)
+
+
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "face.png").write_bytes(encoded(SMOOTH, ".png"))
+    link = tmp_path / "link"
+    link.symlink_to("face.png")
+    np.testing.assert_array_equal(read_image(link), SMOOTH)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    # TIFF 6.0, page 36: where row 0 and column 0 of the stored picture belong
+    list(enumerate(["BGRW", "GBWR", "WRGB", "RWBG", "BRGW", "RBWG", "WGRB", "GWBR"], start=1)),
+)
+@pytest.mark.parametrize("with_exif", [jpeg_with_exif, png_with_exif, webp_with_exif])
+def test_rotation_in_exif_is_applied(
+    with_exif: Callable[[int], bytes], orientation: int, expected: str
+) -> None:
+    image = decode_image(with_exif(orientation), "face")
+    assert corners(image) == expected
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_quarter_turn_swaps_the_sides(orientation: int) -> None:
+    turned = orientation > 4
+    shape = decode_image(jpeg_with_exif(orientation), "face.jpg").shape
+    assert shape == ((WIDTH, HEIGHT, 3) if turned else (HEIGHT, WIDTH, 3))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_gray_becomes_three_equal_channels(suffix: str) -> None:
+    image = decode_image(encoded(np.full((8, 8), 77, np.uint8), suffix), "face")
+    np.testing.assert_array_equal(image, np.full((8, 8, 3), 77, np.uint8))
+
+
+@pytest.mark.parametrize("value", [0, 255, 256, 0x12FF, 0xFEFF, 0xFFFF])
+def test_sixteen_bits_lose_their_lower_half(value: int) -> None:
+    image = decode_image(encoded(np.full((2, 2, 3), value, np.uint16), ".png"), "face.png")
+    assert set(image.ravel().tolist()) == {value >> 8}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (png((2, 1), (8, 4), bytes([0, 100, 255, 200, 0])), [[100] * 3, [200] * 3]),
+        (png((2, 1), (8, 6), bytes([0, 1, 2, 3, 255, 4, 5, 6, 0])), [[3, 2, 1], [6, 5, 4]]),
+    ],
+    ids=["gray and alpha", "RGBA"],
+)
+def test_a_transparent_pixel_keeps_its_stored_colour(data: bytes, expected: list[object]) -> None:
+    assert decode_image(data, "face.png").tolist() == [expected]
+
+
+@pytest.mark.parametrize("transparency", [b"", chunk(b"tRNS", b"\xff\0")])
+def test_a_palette_is_looked_up(transparency: bytes) -> None:
+    extra = chunk(b"PLTE", bytes([1, 2, 3, 4, 5, 6])) + transparency
+    image = decode_image(png((2, 1), (8, 3), bytes([0, 0, 1]), extra), "face.png")
+    assert image.tolist() == [[[3, 2, 1], [6, 5, 4]]]
+
+
+def test_one_bit_becomes_black_and_white() -> None:
+    image = decode_image(png((2, 1), (1, 0), bytes([0, 0x40])), "face.png")
+    assert image.tolist() == [[[0] * 3, [255] * 3]]
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [((10, 20, 30, 255), (30, 20, 10)), ((255, 255, 255, 100), (100, 100, 100))],
+    ids=["no black ink", "black ink alone"],
+)
+def test_cmyk_is_taken_as_inverted(
+    levels: tuple[int, int, int, int], expected: tuple[int, int, int]
+) -> None:
+    image = decode_image(flat_cmyk_jpeg(levels), "face.jpg")
+    assert np.abs(image.astype(int) - np.array(expected)).max() <= 2
+
+
+def test_a_bmp_stored_from_the_top_stands_upright() -> None:
+    header = struct.pack("<IiiHHIIiiII", 40, 4, -2, 1, 24, 0, 0, 0, 0, 0, 0)
+    data = b"BM" + struct.pack("<IHHI", 0, 0, 0, 54) + header + bytes(range(24))
+    assert decode_image(data, "face.bmp").ravel().tolist() == list(range(24))
+
+
+# Files that cannot be read
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no file .*absent\.jpg.*check the path"):
+        read_image(tmp_path / "absent.jpg")
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; give one picture file"):
+        read_image(tmp_path)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="needs a user from whom permissions can be withdrawn (not root, not Windows)",
+)
+def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "face.png"
+    path.write_bytes(encoded(SMOOTH, ".png"))
+    path.chmod(0)
+    with pytest.raises(InputError, match="may not be read by this user"):
+        read_image(path)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "face.jpg"
+    path.touch()
+    with pytest.raises(InputError, match="has 0 bytes"):
+        read_image(path)
+
+
+def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError):
+        read_image(tmp_path / "file" / "face.jpg")
+
+
+@pytest.mark.parametrize("path", ["face\0.jpg", "f" * 5000])
+def test_an_impossible_path_is_refused(path: str) -> None:
+    with pytest.raises(InputError, match="cannot be read as a picture file"):
+        read_image(path)
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("link")
+    with pytest.raises(InputError, match="cannot be read as a picture file"):
+        read_image(link)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="device, pipe or socket"):
+        read_image(pipe)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+def test_a_file_that_becomes_a_pipe_is_refused_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "face.png").write_bytes(encoded(SMOOTH, ".png"))
+    regular = os.stat(tmp_path / "face.png")
+    monkeypatch.setattr(os, "stat", lambda *_, **__: regular)
+    with pytest.raises(InputError, match="device, pipe or socket"):
+        read_image(pipe)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs /dev/zero")
+def test_a_device_is_refused() -> None:
+    with pytest.raises(InputError, match="device, pipe or socket"):
+        read_image("/dev/zero")
+
+
+@pytest.fixture
+def socket_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    if not hasattr(socket, "AF_UNIX"):
+        pytest.skip("needs a system with Unix sockets")
+    # the address of a socket is short, a temporary folder's path may not be
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        yield "socket"
+
+
+def test_a_socket_is_refused(socket_path: str) -> None:
+    with pytest.raises(InputError, match="device, pipe or socket"):
+        read_image(socket_path)
+
+
+def test_a_file_of_very_many_bytes_is_refused_before_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "huge.jpg"
+    with path.open("wb") as stream:
+        stream.truncate(images.MAX_BYTES + 1)
+    monkeypatch.setattr(os, "open", lambda *_, **__: pytest.fail("the file was opened"))
+    with pytest.raises(InputError, match=r"268,435,457 bytes.*up to 268,435,456"):
+        read_image(path)
+
+
+# Bytes that cannot be decoded
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_refused(suffix: str, kept: float) -> None:
+    data = encoded(quadrants(), suffix)
+    with pytest.raises(InputError):
+        decode_image(data[: int(len(data) * kept)], f"face{suffix}")
+
+
+def test_text_is_refused() -> None:
+    with pytest.raises(InputError, match=r"notes\.txt is not a picture.*JPEG, PNG, WebP and BMP"):
+        decode_image(b"no picture", "notes.txt")
+
+
+def test_a_format_that_opencv_knows_and_we_do_not_is_refused() -> None:
+    with pytest.raises(InputError, match="is a TIFF"):
+        decode_image(encoded(SMOOTH, ".tiff"), "face.tiff")
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(10_001, 10_000), (65_501, 1), (1, 65_501), (2**31 - 1, 2**31 - 1)]
+)
+def test_a_bomb_is_refused_by_its_header(
+    width: int, height: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(InputError, match=rf"{width} x {height} pixels.*100,000,000.*65,500"):
+        decode_image(png((width, height), (8, 2), b""), "bomb.png")
+
+
+def test_the_longest_side_is_decoded() -> None:
+    assert decode_image(png((65_500, 1), (1, 0), bytes(1 + 8188)), "line.png").shape == (
+        1,
+        65_500,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png((WIDTH, HEIGHT), (8, 2), bytes(100)),
+        png((WIDTH, HEIGHT), (7, 2), bytes(100)),
+        png((WIDTH, HEIGHT), (8, 3), bytes((WIDTH + 1) * HEIGHT)),
+        encoded(SMOOTH, ".jpg").replace(b"\xff\xc0", b"\xff\xc3"),
+    ],
+    ids=["too few rows", "depth of 7 bits", "no palette", "lossless JPEG"],
+)
+def test_what_opencv_cannot_decode_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match=r"face cannot be decoded.*save it as JPEG or PNG"):
+        decode_image(data, "face")
+
+
+def test_an_error_of_opencv_becomes_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise cv2.error("out of memory")
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    with pytest.raises(InputError, match=r"cannot be decoded \(out of memory\)"):
+        decode_image(encoded(SMOOTH, ".png"), "face.png")
+
+
+def test_a_picture_of_another_size_than_its_header_says_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = np.zeros((WIDTH, HEIGHT, 3), np.uint8)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: other)
+    with pytest.raises(InputError, match="says 64 x 48 pixels, and 48 x 64 were decoded"):
+        decode_image(encoded(SMOOTH, ".png"), "face.png")
+
+
+def test_a_jpeg_with_two_headers_is_refused() -> None:
+    data = encoded(SMOOTH, ".jpg")
+    start = data.index(b"\xff\xc0")
+    (length,) = struct.unpack_from(">H", data, start + 2)
+    first = bytearray(data[start : start + 2 + length])
+    struct.pack_into(">HH", first, 5, 8, 8)
+    with pytest.raises(InputError):
+        decode_image(data[:start] + bytes(first) + data[start:], "face.jpg")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_hostile_bytes_give_a_picture_or_an_input_error(suffix: str) -> None:
+    random = np.random.default_rng(len(suffix))
+    data = encoded(quadrants(), suffix)
+    for _ in range(300):
+        hostile = bytearray(data)
+        for _ in range(random.integers(1, 5)):
+            hostile[int(random.integers(0, len(hostile)))] = int(random.integers(0, 256))
+        try:
+            image = decode_image(bytes(hostile), "face")
+        except InputError:
+            continue
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_truncated_file_makes_no_noise(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError):
+        decode_image(encoded(quadrants(), suffix)[:-9], "face")
+    assert capfd.readouterr() == ("", "")

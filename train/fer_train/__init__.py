@@ -1,0 +1,1 @@
+"""Training of face-expression networks on FER2013."""

@@ -1,0 +1,73 @@
+"""The pictures of a training: its curves and its confusion matrix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from fer_edge.emotion import LABELS
+from fer_edge.files import atomic_path
+from fer_train.assessment import Report
+
+__all__ = ["draw_confusion", "draw_curves"]
+
+mpl.use("agg")
+_DPI = 120
+
+
+def draw_curves(metrics: Path, target: Path) -> None:
+    """Plot loss and accuracy over epochs, from ``metrics.jsonl``."""
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    measured = [line for line in lines if line["public_test_accuracy"] is not None]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    loss.plot([x["epoch"] for x in lines], [x["train_loss"] for x in lines], label="train")
+    _plot(loss, measured, "public_test_nll", "public-test")
+    loss.set(xlabel="epoch", ylabel="loss, nats")
+    accuracy.plot(
+        [x["epoch"] for x in lines], [100 * x["train_accuracy"] for x in lines], label="train"
+    )
+    _plot(accuracy, measured, "public_test_accuracy", "public-test", scale=100)
+    accuracy.set(xlabel="epoch", ylabel="accuracy, %")
+    for axes in (loss, accuracy):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    _save(figure, target)
+
+
+def draw_confusion(report: Report, target: Path) -> None:
+    """Draw the confusion matrix, each row in percent of its true class."""
+    counts = np.array(report.scores.confusion, np.float64)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(5.4, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), share in np.ndenumerate(shares):
+        dark = share > 50  # noqa: PLR2004 - half of the colour scale
+        axes.text(column, row, f"{share:.0f}", ha="center", va="center", color="w" if dark else "k")
+    axes.set_xticks(range(len(LABELS)), LABELS, rotation=45, ha="right")
+    axes.set_yticks(range(len(LABELS)), LABELS)
+    low, high = report.scores.accuracy_ci95
+    axes.set(
+        xlabel="predicted",
+        ylabel="true, % of the row",
+        title=f"{report.split}: {report.scores.accuracy:.1%} [{low:.1%}, {high:.1%}]",
+    )
+    _save(figure, target)
+
+
+def _plot(
+    axes: object, lines: list[dict[str, float]], key: str, label: str, scale: float = 1
+) -> None:
+    axes.plot(  # type: ignore[attr-defined]
+        [x["epoch"] for x in lines], [scale * x[key] for x in lines], label=label
+    )
+
+
+def _save(figure: Figure, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI)

@@ -1,0 +1,87 @@
+"""The resumable state of a training, as one safetensors file; no pickle.
+
+Everything random is drawn from generators seeded by (seed, epoch), so weights, averaged weights,
+optimizer moments and the number of the epoch are the whole state between two epochs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.files import atomic_path
+from fer_edge.record import parse_json
+
+__all__ = ["TrainingState"]
+
+
+@dataclass
+class TrainingState:
+    """Network, averaged network, optimizer and how far they are.
+
+    ``epoch`` counts the finished epochs; ``best_accuracy`` is of the best checkpoint so far,
+    -1 before the first.
+    """
+
+    network: nn.Module
+    averaged: AveragedModel
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    best_accuracy: float = -1.0
+
+    def save(self, path: Path, run: str) -> None:
+        """Write the state, whole or not at all; ``run`` says which training it belongs to."""
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self._tensors()}
+        facts = {"run": run, "epoch": self.epoch, "best_accuracy": self.best_accuracy}
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"state": json.dumps(facts)})
+
+    def restore(self, path: Path, run: str) -> None:
+        """Continue from a saved state.
+
+        Raises ConfigurationError where it belongs to another recipe or other data, and
+        ArtifactError where the file is damaged.
+        """
+        try:
+            with safe_open(path, framework="pt") as stream:
+                facts = parse_json((stream.metadata() or {}).get("state", ""), str(path))
+                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        except SafetensorError as problem:
+            raise ArtifactError(
+                f"{path} is damaged: {problem}. Remove it to train from the start."
+            ) from problem
+        if not isinstance(facts, dict) or facts.get("run") != run:
+            raise ConfigurationError(
+                f"{path} belongs to a training with another recipe or other data. "
+                "Give another --out, or remove the folder to start again."
+            )
+        self.network.load_state_dict(_part(tensors, "network."))
+        self.averaged.load_state_dict(_part(tensors, "averaged."))
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in _part(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.epoch, self.best_accuracy = int(facts["epoch"]), float(facts["best_accuracy"])
+
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        for prefix, module in (("network", self.network), ("averaged", self.averaged)):
+            for name, tensor in module.state_dict().items():
+                yield f"{prefix}.{name}", tensor
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            for name, value in moments.items():
+                yield f"optimizer.{index}.{name}", torch.as_tensor(value)
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
