@@ -20,14 +20,15 @@ from fer_edge.errors import (
     ClosedError,
     ConfigurationError,
     DataError,
+    DownloadError,
     EngineError,
     FerEdgeError,
     GateError,
     InputError,
     MissingDependencyError,
 )
-from fer_edge.faces import Face, FaceDetector, cut_face
-from fer_edge.images import read_image
+from fer_edge.faces.detection import Face, FaceDetector, cut_face
+from fer_edge.images.reading import read_image
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor, PredictorInfo
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
@@ -38,6 +39,7 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "DataError",
+    "DownloadError",
     "Emotion",
     "EngineError",
     "Face",

@@ -17,7 +17,7 @@ from fer_edge.artifact import DEFAULT_MODEL, model_path
 from fer_edge.backends import AUTO_ORDER, BACKENDS
 from fer_edge.dependencies import EXTRAS
 from fer_edge.errors import FerEdgeError
-from fer_edge.faces import FaceDetector
+from fer_edge.faces.detection import FaceDetector
 from fer_edge.manifest import Manifest
 from fer_edge.predictor import Predictor
 

@@ -10,22 +10,13 @@ from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from fer_edge.errors import ConfigurationError, FerEdgeError
+from fer_edge.errors import ConfigurationError, DownloadError
 from fer_edge.files import atomic_path, sha256_of
 from fer_edge.progress import progress
 
-__all__ = ["DownloadError", "fetch"]
+__all__ = ["fetch"]
 
 _CHUNK = 1 << 16
-
-
-class DownloadError(FerEdgeError):
-    """A file could not be fetched, or what came is not that file; nothing was replaced.
-
-    The message tells how to put the file in its place by hand.
-    """
-
-    exit_code = 3
 
 
 def fetch(

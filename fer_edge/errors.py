@@ -7,6 +7,7 @@
     ├── ConfigurationError          2   a wish that cannot be met as it was put
     ├── ClosedError                 2   used after close
     ├── MissingDependencyError      3   a package has to be installed first
+    ├── DownloadError               3   a file could not be fetched
     ├── EngineError                 3   the engine or its hardware is missing or failed
     └── GateError                   1   a check that was asked for did not hold
 
@@ -20,6 +21,7 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "DataError",
+    "DownloadError",
     "EngineError",
     "FerEdgeError",
     "GateError",
@@ -73,6 +75,15 @@ class MissingDependencyError(FerEdgeError):
         )
         self.package = package
         self.extra = extra
+
+
+class DownloadError(FerEdgeError):
+    """A file could not be fetched, or what came is not that file; nothing was replaced.
+
+    The message tells how to put the file in its place by hand.
+    """
+
+    exit_code = 3
 
 
 class EngineError(FerEdgeError):

@@ -21,7 +21,7 @@ from fer_edge.backends import (
     choose_backend,
 )
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
-from fer_edge.images import read_image
+from fer_edge.images.reading import read_image
 from fer_edge.prediction import Prediction
 from fer_edge.preprocess import COLORS, check_crop, preprocess
 from fer_edge.spec import ModelSpec

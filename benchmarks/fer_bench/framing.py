@@ -2,7 +2,7 @@
 
 A FER2013 picture is what somebody cut around a face. Enlarged and set into an empty surround, the
 detectors find that face again, and the picture's outline against their box is the conversion that
-`fer_edge.detectors` holds as constants. Two surrounds tell how much of the answer is the
+`fer_edge.faces.detectors` holds as constants. Two surrounds tell how much of the answer is the
 surround's: ``gray``, the picture's mean, and ``border``, its border pixels repeated.
 """
 
@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.detectors import Detection, Detector, Framing, Haar, Yunet
 from fer_edge.errors import ConfigurationError, DataError, FerEdgeError
+from fer_edge.faces.detectors import Detection, Detector, Framing, Haar, Yunet
+from fer_edge.faces.yunet import yunet_path
 from fer_edge.fer2013 import load
 from fer_edge.files import sha256_of, write_bytes, write_json
 from fer_edge.progress import track
-from fer_edge.yunet import yunet_path
 
 __all__ = ["SURROUNDS", "Quartiles", "Result", "measure", "report", "sample", "scene", "table"]
 

@@ -7,8 +7,8 @@ from argparse import Namespace
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.diagnosis import Check, Diagnosis, diagnose
 from fer_edge.errors import EngineError
+from fer_edge.faces.yunet import fetch_yunet
 from fer_edge.record import encode
-from fer_edge.yunet import fetch_yunet
 
 __all__ = ["add_parser"]
 

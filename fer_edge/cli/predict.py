@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.annotation import annotate
 from fer_edge.artifact import DEFAULT_MODEL
 from fer_edge.command import (
     MODEL_HELP,
@@ -22,9 +21,10 @@ from fer_edge.command import (
     write_result,
 )
 from fer_edge.errors import InputError
-from fer_edge.faces import FaceDetector, cut_face
+from fer_edge.faces.detection import FaceDetector, cut_face
 from fer_edge.files import write_bytes
-from fer_edge.images import read_image
+from fer_edge.images.annotation import annotate
+from fer_edge.images.reading import read_image
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 from fer_edge.progress import track

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pytest
 
 from fer_bench.framing import MARKERS, Quartiles, main, measure, report, sample, scene, table
-from fer_edge.detectors import Detection, Detector, Framing, Haar, Yunet
 from fer_edge.errors import ConfigurationError, DataError
-from fer_edge.yunet import YUNET_FILE
+from fer_edge.faces.detectors import Detection, Detector, Framing, Haar, Yunet
+from fer_edge.faces.yunet import YUNET_FILE
 
 SHARED = Path(__file__).parents[3] / "shared"
 FER2013 = Path(os.environ.get("FER2013") or SHARED / "data" / "fer2013.zip")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_edge.download import DownloadError, fetch
-from fer_edge.errors import ConfigurationError
+from fer_edge.download import fetch
+from fer_edge.errors import ConfigurationError, DownloadError
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_edge.detectors import Detection, Framing, Yunet
+from fer_edge.faces.detectors import Detection, Framing, Yunet
 
 
 @pytest.fixture

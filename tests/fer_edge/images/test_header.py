@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fer_edge.errors import InputError
-from fer_edge.image_header import FORMATS, PictureSize, check_complete, orientation, picture_size
+from fer_edge.images.header import FORMATS, PictureSize, check_complete, orientation, picture_size
 
 WIDTH, HEIGHT = 64, 48
 LOSSLESS = [cv2.IMWRITE_WEBP_QUALITY, 101]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import ArtifactError, EngineError
-from fer_edge.yunet import FETCH_COMMAND
+from fer_edge.faces.yunet import FETCH_COMMAND
 
 __all__ = ["Detection", "Detector", "Framing", "Haar", "Yunet"]
 
@@ -136,7 +136,7 @@ class Haar:
 
 
 class Yunet:
-    """A network of OpenCV Zoo, see `fer_edge.yunet`.
+    """A network of OpenCV Zoo, see `fer_edge.faces.yunet`.
 
     Its anchor is the mean of its five landmarks (eyes, nose, corners of the mouth), which stays
     where it is when hair or chin are outside the picture; its score lies between 0 and 1. Raises

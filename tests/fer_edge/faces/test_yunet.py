@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fer_edge.download import DownloadError
-from fer_edge.yunet import YUNET_FILE, YUNET_SHA256, YUNET_URL, fetch_yunet, yunet_path
+from fer_edge.faces.yunet import YUNET_FILE, YUNET_SHA256, YUNET_URL, fetch_yunet, yunet_path
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pytest
 
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError, InputError
-from fer_edge.faces import Face, FaceDetector, cut_face
-from fer_edge.yunet import YUNET_FILE
+from fer_edge.faces.detection import Face, FaceDetector, cut_face
+from fer_edge.faces.yunet import YUNET_FILE
 
 Frame = npt.NDArray[np.uint8]
 
@@ -275,7 +275,7 @@ class TestChoice:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setattr("cv2.data.haarcascades", str(tmp_path), raising=False)
-        monkeypatch.setattr("fer_edge.detectors._SYSTEM_CASCADES", ())
+        monkeypatch.setattr("fer_edge.faces.detectors._SYSTEM_CASCADES", ())
         with pytest.raises(EngineError, match="fer-edge doctor --fetch-yunet"):
             FaceDetector()
 
@@ -283,7 +283,7 @@ class TestChoice:
         code = (
             "import cv2\n"
             "vars(cv2).pop('CascadeClassifier', None), vars(cv2).pop('data', None)\n"
-            "import fer_edge.faces"
+            "import fer_edge.faces.detection"
         )
         subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import images
 from fer_edge.errors import InputError
-from fer_edge.images import decode_image, read_image
+from fer_edge.images import reading as images
+from fer_edge.images.reading import decode_image, read_image
 
 Image = npt.NDArray[np.uint8]
 

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.detectors import Detection, Detector, Haar, Yunet
 from fer_edge.errors import ArtifactError, ConfigurationError, InputError
+from fer_edge.faces.detectors import Detection, Detector, Haar, Yunet
+from fer_edge.faces.yunet import FETCH_COMMAND, YUNET_SHA256, yunet_path
 from fer_edge.files import sha256_of
-from fer_edge.yunet import FETCH_COMMAND, YUNET_SHA256, yunet_path
 
 __all__ = ["Face", "FaceDetector", "cut_face"]
 

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import InputError
-from fer_edge.image_header import PictureSize, check_complete, orientation, picture_size
+from fer_edge.images.header import PictureSize, check_complete, orientation, picture_size
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode_image", "read_image"]
 

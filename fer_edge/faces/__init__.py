@@ -1,0 +1,1 @@
+"""Faces: where they are in a frame, and the crop of each."""

@@ -1,0 +1,1 @@
+"""Pictures: reading them safely, and drawing into them."""
