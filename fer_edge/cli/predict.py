@@ -45,7 +45,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--crop", action="store_true", help="each picture is one face already")
     parser.add_argument(
-        "--detector", metavar="FILE", type=Path, help="a YuNet model to find faces with"
+        "--detector", metavar="FILE", help="a YuNet model to find faces with, or the word haar"
     )
     parser.add_argument(
         "--annotate", metavar="DIR", type=Path, help="write each picture with its faces into DIR"
@@ -58,6 +58,7 @@ def _predict(options: Namespace) -> int:
     detector = None if options.crop else FaceDetector(options.detector)
     if options.annotate is not None:
         options.annotate.mkdir(parents=True, exist_ok=True)
+        targets = _annotated_files(options.images, options.annotate)
     results: list[dict[str, Any]] = []
     unreadable = 0
     with open_predictor(options.model, options) as predictor:
@@ -72,7 +73,7 @@ def _predict(options: Namespace) -> int:
             results.append({"image": str(path), "faces": [_plain(face) for face in faces]})
             _print(path, faces)
             if options.annotate is not None:
-                _write_annotated(options.annotate / f"{path.stem}.png", picture, faces)
+                _write_annotated(targets[path], picture, faces)
     write_result(options, {"schema": SCHEMA, "results": results})
     return InputError.exit_code if unreadable else 0
 
@@ -103,6 +104,15 @@ def _print(path: Path, faces: list[FoundFace]) -> None:
         print(f"{path}{place}: {prediction}")
         for name, share in prediction.to_dict()["probabilities"].items():
             print(f"  {name:<9} {share:6.1%}  {'█' * round(30 * share)}")
+
+
+def _annotated_files(images: list[Path], folder: Path) -> dict[Path, Path]:
+    """One file per picture; pictures of the same name get a number."""
+    targets: dict[Path, Path] = {}
+    for path in images:
+        number = sum(other.stem == path.stem for other in targets)
+        targets[path] = folder / (f"{path.stem}-{number}.png" if number else f"{path.stem}.png")
+    return targets
 
 
 def _write_annotated(target: Path, picture: npt.NDArray[np.uint8], faces: list[FoundFace]) -> None:

@@ -145,7 +145,7 @@ def _decode(data: bytes, where: str) -> Image:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
         reason = "OpenCV gave no reason"
     except cv2.error as problem:
-        image, reason = None, problem.err or str(problem)
+        image, reason = None, str(problem).strip().partition("\n")[0]
     if image is None:
         raise InputError(
             f"{where} cannot be decoded ({reason}): it is damaged, or of a rare variant of its "

@@ -22,7 +22,7 @@ from fer_edge.faces.yunet import YUNET_FILE
 
 Frame = npt.NDArray[np.uint8]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 YUNET = Path(os.environ.get("YUNET") or ROOT.parent / "shared" / "models" / YUNET_FILE)
 # the eyes and the mouth of the portrait, (x, y), read off the picture
 FEATURES = ((203, 106), (243, 108), (224, 148))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fer_edge.download import DownloadError
+from fer_edge.errors import DownloadError
 from fer_edge.faces.yunet import YUNET_FILE, YUNET_SHA256, YUNET_URL, fetch_yunet, yunet_path
 
 

@@ -1,0 +1,145 @@
+"""What tests of several packages share: small models and data sets, made here, and where to
+find what is not in the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_edge import LABELS
+from fer_edge.faces.yunet import YUNET_FILE
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.synthetic import synthetic_crops
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty data folder of fer_edge: tests neither see nor change the user's."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_EDGE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def fer2013_archive() -> Path:
+    """The real FER2013, from ``FER2013`` or ``../shared/data``."""
+    path = Path(os.environ.get("FER2013") or SHARED / "data" / "fer2013.zip")
+    if not path.exists():
+        pytest.skip(f"no FER2013 at {path}; give its path in FER2013")
+    return path
+
+
+@pytest.fixture(scope="session")
+def yunet_file() -> Path:
+    """The YuNet model, from ``YUNET`` or ``../shared/models``."""
+    path = Path(os.environ.get("YUNET") or SHARED / "models" / YUNET_FILE)
+    if not path.is_file():
+        pytest.skip(f"no YuNet at {path}; give its path in YUNET")
+    return path
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Path:
+    """A photo with one face: the astronaut that scikit-image carries."""
+    data = pytest.importorskip("skimage.data", reason="no scikit-image, whose portrait is used")
+    return Path(data.__file__).parent / "astronaut.png"
+
+
+MakeData = Callable[[Path, int, int], Path]
+
+
+@pytest.fixture(scope="session")
+def make_fer2013() -> MakeData:
+    """Write a zip in Kaggle's layout: drawings, ``train`` and ``test`` of them per class."""
+
+    def make(path: Path, train: int, test: int) -> Path:
+        drawings = iter(synthetic_crops(len(LABELS) * (train + test)))
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in LABELS:
+                for prefix, half, count in (
+                    ("Training", "train", train),
+                    ("PublicTest", "test", test),
+                ):
+                    for number in range(count):
+                        picture = cv2.resize(next(drawings)[:, :, 0], (48, 48))
+                        _, encoded = cv2.imencode(".png", picture)
+                        member = f"{half}/{name}/{prefix}_{number:05d}.png"
+                        archive.writestr(member, encoded.tobytes())
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_fer2013(make_fer2013: MakeData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of drawings: 4 training and 3 public-test pictures per class."""
+    return make_fer2013(tmp_path_factory.mktemp("data") / "drawings.zip", 4, 3)
+
+
+@pytest.fixture(scope="session")
+def tiny_spec() -> ModelSpec:
+    """A gray 48 x 48 model with a temperature of its own."""
+    return ModelSpec(NetworkSpec("tiny"), InputSpec(48, 48), temperature=1.5)
+
+
+@pytest.fixture(scope="session")
+def make_artifact() -> Callable[[Path, ModelSpec], Path]:
+    """Write an ONNX artifact of ours whose core is one random linear layer."""
+    onnx = pytest.importorskip("onnx", reason="no onnx to make an artifact with")
+    from fer_export.contract import attach_contract
+
+    def make(path: Path, spec: ModelSpec) -> Path:
+        rng = np.random.default_rng(0)
+        pixels = int(np.prod(spec.input.shape))
+        helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+        weights = {
+            "weight": rng.normal(0, 0.05, (pixels, len(LABELS))).astype(np.float32),
+            "bias": rng.normal(0, 1, len(LABELS)).astype(np.float32),
+        }
+        height, width, channels = spec.input.shape
+        graph = helper.make_graph(
+            [
+                helper.make_node("Flatten", ["normalized"], ["flat"]),
+                helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"]),
+            ],
+            "core",
+            [
+                helper.make_tensor_value_info(
+                    "normalized", floats, ["batch", channels, height, width]
+                )
+            ],
+            [helper.make_tensor_value_info("logits", floats, ["batch", len(LABELS)])],
+            [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+        )
+        core = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+        onnx.save(attach_contract(core, spec), path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(
+    make_artifact: Callable[[Path, ModelSpec], Path],
+    tiny_spec: ModelSpec,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """An ONNX artifact of a model that is small and of no use."""
+    return make_artifact(tmp_path_factory.mktemp("artifact") / "model.onnx", tiny_spec)
