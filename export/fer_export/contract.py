@@ -12,9 +12,15 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fer_edge.spec import METADATA_KEY, ModelSpec
-from fer_export.core import CORE_INPUT, CORE_OUTPUT, OPSET
 
-__all__ = ["attach_contract"]
+__all__ = ["CORE_INPUT", "CORE_OUTPUT", "OPSET", "attach_contract"]
+
+OPSET = 18
+"""Understood by TensorRT 10.3's parser and by every engine that is supported."""
+
+CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
+"""Names of a core's input, float32 ``(batch, C, H, W)``, and of its output, ``(batch, 7)``."""
+
 
 _IR_VERSION = 10
 _PREFIX = "fer_edge"

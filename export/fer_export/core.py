@@ -13,13 +13,10 @@ import torch
 from torch import nn
 
 from fer_edge.spec import ModelSpec
+from fer_export.contract import CORE_INPUT, CORE_OUTPUT, OPSET
 
-__all__ = ["CORE_INPUT", "CORE_OUTPUT", "OPSET", "export_core"]
+__all__ = ["export_core"]
 
-OPSET = 18
-"""Understood by TensorRT 10.3's parser and by every engine that is supported."""
-
-CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
 _MAX_BATCH = 1024
 
 

@@ -1,0 +1,50 @@
+# The few verbs that a user or a contributor needs. Each may be run again at once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
+
+.PHONY: help demo test check lint types clean default-model
+help:
+	@echo "make demo    install, and tell the emotion on a photo"
+	@echo "make test    install, lint, check types, run the tests"
+	@echo "make check   the same, and what takes longer"
+	@echo "make clean   remove what the others made"
+
+demo: $(VENV)/demo.installed
+	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
+
+test: lint types
+	$(BIN)/python -m pytest -q
+
+check: lint types
+	$(BIN)/python -m pytest -q --long
+
+lint: $(VENV)/dev.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check --quiet
+
+types: $(VENV)/dev.installed
+	$(BIN)/mypy
+
+# The packaged model, from the weights that a training left: make default-model DATA=fer2013.zip
+WEIGHTS ?= train/weights/mobilenet.safetensors
+default-model: $(VENV)/dev.installed
+	$(BIN)/fer-export --weights $(WEIGHTS) --target onnx --data $(DATA) --out fer_edge/models/default --force
+	$(BIN)/python docs/write_model_card.py --data $(DATA)
+
+$(VENV)/%.installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+# Debian splits venv off from python3
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make needs Python 3.11 or later (the runtime alone 3.10): make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y python3-venv; } \
+	  || { echo "this Python has no venv; install it: sudo apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,66 @@
+"""The contract around a core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+
+from fer_edge.metrics import softmax
+from fer_edge.spec import InputSpec, ModelSpec
+
+MakeArtifact = Callable[[Path, ModelSpec], Path]
+
+
+def test_cast_alone_consumes_the_crop(tiny_artifact: Path) -> None:
+    graph = onnx.load(tiny_artifact).graph
+    consumers = [node.op_type for node in graph.node if "crop" in node.input]
+    assert consumers == ["Cast"]
+
+
+def test_input_and_outputs_are_those_of_the_design(tiny_artifact: Path) -> None:
+    session = ort.InferenceSession(tiny_artifact)
+    (crop,) = session.get_inputs()
+    assert (crop.name, crop.type, crop.shape) == ("crop", "tensor(uint8)", ["batch", 48, 48, 1])
+    outputs = [(o.name, o.type, o.shape) for o in session.get_outputs()]
+    assert outputs == [
+        ("logits", "tensor(float)", ["batch", 7]),
+        ("probabilities", "tensor(float)", ["batch", 7]),
+    ]
+
+
+def test_the_spec_comes_back_from_the_metadata(tiny_artifact: Path, tiny_spec: ModelSpec) -> None:
+    metadata = ort.InferenceSession(tiny_artifact).get_modelmeta().custom_metadata_map
+    assert ModelSpec.from_json(metadata["fer_edge"]) == tiny_spec
+
+
+@pytest.mark.parametrize("color", ["gray", "rgb"])
+def test_the_graph_normalises_and_scales_as_its_spec_says(
+    color: str, tiny_spec: ModelSpec, make_artifact: MakeArtifact, tmp_path: Path
+) -> None:
+    channels = {"gray": 1, "rgb": 3}[color]
+    mean, std = (0.3, 0.5, 0.6)[:channels], (0.2, 0.25, 0.3)[:channels]
+    spec = replace(tiny_spec, input=InputSpec(6, 5, color, mean, std), temperature=2.5)
+    path = make_artifact(tmp_path / "model.onnx", spec)
+    values = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    crops = np.random.default_rng(1).integers(0, 256, (3, 6, 5, channels), np.uint8)
+    normalized = (crops / 255.0 - mean) / std
+    flat = normalized.transpose(0, 3, 1, 2).reshape(3, -1)
+    expected = flat @ values["weight"] + values["bias"]
+    logits, probabilities = ort.InferenceSession(path).run(None, {"crop": crops})
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(probabilities, softmax(expected, 2.5), atol=1e-5)
+
+
+def test_one_opset_import_per_domain_and_weights_inside(tiny_artifact: Path) -> None:
+    model = onnx.load(tiny_artifact, load_external_data=False)
+    domains = [entry.domain for entry in model.opset_import]
+    assert domains == [""]
+    inside = onnx.TensorProto.DEFAULT
+    assert all(tensor.data_location == inside for tensor in model.graph.initializer)
