@@ -31,7 +31,7 @@ types: $(VENV)/dev.installed
 WEIGHTS ?= train/weights/mobilenet.safetensors
 default-model: $(VENV)/dev.installed
 	$(BIN)/fer-export --weights $(WEIGHTS) --target onnx --data $(DATA) --out fer_edge/models/default --force
-	$(BIN)/python docs/write_model_card.py --data $(DATA)
+	$(BIN)/fer-bench card --data $(DATA)
 
 $(VENV)/%.installed: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'

@@ -5,13 +5,11 @@
 ...     print(fer.predict("face.jpg"))
 """
 
-from __future__ import annotations
-
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata as _metadata
 
 try:
-    __version__ = version("fer-edge")
-except PackageNotFoundError:  # a source tree that is not installed
+    __version__ = _metadata.version("fer-edge")
+except _metadata.PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
 from fer_edge.emotion import LABELS, Emotion

@@ -70,10 +70,12 @@ def find_artifact(
         entry = _choose(manifest, path, formats, precision or manifest.precision)
         return _read(path / entry.file, entry)
     if not path.exists():
+        if model == DEFAULT_MODEL:
+            raise ArtifactError("the packaged model is missing; reinstall fer-edge")
         raise ArtifactError(
             f"there is no model at {path}; give {DEFAULT_MODEL!r}, a model directory or an artifact"
         )
-    if path.suffix not in FORMATS or FORMATS[path.suffix] not in formats:
+    if FORMATS.get(path.suffix) not in formats:
         raise ConfigurationError(
             f"{path} is not a file that this backend opens; it takes {', '.join(formats)}"
         )

@@ -6,6 +6,7 @@ missing, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -27,6 +28,7 @@ __all__ = [
     "Commands",
     "Handler",
     "add_command",
+    "add_data_option",
     "add_predictor_options",
     "command_parser",
     "open_predictor",
@@ -62,12 +64,19 @@ def add_command(commands: Commands, name: str, summary: str, handler: Handler) -
     return parser
 
 
+def add_data_option(parser: ArgumentParser) -> None:
+    """Add ``--data``, where FER2013 is."""
+    parser.add_argument(
+        "--data", metavar="FER2013", type=Path, required=True, help="zip, folder or CSV of FER2013"
+    )
+
+
 def add_predictor_options(parser: ArgumentParser) -> None:
     """Add what a Predictor can be asked for, the model itself excepted."""
     parser.add_argument("--backend", default="auto", help="auto, or the name of a backend")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: the manifest's choice")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: the engine's choice")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: one per usable core")
 
 
 def open_predictor(model: str, options: Namespace) -> Predictor:
@@ -85,8 +94,10 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
     """Parse, call the handler, and turn what it raises into a message and an exit code."""
     options = parser.parse_args(arguments)
     handler: Handler = options.handler
+    _write_any_character()
     try:
-        return handler(options)
+        code = handler(options)
+        sys.stdout.flush()  # a pipe that nobody reads any more shows here, not at exit
     except FerEdgeError as problem:
         if options.debug:
             raise
@@ -105,6 +116,7 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         say(f"{parser.prog}: interrupted; nothing was left half written")
         return _INTERRUPTED
+    return code
 
 
 def say(message: str) -> None:
@@ -116,6 +128,13 @@ def write_result(options: Namespace, value: object) -> None:
     """Write the JSON result if ``--json`` asks for it."""
     if options.json is not None:
         write_json(options.json, value)
+
+
+def _write_any_character() -> None:
+    """Escape what the terminal's encoding lacks, instead of failing at the first bar."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _add_common_options(parser: ArgumentParser) -> None:

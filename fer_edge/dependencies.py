@@ -10,7 +10,7 @@ from fer_edge.errors import MissingDependencyError
 __all__ = ["EXTRAS", "requires"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "torch": ("torch", "timm", "safetensors"),
+    "torch": ("torch", "timm", "torchvision", "safetensors"),
     "train": ("torch", "timm", "torchvision", "safetensors", "matplotlib"),
     "export": ("torch", "timm", "torchvision", "safetensors", "onnx", "onnxscript"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import platform
 import shutil
 import subprocess
@@ -14,19 +15,23 @@ from pathlib import Path
 import numpy as np
 
 from fer_edge.artifact import DEFAULT_MODEL, model_path
-from fer_edge.backends import AUTO_ORDER, BACKENDS
+from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_class
 from fer_edge.dependencies import EXTRAS
-from fer_edge.errors import FerEdgeError
+from fer_edge.errors import FerEdgeError, MissingDependencyError
 from fer_edge.faces.detection import FaceDetector
 from fer_edge.manifest import Manifest
 from fer_edge.predictor import Predictor
 
 __all__ = ["Check", "Diagnosis", "diagnose"]
 
-_CLASHES = (
-    ("onnxruntime", "onnxruntime-gpu"),
-    ("opencv-python", "opencv-python-headless"),
-    ("opencv-python", "opencv-contrib-python"),
+_RIVALS = (
+    ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
+    (
+        "opencv-python",
+        "opencv-python-headless",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+    ),
 )
 _GOLDEN_TOLERANCE = 1e-3
 _SECONDS = 10
@@ -43,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings. ``works`` says whether the packaged model gives its golden answers here."""
+    """All findings. ``works`` says whether the model gives its golden answers here."""
 
     works: bool
     model: Check
@@ -57,12 +62,15 @@ class Diagnosis:
     system: str
 
 
-def diagnose() -> Diagnosis:
-    """Look at this machine; changes nothing and raises nothing of its own."""
-    model = _check_model()
+def diagnose(model: str | os.PathLike[str] = DEFAULT_MODEL) -> Diagnosis:
+    """Look at this machine, and run the golden crops of ``model``, ``default`` or a directory.
+
+    Changes nothing and raises nothing of its own.
+    """
+    checked = _check_model(model)
     return Diagnosis(
-        works=model.ok,
-        model=model,
+        works=checked.ok,
+        model=checked,
         backends=tuple(_check_backend(name) for name in BACKENDS),
         auto_order=AUTO_ORDER,
         faces=_check_faces(),
@@ -74,32 +82,35 @@ def diagnose() -> Diagnosis:
     )
 
 
-def _check_model() -> Check:
-    """Run the golden crops through the packaged model."""
+def _check_model(model: str | os.PathLike[str]) -> Check:
+    name = os.fspath(model)
     try:
-        manifest = Manifest.read(model_path(DEFAULT_MODEL))
-        with Predictor() as predictor:
+        manifest = Manifest.read(model_path(model))
+        with Predictor(model) as predictor:
             gaps = []
             for golden in manifest.golden:
                 pixels, _ = golden.arrays()
                 given = predictor.predict(pixels).probabilities
                 gaps.append(float(np.abs(given - np.array(golden.probabilities)).max()))
             running = f"{predictor.info.precision} on {predictor.info.provider}"
-    except FerEdgeError as problem:
-        return Check(DEFAULT_MODEL, False, str(problem))
-    largest = max(gaps, default=float("inf"))
+    except (FerEdgeError, ValueError) as problem:  # golden answers of another shape
+        return Check(name, False, str(problem))
+    if not gaps:
+        return Check(name, False, f"{running}: its manifest has no golden crops to check")
+    largest = float(np.max(gaps))
     verdict = f"{running}: golden crops within {largest:.1e}, allowed {_GOLDEN_TOLERANCE:.0e}"
-    return Check(DEFAULT_MODEL, largest <= _GOLDEN_TOLERANCE, verdict)
+    return Check(name, largest <= _GOLDEN_TOLERANCE, verdict)
 
 
 def _check_backend(name: str) -> Check:
     entry = BACKENDS[name]
     try:
+        backend_class(name)
         module = importlib.import_module(entry.package)
-    except ModuleNotFoundError:
-        return Check(name, False, f"not installed: pip install 'fer-edge[{entry.extra}]'")
-    except ImportError as problem:
-        return Check(name, False, f"installed, but does not import: {problem}")
+    except MissingDependencyError as problem:
+        return Check(name, False, str(problem))
+    except Exception as problem:  # a broken engine may raise anything
+        return Check(name, False, f"{entry.package} is installed, but does not import: {problem}")
     return Check(name, True, f"{entry.package} {module.__version__}")
 
 
@@ -118,13 +129,21 @@ def _check_extra(extra: str) -> Check:
 
 
 def _clashes() -> list[str]:
-    installed = {(dist.metadata["Name"] or "").lower() for dist in metadata.distributions()}
+    found = ([name for name in names if _is_installed(name)] for names in _RIVALS)
     return [
-        f"{first} and {second} are both installed and overwrite each other's files: "
-        f"pip uninstall {first} {second}, then install the one that you need"
-        for first, second in _CLASHES
-        if first in installed and second in installed
+        f"{' and '.join(names)} are installed together and overwrite each other's files: "
+        f"pip uninstall {' '.join(names)}, then install the one that you need"
+        for names in found
+        if len(names) > 1
     ]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _cpu() -> Check:

@@ -64,17 +64,24 @@ class ClosedError(FerEdgeError):
 
 
 class MissingDependencyError(FerEdgeError):
-    """A package that this call needs is not installed."""
+    """A package that this call needs is not installed.
+
+    ``extra`` is what installs it, empty for a package that fer-edge itself needs.
+    """
 
     exit_code = 3
 
     def __init__(self, package: str, extra: str, reason: str | None = None) -> None:
         detail = f" ({reason})" if reason else ""
-        super().__init__(
-            f"{package} is not installed{detail}. Install it with: pip install 'fer-edge[{extra}]'"
-        )
+        wish = f"'fer-edge[{extra}]'" if extra else "fer-edge"
+        super().__init__(f"{package} is not installed{detail}. Install it with: pip install {wish}")
         self.package = package
         self.extra = extra
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str | None]]:
+        # a process pool pickles errors, by default with the message as the only argument
+        return type(self), (self.package, self.extra, self.reason)
 
 
 class DownloadError(FerEdgeError):

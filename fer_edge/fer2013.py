@@ -3,8 +3,8 @@
 Kaggle's folder or zip (``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, where the names
 ``PublicTest_*`` and ``PrivateTest_*`` tell the two halves of ``test``), ``fer2013.csv``
 (``emotion,pixels,Usage``) and ``icml_face_data.csv`` (the same columns in another order), each
-also inside a zip. Source of the data: Goodfellow et al., "Challenges in Representation Learning",
-ICONIP 2013.
+also inside a zip or folder. Source of the data: Goodfellow et al., "Challenges in Representation
+Learning", ICONIP 2013.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import functools
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.emotion import LABELS, Emotion
-from fer_edge.errors import DataError
+from fer_edge.errors import DataError, InputError
+from fer_edge.images.header import check_complete, picture_size
+from fer_edge.progress import track
 
 __all__ = [
     "SIDE",
@@ -57,10 +60,13 @@ _CLASS_NAMES = {
     Emotion.NEUTRAL: ("neutral",),
 }
 _CLASS_OF = {name: emotion.class_index for emotion, names in _CLASS_NAMES.items() for name in names}
+_TABLES = {"fer2013.csv", "icml_face_data.csv"}
 _PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 _MAX_PICTURE_BYTES = 1 << 20
+_PIXELS = {str(value): value for value in range(256)}
+_EMOTIONS = {str(index): index for index in range(len(LABELS))}
 
-_Picture: TypeAlias = tuple[str, Callable[[], bytes]]
+_File: TypeAlias = tuple[str, Callable[[], IO[bytes]]]
 _Row: TypeAlias = tuple[str, int, npt.NDArray[np.uint8]]
 
 
@@ -102,9 +108,10 @@ class LabelledCrops:
 def load(path: str | Path, split: str) -> LabelledCrops:
     """Read one split, every picture decoded once.
 
-    ``path`` is a folder, a zip or a CSV file; ``split`` one of ``SPLITS``. Raises DataError for a
-    missing path or class folder, an unreadable picture, a wrong pixel count, an unknown ``Usage``
-    and, as EmptySplitError, a split without pictures.
+    ``path`` is a folder, a zip or a CSV file; ``split`` one of ``SPLITS``. A picture of ``test``
+    whose name tells no half belongs to none, and to ``test``. Raises DataError for a missing path
+    or class folder, an unreadable picture, a wrong pixel count, an unknown ``Usage`` and, as
+    EmptySplitError, a split without pictures.
     """
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
@@ -151,11 +158,11 @@ def copies_of(
 
 def _rows(path: Path, split: str) -> Iterable[_Row]:
     if path.is_dir():
-        return _rows_of_pictures(_pictures_in_folder(path), split, path)
+        return _rows_of_files(list(_files_in_folder(path)), split, path)
     if not path.is_file():
         raise DataError(f"no FER2013 at {path}: give Kaggle's zip or folder, or a CSV file")
     if path.suffix.lower() == ".csv":
-        return _rows_of_csv(path.open("rb"), split, str(path))
+        return _rows_of_csv(_open(path), split, str(path))
     if zipfile.is_zipfile(path):
         return _rows_of_zip(path, split)
     raise DataError(f"{path} is neither a folder, a zip nor a CSV file of FER2013")
@@ -164,42 +171,55 @@ def _rows(path: Path, split: str) -> Iterable[_Row]:
 def _rows_of_zip(path: Path, split: str) -> Iterator[_Row]:
     try:
         with zipfile.ZipFile(path) as archive:
-            tables = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-            tables = [name for name in tables if "fer2013" in name or "icml_face" in name]
-            if tables:
-                yield from _rows_of_csv(archive.open(tables[0]), split, f"{path}:{tables[0]}")
-            else:
-                yield from _rows_of_pictures(_pictures_in_zip(archive), split, path)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as problem:
+            yield from _rows_of_files(list(_files_in_zip(archive)), split, path)
+    except (  # zipfile's own errors, and what it lets through of damaged names and contents
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        OSError,
+        UnicodeDecodeError,
+    ) as problem:
         raise DataError(f"{path} is a damaged zip: {problem}. Download it again.") from problem
 
 
-def _pictures_in_folder(root: Path) -> Iterator[_Picture]:
+def _files_in_folder(root: Path) -> Iterator[_File]:
     for file in sorted(root.rglob("*")):
         if file.is_file():
-            yield file.relative_to(root).as_posix(), file.read_bytes
+            yield file.relative_to(root).as_posix(), functools.partial(_open, file)
 
 
-def _pictures_in_zip(archive: zipfile.ZipFile) -> Iterator[_Picture]:
+def _open(file: Path) -> IO[bytes]:
+    return file.open("rb")
+
+
+def _files_in_zip(archive: zipfile.ZipFile) -> Iterator[_File]:
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
-        if info.file_size > _MAX_PICTURE_BYTES and _is_picture(info.filename):
-            raise DataError(
-                f"{info.filename} holds {info.file_size} bytes, far more than a 48 x 48 picture"
-            )
-        yield info.filename, functools.partial(archive.read, info)
+        if not info.is_dir():
+            yield info.filename, functools.partial(archive.open, info)
 
 
-def _is_picture(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _PICTURE_SUFFIXES and "__MACOSX" not in name
+def _rows_of_files(files: list[_File], split: str, source: Path) -> Iterator[_Row]:
+    for name, opened in files:
+        if PurePosixPath(name).name.lower() in _TABLES:
+            return _rows_of_csv(opened(), split, f"{source}:{name}")
+    return _rows_of_pictures(files, split, source)
 
 
-def _rows_of_pictures(pictures: Iterable[_Picture], split: str, source: Path) -> Iterator[_Row]:
+def _is_picture(path: PurePosixPath) -> bool:
+    # systems leave hidden files about, and macOS its __MACOSX
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in _PICTURE_SUFFIXES and not hidden
+
+
+def _rows_of_pictures(files: Iterable[_File], split: str, source: Path) -> Iterator[_Row]:
     half = "train" if split == "train" else "test"
     seen: set[int] = set()
-    chosen: list[tuple[str, int, Callable[[], bytes]]] = []
-    for name, read in pictures:
+    chosen: list[tuple[str, int, Callable[[], IO[bytes]]]] = []
+    for name, opened in files:
         folders = PurePosixPath(name).parts[:-1]
-        if not _is_picture(name) or half not in folders[-2:-1]:
+        if not _is_picture(PurePosixPath(name)) or half not in folders[-2:-1]:
             continue
         label = _CLASS_OF.get(folders[-1].lower())
         if label is None:
@@ -209,38 +229,43 @@ def _rows_of_pictures(pictures: Iterable[_Picture], split: str, source: Path) ->
             )
         seen.add(label)
         if half == "train" or split in _splits_of_file(name):
-            chosen.append((name, label, read))
+            chosen.append((name, label, opened))
     if seen and (missing := [LABELS[i] for i in range(len(LABELS)) if i not in seen]):
         raise DataError(
             f"{source}: {half} lacks the class folders {', '.join(missing)}; is it complete?"
         )
-    for name, label, read in chosen:
-        yield name, label, _decode(name, read())
+    for name, label, opened in track(chosen, len(chosen), f"reading {split}"):
+        with opened() as stream:
+            data = stream.read(_MAX_PICTURE_BYTES + 1)
+        yield name, label, _decode(name, data)
 
 
 def _splits_of_file(name: str) -> tuple[str, ...]:
-    usage = PurePosixPath(name).name.split("_")[0]
-    return _USAGES.get(usage, ("test",))
+    splits = _USAGES.get(PurePosixPath(name).name.split("_")[0], ())
+    return splits if "test" in splits else ("test",)
 
 
 def _decode(name: str, data: bytes) -> npt.NDArray[np.uint8]:
+    if len(data) > _MAX_PICTURE_BYTES:
+        raise DataError(f"{name} holds far more than a {SIDE} x {SIDE} picture")
     image = None
-    if data:
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        except cv2.error:
-            image = None
-    if image is None:
+    try:
+        # the size before decoding: a small file may claim to be a huge picture
+        width, height = picture_size(data, name)
+        if (width, height) != (SIDE, SIDE):
+            raise DataError(f"{name} has {width} x {height} pixels instead of {SIDE} x {SIDE}")
+        check_complete(data, name)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except (InputError, cv2.error) as problem:
+        raise DataError(f"{name} cannot be read as a picture: {problem}") from problem
+    if image is None or image.shape != (SIDE, SIDE):
         raise DataError(f"{name} cannot be read as a picture; download the archive again")
-    if image.shape != (SIDE, SIDE):
-        height, width = image.shape
-        raise DataError(f"{name} has {width} x {height} pixels instead of {SIDE} x {SIDE}")
     return np.asarray(image, np.uint8)
 
 
 def _rows_of_csv(stream: IO[bytes], split: str, source: str) -> Iterator[_Row]:
-    # icml_face_data.csv writes its header as "emotion, Usage, pixels"
-    with io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
+    # icml_face_data.csv writes its header as "emotion, Usage, pixels"; spreadsheets add a mark
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
         try:
             reader = csv.reader(text)
             header = [column.strip() for column in next(reader, [])]
@@ -248,7 +273,7 @@ def _rows_of_csv(stream: IO[bytes], split: str, source: str) -> Iterator[_Row]:
                 raise DataError(f"{source} lacks the columns {', '.join(sorted(missing))}")
             columns = [header.index(name) for name in ("emotion", "pixels", "Usage")]
             for number, row in enumerate(reader, start=2):
-                if parsed := _parse_row(row, columns, split, f"{source} line {number}"):
+                if row and (parsed := _parse_row(row, columns, split, f"{source} line {number}")):
                     yield parsed
         except (csv.Error, UnicodeDecodeError) as problem:
             raise DataError(f"{source} is not a readable CSV file: {problem}") from problem
@@ -262,21 +287,23 @@ def _parse_row(row: list[str], columns: list[int], split: str, where: str) -> _R
         raise DataError(f"{where} has the Usage {usage!r}; expected {', '.join(_USAGES)}")
     if split not in _USAGES[usage]:
         return None
-    if emotion not in {str(index) for index in range(len(LABELS))}:
+    if emotion not in _EMOTIONS:
         raise DataError(f"{where} has the emotion {emotion!r}; expected 0 to {len(LABELS) - 1}")
     values = pixels.split()
     if len(values) != SIDE * SIDE:
         raise DataError(f"{where} has {len(values)} pixels instead of {SIDE * SIDE}")
     try:
-        image = np.array(values, np.uint8).reshape(SIDE, SIDE)
-    except (ValueError, OverflowError) as problem:
-        raise DataError(f"{where} has a pixel that is no number from 0 to 255") from problem
-    return where, int(emotion), image
+        data = bytes(_PIXELS[value] for value in values)
+    except KeyError as problem:
+        raise DataError(f"{where} has the pixel {problem}, no number from 0 to 255") from problem
+    return where, _EMOTIONS[emotion], np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
 
 
 def _empty_message(path: str | Path, split: str) -> str:
     if split == "train":
         return f"{path} has no training pictures (train/<class>/*.jpg, or Usage Training)"
+    if split == "test":
+        return f"{path} has no test pictures (test/<class>/*.jpg, or Usage PublicTest, PrivateTest)"
     usage = next(usage for usage, splits in _USAGES.items() if split in splits)
     return (
         f"{path} has no pictures of the split {split}: none is named {usage}_* in test/<class>/ "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,17 +24,22 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``; rename it over ``target`` when the block ends.
 
-    The data is flushed to the disk before the rename. If the block raises, the temporary file
-    is removed and ``target`` stays as it was.
+    Missing parents are made; where ``target`` is a link, what it points to is replaced. The data
+    is flushed to the disk before the rename. If the block raises, the temporary file is removed
+    and ``target`` stays as it was. Raises OSError, before the block runs, for a ``target`` that is
+    a folder, a device or a pipe, or that cannot be written beside.
     """
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        kind = errno.EISDIR if target.is_dir() else errno.EINVAL
+        raise OSError(kind, os.strerror(kind), str(target))
+    temporary = _temporary(target, Path.touch)
+    mode = temporary.stat().st_mode
     try:
         yield temporary
+        # safetensors puts a file of its own there, which none but its owner may read
+        temporary.chmod(mode)
         _flush(temporary)
-        # mkstemp gives 0600; a result is as readable as any other file of its owner
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -43,17 +49,20 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def new_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``target``; put it in place when the block ends.
 
-    An existing ``target`` is replaced: on Linux in one step, elsewhere in two renames. If the
-    block raises, the temporary folder is removed and ``target`` stays as it was.
+    Missing parents are made. An existing ``target`` is replaced, with all that is in it: on Linux
+    in one step, elsewhere in two renames; where it is a link, what it points to is replaced. If
+    the block raises, the temporary folder is removed and ``target`` stays as it was. Raises
+    OSError, before the block runs, for a ``target`` that is no folder or cannot be written beside.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
+    target = target.resolve()
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
+    temporary = _temporary(target, Path.mkdir)
     try:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 _flush(file)
-        temporary.chmod(0o777 & ~_umask())
         if target.exists():
             _exchange(temporary, target)
         else:
@@ -63,14 +72,20 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def write_bytes(target: Path, data: bytes) -> None:
-    """Replace ``target`` by ``data``, whole or not at all."""
+    """Replace ``target`` by ``data``, whole or not at all; a device or pipe receives it."""
+    if target.exists() and not target.is_file() and not target.is_dir():
+        target.write_bytes(data)
+        return
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(target: Path, value: object) -> None:
-    """Replace ``target`` by indented JSON, whole or not at all."""
-    write_bytes(target, (json.dumps(value, indent=2) + "\n").encode())
+    """Replace ``target`` by indented JSON, whole or not at all.
+
+    Raises ValueError for NaN and infinities, which JSON does not have.
+    """
+    write_bytes(target, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def sha256_of(path: Path) -> str:
@@ -87,10 +102,16 @@ def _flush(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _temporary(target: Path, make: Callable[[Path], None]) -> Path:
+    """Make something hidden beside ``target``; a failure names ``target`` itself."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+        make(temporary)
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, str(target)) from problem
+    return temporary
 
 
 def _exchange(first: Path, second: Path) -> None:
@@ -102,5 +123,9 @@ def _exchange(first: Path, second: Path) -> None:
             return
     aside = first.with_suffix(".old")
     second.replace(aside)
-    first.replace(second)
+    try:
+        first.replace(second)
+    except OSError:
+        aside.replace(second)
+        raise
     aside.replace(first)

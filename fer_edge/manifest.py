@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,7 +62,9 @@ class ArtifactEntry:
     accuracy: MeasuredAccuracy | None = None
 
     def __post_init__(self) -> None:
-        if Path(self.file).name != self.file or self.file in ("", ".", "..") or "\\" in self.file:
+        plain = Path(self.file).name == self.file and self.file not in ("", ".", "..")
+        # what cannot be printed (NUL, controls, lone surrogates) is no file name of ours either
+        if not plain or "\\" in self.file or not self.file.isprintable():
             raise ValueError(f"an artifact's file should be a plain name, not {self.file!r}")
 
 
@@ -99,10 +102,7 @@ class GoldenCrop:
         """Decode the raw crop and its tensor. Raises ArtifactError if they do not decode."""
         pairs = ((self.pixels, self.pixels_shape), (self.tensor, self.tensor_shape))
         try:
-            raw, tensor = (
-                np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(shape)
-                for text, shape in pairs
-            )
+            raw, tensor = (_from_base64(text, shape) for text, shape in pairs)
         except ValueError as problem:
             raise ArtifactError(f"a golden crop of the manifest is damaged: {problem}") from problem
         return raw, tensor
@@ -123,13 +123,19 @@ class Manifest:
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
+        if self.schema != SCHEMA_VERSION:
+            raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
         files = [entry.file for entry in self.artifacts]
         if len(set(files)) != len(files):
             raise ValueError(f"a manifest lists each file once, not {', '.join(files)}")
 
     def sealed(self) -> Manifest:
-        """A copy with its digest."""
-        return replace(self, digest=self._computed_digest())
+        """A copy with its digest, its fields as a reader will see them.
+
+        Raises ArtifactError where a reader would refuse them.
+        """
+        read_back = decode(type(self), encode(self), "the manifest")
+        return replace(read_back, digest=read_back._computed_digest())
 
     def write(self, folder: Path) -> None:
         """Seal the manifest and write it into ``folder``."""
@@ -147,9 +153,14 @@ class Manifest:
                 f"{folder} is no model directory: it has no {MANIFEST}. "
                 "Give one that fer-export wrote, or the path of an artifact."
             )
-        if path.stat().st_size > _MAX_BYTES:
+        try:
+            with path.open("rb") as stream:
+                text = stream.read(_MAX_BYTES + 1)
+        except OSError as problem:
+            raise ArtifactError(f"cannot read {path}: {problem.strerror}") from problem
+        if len(text) > _MAX_BYTES:
             raise ArtifactError(f"{path} is larger than {_MAX_BYTES} bytes; that is no manifest")
-        value = parse_json(path.read_bytes(), str(path))
+        value = parse_json(text, str(path))
         check_schema(value, SCHEMA_VERSION, str(path))
         manifest = decode(cls, value, str(path))
         if manifest.digest != manifest._computed_digest():
@@ -163,3 +174,10 @@ class Manifest:
 
 def _to_base64(array: npt.NDArray[np.uint8]) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _from_base64(text: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    data = base64.b64decode(text, validate=True)
+    if min(shape, default=1) < 0 or len(data) != math.prod(shape):
+        raise ValueError(f"{len(data)} bytes do not fill the shape {shape}")
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -61,13 +61,15 @@ class Scores:
 def score(labels: Labels, probabilities: Floats, names: tuple[str, ...]) -> Scores:
     """Compute every metric; ``names`` are the K class names in the order of the columns.
 
-    Raises ValueError for an empty set or for shapes that do not match.
+    Raises ValueError for an empty set, shapes that do not match, or what is not a number.
     """
     expected = (len(labels), len(names))
     if not len(labels) or probabilities.shape != expected:
         raise ValueError(
             f"expected probabilities of shape {expected} with N > 0, not {probabilities.shape}"
         )
+    if not np.isfinite(probabilities).all():
+        raise ValueError("expected probabilities that are finite numbers, not NaN or infinity")
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, len(names))
     correct = int(np.trace(confusion))
@@ -113,17 +115,18 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
     """Mean gap between confidence and accuracy over 15 bins of equal width.
 
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; as there, a
+    bin holds its upper bound.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=_BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
 
 def negative_log_likelihood(labels: Labels, probabilities: Floats) -> float:
-    """Mean negative log of the true class's probability, in nats."""
+    """Mean negative log of the true class's probability, in nats; one below 1e-12 counts so."""
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(true, _SMALLEST_PROBABILITY)).mean())
 

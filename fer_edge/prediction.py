@@ -13,18 +13,27 @@ from fer_edge.emotion import LABELS, Emotion
 __all__ = ["Prediction"]
 
 _EMOTIONS = tuple(Emotion)
+_SHAPE = (len(LABELS),)
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """The apparent expression of one face.
 
-    ``probabilities`` is float32 ``(7,)``, read-only, in the order of ``fer_edge.LABELS``.
+    ``probabilities`` is float32 ``(7,)``, in the order of ``fer_edge.LABELS``; it becomes
+    read-only.
     """
 
     __slots__ = ("probabilities",)
 
     probabilities: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.probabilities.shape != _SHAPE:
+            raise ValueError(
+                f"probabilities should have the shape {_SHAPE}, not {self.probabilities.shape}"
+            )
+        self.probabilities.setflags(write=False)
 
     @property
     def emotion(self) -> Emotion:
@@ -53,9 +62,4 @@ class Prediction:
         return f"Prediction({self.emotion.value}: {rest})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (np.asarray(self.probabilities),)
-
-
-def _restore(probabilities: npt.NDArray[np.float32]) -> Prediction:
-    probabilities.setflags(write=False)
-    return Prediction(probabilities)
+        return Prediction, (self.probabilities,)

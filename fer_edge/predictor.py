@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.artifact import find_artifact
+from fer_edge.artifact import DEFAULT_MODEL, find_artifact
 from fer_edge.backends import (
     BACKENDS,
     Backend,
@@ -20,13 +20,19 @@ from fer_edge.backends import (
     backend_class,
     choose_backend,
 )
+from fer_edge.emotion import LABELS
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
 from fer_edge.images.reading import read_image
 from fer_edge.prediction import Prediction
 from fer_edge.preprocess import COLORS, check_crop, preprocess
 from fer_edge.spec import ModelSpec
 
-__all__ = ["Crop", "Predictor", "PredictorInfo"]
+__all__ = ["MAX_THREADS", "Crop", "Predictor", "PredictorInfo"]
+
+_DEFECT = "this is a defect of the engine or of the artifact"
+
+MAX_THREADS = 1024
+"""More would be a slip: engines start every thread that they are told to."""
 
 Crop: TypeAlias = "npt.NDArray[np.uint8] | str | os.PathLike[str]"
 """A face, cut out: pixels, or the path of a picture."""
@@ -56,13 +62,14 @@ class Predictor:
     model
         ``"default"`` for the packaged model, a model directory, or an artifact.
     backend
-        ``"auto"``, a name from ``fer_edge.backends.BACKENDS``, or an opened ``Backend``.
+        ``"auto"``, a name from ``fer_edge.backends.BACKENDS``, or an opened ``Backend``, which has
+        its model, device and threads already and is closed with the Predictor.
     device
         ``"auto"``, or what the backend knows, such as ``"cpu"`` and ``"cuda"``.
     precision
         ``"fp32"``, ``"fp16"`` or ``"int8"``; by default the one that the model's manifest names.
     threads
-        Threads of the engine, at least 1; by default the engine decides.
+        Threads of the engine, 1 to 1024; by default the backend decides, and ``info`` tells.
     color
         Order of the channels in colour arrays: ``"bgr"``, as OpenCV has it, or ``"rgb"``. Files
         are not concerned.
@@ -75,7 +82,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = "default",
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         backend: str | Backend = "auto",
         device: str = "auto",
@@ -85,11 +92,17 @@ class Predictor:
     ) -> None:
         if color not in COLORS:
             raise ConfigurationError(f"unknown color {color!r}; there are {', '.join(COLORS)}")
-        if threads is not None and threads < 1:
-            raise ConfigurationError(f"threads should be at least 1, not {threads}")
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MAX_THREADS):
+            raise ConfigurationError(
+                f"threads should be a whole number from 1 to {MAX_THREADS}, not {threads!r}"
+            )
         path: Path | None = None
         digest: str | None = None
         if isinstance(backend, Backend):
+            if (model, device, threads) != (DEFAULT_MODEL, "auto", None):
+                raise ConfigurationError(
+                    "an opened backend has its model, device and threads already; give none of them"
+                )
             opened = backend
         else:
             name = choose_backend(backend)
@@ -97,13 +110,15 @@ class Predictor:
             opened = backend_class(name)(artifact, BackendOptions(device, threads))
             path, digest = artifact.path, artifact.sha256
         if precision is not None and opened.spec.precision != precision:
-            opened.close()
+            if opened is not backend:
+                opened.close()
             raise ConfigurationError(
                 f"the artifact is {opened.spec.precision}, and {precision} was asked for"
             )
         self._backend: Backend | None = opened
         self._color = color
         self._input = opened.spec.input
+        self._shape = self._input.shape
         self.info = PredictorInfo(
             artifact=path,
             sha256=digest,
@@ -124,7 +139,8 @@ class Predictor:
         JPEG, PNG, WebP or BMP file, whose EXIF rotation is honoured. Raises InputError for
         anything else and ClosedError after ``close``.
         """
-        batch = np.empty((1, *self._input.shape), np.uint8)
+        self._opened()
+        batch = np.empty((1, *self._shape), np.uint8)
         self._fill(batch[0], crop, None)
         return self._run(batch)[0]
 
@@ -135,8 +151,9 @@ class Predictor:
         """
         if isinstance(crops, (str, os.PathLike)):
             raise InputError("expected an iterable of crops, not a single path; use predict")
+        self._opened()
         items = list(crops)
-        batch = np.empty((len(items), *self._input.shape), np.uint8)
+        batch = np.empty((len(items), *self._shape), np.uint8)
         for index, crop in enumerate(items):
             self._fill(batch[index], crop, index)
         return self._run(batch) if items else []
@@ -147,22 +164,22 @@ class Predictor:
         """Run crops that already have the artifact's form.
 
         ``batch`` is uint8 ``(N, H, W, C)`` as ``info.spec.input.shape`` says. Gives logits and
-        probabilities, float32 ``(N, 7)``. Raises InputError for another dtype or shape.
+        probabilities, float32 ``(N, 7)``. Raises InputError for another dtype or shape,
+        EngineError where the engine fails or its answer is unusable, and ClosedError after
+        ``close``.
         """
-        backend = self._backend
-        if backend is None:
-            raise ClosedError("this Predictor is closed; make a new one")
-        if batch.dtype != np.uint8 or batch.shape[1:] != self._input.shape or not len(batch):
-            raise InputError(
-                f"expected uint8 of shape (N, {', '.join(map(str, self._input.shape))}) with "
-                f"N > 0, not {batch.dtype} {batch.shape}"
-            )
-        logits, probabilities = backend.infer(batch)
-        expected = (len(batch), len(self.info.spec.labels))
-        if probabilities.shape != expected or logits.shape != expected:
+        backend = self._opened()
+        _check_tensor(batch, self._shape)
+        logits, probabilities = backend.infer(np.ascontiguousarray(batch))
+        expected = (len(batch), len(LABELS))
+        if logits.shape != expected or probabilities.shape != expected:
             raise EngineError(
-                f"{self.info.backend} returned probabilities of shape {probabilities.shape} "
-                f"instead of {expected}; this is a defect of the engine or of the artifact"
+                f"{self.info.backend} returned logits {logits.shape} and probabilities "
+                f"{probabilities.shape} instead of {expected}; {_DEFECT}"
+            )
+        if not np.isfinite(probabilities).all():
+            raise EngineError(
+                f"{self.info.backend} returned probabilities that are not finite; {_DEFECT}"
             )
         return logits, probabilities
 
@@ -188,6 +205,12 @@ class Predictor:
         state = "closed" if self._backend is None else info.provider
         return f"<Predictor {info.spec.network.architecture} {info.precision} on {state}>"
 
+    def _opened(self) -> Backend:
+        backend = self._backend
+        if backend is None:
+            raise ClosedError("this Predictor is closed; make a new one")
+        return backend
+
     def _fill(self, row: npt.NDArray[np.uint8], crop: Crop, index: int | None) -> None:
         if isinstance(crop, (str, os.PathLike)):
             try:
@@ -200,5 +223,14 @@ class Predictor:
 
     def _run(self, batch: npt.NDArray[np.uint8]) -> list[Prediction]:
         _, probabilities = self.predict_tensor(batch)
-        probabilities.setflags(write=False)
         return [Prediction(row) for row in probabilities]
+
+
+def _check_tensor(batch: npt.NDArray[np.uint8], shape: tuple[int, int, int]) -> None:
+    is_array = isinstance(batch, np.ndarray)
+    if is_array and batch.dtype == np.uint8 and batch.shape[1:] == shape and len(batch):
+        return
+    came = f"{batch.dtype} {batch.shape}" if is_array else type(batch).__name__
+    raise InputError(
+        f"expected uint8 of shape (N, {', '.join(map(str, shape))}) with N > 0, not {came}"
+    )

@@ -4,6 +4,7 @@ spec, used by the runtime, calibration and measurement alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from fer_edge.errors import InputError
 from fer_edge.spec import InputSpec
 
-__all__ = ["COLORS", "MIN_SIDE", "check_crop", "preprocess"]
+__all__ = ["COLORS", "MIN_SIDE", "check_crop", "preprocess", "preprocess_all"]
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -75,6 +76,15 @@ def preprocess(crop: UInt8Array, spec: InputSpec, out: UInt8Array, color: str = 
         dst=target,
         interpolation=_interpolation(converted.shape, spec),
     )
+
+
+def preprocess_all(crops: Iterable[UInt8Array], spec: InputSpec) -> UInt8Array:
+    """Convert checked crops, gray or BGR, into one uint8 array ``(N, H, W, C)``."""
+    rows = []
+    for crop in crops:
+        rows.append(np.empty(spec.shape, np.uint8))
+        preprocess(crop, spec, rows[-1])
+    return np.stack(rows) if rows else np.empty((0, *spec.shape), np.uint8)
 
 
 def _convert(crop: UInt8Array, wanted: str, color: str) -> UInt8Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -50,12 +51,14 @@ class Progress:
         share = min(1.0, self.done / max(self.total, 1))
         bar = "█" * round(share * _WIDTH)
         rate = self.done / elapsed
-        left = (self.total - self.done) / rate if rate else 0.0
+        left = max(0, self.total - self.done) / rate if rate else 0.0
         minutes, seconds = divmod(round(left), 60)
-        return (
+        line = (
             f"{self.label} {bar:░<{_WIDTH}} {self.done}/{self.total} "
             f"{rate:.1f}/s {minutes}:{seconds:02d} left {note}"
         )
+        # a line that wraps could not be redrawn in place
+        return line[: shutil.get_terminal_size().columns - 1]
 
 
 @contextmanager

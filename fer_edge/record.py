@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -41,9 +42,13 @@ def decode(cls: type[T], value: object, where: str, error: type[FerEdgeError] = 
 def parse_json(text: str | bytes, where: str) -> object:
     """Read JSON from an untrusted source; every defect is an ArtifactError."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as problem:
         raise ArtifactError(f"{where} is not valid JSON: {problem}") from problem
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _plain(value: Any) -> Any:
@@ -72,12 +77,19 @@ def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: PLR0911 - on
     if origin is tuple:
         items = _expect(value, list, where)
         return tuple(_convert(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(items))
-    if origin in (dict, Mapping) or origin is typing.get_origin(Mapping[str, int]):
+    if origin in (dict, Mapping):
         items = _expect(value, dict, where)
         return {key: _convert(arguments[1], v, f"{where}.{key}") for key, v in items.items()}
-    if kind is float and type(value) is int:
-        return float(value)
+    if kind is float:
+        return _convert_float(value, where)
     return _expect(value, kind, where)
+
+
+def _convert_float(value: object, where: str) -> float:
+    number = value if type(value) is int else _expect(value, float, where)
+    if not -sys.float_info.max <= number <= sys.float_info.max:
+        raise ValueError(f"{where} should be a finite number, not {number!r:.80}")
+    return float(number)
 
 
 def _convert_fields(cls: type, value: object, where: str) -> Any:
@@ -91,10 +103,13 @@ def _convert_fields(cls: type, value: object, where: str) -> Any:
     if missing := sorted(required - given.keys()):
         raise ValueError(f"{where} lacks the fields {', '.join(missing)}")
     if surplus := sorted(given.keys() - known.keys()):
-        raise ValueError(
-            f"{where} has unknown fields {', '.join(surplus)}; known are {', '.join(known)}"
-        )
-    return cls(**{k: _convert(known[k], v, f"{where}.{k}") for k, v in given.items()})
+        named = ", ".join(f"{name!r:.40}" for name in surplus)  # repr: a file may hold anything
+        raise ValueError(f"{where} has unknown fields {named}; known are {', '.join(known)}")
+    values = {k: _convert(known[k], v, f"{where}.{k}") for k, v in given.items()}
+    try:
+        return cls(**values)
+    except ValueError as problem:
+        raise ValueError(f"{where}: {problem}") from problem
 
 
 def _expect(value: object, kind: Any, where: str) -> Any:

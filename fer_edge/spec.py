@@ -40,6 +40,12 @@ class NetworkSpec:
     activation: str | None = None
     arguments: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        stride, epsilon = self.stem_stride, self.batch_norm_epsilon
+        _require(stride is None or stride >= 1, "stem stride", "at least 1", stride)
+        fits = epsilon is None or (math.isfinite(epsilon) and epsilon > 0)
+        _require(fits, "batch norm epsilon", "a finite number above 0", epsilon)
+
 
 @dataclass(frozen=True)
 class InputSpec:

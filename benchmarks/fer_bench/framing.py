@@ -1,4 +1,4 @@
-"""How FER2013's pictures lie about the boxes of a face detector: ``python -m fer_bench.framing``.
+"""How FER2013's pictures lie about the boxes of a face detector.
 
 A FER2013 picture is what somebody cut around a face. Enlarged and set into an empty surround, the
 detectors find that face again, and the picture's outline against their box is the conversion that
@@ -8,30 +8,33 @@ surround's: ``gray``, the picture's mean, and ``border``, its border pixels repe
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.errors import ConfigurationError, DataError, FerEdgeError
-from fer_edge.faces.detectors import Detection, Detector, Framing, Haar, Yunet
-from fer_edge.faces.yunet import yunet_path
+from fer_edge.errors import ConfigurationError, DataError
+from fer_edge.faces.detectors import Detection, Detector, Framing
 from fer_edge.fer2013 import load
-from fer_edge.files import sha256_of, write_bytes, write_json
 from fer_edge.progress import track
 
-__all__ = ["SURROUNDS", "Quartiles", "Result", "measure", "report", "sample", "scene", "table"]
+__all__ = [
+    "SPLIT",
+    "SURROUNDS",
+    "Quartiles",
+    "Result",
+    "measure",
+    "report",
+    "sample",
+    "scene",
+    "table",
+]
 
-SCHEMA_VERSION = 1
 SURROUNDS = ("gray", "border")
 SPLIT = "public-test"
-MARKERS = ("<!-- framing -->", "<!-- /framing -->")
 
 _SIDE = 192
 _SURROUND = 96
@@ -167,73 +170,6 @@ def table(results: Sequence[Result]) -> str:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    options = _parser().parse_args(argv)
-    try:
-        _run(options)
-    except FerEdgeError as problem:
-        print(f"fer_bench.framing: {problem}", file=sys.stderr)
-        return problem.exit_code
-    return 0
-
-
-def _run(options: argparse.Namespace) -> None:
-    page = _Page(options.write) if options.write else None
-    yunet = options.yunet or yunet_path()
-    detectors: dict[str, Detector] = {"haar": Haar()}
-    if options.yunet or yunet.is_file():
-        detectors["yunet"] = Yunet(yunet)
-    results = report(options.data, detectors, count=options.count, seed=options.seed)
-    text = table(results)
-    print(text)
-    if options.json:
-        write_json(options.json, _document(results, options, yunet))
-    if page:
-        page.write(f"{_origin(options)}\n\n{text}")
-
-
-def _document(
-    results: Sequence[Result], options: argparse.Namespace, yunet: Path
-) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA_VERSION,
-        "split": SPLIT,
-        "count": options.count,
-        "seed": options.seed,
-        "opencv": cv2.__version__,
-        "yunet_sha256": sha256_of(yunet) if yunet.is_file() else None,
-        "results": [asdict(result) for result in results],
-    }
-
-
-def _origin(options: argparse.Namespace) -> str:
-    return (
-        f"Measured on {options.count:,} pictures of FER2013's {SPLIT}, drawn with seed "
-        f"{options.seed}, with OpenCV {cv2.__version__}. A cell gives the lower quartile, the "
-        "**median** and the upper quartile."
-    )
-
-
-class _Page:
-    """A page of the docs whose measured part is between two markers."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._before, rest = path.read_text(encoding="utf-8").split(MARKERS[0])
-            _, self._after = rest.split(MARKERS[1])
-        except (OSError, ValueError) as problem:
-            raise ConfigurationError(
-                f"{path} should be a page with {MARKERS[0]} and {MARKERS[1]} in it, once each"
-            ) from problem
-
-    def write(self, block: str) -> None:
-        """Replace what stands between the markers."""
-        page = f"{self._before}{MARKERS[0]}\n{block}\n{MARKERS[1]}{self._after}"
-        write_bytes(self._path, page.encode())
-
-
 def _central(detections: Sequence[Detection]) -> Detection | None:
     middle = _SURROUND + _SIDE / 2
     inside = [
@@ -256,23 +192,3 @@ def _cell(values: Quartiles | None, form: str) -> str:
     if values is None:
         return "none"
     return f"{values.lower:{form}} **{values.median:{form}}** {values.upper:{form}}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m fer_bench.framing",
-        description="Measure how FER2013's pictures lie about the boxes of OpenCV's detectors.",
-    )
-    parser.add_argument("--data", type=Path, required=True, help="FER2013: zip, folder or CSV")
-    parser.add_argument(
-        "--yunet", type=Path, help="YuNet's file (default: the fetched one, if there is one)"
-    )
-    parser.add_argument("--count", type=int, default=1000, help="pictures to draw (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    parser.add_argument("--write", type=Path, help="a page to write the table into")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

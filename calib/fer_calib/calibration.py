@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,39 +49,49 @@ def draw(data: Path, count: int, seed: int = 0) -> CalibrationSet:
 
     They come from the training split without constants and without copies of a test picture.
     Raises DataError for a data set that cannot be used or lacks a class, and ConfigurationError
-    for a ``count`` that is too small or too large.
+    for a ``count`` that is too small or too large and for a negative ``seed``.
     """
     if count < len(LABELS):
         raise ConfigurationError(
             f"a calibration set needs a crop of each class, so at least {len(LABELS)}, not {count}"
         )
+    if seed < 0:
+        raise ConfigurationError(f"a seed is 0 or more, not {seed}")
     train, _ = fer2013.load_clean_train(data)
+    have = np.bincount(train.labels, minlength=len(LABELS))
+    rarest = int(have.argmin())
+    if have[rarest] == 0:
+        raise DataError(f"{data} has no training picture of {LABELS[rarest]} that can be used")
     rng = np.random.default_rng(seed)
     chosen: list[npt.NDArray[np.int64]] = []
     for label, name in enumerate(LABELS):
         wanted = count // len(LABELS) + (label < count % len(LABELS))
-        members = np.flatnonzero(train.labels == label)
-        if len(members) < wanted:
+        if have[label] < wanted:
             raise ConfigurationError(
                 f"{count} crops need {wanted} of {name}, and the training split has "
-                f"{len(members)}; ask for at most {len(members) * len(LABELS)}"
+                f"{have[label]}; ask for at most {have[rarest] * len(LABELS)}"
             )
+        members = np.flatnonzero(train.labels == label)
         chosen.append(np.sort(rng.permutation(members)[:wanted]))
     return CalibrationSet(train.take(np.concatenate(chosen)))
 
 
 def load(path: Path) -> CalibrationSet:
     """Read a calibration set and check each image's hash. Raises DataError."""
+    if not path.is_file():
+        raise DataError(f"there is no calibration set at {path}; make one: fer-calib")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             images, labels, names, hashes = (archive[name] for name in _ARRAYS)
-    except FileNotFoundError as problem:
-        raise DataError(f"there is no calibration set at {path}; make one: fer-calib") from problem
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+    except Exception as problem:  # zipfile, zlib and numpy each fail in their own ways
         raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem
     fits = images.dtype == np.uint8 and images.shape[1:] == (fer2013.SIDE, fer2013.SIDE)
-    if not fits or not len(images) == len(labels) == len(names) == len(hashes):
+    if not fits or not len(images):
         raise DataError(f"{path} holds images {images.dtype} {images.shape} that fit no FER2013")
+    if any(array.shape != images.shape[:1] for array in (labels, names, hashes)):
+        raise DataError(f"{path} does not hold one label, name and hash for each of its images")
+    if labels.dtype.kind not in "iu" or not np.isin(labels, range(len(LABELS))).all():
+        raise DataError(f"{path} holds labels other than 0 to {len(LABELS) - 1}")
     if any(_digest(image) != digest for image, digest in zip(images, hashes, strict=True)):
         raise DataError(f"{path} is damaged: an image does not have its hash; run fer-calib again")
     return CalibrationSet(LabelledCrops(images, labels.astype(np.int64), tuple(map(str, names))))

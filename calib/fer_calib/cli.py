@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_calib.calibration import draw
-from fer_edge.command import command_parser, run_command, write_result
+from fer_edge.command import add_data_option, command_parser, run_command, write_result
 
 __all__ = ["main"]
 
@@ -17,9 +17,7 @@ SCHEMA = "fer-calib/1"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run fer-calib; returns the exit code."""
     parser = command_parser("fer-calib", "Draw a class-balanced calibration set from FER2013.")
-    parser.add_argument(
-        "--data", metavar="FER2013", type=Path, required=True, help="zip, folder or CSV of FER2013"
-    )
+    add_data_option(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--count", metavar="N", type=int, default=512, help="default: 512")
     parser.add_argument("--seed", metavar="N", type=int, default=0)

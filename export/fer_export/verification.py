@@ -20,7 +20,7 @@ from fer_edge.fer2013 import LabelledCrops
 from fer_edge.manifest import MeasuredAccuracy, Parity
 from fer_edge.network import Normalized
 from fer_edge.predictor import Predictor
-from fer_edge.preprocess import preprocess
+from fer_edge.preprocess import preprocess_all
 from fer_edge.spec import ModelSpec
 from fer_edge.synthetic import synthetic_crops
 
@@ -71,11 +71,13 @@ def evaluation_crops(spec: ModelSpec, data: Path | None) -> EvaluationCrops:
     """Crops of ``public-test`` from FER2013 at ``data``, or seeded drawings where it is None."""
     if data is None:
         return EvaluationCrops(
-            _tensors(synthetic_crops(_SYNTHETIC), spec), f"{_SYNTHETIC} seeded drawings", None
+            preprocess_all(synthetic_crops(_SYNTHETIC), spec.input),
+            f"{_SYNTHETIC} seeded drawings",
+            None,
         )
     split: LabelledCrops = fer2013.load(data, _SELECTION_SPLIT)
     return EvaluationCrops(
-        _tensors(split.images, spec), f"FER2013 {_SELECTION_SPLIT}", split.labels
+        preprocess_all(split.images, spec.input), f"FER2013 {_SELECTION_SPLIT}", split.labels
     )
 
 
@@ -106,15 +108,6 @@ def verify(
             f"({parity.crops} crops, {parity.crops_from})"
         )
     return parity, _accuracy(given, crops)
-
-
-def _tensors(
-    images: list[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8], spec: ModelSpec
-) -> npt.NDArray[np.uint8]:
-    tensors = np.empty((len(images), *spec.input.shape), np.uint8)
-    for image, row in zip(images, tensors, strict=True):
-        preprocess(image, spec.input, row)
-    return tensors
 
 
 def _parts(tensors: npt.NDArray[np.uint8], size: int) -> Iterator[npt.NDArray[np.uint8]]:

@@ -46,7 +46,7 @@ BACKENDS: dict[str, BackendEntry] = {
 }
 
 AUTO_ORDER = ("onnxruntime",)
-"""What ``backend="auto"`` tries, in this order; it takes the first whose engine is installed."""
+"""What ``backend="auto"`` prefers: the first."""
 
 
 def choose_backend(name: str) -> str:
@@ -68,7 +68,8 @@ def backend_class(name: str) -> type[Backend]:
     try:
         module = importlib.import_module(entry.module)
     except ModuleNotFoundError as problem:
-        if problem.name is None or problem.name.split(".")[0] != entry.package.split(".")[0]:
+        # a module that is lacking inside the engine is a broken engine, not an absent one
+        if not f"{entry.package}.".startswith(f"{problem.name}."):
             raise
         raise MissingDependencyError(entry.package, entry.extra) from problem
     return cast("type[Backend]", getattr(module, entry.class_name))

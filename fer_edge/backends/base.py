@@ -16,7 +16,7 @@ __all__ = ["Backend", "BackendOptions", "EngineInfo"]
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """What a caller may ask of an engine. ``threads`` None leaves the number to the engine."""
+    """What a caller may ask of an engine. ``threads`` None leaves the number to the backend."""
 
     device: str = "auto"
     threads: int | None = None
@@ -26,7 +26,8 @@ class BackendOptions:
 class EngineInfo:
     """What an engine says that it really does.
 
-    ``provider`` is its own word for where it runs; ``inference_precision`` what it computes in.
+    ``provider`` is its own word for where it runs; ``inference_precision`` what it computes in;
+    ``threads`` is None where the engine does not tell.
     """
 
     name: str
@@ -55,9 +56,10 @@ class Backend(ABC):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run crops ``(N, H, W, C)``; logits and probabilities, float32 ``(N, 7)`` each.
 
-        Many threads may call it at once.
+        ``batch`` is C-contiguous; what is returned is the caller's to keep. Many threads may call
+        it at once. Raises EngineError if the engine fails, and ClosedError after ``close``.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the engine holds; calls that are under way finish."""
+        """Give back what the engine holds; calls that are under way finish. May be repeated."""

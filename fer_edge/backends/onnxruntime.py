@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
@@ -18,6 +20,7 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _INFERENCE_PRECISION = {"fp32": "fp32", "int8": "int8"}  # fp16 graphs may be widened: unknown
 _OUTPUTS = ["logits", "probabilities"]
 _ERRORS_ONLY = 3
+_MAX_REASON = 300
 
 
 class OnnxRuntimeBackend(Backend):
@@ -27,13 +30,18 @@ class OnnxRuntimeBackend(Backend):
         provider = _provider(options.device)
         settings = ort.SessionOptions()
         settings.log_severity_level = _ERRORS_ONLY
-        if options.threads is not None:
-            settings.intra_op_num_threads = options.threads
+        # left to itself, ONNX Runtime binds each thread to a core, allowed to us or not
+        settings.intra_op_num_threads = threads = options.threads or _usable_cores()
+        # idle threads would otherwise keep their cores busy between the frames of a video
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = ort.InferenceSession(artifact.data, settings, providers=[provider])
+            # with its fallback, a provider that fails is replaced by the CPU's without an error
+            session = ort.InferenceSession(
+                artifact.data, settings, providers=[provider], enable_fallback=False
+            )
         except Exception as problem:  # onnxruntime's errors share no base of their own
             raise ArtifactError(
-                f"ONNX Runtime cannot load {artifact.path}: {_first_line(problem)}"
+                f"ONNX Runtime cannot load {artifact.path}: {_reason(problem)}"
             ) from problem
         if session.get_providers()[0] != provider:
             raise EngineError(
@@ -46,7 +54,7 @@ class OnnxRuntimeBackend(Backend):
             version=ort.__version__,
             provider=provider,
             inference_precision=_INFERENCE_PRECISION.get(self.spec.precision, "unknown"),
-            threads=options.threads,
+            threads=threads,
         )
         self._session: ort.InferenceSession | None = session
 
@@ -57,7 +65,12 @@ class OnnxRuntimeBackend(Backend):
         session = self._session
         if session is None:
             raise ClosedError("this ONNX Runtime session is closed")
-        logits, probabilities = session.run(_OUTPUTS, {"crop": batch})
+        try:
+            logits, probabilities = session.run(_OUTPUTS, {"crop": batch})
+        except Exception as problem:  # as above
+            raise EngineError(
+                f"ONNX Runtime failed on crops of shape {batch.shape}: {_reason(problem)}"
+            ) from problem
         return logits, probabilities
 
     def close(self) -> None:
@@ -82,14 +95,17 @@ def _provider(device: str) -> str:
 
 def _spec(session: ort.InferenceSession, artifact: Artifact) -> ModelSpec:
     """Read the embedded spec and hold the graph's inputs and outputs against it."""
-    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+        inputs = [(i.name, i.type, tuple(i.shape[1:])) for i in session.get_inputs()]
+        outputs = [(o.name, o.type, tuple(o.shape[1:])) for o in session.get_outputs()]
+    except UnicodeDecodeError as problem:
+        raise ArtifactError(f"{artifact.path} is damaged: its names are no text") from problem
     if METADATA_KEY not in metadata:
         raise ArtifactError(
             f"{artifact.path} carries no model spec; export it with fer-export, which adds one"
         )
     spec = ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {artifact.path}")
-    inputs = [(i.name, i.type, tuple(i.shape[1:])) for i in session.get_inputs()]
-    outputs = [(o.name, o.type, tuple(o.shape[1:])) for o in session.get_outputs()]
     classes = (len(spec.labels),)
     expected_inputs = [("crop", "tensor(uint8)", spec.input.shape)]
     expected_outputs = [(name, "tensor(float)", classes) for name in _OUTPUTS]
@@ -101,5 +117,11 @@ def _spec(session: ort.InferenceSession, artifact: Artifact) -> ModelSpec:
     return spec
 
 
-def _first_line(problem: Exception) -> str:
-    return str(problem).strip().splitlines()[0] if str(problem).strip() else repr(problem)
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _reason(problem: Exception) -> str:
+    return " ".join(str(problem).split())[:_MAX_REASON] or repr(problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from fer_edge.artifact import DEFAULT_MODEL
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.diagnosis import Check, Diagnosis, diagnose
 from fer_edge.errors import EngineError
@@ -19,6 +20,11 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "doctor", "tell what works here and what to install", _doctor)
     parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help="whose golden crops to run: default (the packaged model), or a model directory",
+    )
+    parser.add_argument(
         "--fetch-yunet",
         action="store_true",
         help="first fetch the YuNet face detector (230 kB, hash checked) from OpenCV Zoo",
@@ -28,7 +34,7 @@ def add_parser(commands: Commands) -> None:
 def _doctor(options: Namespace) -> int:
     if options.fetch_yunet:
         print(f"YuNet lies at {fetch_yunet()}")
-    diagnosis = diagnose()
+    diagnosis = diagnose(options.model)
     _print(diagnosis)
     write_result(options, {"schema": SCHEMA, **encode(diagnosis)})
     return 0 if diagnosis.works else EngineError.exit_code
@@ -37,7 +43,7 @@ def _doctor(options: Namespace) -> int:
 def _print(diagnosis: Diagnosis) -> None:
     print(f"{diagnosis.python} on {diagnosis.system}")
     sections = {
-        "packaged model": (diagnosis.model,),
+        "model": (diagnosis.model,),
         f"backends (auto takes the first of {', '.join(diagnosis.auto_order)})": diagnosis.backends,
         "face detection": (diagnosis.faces,),
         "devices": diagnosis.devices,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", type=Path, help="JPEG, PNG, WebP, BMP"
     )
-    parser.add_argument("--crop", action="store_true", help="each picture is one face already")
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--crop", action="store_true", help="each picture is one face already")
+    where.add_argument(
         "--detector", metavar="FILE", help="a YuNet model to find faces with, or the word haar"
     )
     parser.add_argument(
@@ -56,13 +59,12 @@ def add_parser(commands: Commands) -> None:
 
 def _predict(options: Namespace) -> int:
     detector = None if options.crop else FaceDetector(options.detector)
-    if options.annotate is not None:
-        options.annotate.mkdir(parents=True, exist_ok=True)
-        targets = _annotated_files(options.images, options.annotate)
     results: list[dict[str, Any]] = []
     unreadable = 0
     with open_predictor(options.model, options) as predictor:
-        for path in track(options.images, len(options.images), "predicting"):
+        targets = _annotated_files(options.images, options.annotate)
+        pairs = zip(options.images, targets, strict=True)
+        for path, target in track(pairs, len(targets), "predicting"):
             try:
                 picture = read_image(path)
                 faces = _faces(picture, detector, predictor)
@@ -72,8 +74,8 @@ def _predict(options: Namespace) -> int:
                 continue
             results.append({"image": str(path), "faces": [_plain(face) for face in faces]})
             _print(path, faces)
-            if options.annotate is not None:
-                _write_annotated(targets[path], picture, faces)
+            if target is not None:
+                _write_annotated(target, picture, faces)
     write_result(options, {"schema": SCHEMA, "results": results})
     return InputError.exit_code if unreadable else 0
 
@@ -106,12 +108,18 @@ def _print(path: Path, faces: list[FoundFace]) -> None:
             print(f"  {name:<9} {share:6.1%}  {'█' * round(30 * share)}")
 
 
-def _annotated_files(images: list[Path], folder: Path) -> dict[Path, Path]:
-    """One file per picture; pictures of the same name get a number."""
-    targets: dict[Path, Path] = {}
-    for path in images:
-        number = sum(other.stem == path.stem for other in targets)
-        targets[path] = folder / (f"{path.stem}-{number}.png" if number else f"{path.stem}.png")
+def _annotated_files(images: list[Path], folder: Path | None) -> Sequence[Path | None]:
+    """A file of its own for every picture, numbered where the name is taken, and none of them."""
+    if folder is None:
+        return [None] * len(images)
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = {image.resolve() for image in images}
+    targets = []
+    for image in images:
+        names = (f"{image.stem}-{n}.png" if n else f"{image.stem}.png" for n in count())
+        free = (folder / name for name in names if (folder / name).resolve() not in taken)
+        targets.append(next(free))
+        taken.add(targets[-1].resolve())
     return targets
 
 

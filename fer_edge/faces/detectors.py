@@ -1,7 +1,7 @@
 """The two face detectors of OpenCV behind one call, and how each of them frames a face.
 
 A detector gives `Detection` objects in its own framing; ``Detection.square`` is the same face in
-FER2013's framing. The constants that convert are measured by ``python -m fer_bench.framing``,
+FER2013's framing. The constants that convert are measured by ``fer-bench framing``,
 see docs/faces.md.
 """
 

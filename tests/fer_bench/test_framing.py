@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_bench.framing import MARKERS, Quartiles, main, measure, report, sample, scene, table
+from fer_bench.cli import main
+from fer_bench.framing import Quartiles, measure, report, sample, scene, table
+from fer_bench.pages import markers
 from fer_edge.errors import ConfigurationError, DataError
 from fer_edge.faces.detectors import Detection, Detector, Framing, Haar, Yunet
 from fer_edge.faces.yunet import YUNET_FILE
@@ -125,25 +127,25 @@ class TestCommand:
 
     def test_writes_between_the_markers_and_nowhere_else(self, data: Path, tmp_path: Path) -> None:
         page = tmp_path / "faces.md"
-        page.write_text(f"before\n{MARKERS[0]}\nold\n{MARKERS[1]}\nafter\n")
-        command = ["--data", str(data), "--count", "3", "--yunet", str(YUNET)]
+        page.write_text(f"before\n{markers('framing')[0]}\nold\n{markers('framing')[1]}\nafter\n")
+        command = ["framing", "--data", str(data), "--count", "3", "--yunet", str(YUNET)]
         assert main([*command, "--write", str(page)]) == 0
         text = page.read_text()
-        assert text.startswith(f"before\n{MARKERS[0]}\nMeasured on 3 pictures")
-        assert text.endswith(f"{MARKERS[1]}\nafter\n")
+        assert text.startswith(f"before\n{markers('framing')[0]}\nMeasured on 3 pictures")
+        assert text.endswith(f"{markers('framing')[1]}\nafter\n")
         assert "old" not in text
         assert "| haar | gray |" in text
 
     def test_json_can_be_read_by_anyone(self, data: Path, tmp_path: Path) -> None:
         file = tmp_path / "framing.json"
-        command = ["--data", str(data), "--count", "3", "--yunet", str(YUNET)]
+        command = ["framing", "--data", str(data), "--count", "3", "--yunet", str(YUNET)]
         assert main([*command, "--json", str(file)]) == 0
 
         def refuse(constant: str) -> None:
             pytest.fail(f"{constant} is not JSON")
 
         document = json.loads(file.read_text(), parse_constant=refuse)
-        assert document["schema"] == 1
+        assert document["schema"] == "fer-bench-framing/1"
         names = [(r["detector"], r["surround"]) for r in document["results"]]
         assert names == [(d, s) for d in ("haar", "yunet") for s in ("gray", "border")]
 
@@ -153,8 +155,8 @@ def test_a_page_without_markers_is_refused_before_the_work(
 ) -> None:
     page = tmp_path / "faces.md"
     page.write_text("no markers")
-    assert main(["--data", str(data), "--write", str(page)]) == 2
-    assert MARKERS[0] in capsys.readouterr().err
+    assert main(["framing", "--data", str(data), "--write", str(page)]) == 2
+    assert markers("framing")[0] in capsys.readouterr().err
     assert page.read_text() == "no markers"
 
 

@@ -16,6 +16,7 @@ from fer_edge.files import sha256_of
 from fer_edge.manifest import Manifest
 from fer_edge.metrics import softmax
 from fer_edge.network import Normalized
+from fer_edge.preprocess import preprocess_all
 from fer_edge.synthetic import synthetic_crops
 from fer_export import contract, core, pipeline, verification
 from fer_export.cli import main
@@ -34,18 +35,10 @@ def test_the_predictor_answers_as_torch_does(exported: Path, weights: Path) -> N
     crops = synthetic_crops(9, seed=3)
     with Predictor(exported) as fer:
         given = np.stack([p.probabilities for p in fer.predict_batch(crops)])
-        tensors = np.stack([_tensor(fer, crop) for crop in crops])
+        tensors = preprocess_all(crops, fer.info.spec.input)
     with torch.no_grad():
         logits = Normalized(network, spec)(torch.from_numpy(tensors).permute(0, 3, 1, 2)).numpy()
     np.testing.assert_allclose(given, softmax(logits, spec.temperature), atol=1e-5)
-
-
-def _tensor(fer: Predictor, crop: np.ndarray) -> np.ndarray:
-    from fer_edge.preprocess import preprocess
-
-    tensor = np.empty(fer.info.spec.input.shape, np.uint8)
-    preprocess(crop, fer.info.spec.input, tensor)
-    return tensor
 
 
 def test_the_manifest_tells_what_was_measured(exported: Path, tiny_fer2013: Path) -> None:
@@ -68,9 +61,10 @@ def test_golden_crops_are_answered_as_the_manifest_says(exported: Path) -> None:
     golden = Manifest.read(exported).golden
     assert len(golden) == 4
     with Predictor(exported) as fer:
+        spec = fer.info.spec
         for crop in golden:
             pixels, tensor = crop.arrays()
-            np.testing.assert_array_equal(_tensor(fer, pixels), tensor)
+            np.testing.assert_array_equal(preprocess_all([pixels], spec.input)[0], tensor)
             given = fer.predict(pixels).probabilities
             np.testing.assert_allclose(given, crop.probabilities, atol=1e-6)
 

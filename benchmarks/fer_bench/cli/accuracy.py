@@ -1,58 +1,47 @@
-"""The command fer-bench."""
+"""fer-bench accuracy."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
-from pathlib import Path
+from contextlib import ExitStack
 
 from fer_bench.accuracy import AccuracyResult, load_split, measure_accuracy
 from fer_edge.command import (
     MODEL_HELP,
     Commands,
     add_command,
+    add_data_option,
     add_predictor_options,
-    command_parser,
     open_predictor,
-    run_command,
     write_result,
 )
 from fer_edge.fer2013 import SPLITS
 from fer_edge.record import encode
 
-__all__ = ["main"]
+__all__ = ["add_parser"]
 
-ACCURACY_SCHEMA = "fer-bench-accuracy/1"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run fer-bench; returns the exit code."""
-    parser = command_parser("fer-bench", "Measure models.", common=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_accuracy(commands)
-    return run_command(parser, arguments)
+SCHEMA = "fer-bench-accuracy/1"
 
 
-def _add_accuracy(commands: Commands) -> None:
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
     parser = add_command(commands, "accuracy", "measure accuracy on a split of FER2013", _accuracy)
     parser.add_argument("models", nargs="+", metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument(
-        "--data", metavar="FER2013", type=Path, required=True, help="zip, folder or CSV of FER2013"
-    )
+    add_data_option(parser)
     parser.add_argument("--split", choices=SPLITS, default="public-test")
     add_predictor_options(parser)
 
 
 def _accuracy(options: Namespace) -> int:
-    split = load_split(options.data, options.split)
     results = []
-    for model in options.models:
-        with open_predictor(model, options) as predictor:
+    with ExitStack() as opened:
+        # all of them first: a wrong path should not cost the minutes of those before it
+        predictors = [opened.enter_context(open_predictor(m, options)) for m in options.models]
+        split = load_split(options.data, options.split)
+        for model, predictor in zip(options.models, predictors, strict=True):
             results.append(measure_accuracy(model, predictor, split, f"measuring {model}"))
-        _print(results[-1])
-    write_result(
-        options, {"schema": ACCURACY_SCHEMA, "results": [encode(result) for result in results]}
-    )
+            _print(results[-1])
+    write_result(options, {"schema": SCHEMA, "results": [encode(result) for result in results]})
     return 0
 
 

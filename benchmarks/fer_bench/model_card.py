@@ -1,0 +1,109 @@
+"""The measured parts of the model card and of the README, for the packaged model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fer_bench.accuracy import AccuracyResult, load_split, measure_accuracy
+from fer_bench.pages import MeasuredBlock
+from fer_edge.artifact import DEFAULT_MODEL, model_path
+from fer_edge.emotion import LABELS
+from fer_edge.manifest import ArtifactEntry, Manifest
+from fer_edge.predictor import Predictor, PredictorInfo
+
+__all__ = ["write_model_card"]
+
+SPLIT = "public-test"
+_CONFUSIONS = 5
+
+
+def write_model_card(data: Path, card: Path, readme: Path) -> AccuracyResult:
+    """Measure the packaged model on ``public-test`` and write what came into both pages.
+
+    ``data`` is FER2013 in any of its forms. Raises DataError for one that cannot be used, and
+    ConfigurationError for a page without the markers ``measured``.
+    """
+    blocks = [MeasuredBlock(page, "measured") for page in (card, readme)]
+    with Predictor(DEFAULT_MODEL) as predictor:
+        result = measure_accuracy(DEFAULT_MODEL, predictor, load_split(data, SPLIT))
+        info = predictor.info
+    entry = _entry(info)
+    blocks[0].write("\n\n".join(_card(result, info, entry)))
+    blocks[1].write(_summary(result, entry))
+    return result
+
+
+def _entry(info: PredictorInfo) -> ArtifactEntry:
+    entries = Manifest.read(model_path(DEFAULT_MODEL)).artifacts
+    return next(entry for entry in entries if entry.sha256 == info.sha256)
+
+
+def _summary(result: AccuracyResult, entry: ArtifactEntry) -> str:
+    rows = [
+        ("accuracy on `public-test`, on which it was selected", _accuracy(result)),
+        ("macro-F1", f"{result.macro_f1:.3f}"),
+        ("size", f"{entry.size_bytes / 1e6:.2f} MB"),
+    ]
+    if entry.parity:
+        gap = f"max. difference {entry.parity.max_probability_difference:.1e}"
+        rows.append((f"ONNX Runtime against torch, {entry.parity.crops} pictures", gap))
+    return _table(("packaged model", f"{result.precision}, {result.n} pictures"), rows)
+
+
+def _card(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) -> list[str]:
+    spec, provenance = info.spec, info.spec.provenance
+    facts = [
+        ("network", f"{spec.network.architecture}, stem stride {spec.network.stem_stride}"),
+        ("input", f"{spec.input.width} x {spec.input.height}, {spec.input.color}"),
+        ("artifact", f"{entry.file}, {entry.precision}, {entry.size_bytes / 1e6:.2f} MB"),
+        ("temperature", f"{spec.temperature:.3f}"),
+        ("training run", f"`{provenance.training_run}`"),
+        ("sha256 of the data", f"`{provenance.data_sha256}`"),
+        ("sha256 of the checkpoint", f"`{provenance.parent_sha256}`"),
+        ("sha256 of the artifact", f"`{entry.sha256}`"),
+    ]
+    scores = [
+        ("accuracy", _accuracy(result)),
+        ("macro-F1", f"{result.macro_f1:.3f}"),
+        ("expected calibration error", f"{result.ece:.3f} (its temperature was fitted here)"),
+        ("negative log-likelihood", f"{result.nll:.3f} nats"),
+    ]
+    if result.accuracy_without_copies is not None:
+        alone = f"{result.accuracy_without_copies:.2%} of {result.n_without_copies}"
+        scores.insert(1, ("accuracy without copies of training pictures", alone))
+    classes = [
+        (name, f"{e.precision:.1%}", f"{e.recall:.1%}", f"{e.f1:.3f}", str(e.support))
+        for name, e in result.per_class.items()
+    ]
+    return [
+        _table(("what", "value"), facts),
+        f"Measured on FER2013's `{result.split}`, {result.n} pictures, **on which the checkpoint "
+        f"and its temperature were selected**, with {info.backend} {info.version}:",
+        _table(("metric", "value"), scores),
+        _table(("class", "precision", "recall", "F1", "pictures"), classes),
+        "Its most frequent confusions, as shares of the true class: "
+        + "; ".join(_confusions(result))
+        + ".",
+    ]
+
+
+def _accuracy(result: AccuracyResult) -> str:
+    low, high = result.accuracy_ci95
+    return f"**{result.accuracy:.2%}** [{low:.2%}, {high:.2%}]"
+
+
+def _confusions(result: AccuracyResult) -> list[str]:
+    counts = np.array(result.confusion, np.float64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0)
+    order = np.argsort(-shares, axis=None)[:_CONFUSIONS]
+    pairs = [np.unravel_index(flat, shares.shape) for flat in order]
+    return [f"{LABELS[t]} taken for {LABELS[p]} {shares[t, p]:.0%}" for t, p in pairs]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,38 @@
+"""Pages whose measured parts stand between markers, so that a command can write them anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fer_edge.errors import ConfigurationError
+from fer_edge.files import write_bytes
+
+__all__ = ["MeasuredBlock", "markers"]
+
+
+def markers(name: str) -> tuple[str, str]:
+    """The comments before and after the block ``name``."""
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
+
+
+class MeasuredBlock:
+    """The block ``name`` of a page; constructed before anything is measured.
+
+    Raises ConfigurationError for a page that lacks the block's markers or has them twice.
+    """
+
+    def __init__(self, page: Path, name: str) -> None:
+        self._page = page
+        self._open, self._close = markers(name)
+        try:
+            self._before, rest = page.read_text(encoding="utf-8").split(self._open)
+            _, self._after = rest.split(self._close)
+        except (OSError, ValueError) as problem:
+            raise ConfigurationError(
+                f"{page} should be a page with {self._open} and {self._close} in it, once each"
+            ) from problem
+
+    def write(self, text: str) -> None:
+        """Replace what stands between the markers."""
+        page = f"{self._before}{self._open}\n{text}\n{self._close}{self._after}"
+        write_bytes(self._page, page.encode())

@@ -1,0 +1,186 @@
+"""fer-bench: accuracy as a command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_bench.cli import main
+from fer_edge import LABELS, ModelSpec, Predictor
+
+KEYS = [
+    "model",
+    "sha256",
+    "backend",
+    "provider",
+    "precision",
+    "inference_precision",
+    "split",
+    "n",
+    "accuracy",
+    "accuracy_ci95",
+    "accuracy_without_copies",
+    "n_without_copies",
+    "macro_f1",
+    "ece",
+    "nll",
+    "per_class",
+    "confusion",
+]
+
+
+def measured(out: Path) -> list[dict[str, Any]]:
+    value = json.loads(out.read_text())
+    assert list(value) == ["schema", "results"]
+    assert value["schema"] == "fer-bench-accuracy/1"
+    results: list[dict[str, Any]] = value["results"]
+    return results
+
+
+@pytest.fixture
+def arguments(tiny_artifact: Path, tiny_fer2013: Path, tmp_path: Path) -> list[str]:
+    """What measures the tiny model on drawings, into ``out.json``."""
+    out = tmp_path / "out.json"
+    return ["accuracy", str(tiny_artifact), "--data", str(tiny_fer2013), "--json", str(out)]
+
+
+def test_the_result_has_the_documented_form(
+    arguments: list[str], tiny_artifact: Path, tmp_path: Path
+) -> None:
+    assert main(arguments) == 0
+    (result,) = measured(tmp_path / "out.json")
+    assert list(result) == KEYS
+    assert result["model"] == str(tiny_artifact)
+    assert result["sha256"] == hashlib.sha256(tiny_artifact.read_bytes()).hexdigest()
+    assert (result["backend"], result["provider"]) == ("onnxruntime", "CPUExecutionProvider")
+    assert (result["precision"], result["inference_precision"]) == ("fp32", "fp32")
+    assert (result["split"], result["n"], result["n_without_copies"]) == ("public-test", 21, 21)
+    assert list(result["per_class"]) == list(LABELS)
+    for scores in result["per_class"].values():
+        assert list(scores) == ["precision", "recall", "f1", "support"]
+        assert scores["support"] == 3
+    assert [sum(row) for row in result["confusion"]] == [3] * 7
+
+
+def test_rates_are_fractions_that_agree_with_the_pictures_themselves(
+    arguments: list[str], tiny_artifact: Path, tiny_fer2013: Path, tmp_path: Path
+) -> None:
+    right = total = 0
+    with Predictor(tiny_artifact) as fer, zipfile.ZipFile(tiny_fer2013) as archive:
+        for name in archive.namelist():
+            half, label, _ = name.split("/")
+            if half == "test":
+                pixels = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), -1)
+                right += fer.predict(pixels).emotion == label
+                total += 1
+    assert 0 < right < total
+    assert main(arguments) == 0
+    (result,) = measured(tmp_path / "out.json")
+    assert result["accuracy"] == result["accuracy_without_copies"] == right / total
+    low, high = result["accuracy_ci95"]
+    assert 0 <= low < right / total < high <= 1
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 28), ("test", 21)])
+def test_the_split_is_as_asked(
+    arguments: list[str], tmp_path: Path, split: str, count: int
+) -> None:
+    assert main([*arguments, "--split", split]) == 0
+    (result,) = measured(tmp_path / "out.json")
+    assert (result["split"], result["n"]) == (split, count)
+
+
+def test_without_the_training_half_the_fields_on_copies_are_null(
+    tiny_artifact: Path, tiny_fer2013: Path, tmp_path: Path
+) -> None:
+    half, out = tmp_path / "half.zip", tmp_path / "out.json"
+    with zipfile.ZipFile(tiny_fer2013) as whole, zipfile.ZipFile(half, "w") as archive:
+        for name in whole.namelist():
+            if name.startswith("test/"):
+                archive.writestr(name, whole.read(name))
+    assert main(["accuracy", str(tiny_artifact), "--data", str(half), "--json", str(out)]) == 0
+    (result,) = measured(out)
+    assert (result["accuracy_without_copies"], result["n_without_copies"]) == (None, None)
+
+
+def test_several_models_are_measured_in_their_order(
+    arguments: list[str],
+    make_artifact: Callable[[Path, ModelSpec], Path],
+    tiny_spec: ModelSpec,
+    tmp_path: Path,
+) -> None:
+    # a fifth of the temperature: other probabilities, and so another likelihood
+    other = make_artifact(tmp_path / "other.onnx", tiny_spec.with_changes(temperature=0.3))
+    assert main([*arguments[:2], str(other), *arguments[2:]]) == 0
+    first, second = measured(tmp_path / "out.json")
+    assert (first["model"], second["model"]) == (arguments[1], str(other))
+    assert first["accuracy"] == second["accuracy"]
+    assert first["nll"] < second["nll"]
+
+
+def test_a_person_reads_the_figures(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    (result,) = measured(tmp_path / "out.json")
+    shown = capsys.readouterr().out
+    assert f"accuracy {result['accuracy']:.2%} [" in shown
+    assert "on the 21 that do not stand in train" in shown
+    assert all(f"\n  {label} " in shown for label in LABELS)
+
+
+def test_a_missing_model_is_found_before_anything_is_measured(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = str(tmp_path / "gone.onnx")
+    assert main([*arguments[:2], gone, *arguments[2:]]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"no model at {gone}" in shown.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["gone.zip", "."])
+def test_data_that_are_none_are_exit_code_2(
+    tiny_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    assert main(["accuracy", str(tiny_artifact), "--data", str(tmp_path / missing)]) == 2
+    assert capsys.readouterr().err.startswith("fer-bench: ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["accuracy", "--help"]])
+def test_help_is_an_exit_without_an_error(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["accuracy", "m.onnx"], ["accuracy", "m.onnx", "--data", "d", "--split", "validation"]],
+)
+def test_bad_usage_is_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_it_runs_from_a_shell(arguments: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fer_bench", *arguments, "--threads", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(measured(tmp_path / "out.json")) == 1

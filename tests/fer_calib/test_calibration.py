@@ -1,0 +1,231 @@
+"""Calibration sets: what is drawn, and that damage is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_calib.calibration import CalibrationSet, draw, load
+from fer_edge import LABELS, fer2013
+from fer_edge.errors import ConfigurationError, DataError
+from fer_edge.fer2013 import LabelledCrops, copies_of
+
+MakeData: TypeAlias = Callable[[Path, int, int], Path]
+
+
+@pytest.fixture
+def drawn(tiny_fer2013: Path) -> CalibrationSet:
+    return draw(tiny_fer2013, 14)
+
+
+@pytest.fixture
+def saved(drawn: CalibrationSet, tmp_path: Path) -> Path:
+    drawn.save(tmp_path / "calib.npz")
+    return tmp_path / "calib.npz"
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    with np.load(path) as archive:
+        arrays = {**archive, **changes}
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+
+
+def add(archive: Path, member: str, pixels: np.ndarray) -> None:
+    """Put one more picture into an unpacked archive."""
+    cv2.imwrite(str(archive / member), pixels)
+
+
+@pytest.fixture
+def folder(tiny_fer2013: Path, tmp_path: Path) -> Path:
+    """The drawings as a folder, 4 training and 3 public-test pictures per class."""
+    for split, usage, half in (
+        ("train", "Training", "train"),
+        ("public-test", "PublicTest", "test"),
+    ):
+        crops = fer2013.load(tiny_fer2013, split)
+        for number, (image, label) in enumerate(zip(crops.images, crops.labels, strict=True)):
+            place = tmp_path / "data" / half / LABELS[label]
+            place.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(place / f"{usage}_{number}.png"), image)
+    return tmp_path / "data"
+
+
+# --- drawing
+
+
+@pytest.mark.parametrize("count", [7, 14, 28])
+def test_every_class_has_the_same_share(count: int, tiny_fer2013: Path) -> None:
+    labels = draw(tiny_fer2013, count).crops.labels
+    assert np.bincount(labels).tolist() == [count // 7] * 7
+
+
+def test_what_cannot_be_shared_out_goes_to_the_first_classes(tiny_fer2013: Path) -> None:
+    labels = draw(tiny_fer2013, 10).crops.labels
+    assert np.bincount(labels).tolist() == [2, 2, 2, 1, 1, 1, 1]
+
+
+def test_crops_come_from_the_training_split_with_their_labels(
+    drawn: CalibrationSet, tiny_fer2013: Path
+) -> None:
+    train = fer2013.load(tiny_fer2013, "train")
+    known = dict(zip(train.names, zip(train.images, train.labels, strict=True), strict=True))
+    assert len(set(drawn.crops.names)) == 14
+    for name, image, label in zip(
+        drawn.crops.names, drawn.crops.images, drawn.crops.labels, strict=True
+    ):
+        np.testing.assert_array_equal(image, known[name][0])
+        assert label == known[name][1]
+
+
+def test_the_same_seed_draws_the_same_crops(drawn: CalibrationSet, tiny_fer2013: Path) -> None:
+    assert draw(tiny_fer2013, 14).sha256 == drawn.sha256
+
+
+def test_another_seed_draws_others(drawn: CalibrationSet, tiny_fer2013: Path) -> None:
+    assert draw(tiny_fer2013, 14, seed=1).sha256 != drawn.sha256
+
+
+def test_copies_of_a_test_picture_are_not_drawn(folder: Path) -> None:
+    test = fer2013.load(folder, "test")
+    add(folder, "train/fear/Training_copy.png", test.images[0])
+    every_fear = draw(folder, 28).crops
+    assert not copies_of(every_fear.images, test.images).any()
+
+
+def test_constant_pictures_are_not_drawn(folder: Path) -> None:
+    add(folder, "train/fear/Training_black.png", np.zeros((48, 48), np.uint8))
+    assert (draw(folder, 28).crops.images.std(axis=(1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("count", [-1, 0, 6])
+def test_fewer_crops_than_classes_are_too_few(count: int, tiny_fer2013: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"at least 7, not {count}"):
+        draw(tiny_fer2013, count)
+
+
+def test_more_crops_than_there_are_is_told_with_the_largest_number(folder: Path) -> None:
+    for name in ("sad", "angry"):
+        next((folder / "train" / name).iterdir()).unlink()
+    next((folder / "train/sad").iterdir()).unlink()
+    with pytest.raises(
+        ConfigurationError, match=r"29 crops need 5 of angry.* 3; ask for at most 14"
+    ):
+        draw(folder, 29)
+    assert len(draw(folder, 14).crops) == 14
+
+
+def test_a_class_without_a_usable_picture_is_a_defect_of_the_data(folder: Path) -> None:
+    for file in (folder / "train/disgust").iterdir():
+        cv2.imwrite(str(file), np.zeros((48, 48), np.uint8))
+    with pytest.raises(DataError, match="no training picture of disgust that can be used"):
+        draw(folder, 7)
+
+
+def test_a_negative_seed_is_refused(tiny_fer2013: Path) -> None:
+    with pytest.raises(ConfigurationError, match="a seed is 0 or more, not -1"):
+        draw(tiny_fer2013, 7, seed=-1)
+
+
+# --- saving and reading
+
+
+def test_a_set_survives_its_file(drawn: CalibrationSet, saved: Path) -> None:
+    read = load(saved)
+    np.testing.assert_array_equal(read.crops.images, drawn.crops.images)
+    np.testing.assert_array_equal(read.crops.labels, drawn.crops.labels)
+    assert (read.crops.names, read.sha256) == (drawn.crops.names, drawn.sha256)
+
+
+def test_the_file_holds_one_sha256_per_picture(saved: Path) -> None:
+    with np.load(saved) as archive:
+        expected = [hashlib.sha256(image.tobytes()).hexdigest() for image in archive["images"]]
+        assert archive["sha256"].tolist() == expected
+
+
+def test_the_hash_does_not_depend_on_the_order(drawn: CalibrationSet) -> None:
+    turned = CalibrationSet(drawn.crops.take(np.arange(14)[::-1]))
+    assert turned.sha256 == drawn.sha256
+
+
+def test_a_changed_pixel_is_noticed(saved: Path) -> None:
+    images = load(saved).crops.images.copy()
+    images[3, 10, 10] ^= 1
+    rewrite(saved, images=images)
+    with pytest.raises(DataError, match="damaged: an image does not have its hash"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": None}, "no calibration set of fer-calib"),
+        ({"images": np.zeros((14, 48, 48), np.float32)}, r"float32 \(14, 48, 48\) that fit no"),
+        ({"images": np.zeros((14, 64, 64), np.uint8)}, r"uint8 \(14, 64, 64\) that fit no"),
+        ({"images": np.zeros((48, 48), np.uint8)}, r"uint8 \(48, 48\) that fit no"),
+        ({"images": np.uint8(0)}, r"uint8 \(\) that fit no"),
+        ({"images": np.zeros((0, 48, 48), np.uint8)}, r"uint8 \(0, 48, 48\) that fit no"),
+        ({"labels": np.zeros(13, np.int64)}, "one label, name and hash for each"),
+        ({"labels": np.int64(0)}, "one label, name and hash for each"),
+        ({"names": np.array(["a"])}, "one label, name and hash for each"),
+        ({"sha256": np.array([])}, "one label, name and hash for each"),
+        ({"labels": np.full(14, 7)}, "labels other than 0 to 6"),
+        ({"labels": np.full(14, -1)}, "labels other than 0 to 6"),
+        ({"labels": np.zeros(14)}, "labels other than 0 to 6"),
+        ({"sha256": np.arange(14)}, "an image does not have its hash"),
+        ({"names": np.array([{}] * 14)}, "Object arrays cannot be loaded"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(
+    changes: dict[str, Any], message: str, saved: Path
+) -> None:
+    rewrite(saved, **changes)
+    with pytest.raises(DataError, match=message):
+        load(saved)
+
+
+def test_a_damaged_file_is_refused_or_read_as_it_was(saved: Path, drawn: CalibrationSet) -> None:
+    whole = saved.read_bytes()
+    rng, refused = np.random.default_rng(0), 0
+    for position in rng.integers(0, len(whole), 200):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        saved.write_bytes(damaged)
+        try:
+            assert load(saved).sha256 == drawn.sha256
+        except DataError:
+            refused += 1
+    assert refused > 150
+
+
+@pytest.mark.parametrize("length", [0, 10, -1, -1000])
+def test_a_truncated_file_is_refused(length: int, saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:length])
+    with pytest.raises(DataError, match="no calibration set of fer-calib"):
+        load(saved)
+
+
+def test_a_single_array_is_no_calibration_set(tmp_path: Path) -> None:
+    np.save(tmp_path / "calib.npy", np.zeros((14, 48, 48), np.uint8))
+    with pytest.raises(DataError, match="no calibration set of fer-calib"):
+        load(tmp_path / "calib.npy")
+
+
+@pytest.mark.parametrize("path", ["none.npz", "."])
+def test_a_set_that_is_not_there_is_told_with_the_command_that_makes_it(
+    path: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"there is no calibration set at .*; make one: fer-calib"):
+        load(tmp_path / path)
+
+
+def test_a_set_of_arrays_of_ones_own_can_be_saved(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (7, 48, 48), dtype=np.uint8)
+    own = CalibrationSet(LabelledCrops(images, np.arange(7), tuple("abcdefg")))
+    own.save(tmp_path / "below/calib.npz")
+    assert load(tmp_path / "below/calib.npz").sha256 == own.sha256

@@ -1,0 +1,258 @@
+"""The ONNX Runtime backend: what it opens, what it refuses, what it says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_edge import ArtifactError, ClosedError, ConfigurationError, EngineError, ModelSpec
+from fer_edge.artifact import Artifact
+from fer_edge.backends import BackendOptions
+from fer_edge.spec import METADATA_KEY
+
+ort = pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx", reason="no onnx to make artifacts with")
+
+from fer_edge.backends.onnxruntime import OnnxRuntimeBackend  # noqa: E402
+
+Change = Callable[[Any], None]
+
+
+def artifact(data: bytes) -> Artifact:
+    return Artifact(Path("model.onnx"), "onnx", data, hashlib.sha256(data).hexdigest(), False)
+
+
+def opened(data: bytes, **options: Any) -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(artifact(data), BackendOptions(**options))
+
+
+@pytest.fixture
+def data(tiny_artifact: Path) -> bytes:
+    return tiny_artifact.read_bytes()
+
+
+@pytest.fixture
+def changed(tiny_artifact: Path) -> Callable[[Change], bytes]:
+    """The tiny artifact after a change of its ONNX model."""
+
+    def change(edit: Change) -> bytes:
+        model = onnx.load(tiny_artifact)
+        edit(model)
+        return bytes(model.SerializeToString())
+
+    return change
+
+
+def batch(count: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(count).integers(0, 256, (count, 48, 48, 1), np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 65])
+def test_infers_batches_of_any_size(
+    data: bytes, count: int, tiny_answer: Callable[..., tuple[Any, Any]]
+) -> None:
+    given = opened(data).infer(batch(count))
+    for values, exact in zip(given, tiny_answer(batch(count)), strict=True):
+        assert values.dtype == np.float32
+        assert values == pytest.approx(exact, abs=1e-4)
+
+
+def test_its_spec_is_the_artifacts(data: bytes, tiny_spec: ModelSpec) -> None:
+    assert opened(data).spec == tiny_spec
+
+
+def test_it_says_what_it_runs_on(data: bytes) -> None:
+    engine = opened(data, threads=1).engine
+    assert (engine.name, engine.version) == ("onnxruntime", ort.__version__)
+    assert engine.provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("precision", "computes_in"), [("fp32", "fp32"), ("int8", "int8"), ("fp16", "unknown")]
+)
+def test_it_says_what_it_computes_in(
+    changed: Callable[[Change], bytes], tiny_spec: ModelSpec, precision: str, computes_in: str
+) -> None:
+    spec = tiny_spec.with_changes(precision=precision).to_json()
+
+    def edit(model: Any) -> None:
+        onnx.helper.set_model_props(model, {METADATA_KEY: spec})
+
+    assert opened(changed(edit)).engine.inference_precision == computes_in
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The options of every session that is opened."""
+    seen = []
+    kind = ort.InferenceSession
+
+    def record(data: bytes, options: Any, **rest: Any) -> Any:
+        seen.append((options, rest))
+        return kind(data, options, **rest)
+
+    monkeypatch.setattr(ort, "InferenceSession", record)
+    return seen
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_engine_gets_the_threads_that_were_asked_for(
+    data: bytes, settings: list[Any], threads: int
+) -> None:
+    assert opened(data, threads=threads).engine.threads == threads
+    assert settings[0][0].intra_op_num_threads == threads
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_by_default_there_is_a_thread_for_each_core_that_may_be_used(
+    data: bytes, settings: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 5})
+    assert opened(data).engine.threads == 3
+    assert settings[0][0].intra_op_num_threads == 3
+
+
+def test_idle_threads_leave_the_cores_alone(data: bytes, settings: list[Any]) -> None:
+    opened(data)
+    entry = settings[0][0].get_session_config_entry("session.intra_op.allow_spinning")
+    assert entry == "0"
+
+
+def test_the_engine_may_not_fall_back_by_itself(data: bytes, settings: list[Any]) -> None:
+    opened(data)
+    assert settings[0][1]["enable_fallback"] is False
+
+
+def test_an_unknown_device_lists_the_known_ones(data: bytes) -> None:
+    with pytest.raises(ConfigurationError, match="no device 'gpu'; there are auto, cpu, cuda"):
+        opened(data, device="gpu")
+
+
+def test_cuda_without_its_provider_says_what_to_install(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(EngineError, match="pip install onnxruntime-gpu"):
+        opened(data, device="cuda")
+
+
+def test_a_provider_that_does_not_load_is_not_replaced_by_another(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = ort.InferenceSession
+
+    def without_cuda(data: bytes, options: Any, **rest: Any) -> Any:
+        # what ONNX Runtime does where a library of CUDA is lacking
+        return kind(data, options, **{**rest, "providers": ["CPUExecutionProvider"]})
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(ort, "InferenceSession", without_cuda)
+    with pytest.raises(EngineError, match="did not load CUDAExecutionProvider and fell back"):
+        opened(data, device="cuda")
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no model", b"\0" * 4096])
+def test_bytes_that_are_no_onnx_are_refused(damaged: bytes) -> None:
+    with pytest.raises(ArtifactError, match=r"ONNX Runtime cannot load model\.onnx: "):
+        opened(damaged)
+
+
+def test_a_refused_artifact_leaves_the_commands_output_alone(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(ArtifactError):
+        opened(b"no model")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.97, 0.999])
+def test_a_truncated_artifact_is_refused(data: bytes, part: float) -> None:
+    with pytest.raises(ArtifactError):
+        opened(data[: int(len(data) * part)])
+
+
+@pytest.mark.parametrize("text", [b'"architecture"', b"fer_edge", b"batch"])
+def test_text_that_is_no_text_is_refused(data: bytes, text: bytes) -> None:
+    at = data.rindex(text)
+    with pytest.raises(ArtifactError):
+        opened(data[: at + 1] + b"\xff" + data[at + 2 :])
+
+
+def test_an_onnx_without_a_spec_is_refused(changed: Callable[[Change], bytes]) -> None:
+    with pytest.raises(ArtifactError, match="carries no model spec; export it with fer-export"):
+        opened(changed(lambda model: model.ClearField("metadata_props")))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("{", "is not valid JSON"),
+        ("{}", "lacks the fields"),
+        (json.dumps({"schema": 99}), "has schema 99, and this release reads up to 1"),
+    ],
+)
+def test_a_spec_that_is_none_is_refused(
+    changed: Callable[[Change], bytes], spec: str, message: str
+) -> None:
+    with pytest.raises(ArtifactError, match=f"the spec in model.onnx {message}"):
+        opened(changed(lambda model: onnx.helper.set_model_props(model, {METADATA_KEY: spec})))
+
+
+def free_shape(model: Any) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "height"
+
+
+def wrong_name(model: Any) -> None:
+    model.graph.output[1].name = "scores"
+    model.graph.node[-1].output[0] = "scores"
+
+
+def one_output(model: Any) -> None:
+    del model.graph.output[1]
+
+
+@pytest.mark.parametrize("edit", [free_shape, wrong_name, one_output])
+def test_a_graph_that_does_not_fit_its_spec_is_refused(
+    changed: Callable[[Change], bytes], edit: Change
+) -> None:
+    with pytest.raises(ArtifactError, match="does not fit its own spec"):
+        opened(changed(edit))
+
+
+def test_a_spec_of_another_shape_is_refused(
+    changed: Callable[[Change], bytes], tiny_spec: ModelSpec
+) -> None:
+    other = json.loads(tiny_spec.to_json())
+    other["input"]["height"] = 64
+    props = {METADATA_KEY: json.dumps(other)}
+    with pytest.raises(ArtifactError, match=r"expected \[\('crop', 'tensor\(uint8\)', \(64, 48, 1"):
+        opened(changed(lambda model: onnx.helper.set_model_props(model, props)))
+
+
+def test_a_batch_that_the_graph_does_not_take_is_the_engines_error(
+    changed: Callable[[Change], bytes],
+) -> None:
+    def two_at_a_time(model: Any) -> None:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 2
+
+    backend = opened(changed(two_at_a_time))
+    assert len(backend.infer(batch(2))[0]) == 2
+    with pytest.raises(EngineError, match=r"failed on crops of shape \(3, 48, 48, 1\): .*invalid"):
+        backend.infer(batch(3))
+
+
+def test_closed_it_infers_no_more(data: bytes) -> None:
+    backend = opened(data)
+    backend.close()
+    backend.close()
+    with pytest.raises(ClosedError):
+        backend.infer(batch(1))

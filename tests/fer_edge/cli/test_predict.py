@@ -1,0 +1,241 @@
+"""fer-edge predict."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_edge import LABELS, FaceDetector, Predictor, cut_face, read_image
+from fer_edge.cli import main
+from fer_edge.synthetic import synthetic_crops
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(model_directory: Path) -> Run:
+    """Run the command with the tiny model."""
+
+    def run(*arguments: object) -> int:
+        return main(["predict", "--model", str(model_directory), *map(str, arguments)])
+
+    return run
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Path:
+    return draw(tmp_path / "pictures" / "drawing.png")
+
+
+def draw(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    assert cv2.imwrite(str(path), synthetic_crops(1, seed)[0])
+    return path
+
+
+def results(path: Path) -> list[dict[str, Any]]:
+    value = json.loads(path.read_text())
+    assert list(value) == ["schema", "results"]
+    assert value["schema"] == "fer-edge-predict/1"
+    found: list[dict[str, Any]] = value["results"]
+    return found
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# ---- one picture
+
+
+def test_a_crop_is_classified_as_it_is(
+    run: Run, drawing: Path, model_directory: Path, tmp_path: Path
+) -> None:
+    assert run(drawing, "--crop", "--json", tmp_path / "out.json") == 0
+    with Predictor(model_directory) as fer:
+        expected = fer.predict(drawing).to_dict()
+    assert results(tmp_path / "out.json") == [
+        {"image": str(drawing), "faces": [{"box": None, **expected}]}
+    ]
+
+
+def test_a_person_reads_every_probability(
+    run: Run, drawing: Path, model_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(drawing, "--crop") == 0
+    with Predictor(model_directory) as fer:
+        expected = fer.predict(drawing)
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == f"{drawing}: {expected}"
+    shares = dict(line.split()[:2] for line in rest)
+    assert shares == {
+        name: f"{share:.1%}" for name, share in zip(LABELS, expected.probabilities, strict=True)
+    }
+
+
+def test_the_face_of_a_photo_is_found_cut_out_and_classified(
+    run: Run, portrait: Path, model_directory: Path, tmp_path: Path
+) -> None:
+    assert run(portrait, "--detector", "haar", "--json", tmp_path / "out.json") == 0
+    (result,) = results(tmp_path / "out.json")
+    (face,) = result["faces"]
+    picture = read_image(portrait)
+    (found,) = FaceDetector("haar").detect(picture)
+    with Predictor(model_directory) as fer:
+        shape = fer.info.spec.input
+        crop = cut_face(picture, found.box, margin=shape.crop_margin, square=shape.crop_square)
+        expected = fer.predict(crop)
+    assert list(face) == ["box", "emotion", "confidence", "probabilities"]
+    assert face["box"] == list(found.box)
+    assert face["emotion"] == expected.emotion.value
+    assert face["confidence"] == pytest.approx(expected.confidence)
+    assert list(face["probabilities"]) == list(LABELS)
+
+
+def test_a_picture_without_a_face_is_a_result_without_faces(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wall = tmp_path / "wall.png"
+    cv2.imwrite(str(wall), np.full((200, 200, 3), 90, np.uint8))
+    assert run(wall, "--detector", "haar", "--json", tmp_path / "out.json") == 0
+    assert results(tmp_path / "out.json") == [{"image": str(wall), "faces": []}]
+    assert capsys.readouterr().out == f"{wall}: no face found\n"
+
+
+# ---- several pictures, some of them bad
+
+
+def test_a_bad_picture_does_not_stop_the_others(
+    run: Run, drawing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, other = tmp_path / "bad.jpg", draw(tmp_path / "other.png", seed=1)
+    bad.write_bytes(drawing.read_bytes()[:200])
+    assert run(drawing, bad, other, "--crop", "--json", tmp_path / "out.json") == 2
+    done = [result["image"] for result in results(tmp_path / "out.json")]
+    assert done == [str(drawing), str(other)]
+    (complaint,) = capsys.readouterr().err.splitlines()
+    assert str(bad) in complaint
+    assert "damaged or truncated PNG" in complaint
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_bad_pictures_alone_give_an_empty_result(
+    run: Run, tmp_path: Path, debug: list[str]
+) -> None:
+    out = tmp_path / "out.json"
+    assert run(tmp_path / "gone.png", tmp_path, "--crop", "--json", out, *debug) == 2
+    assert results(out) == []
+
+
+def test_a_crop_that_is_too_small_is_a_bad_picture(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small.png"
+    cv2.imwrite(str(small), np.zeros((4, 4), np.uint8))
+    assert run(small, "--crop") == 2
+    assert f"{small}: expected a crop of at least 8 x 8" in capsys.readouterr().err
+
+
+# ---- annotated pictures
+
+
+def test_each_picture_is_written_with_its_faces(
+    run: Run, drawing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a" / "b"
+    assert run(drawing, "--crop", "--annotate", folder) == 0
+    assert files(folder) == ["drawing.png"]
+    written = read_image(folder / "drawing.png")
+    assert written.shape == read_image(drawing).shape
+    assert not np.array_equal(written, read_image(drawing))
+    assert f"wrote {folder / 'drawing.png'}" in capsys.readouterr().out
+
+
+def test_pictures_of_the_same_name_have_files_of_their_own(run: Run, tmp_path: Path) -> None:
+    names = ("x/face.png", "y/face.png", "z/face-1.png", "w/face.jpg")
+    pictures = [draw(tmp_path / name, seed) for seed, name in enumerate(names)]
+    folder = tmp_path / "out"
+    assert run(*pictures, "--crop", "--annotate", folder) == 0
+    assert files(folder) == ["face-1-1.png", "face-1.png", "face-2.png", "face.png"]
+    assert len({(folder / name).read_bytes() for name in files(folder)}) == 4
+
+
+def test_the_same_picture_twice_is_written_twice(run: Run, drawing: Path, tmp_path: Path) -> None:
+    assert run(drawing, drawing, "--crop", "--annotate", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["drawing-1.png", "drawing.png"]
+
+
+@pytest.mark.parametrize("inside", [".", "../pictures"])
+def test_no_picture_is_overwritten_by_its_annotation(run: Run, drawing: Path, inside: str) -> None:
+    before = drawing.read_bytes()
+    assert run(drawing, "--crop", "--annotate", drawing.parent / inside) == 0
+    assert drawing.read_bytes() == before
+    assert files(drawing.parent) == ["drawing-1.png", "drawing.png"]
+
+
+def test_a_bad_picture_has_no_annotated_file(run: Run, drawing: Path, tmp_path: Path) -> None:
+    assert run(drawing, tmp_path / "gone.png", "--crop", "--annotate", tmp_path / "out") == 2
+    assert files(tmp_path / "out") == ["drawing.png"]
+
+
+def test_a_folder_that_is_a_file_is_an_error_of_one_line(
+    run: Run, drawing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(drawing, "--crop", "--annotate", drawing) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# ---- models
+
+
+def test_without_a_model_nothing_is_written(drawing: Path, tmp_path: Path) -> None:
+    before = files(tmp_path)
+    options = ["--json", str(tmp_path / "out.json"), "--annotate", str(tmp_path / "out")]
+    model = str(tmp_path / "gone.onnx")
+    assert main(["predict", str(drawing), "--crop", "--model", model, *options]) == 2
+    assert files(tmp_path) == before
+
+
+@pytest.mark.usefixtures("no_default_model")
+def test_the_packaged_model_is_taken_by_default(
+    drawing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(drawing), "--crop"]) == 2
+    assert "the packaged model is missing" in capsys.readouterr().err
+
+
+def test_a_detector_that_is_missing_is_exit_code_2(run: Run, drawing: Path) -> None:
+    assert run(drawing, "--detector", drawing.parent / "gone.onnx") == 2
+
+
+# ---- from a shell
+
+
+def test_it_runs_from_a_shell(
+    portrait: Path, model_directory: Path, tmp_path: Path, root: Path
+) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, "-m", "fer_edge", "predict", str(portrait), "--detector", "haar"]
+    options = ["--model", str(model_directory), "--json", str(out), "--threads", "1"]
+    done = subprocess.run(
+        [*command, *options, "--annotate", str(tmp_path / "annotated")],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        cwd=root,
+        env={**os.environ, "PYTHONUTF8": "1"},
+    )
+    # piped, so no progress bar
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(str(portrait))
+    assert len(results(out)[0]["faces"]) == 1
+    assert files(tmp_path / "annotated") == [f"{portrait.stem}.png"]

@@ -1,0 +1,24 @@
+"""The seven emotions and their order."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fer_edge import LABELS, Emotion
+
+
+def test_the_order_is_that_of_fer2013() -> None:
+    assert LABELS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+@pytest.mark.parametrize("emotion", Emotion)
+def test_the_index_is_the_position_in_the_labels(emotion: Emotion) -> None:
+    assert LABELS[emotion.class_index] == emotion.value
+
+
+def test_a_member_is_its_own_name_wherever_text_is_written() -> None:
+    happy = Emotion("happy")
+    assert happy is Emotion.HAPPY
+    assert (str(happy), f"{happy}", json.dumps(happy)) == ("happy", "happy", '"happy"')
