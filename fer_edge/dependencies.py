@@ -11,7 +11,7 @@ __all__ = ["EXTRAS", "requires"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "torch": ("torch", "timm", "torchvision", "safetensors"),
-    "train": ("torch", "timm", "torchvision", "safetensors", "matplotlib"),
+    "train": ("torch", "timm", "torchvision", "safetensors", "matplotlib", "tensorboard"),
     "export": ("torch", "timm", "torchvision", "safetensors", "onnx", "onnxscript"),
 }
 """Import names by extra; a test holds them against pyproject.toml."""

@@ -51,6 +51,8 @@ def test_training_leaves_everything_that_it_promises(run: Path) -> None:
         "report.json",
         "curves.png",
         "confusion.png",
+        "errors.png",
+        "tensorboard",
     }
     lines = (run / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]

@@ -13,7 +13,7 @@ from torch import nn
 from fer_edge import checkpoint
 from fer_edge.errors import ConfigurationError
 from fer_edge.files import new_folder, sha256_of
-from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
+from fer_edge.manifest import MANIFEST, ArtifactEntry, GoldenCrop, Manifest
 from fer_edge.predictor import Predictor
 from fer_edge.preprocess import preprocess
 from fer_edge.spec import ModelSpec
@@ -56,16 +56,16 @@ def export_model(
 
     ``data`` is FER2013 in any of its forms; without it artifacts are compared on seeded drawings
     and no accuracy is measured. ``report`` receives a line per step. Raises ConfigurationError
-    for an unknown target or an ``out`` that exists (unless ``force``), ArtifactError for a
-    checkpoint that does not fit, DataError for a data set that cannot be used and GateError for
-    an artifact that is not equal to its network; in every case ``out`` stays as it was.
+    for an unknown target or an ``out`` that holds anything (``force`` replaces a model directory,
+    and nothing else), ArtifactError for a checkpoint that does not fit, DataError for a data set
+    that cannot be used and GateError for an artifact that is not equal to its network; in every
+    case ``out`` stays as it was.
     """
     if unknown := [name for name in targets if name not in TARGETS]:
         raise ConfigurationError(
             f"unknown target {', '.join(unknown)}; there are {', '.join(TARGETS)}"
         )
-    if out.exists() and not force:
-        raise ConfigurationError(f"{out} exists; give --force to replace it, or another --out")
+    _check_replaceable(out, force)
     network, spec = checkpoint.load(weights)
     spec = spec.with_provenance(parent_sha256=sha256_of(weights))
     source = _Source(network, spec, evaluation_crops(spec, data))
@@ -82,6 +82,17 @@ def export_model(
         ).sealed()
         manifest.write(folder)
     return manifest
+
+
+def _check_replaceable(out: Path, force: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
+        raise ConfigurationError(
+            f"{out} exists and is no model directory, so it is not replaced; give another --out"
+        )
+    if not force:
+        raise ConfigurationError(f"{out} exists; give --force to replace it, or another --out")
 
 
 @dataclass(frozen=True, eq=False)

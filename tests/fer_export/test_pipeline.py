@@ -13,7 +13,7 @@ import torch
 from fer_edge import Predictor, checkpoint
 from fer_edge.errors import ArtifactError, ConfigurationError, GateError
 from fer_edge.files import sha256_of
-from fer_edge.manifest import Manifest
+from fer_edge.manifest import MANIFEST, Manifest
 from fer_edge.metrics import softmax
 from fer_edge.network import Normalized
 from fer_edge.preprocess import preprocess_all
@@ -97,12 +97,12 @@ def test_an_artifact_that_is_another_network_fails_the_gate(
 
     out = tmp_path / "model"
     out.mkdir()
-    (out / "old").write_text("kept")
+    (out / MANIFEST).write_text("kept")
     broken = pipeline.Target("model.onnx", "fp32", build_shifted)
     monkeypatch.setitem(pipeline.TARGETS, "onnx", broken)
     with pytest.raises(GateError, match="a probability differs by"):
         pipeline.export_model(weights, out, ["onnx"], force=True)
-    assert [p.name for p in tmp_path.rglob("*")] == ["model", "old"]
+    assert [p.name for p in tmp_path.rglob("*")] == ["model", MANIFEST]
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,16 @@ def test_the_fp32_gate_accepts_rounding() -> None:
 
 
 def test_an_existing_directory_is_refused_without_force(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("{}")
     with pytest.raises(ConfigurationError, match="give --force"):
         pipeline.export_model(weights, tmp_path, ["onnx"])
+
+
+def test_force_replaces_a_model_directory_and_nothing_else(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigurationError, match="is no model directory, so it is not replaced"):
+        pipeline.export_model(weights, tmp_path, ["onnx"], force=True)
+    assert (tmp_path / "thesis.tex").exists()
 
 
 def test_an_unknown_target_lists_the_known_ones(weights: Path, tmp_path: Path) -> None:

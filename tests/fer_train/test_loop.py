@@ -6,14 +6,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from fer_edge import checkpoint
 from fer_edge.spec import InputSpec, NetworkSpec
-from fer_train import loop
 from fer_train.data import TrainingData, prepare
-from fer_train.loop import BEST, LAST, METRICS, DivergedError, Trainer
+from fer_train.evaluation import logits_of
+from fer_train.journal import METRICS
+from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
 from fer_train.recipe import Recipe
+from fer_train.running_loss import DivergedError
 
 RECIPE = Recipe(
     model="test",
@@ -45,12 +49,12 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     steps = 0
     real_step = interrupted._one_step
 
-    def step(batch: torch.Tensor, generator: torch.Generator) -> tuple[float, int]:
+    def step(batch: torch.Tensor, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal steps
         steps += 1
         if steps == 2 * interrupted.steps + 2:  # in the middle of the third epoch
             raise PowerCutError
-        return real_step(batch, generator)
+        return real_step(batch, draws)
 
     monkeypatch.setattr(interrupted, "_one_step", step)
     with pytest.raises(PowerCutError):
@@ -80,18 +84,9 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
     kept = (tmp_path / LAST).read_bytes()
     with torch.no_grad():
         next(trainer.state.network.parameters()).fill_(float("nan"))
-    with pytest.raises(DivergedError, match="batch 0 of epoch 2"):
+    with pytest.raises(DivergedError, match="batch 0 of epoch 2/2"):
         trainer._one_epoch()
     assert (tmp_path / LAST).read_bytes() == kept
-
-
-def test_the_rate_warms_up_and_falls_to_a_hundredth(data: TrainingData, tmp_path: Path) -> None:
-    trainer = Trainer(RECIPE, data, tmp_path)
-    last = trainer.steps - 1
-    rates = [trainer._learning_rate(last, epoch) for epoch in range(RECIPE.epochs)]
-    assert rates[0] == pytest.approx(RECIPE.learning_rate)
-    assert rates == sorted(rates, reverse=True)
-    assert rates[-1] == pytest.approx(RECIPE.learning_rate / 100)
 
 
 def test_evaluation_does_not_disturb_the_training_network(
@@ -106,11 +101,64 @@ def test_evaluation_does_not_disturb_the_training_network(
 
 def test_logits_do_not_depend_on_the_batch(data: TrainingData, tmp_path: Path) -> None:
     trainer = Trainer(RECIPE, data, tmp_path)
-    whole = loop.logits_of(trainer.state.network.eval(), trainer.spec, data.validation)
+    network, validation = trainer.state.network, data.validation
+    chosen = validation.labels == 2
+    whole = logits_of(network, trainer.spec, validation)
+    part = logits_of(network, trainer.spec, validation.take(chosen))
     assert whole.shape == (21, 7)
-    single = loop.logits_of(
-        trainer.state.network, trainer.spec, data.validation.take(data.validation.labels == 2)
+    np.testing.assert_allclose(whole[chosen], part, atol=1e-5)
+
+
+def test_a_student_learns_from_its_teacher(data: TrainingData, tmp_path: Path) -> None:
+    """With nothing but the teacher in the loss, wrong labels do no harm."""
+    Trainer(RECIPE, data, tmp_path / "teacher").train()
+    sources = Sources(teachers=(tmp_path / "teacher" / BEST,))
+    recipe = replace(RECIPE, distillation=1.0, mixup=0.0)
+    labelled = Trainer(recipe, data, tmp_path / "a", sources=sources)
+    wrong = replace(data, targets=np.roll(data.targets, 1, axis=1))
+    mislabelled = Trainer(recipe, wrong, tmp_path / "b", sources=sources)
+    for trainer in (labelled, mislabelled):
+        trainer._one_epoch()
+    pairs = zip(
+        labelled.state.network.parameters(), mislabelled.state.network.parameters(), strict=True
     )
-    assert torch.allclose(
-        torch.from_numpy(whole[data.validation.labels == 2]), torch.from_numpy(single), atol=1e-5
-    )
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_training_starts_from_the_weights_that_were_given(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    Trainer(replace(RECIPE, epochs=1), data, tmp_path / "first").train()
+    best = tmp_path / "first" / BEST
+    second = Trainer(RECIPE, data, tmp_path / "second", sources=Sources(initial=str(best)))
+    trained, _ = checkpoint.load(best)
+    given = second.state.network.state_dict()
+    assert all(torch.equal(given[k], v) for k, v in trained.state_dict().items())
+
+
+def test_the_name_of_a_run_tells_its_sources_apart(data: TrainingData, tmp_path: Path) -> None:
+    (tmp_path / "t.safetensors").write_bytes(b"some weights")
+    names = {
+        run_id(RECIPE, data, None, ()),
+        run_id(RECIPE, data, None, [tmp_path / "t.safetensors"]),
+        run_id(RECIPE, data, "0" * 64, ()),
+        run_id(replace(RECIPE, seed=1), data, None, ()),
+    }
+    assert len(names) == 4
+
+
+def test_logit_adjustment_favours_rare_classes_in_the_logits(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    plain = Trainer(RECIPE, data, tmp_path)
+    adjusted = Trainer(replace(RECIPE, logit_adjustment=1.0), data, tmp_path)
+    adjusted.log_priors = torch.log(torch.tensor([0.4, 0.01, 0.1, 0.2, 0.1, 0.09, 0.1]))
+    images, targets = torch.zeros(1), torch.eye(7)
+    logits = torch.zeros(7, 7)
+    rare, common = targets[1:2], targets[:1]
+
+    def loss(trainer: Trainer, target: torch.Tensor) -> float:
+        return float(trainer._loss(logits[:1], images, target))
+
+    assert loss(adjusted, rare) > loss(plain, rare)
+    assert loss(adjusted, common) < loss(plain, common)

@@ -15,7 +15,7 @@ from fer_edge.metrics import Scores
 from fer_edge.network import Normalized
 from fer_train.conditioning import Conditioning, measure
 from fer_train.data import TrainingData
-from fer_train.loop import as_tensors, logits_of
+from fer_train.evaluation import as_tensor, logits_of
 from fer_train.recipe import Recipe
 from fer_train.temperature import cross_fitted, fit
 
@@ -45,7 +45,7 @@ class Report:
     split: str
     use: str
     scores: Scores
-    accuracy_without_copies: float
+    accuracy_without_copies: float | None
     n_without_copies: int
     accuracy_with_flip_averaging: float
     temperature: float
@@ -65,10 +65,8 @@ def assess(path: Path, recipe: Recipe, data: TrainingData) -> Report:
     scores = metrics.score(validation.labels, cross_fitted(validation.labels, logits), LABELS)
     mirrored = replace(validation, images=np.ascontiguousarray(validation.images[:, :, ::-1]))
     averaged = metrics.softmax(logits) + metrics.softmax(logits_of(network, spec, mirrored))
-    images, _ = as_tensors(data.train, spec, torch.device("cpu"))
-    drawn = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
-    clean = images[drawn[:_CONDITIONING_CROPS]]
-    conditioning = measure(Normalized(network, spec), clean)
+    drawn = np.random.default_rng(1).permutation(len(data.train))[:_CONDITIONING_CROPS]
+    conditioning = measure(Normalized(network, spec), as_tensor(data.train.take(drawn), spec))
     right = logits.argmax(axis=1) == validation.labels
     alone = ~data.copied_validation
     scaled = spec.with_changes(temperature=temperature)
@@ -84,7 +82,7 @@ def assess(path: Path, recipe: Recipe, data: TrainingData) -> Report:
         split="public-test",
         use="selected on",
         scores=scores,
-        accuracy_without_copies=float(right[alone].mean()),
+        accuracy_without_copies=float(right[alone].mean()) if alone.any() else None,
         n_without_copies=int(alone.sum()),
         accuracy_with_flip_averaging=float((averaged.argmax(axis=1) == validation.labels).mean()),
         temperature=temperature,

@@ -7,9 +7,10 @@ import math
 import torch
 from torch.nn import functional
 
+from fer_edge.spec import InputSpec
 from fer_train.recipe import Augmentation
 
-__all__ = ["augment", "mix"]
+__all__ = ["augment", "fit_to", "mix"]
 
 _MIDDLE_GRAY = 127.5
 
@@ -28,11 +29,31 @@ def augment(
     return _erase(pixels, settings, generator)
 
 
+def fit_to(pixels: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    """Resize and convert float pixels ``(N, C, H, W)`` to a network's size and colour.
+
+    This is the runtime's pre-processing as tensors, for batches that exist only as such; shrinking
+    filters over the source pixels, as averaging does.
+    """
+    size = (spec.height, spec.width)
+    if pixels.shape[2:] != size:
+        pixels = functional.interpolate(
+            pixels, size, mode="bilinear", align_corners=False, antialias=True
+        )
+    if pixels.shape[1] == spec.channels:
+        return pixels
+    if spec.channels > 1:
+        return pixels.expand(-1, spec.channels, -1, -1)
+    weights = pixels.new_tensor(spec.gray_coefficients).view(1, -1, 1, 1)
+    return (pixels * weights).sum(1, keepdim=True)
+
+
 def mix(
     images: torch.Tensor, targets: torch.Tensor, weight: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mixup: blend each picture and its target ``(N, K)`` with another of the batch.
 
+    Both are float; ``weight`` is the picture's own share, 0 to 1, its partner has the rest.
     Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
     """
     partner = torch.randperm(len(images), generator=generator).to(images.device)
@@ -81,7 +102,8 @@ def _erase(
     """Random erasing with middle gray (Zhong et al., AAAI 2020), one rectangle per picture."""
     n, _, height, width = pixels.shape
     chosen = torch.rand(n, generator=generator) < settings.erasing
-    area = _uniform(n, 0.02, max(settings.erasing_area, 0.02), generator)
+    smallest = min(0.02, settings.erasing_area)
+    area = _uniform(n, smallest, settings.erasing_area, generator)
     aspect = torch.exp(_uniform(n, -math.log(3), math.log(3), generator))
     tall, wide = torch.sqrt(area * aspect) * height, torch.sqrt(area / aspect) * width
     top, left = torch.rand(n, generator=generator), torch.rand(n, generator=generator)

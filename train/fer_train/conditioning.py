@@ -25,7 +25,10 @@ _MIDDLE = 128
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Largest absolute logit and activation that were seen, and on which kind of crop."""
+    """Largest absolute logit and activation that were seen, and on which kind of crop.
+
+    What is not finite counts as the largest float32.
+    """
 
     largest_logit: float
     largest_logit_on: str
@@ -40,10 +43,11 @@ class Conditioning:
 
 @torch.no_grad()
 def refresh_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
-    """Estimate all batch-norm statistics anew, as plain averages over ``images``.
+    """Estimate all batch-norm statistics anew: plain averages over even batches of ``images``.
 
-    ``images`` is uint8 ``(N, C, H, W)``; only batch norm is in training mode, so dropout stays
-    off. A network without batch norm is left as it is.
+    ``images`` is uint8 ``(N, C, H, W)``, in random order, since a batch should be like the whole;
+    only batch norm is in training mode, so dropout stays off. A network without batch norm is left
+    as it is.
     """
     layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not layers:
@@ -73,7 +77,7 @@ def measure(network: nn.Module, crops: torch.Tensor) -> Conditioning:
     for kind, images in _kinds(crops).items():
         with _peaks(network) as peaks:
             results = [network(batch) for batch in images.split(_BATCH)]
-        logits[kind] = max(float(result.abs().max()) for result in results)
+        logits[kind] = max(map(_largest, results))
         activations[kind] = max(peaks)
     worst_logit = max(logits, key=lambda kind: logits[kind])
     worst_activation = max(activations, key=lambda kind: activations[kind])
@@ -103,7 +107,7 @@ def _peaks(network: nn.Module) -> Iterator[list[float]]:
 
     def note(_layer: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, torch.Tensor):
-            peaks.append(float(output.abs().max()))
+            peaks.append(_largest(output))
 
     try:
         for layer in network.modules():
@@ -113,6 +117,10 @@ def _peaks(network: nn.Module) -> Iterator[list[float]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _largest(values: torch.Tensor) -> float:
+    return float(values.float().abs().nan_to_num(nan=torch.finfo(torch.float32).max).max())
 
 
 def _even_batches(images: torch.Tensor) -> tuple[torch.Tensor, ...]:

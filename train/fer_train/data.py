@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from fer_edge import fer2013
 from fer_edge.fer2013 import LabelledCrops
+from fer_train.targets import read_votes, soft_targets
 
 __all__ = ["TrainingData", "prepare"]
 
@@ -18,22 +20,25 @@ __all__ = ["TrainingData", "prepare"]
 class TrainingData:
     """Crops to learn from and crops to select on.
 
+    ``targets``, float32 ``(N, 7)``, is what each training picture should be answered with.
     ``copied_validation``, bool ``(N,)``, marks the validation pictures that stand in the archive's
     train split. ``left_out`` counts the training pictures that were dropped, by reason;
-    ``sha256`` covers what is left and the validation split.
+    ``sha256`` covers what is left, its targets and the validation split.
     """
 
     train: LabelledCrops
+    targets: npt.NDArray[np.float32]
     validation: LabelledCrops
     copied_validation: npt.NDArray[np.bool_]
     left_out: dict[str, int]
     sha256: str
 
 
-def prepare(path: Path) -> TrainingData:
+def prepare(path: Path, votes: Path | None = None, share: float = 0.5) -> TrainingData:
     """Read the clean training split and ``public-test``.
 
-    Raises DataError as ``fer2013.load`` does.
+    ``votes`` is a table of FER+ votes, which make up ``share`` of the targets. Raises DataError
+    as ``fer2013.load`` and ``targets.read_votes`` do.
     """
     train, left_out = fer2013.load_clean_train(path)
     validation = fer2013.load(path, "public-test")
@@ -44,4 +49,8 @@ def prepare(path: Path) -> TrainingData:
         train.names + validation.names,
     )
     copied = fer2013.copies_of(validation.images, whole_train.images)
-    return TrainingData(train, validation, copied, left_out, both.sha256)
+    targets = soft_targets(train, None if votes is None else read_votes(votes), share)
+    digest = both.sha256
+    if votes is not None:
+        digest = hashlib.sha256(digest.encode() + targets.tobytes()).hexdigest()
+    return TrainingData(train, targets, validation, copied, left_out, digest)

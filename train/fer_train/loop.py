@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -19,46 +20,44 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fer_edge import checkpoint, metrics
 from fer_edge.emotion import LABELS
-from fer_edge.errors import FerEdgeError
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.files import sha256_of
 from fer_edge.network import Normalized, build
 from fer_edge.progress import progress
-from fer_edge.spec import ModelSpec, Provenance
-from fer_train.augmentation import augment, mix
+from fer_edge.spec import ModelSpec
+from fer_train.augmentation import augment, fit_to, mix
 from fer_train.conditioning import refresh_batch_norm
 from fer_train.data import TrainingData
+from fer_train.evaluation import as_tensor, logits_of
+from fer_train.journal import Epoch, Journal
+from fer_train.parallel import World
+from fer_train.pretrained import load_initial
 from fer_train.recipe import Recipe
+from fer_train.running_loss import RunningLoss
+from fer_train.schedule import is_over, learning_rate
 from fer_train.state import TrainingState
+from fer_train.targets import log_priors
+from fer_train.teachers import Ensemble, distillation_loss
 
-__all__ = ["BEST", "LAST", "METRICS", "DivergedError", "Trainer", "logits_of"]
+__all__ = ["BEST", "LAST", "Sources", "Trainer", "run_id"]
 
-BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
-_EVALUATION_BATCH = 256
-
-
-class DivergedError(FerEdgeError):
-    """The loss stopped being a number; the last good state is on disk."""
+BEST, LAST = "best.safetensors", "last.safetensors"
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One line of ``metrics.jsonl``. Accuracies are fractions of 1, None where not measured."""
+class Sources:
+    """Weights from elsewhere: ``initial`` to start from, ``teachers`` to learn from."""
 
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    learning_rate: float
-    images_per_s: float
-    public_test_accuracy: float | None
-    public_test_nll: float | None
+    initial: str | None = None
+    teachers: tuple[Path, ...] = ()
 
 
 class Trainer:
     """Trains one recipe on one data set in one folder, and continues where it stopped.
 
     ``out`` receives ``last.safetensors`` after every epoch, ``best.safetensors`` whenever the
-    accuracy on ``public-test`` rises, and a line of ``metrics.jsonl`` per epoch. ``compiled``
-    has torch compile the training step: the same mathematics, about twice as fast on a CPU.
+    accuracy on ``public-test`` rises, and a line of ``metrics.jsonl`` per epoch; of several
+    processes the first one writes. ``compiled`` has torch compile the training step: the same
+    mathematics, about twice as fast on a CPU.
     """
 
     def __init__(
@@ -67,26 +66,32 @@ class Trainer:
         data: TrainingData,
         out: Path,
         *,
+        sources: Sources = Sources(),
+        world: World = World(),
         compiled: bool = False,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.recipe, self.data, self.out, self.report = recipe, data, out, report
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.run = f"{recipe.model}-{recipe.digest[:12]}-{data.sha256[:12]}"
-        self.spec = ModelSpec(
-            recipe.network,
-            recipe.input,
-            provenance=Provenance(training_run=self.run, data_sha256=data.sha256),
-        )
-        self.images, self.labels = as_tensors(data.train, self.spec, self.device)
-        # the archive lists class by class, so the clean crops are drawn from all of it
-        shuffled = torch.randperm(
-            len(self.images), generator=torch.Generator().manual_seed(recipe.seed)
-        )
-        self.clean = self.images[shuffled[: recipe.batch_norm_crops]]
+        self.recipe, self.data, self.out = recipe, data, out
+        self.world, self.report, self.journal = world, report, Journal(out)
+        device = world.device
+        self.images = torch.from_numpy(data.train.images)[:, None].to(device)
+        self.labels = torch.from_numpy(data.train.labels).to(device)
+        self.targets = torch.from_numpy(data.targets).to(device)
+        self.log_priors = torch.from_numpy(log_priors(data.train.labels)).to(device)
         self.steps = max(1, len(self.labels) // recipe.batch_size)
         torch.manual_seed(recipe.seed)
-        network = build(self.spec, dropout=recipe.dropout).to(self.device)
+        spec = ModelSpec(recipe.network, recipe.input)
+        network = build(spec, dropout=recipe.dropout)
+        parent = None
+        if sources.initial is not None:
+            initial = load_initial(network, spec, sources.initial)
+            parent = initial.sha256
+            report(initial.describe())
+        network.to(device)
+        self.run = run_id(recipe, data, parent, sources.teachers)
+        self.spec = spec.with_provenance(
+            training_run=self.run, data_sha256=data.sha256, parent_sha256=parent
+        )
         self.state = TrainingState(
             network=network,
             averaged=AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)),
@@ -97,7 +102,8 @@ class Trainer:
                 weight_decay=recipe.weight_decay,
             ),
         )
-        forward = Normalized(network, self.spec).to(self.device)
+        self.teachers = Ensemble(sources.teachers).to(device) if sources.teachers else None
+        forward = world.wrap(Normalized(network, self.spec).to(device))
         self.forward = cast("nn.Module", torch.compile(forward)) if compiled else forward
 
     def train(self) -> None:
@@ -106,123 +112,149 @@ class Trainer:
         Raises DivergedError when the loss is no longer finite; the state of the last finished
         epoch stays on disk.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        if self.world.leads:
+            self.out.mkdir(parents=True, exist_ok=True)
+        self.world.wait()
         if (self.out / LAST).exists():
             self.state.restore(self.out / LAST, self.run)
             self.report(f"continuing after epoch {self.state.epoch} of {self.recipe.epochs}")
-        while self.state.epoch < self.recipe.epochs:
-            self._one_epoch()
+        try:
+            while not is_over(self.recipe, self.state.epoch, self.state.losses):
+                self._one_epoch()
+        finally:
+            self.journal.close()
 
     def _one_epoch(self) -> None:
-        recipe, epoch = self.recipe, self.state.epoch
-        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
-        torch.manual_seed(recipe.seed * 100_003 + epoch)  # dropout draws from the global one
-        order = torch.randperm(len(self.labels), generator=generator)
-        batches = order[: self.steps * recipe.batch_size].tensor_split(self.steps)
-        started, losses, hits = time.perf_counter(), [], 0
+        recipe, state = self.recipe, self.state
+        name = f"epoch {state.epoch + 1}/{recipe.epochs}"
+        started, running = time.perf_counter(), RunningLoss(self.world, self.steps, name)
         self.forward.train()
-        with progress(len(order), f"epoch {epoch + 1}/{recipe.epochs}") as bar:
-            for step, batch in enumerate(batches):
-                set_learning_rate(self.state.optimizer, self._learning_rate(step))
-                loss, right = self._one_step(batch, generator)
-                if not math.isfinite(loss):
-                    raise DivergedError(
-                        f"the loss became {loss} in batch {step} of epoch {epoch + 1}. "
-                        f"The state after epoch {epoch} is kept in {self.out / LAST}; "
-                        "lower learning_rate and start again."
-                    )
-                losses.append(loss)
-                hits += right
-                bar.advance(len(batch), f"loss {np.mean(losses[-50:]):.3f}")
+        order, draws = self._generators()
+        with progress(self.steps, name) as bar:
+            for step, batch in enumerate(self._batches(order)):
+                rate = learning_rate(recipe, state.epoch + (step + 1) / self.steps, state.losses)
+                set_learning_rate(state.optimizer, rate)
+                running.add(step, *self._one_step(self.world.share(batch), draws))
+                bar.advance(note=f"loss {running.recent:.3f}")
         seconds = time.perf_counter() - started
-        self.state.epoch += 1
-        evaluated = self._evaluate() if self._is_evaluated(self.state.epoch) else None
+        state.epoch += 1
+        evaluated = self._evaluate() if self._is_evaluated() else None
+        images_per_s = self.steps * recipe.batch_size / seconds
         line = Epoch(
-            epoch=self.state.epoch,
-            train_loss=float(np.mean(losses)),
-            train_accuracy=hits / sum(map(len, batches)),
-            learning_rate=self._learning_rate(self.steps - 1, epoch),
-            images_per_s=sum(map(len, batches)) / seconds,
-            public_test_accuracy=evaluated.accuracy if evaluated else None,
-            public_test_nll=evaluated.nll if evaluated else None,
+            epoch=state.epoch,
+            train_loss=running.loss,
+            train_accuracy=running.accuracy,
+            learning_rate=rate,
+            images_per_s=images_per_s,
+            public_test_accuracy=evaluated[0] if evaluated else None,
+            public_test_nll=evaluated[1] if evaluated else None,
         )
-        self._record(line)
-        self.state.save(self.out / LAST, self.run)
-        measured = f", public-test {evaluated.accuracy:.2%}" if evaluated else ""
+        if self.world.leads:
+            self.journal.record(line)
+            state.save(self.out / LAST, self.run)
+        self.world.wait()
+        measured = f", public-test {evaluated[0]:.2%}" if evaluated else ""
         self.report(
             f"epoch {line.epoch}/{recipe.epochs}: loss {line.train_loss:.3f}, "
-            f"{line.images_per_s:.0f} images/s{measured}"
+            f"{images_per_s:.0f} images/s{measured}"
         )
 
-    def _one_step(self, batch: torch.Tensor, generator: torch.Generator) -> tuple[float, int]:
+    def _one_step(
+        self, batch: torch.Tensor, draws: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Learn from the pictures of these numbers; their loss and how many were right."""
         recipe = self.recipe
-        labels = self.labels[batch]
-        images = augment(self.images[batch], recipe.augmentation, generator)
-        targets = functional.one_hot(labels, len(LABELS)).to(torch.float32)
-        if torch.rand((), generator=generator) < recipe.mixup:
-            images, targets = mix(images, targets, self._mixing_weight(generator), generator)
-        logits = self.forward(images)
-        loss = functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
+        images = augment(self.images[batch], recipe.augmentation, draws)
+        targets = self.targets[batch]
+        if torch.rand((), generator=draws) < recipe.mixup:
+            images, targets = mix(images, targets, _beta(recipe.mixup_alpha, draws), draws)
+        with self._mixed_precision():
+            logits = self.forward(fit_to(images, recipe.input))
+        loss = self._loss(logits.float(), images, targets)
         self.state.optimizer.zero_grad()
         loss.backward()
+        if recipe.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.state.network.parameters(), recipe.gradient_clip)
         self.state.optimizer.step()
         self.state.averaged.update_parameters(self.state.network)
-        return loss.item(), int((logits.argmax(1) == labels).sum())
+        return loss.detach(), (logits.argmax(1) == self.labels[batch]).float().mean()
 
-    def _mixing_weight(self, generator: torch.Generator) -> float:
-        seed = int(torch.randint(2**31, (), generator=generator))
-        alpha = self.recipe.mixup_alpha
-        return float(np.random.default_rng(seed).beta(alpha, alpha))
-
-    def _learning_rate(self, step: int, epoch: int | None = None) -> float:
-        """Linear warm-up, then a cosine down to a hundredth."""
+    def _loss(
+        self, logits: torch.Tensor, images: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
         recipe = self.recipe
-        done = (self.state.epoch if epoch is None else epoch) + (step + 1) / self.steps
-        if done < recipe.warmup_epochs:
-            return recipe.learning_rate * done / recipe.warmup_epochs
-        share = (done - recipe.warmup_epochs) / max(1, recipe.epochs - recipe.warmup_epochs)
-        return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+        adjusted = logits + recipe.logit_adjustment * self.log_priors
+        loss = functional.cross_entropy(adjusted, targets, label_smoothing=recipe.label_smoothing)
+        if self.teachers is None:
+            return loss
+        temperature = recipe.distillation_temperature
+        with self._mixed_precision():
+            taught = self.teachers(images, temperature).float()
+        return torch.lerp(loss, distillation_loss(logits, taught, temperature), recipe.distillation)
 
-    def _is_evaluated(self, epoch: int) -> bool:
+    def _mixed_precision(self) -> AbstractContextManager[object]:
+        """Bfloat16 where it pays without exception, which is on GPUs."""
+        if self.world.device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _generators(self) -> tuple[torch.Generator, torch.Generator]:
+        """For the order, the same in all processes, and for what each draws for its own part."""
+        seed, world = self.recipe.seed * 100_003 + self.state.epoch, self.world
+        own = seed * world.size + world.rank
+        torch.manual_seed(own)  # dropout draws from the global one
+        return torch.Generator().manual_seed(seed), torch.Generator().manual_seed(own)
+
+    def _batches(self, generator: torch.Generator) -> Iterator[torch.Tensor]:
+        order = torch.randperm(len(self.labels), generator=generator)
+        yield from order[: self.steps * self.recipe.batch_size].tensor_split(self.steps)
+
+    def _is_evaluated(self) -> bool:
+        epoch = self.state.epoch
         return epoch % self.recipe.evaluate_every == 0 or epoch == self.recipe.epochs
 
-    def _evaluate(self) -> metrics.Scores:
-        averaged = self.state.averaged.module
-        refresh_batch_norm(Normalized(averaged, self.spec).to(self.device), self.clean)
-        logits = logits_of(averaged, self.spec, self.data.validation)
-        scores = metrics.score(self.data.validation.labels, metrics.softmax(logits), LABELS)
-        if scores.accuracy > self.state.best_accuracy:
-            self.state.best_accuracy = scores.accuracy
-            checkpoint.save(self.out / BEST, averaged.state_dict(), self.spec)
-        return scores
+    def _evaluate(self) -> tuple[float, float]:
+        """Accuracy and loss on ``public-test``, measured by the first process, known to all."""
+        measured = torch.zeros(2, dtype=torch.float64)
+        if self.world.leads:
+            averaged = self.state.averaged.module
+            refresh_batch_norm(Normalized(averaged, self.spec), self._clean_crops())
+            logits = logits_of(averaged, self.spec, self.data.validation)
+            scores = metrics.score(self.data.validation.labels, metrics.softmax(logits), LABELS)
+            measured = torch.tensor([scores.accuracy, scores.nll], dtype=torch.float64)
+            if scores.accuracy > self.state.best_accuracy:
+                self.state.best_accuracy = scores.accuracy
+                checkpoint.save(self.out / BEST, averaged.state_dict(), self.spec)
+        accuracy, loss = self.world.told(measured).tolist()
+        self.state.losses.append(loss)
+        return accuracy, loss
 
-    def _record(self, line: Epoch) -> None:
-        """Append to the metrics, dropping what an interrupted run wrote beyond its state."""
-        path = self.out / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [old for old in lines if json.loads(old)["epoch"] < line.epoch]
-        text = "\n".join([*kept, json.dumps(asdict(line))]) + "\n"
-        path.write_text(text, encoding="utf-8")
-
-
-def as_tensors(
-    crops: LabelledCrops, spec: ModelSpec, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images as uint8 ``(N, C, H, W)`` and labels as int64 ``(N,)``."""
-    images = torch.from_numpy(crops.images)[:, None].expand(-1, spec.input.channels, -1, -1)
-    return images.to(device), torch.from_numpy(crops.labels).to(device)
+    def _clean_crops(self) -> torch.Tensor:
+        """Training crops as the runtime makes them; drawn, for the archive lists them by class."""
+        drawn = np.random.default_rng(self.recipe.seed).permutation(len(self.labels))
+        crops = self.data.train.take(drawn[: self.recipe.batch_norm_crops])
+        return as_tensor(crops, self.spec).to(self.world.device)
 
 
-@torch.no_grad()
-def logits_of(network: nn.Module, spec: ModelSpec, crops: LabelledCrops) -> np.ndarray:
-    """Logits of every crop, float32 ``(N, 7)``, with the network in evaluation mode."""
-    device = next(network.parameters()).device
-    images, _ = as_tensors(crops, spec, device)
-    model = Normalized(network, spec).to(device).eval()
-    return torch.cat([model(part).cpu() for part in images.split(_EVALUATION_BATCH)]).numpy()
+def run_id(
+    recipe: Recipe, data: TrainingData, initial: str | None, teachers: Iterable[Path]
+) -> str:
+    """Name a training by all that it is made of: settings, data and weights from elsewhere.
+
+    ``initial`` is the sha256 of the weights that it starts from.
+    """
+    taught = [sha256_of(path) for path in teachers]
+    content = json.dumps([recipe.digest, data.sha256, initial, taught])
+    return f"{recipe.model}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
     """Set the same rate on every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = value
+
+
+def _beta(alpha: float, generator: torch.Generator) -> float:
+    """Draw from Beta(alpha, alpha)."""
+    seed = int(torch.randint(2**31, (), generator=generator))
+    return float(np.random.default_rng(seed).beta(alpha, alpha))

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer_edge.emotion import LABELS
+from fer_edge.fer2013 import LabelledCrops
 from fer_edge.files import atomic_path
 from fer_train.assessment import Report
 
-__all__ = ["draw_confusion", "draw_curves"]
+__all__ = ["draw_confusion", "draw_curves", "draw_errors"]
 
 mpl.use("agg")
 _DPI = 120
+_ERROR_ROWS, _ERROR_COLUMNS = 4, 8
 
 
 def draw_curves(metrics: Path, target: Path) -> None:
@@ -57,6 +60,27 @@ def draw_confusion(report: Report, target: Path) -> None:
         ylabel="true, % of the row",
         title=f"{report.split}: {report.scores.accuracy:.1%} [{low:.1%}, {high:.1%}]",
     )
+    _save(figure, target)
+
+
+def draw_errors(
+    crops: LabelledCrops, probabilities: npt.NDArray[np.floating], target: Path
+) -> None:
+    """Draw the most confident mistakes, each with what was predicted and what its label says.
+
+    The picture shows crops of the data set: it is for whoever has the data, not for publication.
+    """
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != crops.labels)
+    worst = wrong[np.argsort(-confidence[wrong])][: _ERROR_ROWS * _ERROR_COLUMNS]
+    figure = Figure(figsize=(1.5 * _ERROR_COLUMNS, 1.9 * _ERROR_ROWS), layout="constrained")
+    grid = figure.subplots(_ERROR_ROWS, _ERROR_COLUMNS)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, number in zip(grid.flat, worst, strict=False):
+        axes.imshow(crops.images[number], cmap="gray", vmin=0, vmax=255)
+        said, label = LABELS[predicted[number]], LABELS[crops.labels[number]]
+        axes.set_title(f"{said} {confidence[number]:.0%}\nlabel: {label}", fontsize=8)
     _save(figure, target)
 
 

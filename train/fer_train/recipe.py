@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass
 
-import tomllib
-
-from fer_edge.errors import ConfigurationError
-from fer_edge.record import decode, encode
+from fer_edge.record import encode
 from fer_edge.spec import InputSpec, NetworkSpec
 
-__all__ = ["PRESETS", "Augmentation", "Recipe", "load_recipe", "preset"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Augmentation", "Recipe"]
+
+OPTIMIZERS = ("adam", "adamw", "lion", "nadamw", "rmsprop", "sgd")
+"""Those of timm whose saved tensors are their whole state, so that a training resumes exactly."""
+
+SCHEDULES = ("cosine", "plateau")
+
+_MANY, _TINY = 1e9, 1e-9
+_BOUNDS = {
+    "epochs": (1, _MANY),
+    "batch_size": (1, _MANY),
+    "learning_rate": (_TINY, 100),
+    "weight_decay": (0, 100),
+    "warmup_epochs": (0, _MANY),
+    "plateau_patience": (1, _MANY),
+    "early_stopping": (0, _MANY),
+    "gradient_clip": (_TINY, _MANY),
+    "label_smoothing": (0, 0.99),
+    "logit_adjustment": (0, 10),
+    "votes": (0, 1),
+    "distillation": (0, 1),
+    "distillation_temperature": (_TINY, 100),
+    "mixup": (0, 1),
+    "mixup_alpha": (_TINY, 100),
+    "dropout": (0, 0.99),
+    "ema": (0, 0.999999),
+    "batch_norm_crops": (1, _MANY),
+    "evaluate_every": (1, _MANY),
+    "seed": (0, 2**32 - 1),
+}
+_LARGEST_CHANGES = {"rotation": 180, "scale": 0.9}  # a scale of 1 would shrink a face to nothing
 
 
 @dataclass(frozen=True)
@@ -35,15 +59,34 @@ class Augmentation:
     erasing: float = 0.25
     erasing_area: float = 0.15
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            limit = _LARGEST_CHANGES.get(name, 1)
+            if not 0 <= value <= limit:
+                raise ValueError(f"{name} should be from 0 to {limit}, not {value}")
+
 
 @dataclass(frozen=True)
 class Recipe:
     """What to train and how.
 
+    Learning rate: ``schedule`` ``cosine`` falls to a hundredth over ``epochs`` after a linear
+    warm-up; ``plateau`` falls to a tenth whenever ``plateau_patience`` evaluations in a row brought
+    no smaller loss on ``public-test``. ``early_stopping`` ends the training after that many (0 is
+    never).
+
+    Targets: ``votes`` is the share of FER+'s votes in the soft label, where votes are given;
+    ``logit_adjustment`` the strength with which log priors are added to the logits in the loss, so
+    that rare classes are not passed over (Menon et al., ICLR 2021). ``distillation`` is the share
+    of the teachers in the loss, where teachers are given, at ``distillation_temperature`` (Hinton
+    et al., 2015); teachers see the same augmented batch.
+
     ``mixup`` is the share of batches that are mixed, ``mixup_alpha`` the parameter of its Beta
     distribution (Zhang et al., ICLR 2018). ``ema`` is the decay per step of the averaged weights,
     which are the ones that are evaluated and kept; their batch-norm statistics are estimated anew
     on ``batch_norm_crops`` clean training crops before each evaluation.
+
+    ``batch_size`` counts the pictures of a step over all processes.
     """
 
     model: str
@@ -55,8 +98,16 @@ class Recipe:
     optimizer: str = "adamw"
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
+    schedule: str = "cosine"
     warmup_epochs: int = 3
+    plateau_patience: int = 2
+    early_stopping: int = 0
+    gradient_clip: float | None = None
     label_smoothing: float = 0.1
+    logit_adjustment: float = 0.0
+    votes: float = 0.5
+    distillation: float = 0.7
+    distillation_temperature: float = 2.0
     mixup: float = 0.3
     mixup_alpha: float = 0.4
     dropout: float = 0.2
@@ -66,64 +117,15 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive: dict[str, float] = {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "seed": self.seed + 1,
-        }
-        positive |= {"evaluate_every": self.evaluate_every, "learning_rate": self.learning_rate}
-        for name, value in positive.items():
-            if value <= 0:
-                raise ValueError(f"{name} is too small in the recipe for {self.model}")
-        for name in ("label_smoothing", "mixup", "dropout", "ema"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name} should be in [0, 1), not {value}")
+        for name, (low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} should be from {low:g} to {high:g}, not {value}")
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{name} should be one of {', '.join(known)}, not {value!r}")
 
     @property
     def digest(self) -> str:
         """sha256 over all settings."""
         return hashlib.sha256(json.dumps(encode(self), sort_keys=True).encode()).hexdigest()
-
-
-PRESETS: dict[str, Recipe] = {
-    "mobilenet": Recipe(
-        model="mobilenet",
-        network=NetworkSpec(
-            "mobilenetv4_conv_small", stem_stride=1, batch_norm_epsilon=1e-3, activation="relu6"
-        ),
-        input=InputSpec(48, 48),
-    ),
-}
-
-
-def preset(model: str) -> Recipe:
-    """Look up the settings of a model. Raises ConfigurationError for an unknown one."""
-    if model not in PRESETS:
-        raise ConfigurationError(f"unknown model {model!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[model]
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file: TOML, a ``model`` and whatever differs from its preset.
-
-    Raises ConfigurationError for a file that cannot be read, an unknown model or setting.
-    """
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise ConfigurationError(f"cannot read the recipe {path}: {problem}") from problem
-    return change(preset(str(given.get("model", "mobilenet"))), given, str(path))
-
-
-def change(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
-    """Replace settings by those given as plain data, nested tables field by field."""
-    merged = _merge(encode(recipe), changes)
-    return decode(Recipe, merged, where, ConfigurationError)
-
-
-def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        nested = isinstance(value, Mapping) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if nested else value
-    return merged

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -29,7 +29,7 @@ class TrainingState:
     """Network, averaged network, optimizer and how far they are.
 
     ``epoch`` counts the finished epochs; ``best_accuracy`` is of the best checkpoint so far,
-    -1 before the first.
+    -1 before the first; ``losses`` are those of all evaluations so far.
     """
 
     network: nn.Module
@@ -37,11 +37,17 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     epoch: int = 0
     best_accuracy: float = -1.0
+    losses: list[float] = field(default_factory=list)
 
     def save(self, path: Path, run: str) -> None:
         """Write the state, whole or not at all; ``run`` says which training it belongs to."""
         tensors = {name: tensor.detach().contiguous() for name, tensor in self._tensors()}
-        facts = {"run": run, "epoch": self.epoch, "best_accuracy": self.best_accuracy}
+        facts = {
+            "run": run,
+            "epoch": self.epoch,
+            "best_accuracy": self.best_accuracy,
+            "losses": self.losses,
+        }
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={"state": json.dumps(facts)})
 
@@ -49,30 +55,36 @@ class TrainingState:
         """Continue from a saved state.
 
         Raises ConfigurationError where it belongs to another recipe or other data, and
-        ArtifactError where the file is damaged.
+        ArtifactError where the file is damaged or does not fit the network; then what it was to
+        fill may be filled in part.
         """
         try:
             with safe_open(path, framework="pt") as stream:
                 facts = parse_json((stream.metadata() or {}).get("state", ""), str(path))
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        except SafetensorError as problem:
-            raise ArtifactError(
-                f"{path} is damaged: {problem}. Remove it to train from the start."
-            ) from problem
+        except (SafetensorError, OSError) as problem:
+            raise _damaged(path, problem) from problem
         if not isinstance(facts, dict) or facts.get("run") != run:
             raise ConfigurationError(
                 f"{path} belongs to a training with another recipe or other data. "
                 "Give another --out, or remove the folder to start again."
             )
-        self.network.load_state_dict(_part(tensors, "network."))
-        self.averaged.load_state_dict(_part(tensors, "averaged."))
+        try:
+            self.epoch, self.best_accuracy = int(facts["epoch"]), float(facts["best_accuracy"])
+            self.losses = [float(loss) for loss in facts["losses"]]
+            self.network.load_state_dict(_part(tensors, "network."))
+            self.averaged.load_state_dict(_part(tensors, "averaged."))
+            self._restore_moments(_part(tensors, "optimizer."))
+        except (KeyError, TypeError, ValueError, RuntimeError) as problem:
+            raise _damaged(path, problem) from problem
+
+    def _restore_moments(self, tensors: dict[str, torch.Tensor]) -> None:
         moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in _part(tensors, "optimizer.").items():
+        for name, tensor in tensors.items():
             index, key = name.split(".", 1)
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.epoch, self.best_accuracy = int(facts["epoch"]), float(facts["best_accuracy"])
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         for prefix, module in (("network", self.network), ("averaged", self.averaged)):
@@ -81,6 +93,10 @@ class TrainingState:
         for index, moments in self.optimizer.state_dict()["state"].items():
             for name, value in moments.items():
                 yield f"optimizer.{index}.{name}", torch.as_tensor(value)
+
+
+def _damaged(path: Path, problem: Exception) -> ArtifactError:
+    return ArtifactError(f"{path} is damaged: {problem}. Remove it to train from the start.")
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -1,0 +1,145 @@
+"""The state of a training between two epochs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import timm.optim
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_train.recipe import OPTIMIZERS
+from fer_train.state import TrainingState
+
+RUN = "tiny-0123"
+
+
+def made(optimizer: str = "adamw", seed: int = 0, width: int = 8) -> TrainingState:
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.Linear(width, 3))
+    return TrainingState(
+        network,
+        AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9)),
+        timm.optim.create_optimizer_v2(network, opt=optimizer, lr=1e-2, weight_decay=0.01),
+    )
+
+
+def train(state: TrainingState, steps: range) -> None:
+    """Steps whose data depend on their numbers alone."""
+    for step in steps:
+        batch = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        state.optimizer.zero_grad()
+        state.network(batch).square().mean().backward()
+        state.optimizer.step()
+        state.averaged.update_parameters(state.network)
+
+
+def weights(state: TrainingState) -> dict[str, torch.Tensor]:
+    both = {"network": state.network, "averaged": state.averaged}
+    return {
+        f"{prefix}.{name}": tensor.clone()
+        for prefix, module in both.items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    state = made()
+    train(state, range(3))
+    state.epoch, state.best_accuracy = 3, 0.625
+    state.save(tmp_path / "last.safetensors", RUN)
+    return tmp_path / "last.safetensors"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
+    optimizer: str, tmp_path: Path
+) -> None:
+    whole = made(optimizer)
+    train(whole, range(6))
+    first = made(optimizer)
+    train(first, range(3))
+    first.save(tmp_path / "last", RUN)
+    second = made(optimizer, seed=1)
+    second.restore(tmp_path / "last", RUN)
+    train(second, range(3, 6))
+    expected, came = weights(whole), weights(second)
+    assert expected.keys() == came.keys()
+    assert [name for name in expected if not torch.equal(expected[name], came[name])] == []
+
+
+def test_how_far_it_is_comes_back(saved: Path) -> None:
+    state = made(seed=1)
+    state.restore(saved, RUN)
+    assert (state.epoch, state.best_accuracy) == (3, 0.625)
+
+
+def test_a_state_before_the_first_step_can_be_saved(tmp_path: Path) -> None:
+    first = made()
+    first.save(tmp_path / "last", RUN)
+    second = made(seed=1)
+    second.restore(tmp_path / "last", RUN)
+    train(first, range(2))
+    train(second, range(2))
+    assert all(map(torch.equal, weights(first).values(), weights(second).values()))
+
+
+def test_saving_replaces_the_older_state_and_leaves_nothing_beside(saved: Path) -> None:
+    state = made()
+    state.epoch = 4
+    state.save(saved, RUN)
+    again = made(seed=1)
+    again.restore(saved, RUN)
+    assert (again.epoch, os.listdir(saved.parent)) == (4, [saved.name])
+
+
+def test_the_state_of_another_training_is_refused_and_nothing_changes(saved: Path) -> None:
+    state = made(seed=1)
+    before = weights(state)
+    with pytest.raises(
+        ConfigurationError, match=r"another recipe or other data.*Give another --out"
+    ):
+        state.restore(saved, "tiny-4567")
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(state).items())
+    assert state.epoch == 0
+
+
+@pytest.mark.parametrize("length", [0, 4, 200, -1])
+def test_a_truncated_state_is_refused(length: int, saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:length])
+    with pytest.raises(ArtifactError, match=r"is damaged: .*Remove it to train from the start"):
+        made().restore(saved, RUN)
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="is damaged"):
+        made().restore(tmp_path, RUN)
+
+
+def test_a_state_of_another_network_is_refused(saved: Path) -> None:
+    with pytest.raises(ArtifactError, match="is damaged"):
+        made(width=9).restore(saved, RUN)
+
+
+def test_a_state_that_lacks_a_tensor_is_refused(saved: Path) -> None:
+    tensors = load_file(saved)
+    del tensors["averaged.module.0.weight"]
+    facts = {"run": RUN, "epoch": 3, "best_accuracy": 0.5, "losses": []}
+    save_file(tensors, saved, metadata={"state": json.dumps(facts)})
+    with pytest.raises(ArtifactError, match=r"module\.0\.weight"):
+        made().restore(saved, RUN)
+
+
+@pytest.mark.parametrize("state", [None, "", "{", "[]", json.dumps({"run": RUN})])
+def test_a_file_without_its_facts_is_refused(state: str | None, saved: Path) -> None:
+    metadata = {} if state is None else {"state": state}
+    save_file(load_file(saved), saved, metadata=metadata)
+    with pytest.raises((ArtifactError, ConfigurationError), match=saved.name):
+        made().restore(saved, RUN)

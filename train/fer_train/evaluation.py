@@ -1,0 +1,40 @@
+"""Running a network over pictures that are not learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from fer_edge.fer2013 import LabelledCrops
+from fer_edge.network import Normalized
+from fer_edge.preprocess import preprocess_all
+from fer_edge.spec import ModelSpec
+
+__all__ = ["as_tensor", "logits_of"]
+
+_BATCH = 256
+
+
+def as_tensor(crops: LabelledCrops, spec: ModelSpec) -> torch.Tensor:
+    """Pictures as the runtime makes them, uint8 ``(N, C, H, W)``."""
+    return torch.from_numpy(preprocess_all(crops.images, spec.input)).permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def logits_of(network: nn.Module, spec: ModelSpec, crops: LabelledCrops) -> npt.NDArray[np.float32]:
+    """Logits of every crop, float32 ``(N, 7)``, with the network in evaluation mode."""
+    device = next(network.parameters()).device
+    model = Normalized(network, spec).to(device).eval()
+    parts = [
+        model(as_tensor(crops.take(rows), spec).to(device)).cpu() for rows in _slices(len(crops))
+    ]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def _slices(count: int) -> Iterator[npt.NDArray[np.int64]]:
+    for start in range(0, count, _BATCH):
+        yield np.arange(start, min(start + _BATCH, count))

@@ -1,0 +1,76 @@
+"""Several processes on one training, as ``torchrun`` starts them; one process is the plain case."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["World", "world"]
+
+
+@dataclass(frozen=True)
+class World:
+    """Which process this is, of how many, and the device that it works on."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: _device(0))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process evaluates and writes."""
+        return self.rank == 0
+
+    def share(self, batch: torch.Tensor) -> torch.Tensor:
+        """Cut this process's part of a batch that all of them know."""
+        return batch.tensor_split(self.size)[self.rank]
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Have gradients averaged over all processes."""
+        return DistributedDataParallel(network) if self.size > 1 else network
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Average a tensor over all processes."""
+        if self.size > 1:
+            dist.all_reduce(values)
+            values = values / self.size
+        return values
+
+    def told(self, values: torch.Tensor) -> torch.Tensor:
+        """What the first process knows, in all of them."""
+        if self.size > 1:
+            values = values.to(self.device)
+            dist.broadcast(values, 0)
+        return values.cpu()
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Join the processes that ``torchrun`` started, or be the only one."""
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = _device(local)
+    if size == 1:
+        yield World()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(rank, size, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(local: int) -> torch.device:
+    return torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,124 @@
+"""Recipes to start from: one per model that is cared for, and sensible ones for all of timm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tomllib
+
+from fer_edge.dependencies import requires
+from fer_edge.errors import ConfigurationError
+from fer_edge.record import decode, encode
+from fer_edge.spec import InputSpec, NetworkSpec
+from fer_train.recipe import Augmentation, Recipe
+
+__all__ = ["PRESETS", "change", "load_recipe", "preset"]
+
+PRESETS: dict[str, Recipe] = {
+    "mobilenet": Recipe(
+        model="mobilenet",
+        network=NetworkSpec(
+            "mobilenetv4_conv_small", stem_stride=1, batch_norm_epsilon=1e-3, activation="relu6"
+        ),
+        input=InputSpec(48, 48),
+        augmentation=Augmentation(shift=0.08, scale=0.12, brightness=0.15, erasing=0.1),
+        learning_rate=2e-3,
+        mixup=0.1,
+    ),
+    "vit-tiny": Recipe(
+        model="vit-tiny",
+        network=NetworkSpec("vit_tiny_patch16_224", arguments={"img_size": 48, "patch_size": 6}),
+        input=InputSpec(48, 48),
+        epochs=200,
+        learning_rate=1e-3,
+        warmup_epochs=10,
+        gradient_clip=1.0,
+        mixup=0.5,
+        dropout=0.0,
+        ema=0.9995,
+    ),
+    "vit-base": Recipe(
+        model="vit-base",
+        network=NetworkSpec("vit_base_patch16_224"),
+        input=InputSpec(224, 224, "rgb", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "linear"),
+        augmentation=Augmentation(
+            rotation=15.0, shift=0.1, scale=0.0, brightness=0.2, contrast=0.2, erasing=0.0
+        ),
+        epochs=30,
+        batch_size=32,
+        learning_rate=2e-5,
+        weight_decay=0.01,
+        schedule="plateau",
+        warmup_epochs=0,
+        early_stopping=3,
+        gradient_clip=1.0,
+        label_smoothing=0.0,
+        mixup=0.0,
+        dropout=0.0,
+        ema=0.0,
+        evaluate_every=1,
+    ),
+}
+
+
+def preset(model: str) -> Recipe:
+    """Look up the settings of a model: a preset, or defaults for an architecture of timm.
+
+    Raises ConfigurationError for a name that is neither.
+    """
+    if model in PRESETS:
+        return PRESETS[model]
+    with requires("train"):
+        import timm
+    if not timm.is_model(model):
+        raise ConfigurationError(
+            f"unknown model {model!r}; there are {', '.join(PRESETS)}, and the names of "
+            "timm.list_models()"
+        )
+    return _defaults(model, timm.get_pretrained_cfg(model))
+
+
+def _defaults(model: str, published: Any) -> Recipe:
+    """For an architecture of a fixed size its own input; for others FER2013's, undiluted.
+
+    A convolutional network strides five times; on 48 pixels its first stride is left out.
+    """
+    if published is not None and published.fixed_input_size:
+        _, height, width = published.input_size
+        own = InputSpec(height, width, "rgb", published.mean, published.std, "linear")
+        return replace(PRESETS["vit-base"], model=model, network=NetworkSpec(model), input=own)
+    return Recipe(
+        model=model,
+        network=NetworkSpec(model, stem_stride=1, batch_norm_epsilon=1e-3),
+        input=InputSpec(48, 48),
+        learning_rate=1e-3,
+    )
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file: TOML, a ``model`` (default: mobilenet) and what differs from its preset.
+
+    Raises ConfigurationError for a file that cannot be read, an unknown model or setting.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise ConfigurationError(f"cannot read the recipe {path}: {problem}") from problem
+    return change(preset(str(given.get("model", "mobilenet"))), given, str(path))
+
+
+def change(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
+    """Replace settings by those given as plain data, nested tables field by field."""
+    merged = _merge(encode(recipe), changes)
+    return decode(Recipe, merged, where, ConfigurationError)
+
+
+def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if nested else value
+    return merged

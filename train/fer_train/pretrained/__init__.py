@@ -1,0 +1,17 @@
+"""Weights that people have, as the start of a training: what ``fer-train --init`` takes.
+
+- ``initial``: load_initial, from a source to a filled network
+- ``hub``: timm's pretrained weights by name, from the hub or its cache
+- ``reading``: a file to named tensors; pickles with weights_only alone
+- ``google``: the naming of Google's .npz
+- ``huggingface``: the naming of Hugging Face's ViT
+- ``attention``: what both namings tell of attention
+- ``labels``: in which order a head's classes stand
+- ``fitting``: tensors into the network
+"""
+
+from __future__ import annotations
+
+from fer_train.pretrained.initial import InitialWeights, load_initial
+
+__all__ = ["InitialWeights", "load_initial"]

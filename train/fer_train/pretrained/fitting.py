@@ -1,0 +1,155 @@
+"""Tensors in timm's naming into a network: image size, colours and head may differ, no more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from timm.models import adapt_input_conv
+from torch import nn
+
+from fer_edge.errors import ArtifactError
+
+__all__ = ["Fitted", "fit"]
+
+_LISTED = 5
+_RGB = 3
+_CONVOLUTION = 4
+_COUNTER = "num_batches_tracked"
+_UNUSED = ("pooler.", "pre_logits.", "embeddings.mask_token", "n_averaged")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Names of the network's parameters and buffers by what became of them.
+
+    ``adapted`` are among the ``loaded``; ``ignored`` are names of the file that no network needs.
+    """
+
+    loaded: tuple[str, ...]
+    new: tuple[str, ...]
+    adapted: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def fit(
+    network: nn.Module,
+    given: Mapping[str, torch.Tensor],
+    where: str,
+    *,
+    keep_head: bool = True,
+    rows: Sequence[int] | None = None,
+) -> Fitted:
+    """Fill ``network`` from ``given``, in whole or not at all.
+
+    Position embeddings and patches are resampled as timm does it for the architecture (bicubic
+    with antialiasing for a ViT); a first convolution over RGB is summed for gray, and one over
+    gray spread over RGB. The head is kept if it has as many classes, its rows taken in the order
+    ``rows`` if there is one, and stays new otherwise or without ``keep_head``.
+
+    Raises ArtifactError, which lists what is missing, surplus, misshapen or not a finite number;
+    ``where`` tells of what. The network is then as it was.
+    """
+    wanted = network.state_dict()
+    ignored = sorted(n for n in given if n.startswith(_UNUSED) and n not in wanted)
+    used = {name: tensor for name, tensor in given.items() if name not in ignored}
+    weights = _resampled(network, used)
+    _match_colours(network, weights)
+    head = _head_names(network)
+    kept = keep_head and all(
+        name in weights and weights[name].shape[:1] == wanted[name].shape[:1] for name in head
+    )
+    for name in head:
+        if not kept:
+            weights.pop(name, None)
+        elif rows is not None and list(rows) != sorted(rows):
+            weights[name] = weights[name][list(rows)]
+    if kept and any(name.startswith("pre_logits.") for name in ignored):
+        raise ArtifactError(
+            f"{where}: its head stands on a layer (pre_logits) that timm no longer has, so that "
+            "the head cannot be kept and the file gives no finished classifier"
+        )
+    _check(wanted, weights, () if kept else head, where)
+    network.load_state_dict({**wanted, **weights})
+    adapted = (name for name in weights if name in used and weights[name] is not used[name])
+    return Fitted(
+        loaded=tuple(weights),
+        new=tuple(n for n in wanted if n not in weights and not n.endswith(_COUNTER)),
+        adapted=tuple(adapted),
+        ignored=tuple(ignored),
+    )
+
+
+def _resampled(network: nn.Module, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Let timm bring what depends on the image size to the network's.
+
+    By its convention the filter of an architecture stands in its module under this name. Where
+    it fails, the check of the shapes tells more than its message.
+    """
+    filter_of = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if filter_of is None:
+        return dict(given)
+    try:
+        return dict(filter_of(dict(given), network))
+    except Exception:  # whatever unfitting shapes make it raise
+        return dict(given)
+
+
+def _match_colours(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    settings = getattr(network, "pretrained_cfg", None) or {}
+    names = settings.get("first_conv") or ()
+    for layer in (names,) if isinstance(names, str) else names:
+        name = f"{layer}.weight"
+        module = network.get_submodule(layer)
+        weight = weights.get(name)
+        if weight is None or weight.ndim != _CONVOLUTION or not isinstance(module, nn.Conv2d):
+            continue
+        come, needed = weight.shape[1], module.in_channels
+        if {come, needed} == {1, _RGB}:
+            weights[name] = adapt_input_conv(needed, weight, base_chans=come)
+
+
+def _head_names(network: nn.Module) -> tuple[str, ...]:
+    head = cast("Any", network).get_classifier()
+    layer = next(name for name, module in network.named_modules() if module is head)
+    return tuple(f"{layer}.{name}" for name, _ in head.named_parameters())
+
+
+def _check(
+    wanted: Mapping[str, torch.Tensor],
+    weights: Mapping[str, torch.Tensor],
+    new: Iterable[str],
+    where: str,
+) -> None:
+    # batch norm's counters are in no old file, and no evaluation needs them
+    missing = {name for name in wanted.keys() - set(new) if not name.endswith(_COUNTER)}
+    both = sorted(wanted.keys() & weights.keys())
+    defects = {
+        "missing": sorted(missing - weights.keys()),
+        "surplus": sorted(weights.keys() - wanted.keys()),
+        "of another shape": [
+            f"{name} {tuple(weights[name].shape)} for {tuple(wanted[name].shape)}"
+            for name in both
+            if weights[name].shape != wanted[name].shape
+        ],
+        "not finite floating-point numbers": [
+            name
+            for name in both
+            if weights[name].is_floating_point() != wanted[name].is_floating_point()
+            or not weights[name].isfinite().all()
+        ],
+    }
+    found = [f"{kind}: {_listed(names)}" for kind, names in defects.items() if names]
+    if found:
+        raise ArtifactError(
+            f"{where}. By timm's names, {'; '.join(found)}. "
+            "Only the head may be new: choose the model that these weights are of"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"{name:.100}" for name in names[:_LISTED])
+    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"

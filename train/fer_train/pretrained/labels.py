@@ -1,0 +1,55 @@
+"""In which order the classes of a foreign head stand.
+
+FER2013 numbers its classes as we do; a folder per class, read by torchvision's ImageFolder, gives
+them in the order of the alphabet. The two agree up to ``happy`` and no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fer_edge.emotion import LABELS
+
+__all__ = ["FACTS", "labels_in", "rows_of"]
+
+FACTS = ("id2label", "class_to_idx", "classes", "class_names", "labels")
+"""Under these names files tell their labels."""
+
+_STEMS = ("ang", "disg", "fear", "happ", "sad", "surp", "neut")
+_PLACEHOLDER = "label_"
+
+
+def labels_in(facts: Mapping[str, object]) -> tuple[str, ...] | None:
+    """Find the labels, in the order of the head's rows; None where nothing tells them.
+
+    Takes a list of names, names by index (``id2label``) or indices by name (``class_to_idx``).
+    """
+    for key in FACTS:
+        names = _in_order(facts.get(key))
+        if names and not all(name.lower().startswith(_PLACEHOLDER) for name in names):
+            return names
+    return None
+
+
+def rows_of(labels: Sequence[str]) -> tuple[int, ...] | None:
+    """Tell for each of our seven labels at which index it stands; None for other classes.
+
+    Variants of a name count: ``Anger`` is ``angry``.
+    """
+    lowered = [label.strip().lower() for label in labels]
+    rows = [[i for i, name in enumerate(lowered) if name.startswith(stem)] for stem in _STEMS]
+    if len(labels) != len(LABELS) or any(len(found) != 1 for found in rows):
+        return None
+    return tuple(found[0] for found in rows)
+
+
+def _in_order(told: object) -> tuple[str, ...] | None:
+    if isinstance(told, Mapping):
+        pairs = [(v, k) if isinstance(v, int) else (k, v) for k, v in told.items()]
+        numbered = {int(i): name for i, name in pairs if str(i).isdecimal()}
+        if sorted(numbered) != list(range(len(pairs))):
+            return None
+        told = [numbered[i] for i in range(len(numbered))]
+    if not isinstance(told, (list, tuple)) or not all(isinstance(name, str) for name in told):
+        return None
+    return tuple(told)

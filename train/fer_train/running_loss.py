@@ -1,0 +1,62 @@
+"""The loss of an epoch while it runs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from fer_edge.errors import FerEdgeError
+from fer_train.parallel import World
+
+__all__ = ["DivergedError", "RunningLoss"]
+
+_CHECK_EVERY = 32
+
+
+class DivergedError(FerEdgeError):
+    """The loss stopped being a number; the last good state is on disk."""
+
+
+class RunningLoss:
+    """Losses of ``steps`` steps, left on the device and looked at once in a while.
+
+    ``where`` names the epoch in the message of an error.
+    """
+
+    def __init__(self, world: World, steps: int, where: str) -> None:
+        self._world, self._steps, self._where = world, steps, where
+        self._pending: list[torch.Tensor] = []
+        self._seen: list[list[float]] = []
+        self.recent = math.nan
+
+    def add(self, step: int, loss: torch.Tensor, accuracy: torch.Tensor) -> None:
+        """Take the loss and accuracy of a step, scalars. Raises DivergedError, maybe later."""
+        self._pending.append(torch.stack([loss, accuracy]))
+        if len(self._pending) == _CHECK_EVERY or step + 1 == self._steps:
+            self._look(step)
+
+    @property
+    def loss(self) -> float:
+        """Mean over the steps that were looked at."""
+        return float(np.mean([loss for loss, _ in self._seen]))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the pictures that were answered as labelled, mixed ones counted too."""
+        return float(np.mean([accuracy for _, accuracy in self._seen]))
+
+    def _look(self, step: int) -> None:
+        """Every process sees the mean of all, so that all of them stop together."""
+        values = self._world.mean(torch.stack(self._pending)).tolist()
+        for number, (loss, _) in enumerate(values, step + 1 - len(values)):
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss became {loss} in batch {number} of {self._where}; the state after "
+                    "the epoch before is kept on disk, and so is the best checkpoint. Train anew "
+                    "with a lower learning_rate, or with gradient_clip."
+                )
+        self._seen += values
+        self._pending = []
+        self.recent = values[-1][0]

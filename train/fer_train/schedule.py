@@ -1,0 +1,55 @@
+"""The learning rate, and when to stop: functions of the recipe and of what was measured so far.
+
+They keep no state of their own, so an interrupted training continues as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fer_train.recipe import Recipe
+
+__all__ = ["is_over", "learning_rate"]
+
+_LOWEST = 0.01
+_PLATEAU_FACTOR = 0.1
+
+
+def learning_rate(recipe: Recipe, done: float, losses: Sequence[float]) -> float:
+    """The rate after ``done`` epochs, a fraction within one counted.
+
+    ``losses`` are those of the evaluations so far, in their order.
+    """
+    if done < recipe.warmup_epochs:
+        return recipe.learning_rate * done / recipe.warmup_epochs
+    if recipe.schedule == "plateau":
+        return recipe.learning_rate * _PLATEAU_FACTOR ** _drops(losses, recipe.plateau_patience)
+    share = (done - recipe.warmup_epochs) / max(1, recipe.epochs - recipe.warmup_epochs)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    return recipe.learning_rate * (_LOWEST + (1 - _LOWEST) * cosine)
+
+
+def is_over(recipe: Recipe, epochs: int, losses: Sequence[float]) -> bool:
+    """Whether the training ends after so many ``epochs``, by their number or by early stopping."""
+    if epochs >= recipe.epochs:
+        return True
+    return 0 < recipe.early_stopping <= _since_best(losses)
+
+
+def _since_best(losses: Sequence[float]) -> int:
+    """How many evaluations there were after the one of the smallest loss."""
+    return len(losses) - 1 - min(range(len(losses)), key=losses.__getitem__) if losses else 0
+
+
+def _drops(losses: Sequence[float], patience: int) -> int:
+    """How often ``patience`` evaluations in a row brought no smaller loss; each starts anew."""
+    drops, best, waited = 0, math.inf, 0
+    for loss in losses:
+        if loss < best:
+            best, waited = loss, 0
+            continue
+        waited += 1
+        if waited >= patience:
+            drops, waited = drops + 1, 0
+    return drops

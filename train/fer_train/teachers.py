@@ -1,0 +1,57 @@
+"""Distillation: a student learns from the averaged answers of one or more checkpoints.
+
+Hinton et al., "Distilling the Knowledge in a Neural Network", 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fer_edge import checkpoint
+from fer_edge.network import Normalized
+from fer_edge.spec import ModelSpec
+from fer_train.augmentation import fit_to
+
+__all__ = ["Ensemble", "distillation_loss"]
+
+
+class Ensemble(nn.Module):
+    """The mean of the probabilities of several checkpoints, on the student's own pictures.
+
+    A teacher of another size or colour gets them resized (bilinear) and converted. Raises
+    ArtifactError for a checkpoint that cannot be loaded.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__()
+        loaded = [checkpoint.load(path) for path in paths]
+        self.inputs = [spec.input for _, spec in loaded]
+        self.networks = nn.ModuleList(_frozen(network, spec) for network, spec in loaded)
+
+    @torch.no_grad()
+    def forward(self, pixels: torch.Tensor, temperature: float) -> torch.Tensor:
+        """Map pixels ``(N, C, H, W)``, 0 to 255, to probabilities ``(N, 7)``."""
+        answers = [
+            network(fit_to(pixels, spec)).div(temperature).softmax(1)
+            for network, spec in zip(self.networks, self.inputs, strict=True)
+        ]
+        return torch.stack(answers).mean(0)
+
+
+def distillation_loss(
+    logits: torch.Tensor, taught: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Cross-entropy with the teachers' probabilities ``taught``, scaled by the temperature squared.
+
+    The square keeps its gradients as large as those of the labels, whatever the temperature.
+    """
+    return functional.cross_entropy(logits / temperature, taught) * temperature**2
+
+
+def _frozen(network: nn.Module, spec: ModelSpec) -> nn.Module:
+    return Normalized(network, spec).eval().requires_grad_(False)
