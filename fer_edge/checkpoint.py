@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fer_edge import network
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.files import atomic_path
 from fer_edge.spec import METADATA_KEY, ModelSpec
 
@@ -45,7 +45,10 @@ def load(path: Path) -> tuple[nn.Module, ModelSpec]:
     not those of its architecture; the message lists what is missing, surplus or of another shape.
     """
     spec = read_spec(path)
-    built = network.build(spec)
+    try:
+        built = network.build(spec)
+    except ConfigurationError as problem:
+        raise ArtifactError(f"the network of {path} cannot be built: {problem}") from problem
     with _opened(path) as stream:
         weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     _check_fit(path, weights, built.state_dict(), spec)

@@ -96,6 +96,8 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
     handler: Handler = options.handler
     _write_any_character()
     try:
+        if options.json is not None:  # a path that cannot be had shows before the work
+            options.json.absolute().parent.mkdir(parents=True, exist_ok=True)
         code = handler(options)
         sys.stdout.flush()  # a pipe that nobody reads any more shows here, not at exit
     except FerEdgeError as problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import os
 import platform
 import shutil
@@ -17,7 +18,7 @@ import numpy as np
 from fer_edge.artifact import DEFAULT_MODEL, model_path
 from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_class
 from fer_edge.dependencies import EXTRAS
-from fer_edge.errors import FerEdgeError, MissingDependencyError
+from fer_edge.errors import FerEdgeError, GateError, MissingDependencyError
 from fer_edge.faces.detection import FaceDetector
 from fer_edge.manifest import Manifest
 from fer_edge.predictor import Predictor
@@ -48,9 +49,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings. ``works`` says whether the model gives its golden answers here."""
+    """All findings.
+
+    ``works`` says whether the model gives its golden answers here, ``exit_code`` what a command
+    ends with: 0, 1 for other answers, or the code of the error that opening it raised.
+    """
 
     works: bool
+    exit_code: int
     model: Check
     backends: tuple[Check, ...]
     auto_order: tuple[str, ...]
@@ -67,9 +73,14 @@ def diagnose(model: str | os.PathLike[str] = DEFAULT_MODEL) -> Diagnosis:
 
     Changes nothing and raises nothing of its own.
     """
-    checked = _check_model(model)
+    try:
+        checked = _check_golden_crops(model)
+        code = 0 if checked.ok else GateError.exit_code
+    except FerEdgeError as problem:
+        checked, code = Check(os.fspath(model), False, str(problem)), problem.exit_code
     return Diagnosis(
         works=checked.ok,
+        exit_code=code,
         model=checked,
         backends=tuple(_check_backend(name) for name in BACKENDS),
         auto_order=AUTO_ORDER,
@@ -82,19 +93,18 @@ def diagnose(model: str | os.PathLike[str] = DEFAULT_MODEL) -> Diagnosis:
     )
 
 
-def _check_model(model: str | os.PathLike[str]) -> Check:
+def _check_golden_crops(model: str | os.PathLike[str]) -> Check:
     name = os.fspath(model)
-    try:
-        manifest = Manifest.read(model_path(model))
-        with Predictor(model) as predictor:
-            gaps = []
-            for golden in manifest.golden:
-                pixels, _ = golden.arrays()
-                given = predictor.predict(pixels).probabilities
-                gaps.append(float(np.abs(given - np.array(golden.probabilities)).max()))
-            running = f"{predictor.info.precision} on {predictor.info.provider}"
-    except (FerEdgeError, ValueError) as problem:  # golden answers of another shape
-        return Check(name, False, str(problem))
+    manifest = Manifest.read(model_path(model))
+    with Predictor(model) as predictor:
+        gaps = []
+        for golden in manifest.golden:
+            pixels, _ = golden.arrays()
+            given = predictor.predict(pixels).probabilities
+            expected = np.array(golden.probabilities)
+            fits = expected.shape == given.shape
+            gaps.append(float(np.abs(given - expected).max()) if fits else math.inf)
+        running = f"{predictor.info.precision} on {predictor.info.provider}"
     if not gaps:
         return Check(name, False, f"{running}: its manifest has no golden crops to check")
     largest = float(np.max(gaps))

@@ -3,6 +3,8 @@
     FerEdgeError                    exit code of a command
     ├── InputError                  2   a picture or array cannot be used
     ├── DataError                   2   a data set cannot be used
+    │   └── EmptySplitError             it can, but has no picture of that split
+    ├── DivergedError               2   a training's loss is no number any more
     ├── ArtifactError               2   a model file is damaged, unknown or does not fit
     ├── ConfigurationError          2   a wish that cannot be met as it was put
     ├── ClosedError                 2   used after close
@@ -21,7 +23,9 @@ __all__ = [
     "ClosedError",
     "ConfigurationError",
     "DataError",
+    "DivergedError",
     "DownloadError",
+    "EmptySplitError",
     "EngineError",
     "FerEdgeError",
     "GateError",
@@ -49,6 +53,14 @@ class InputError(FerEdgeError):
 
 class DataError(FerEdgeError):
     """A data set is missing, incomplete or not in a form that is known."""
+
+
+class EmptySplitError(DataError):
+    """The data set can be read, and has no picture of the split that was asked for."""
+
+
+class DivergedError(FerEdgeError):
+    """The loss of a training stopped being a number; the last good state is on disk."""
 
 
 class ArtifactError(FerEdgeError):

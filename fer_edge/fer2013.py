@@ -25,15 +25,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.emotion import LABELS, Emotion
-from fer_edge.errors import DataError, InputError
+from fer_edge.errors import DataError, EmptySplitError, InputError
 from fer_edge.images.header import check_complete, picture_size
 from fer_edge.progress import track
 
 __all__ = [
     "SIDE",
     "SPLITS",
-    "EmptySplitError",
     "LabelledCrops",
+    "clean",
     "copies_of",
     "load",
     "load_clean_train",
@@ -68,10 +68,6 @@ _EMOTIONS = {str(index): index for index in range(len(LABELS))}
 
 _File: TypeAlias = tuple[str, Callable[[], IO[bytes]]]
 _Row: TypeAlias = tuple[str, int, npt.NDArray[np.uint8]]
-
-
-class EmptySplitError(DataError):
-    """The data set can be read, and has no picture of the split that was asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,21 +119,28 @@ def load(path: str | Path, split: str) -> LabelledCrops:
 
 
 def load_clean_train(path: str | Path) -> tuple[LabelledCrops, dict[str, int]]:
-    """Read the part of ``train`` that may be learnt from or calibrated on.
+    """Read the part of ``train`` that may be learnt from or calibrated on, as ``clean`` leaves it.
 
-    Left out are pictures without any contrast and those that stand, pixel by pixel, in the test
-    split, whichever halves of it are there. Returns what is left and how many were left out, by
-    reason. Raises DataError as ``load`` does, and where nothing is left.
+    Raises DataError as ``load`` does, and where nothing is left.
     """
     train = load(path, "train")
     try:
-        copied = copies_of(train.images, load(path, "test").images)
+        test = load(path, "test")
     except EmptySplitError:
-        copied = np.zeros(len(train), np.bool_)
+        test = train.take(np.zeros(len(train), np.bool_))
+    return clean(train, test)
+
+
+def clean(train: LabelledCrops, test: LabelledCrops) -> tuple[LabelledCrops, dict[str, int]]:
+    """Leave out pictures without any contrast and those that stand in ``test``, pixel by pixel.
+
+    Returns what is left and how many were left out, by reason. Raises DataError where nothing is.
+    """
+    copied = copies_of(train.images, test.images)
     constant = np.ptp(train.images, axis=(1, 2)) == 0
     kept = train.take(~(copied | constant))
     if not len(kept):
-        raise DataError(f"{path}: every training picture is constant or stands in the test split")
+        raise DataError("every training picture is constant or stands in the test split")
     left_out = {
         "copies of a test picture": int(copied.sum()),
         "constant": int((constant & ~copied).sum()),

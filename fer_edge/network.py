@@ -18,6 +18,9 @@ from fer_edge.spec import ModelSpec
 __all__ = ["Normalized", "build"]
 
 _HEAD_INIT_STD = 0.01
+_REFUSALS = (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError)
+"""What timm and torch raise for settings that do not fit an architecture."""
+
 _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
@@ -56,8 +59,10 @@ def build(spec: ModelSpec, *, dropout: float = 0.0) -> nn.Module:
             drop_rate=dropout,
             **arguments,
         )
-    except TypeError as problem:
-        raise ConfigurationError(f"{wanted.architecture} cannot be built: {problem}") from problem
+    except _REFUSALS as problem:
+        raise ConfigurationError(
+            f"{wanted.architecture} cannot be built with these settings: {problem!r}"
+        ) from problem
     if wanted.stem_stride is not None:
         _set_stem_stride(network, wanted.stem_stride)
     if wanted.batch_norm_epsilon is not None:
@@ -65,6 +70,7 @@ def build(spec: ModelSpec, *, dropout: float = 0.0) -> nn.Module:
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = wanted.batch_norm_epsilon
     _initialise_head(network)
+    _check_forward(network, spec)
     return network
 
 
@@ -100,3 +106,22 @@ def _initialise_head(network: nn.Module) -> None:
         raise ConfigurationError(f"{type(network).__name__} has no linear classifier")
     nn.init.normal_(head.weight, std=_HEAD_INIT_STD)
     nn.init.zeros_(head.bias)
+
+
+@torch.no_grad()
+def _check_forward(network: nn.Module, spec: ModelSpec) -> None:
+    height, width, channels = spec.input.shape
+    training = network.training
+    try:
+        logits = network.eval()(torch.zeros(1, channels, height, width))
+    except _REFUSALS as problem:
+        raise ConfigurationError(
+            f"{spec.network.architecture} fails on {width} x {height} pixels with these settings "
+            f"({problem}); try another size, or leave stem_stride out"
+        ) from problem
+    network.train(training)
+    if logits.shape != (1, len(spec.labels)):
+        raise ConfigurationError(
+            f"{spec.network.architecture} gives {tuple(logits.shape)} instead of logits "
+            f"(1, {len(spec.labels)})"
+        )

@@ -139,10 +139,10 @@ class Predictor:
         JPEG, PNG, WebP or BMP file, whose EXIF rotation is honoured. Raises InputError for
         anything else and ClosedError after ``close``.
         """
-        self._opened()
+        backend = self._opened()
         batch = np.empty((1, *self._shape), np.uint8)
         self._fill(batch[0], crop, None)
-        return self._run(batch)[0]
+        return self._predictions(backend, batch)[0]
 
     def predict_batch(self, crops: Iterable[Crop]) -> list[Prediction]:
         """Classify many crops in one call of the engine; ``[]`` gives ``[]``.
@@ -151,12 +151,12 @@ class Predictor:
         """
         if isinstance(crops, (str, os.PathLike)):
             raise InputError("expected an iterable of crops, not a single path; use predict")
-        self._opened()
+        backend = self._opened()
         items = list(crops)
         batch = np.empty((len(items), *self._shape), np.uint8)
         for index, crop in enumerate(items):
             self._fill(batch[index], crop, index)
-        return self._run(batch) if items else []
+        return self._predictions(backend, batch) if items else []
 
     def predict_tensor(
         self, batch: npt.NDArray[np.uint8]
@@ -170,21 +170,13 @@ class Predictor:
         """
         backend = self._opened()
         _check_tensor(batch, self._shape)
-        logits, probabilities = backend.infer(np.ascontiguousarray(batch))
-        expected = (len(batch), len(LABELS))
-        if logits.shape != expected or probabilities.shape != expected:
-            raise EngineError(
-                f"{self.info.backend} returned logits {logits.shape} and probabilities "
-                f"{probabilities.shape} instead of {expected}; {_DEFECT}"
-            )
-        if not np.isfinite(probabilities).all():
-            raise EngineError(
-                f"{self.info.backend} returned probabilities that are not finite; {_DEFECT}"
-            )
-        return logits, probabilities
+        return self._infer(backend, np.ascontiguousarray(batch))
 
     def close(self) -> None:
-        """Give back what the engine holds. Calls that are under way finish; may be repeated."""
+        """Give back what the engine holds; may be repeated.
+
+        A call that is under way finishes or raises ClosedError.
+        """
         backend, self._backend = self._backend, None
         if backend is not None:
             backend.close()
@@ -221,9 +213,25 @@ class Predictor:
             pixels, color = check_crop(crop, index), self._color
         preprocess(pixels, self._input, row, color)
 
-    def _run(self, batch: npt.NDArray[np.uint8]) -> list[Prediction]:
-        _, probabilities = self.predict_tensor(batch)
+    def _predictions(self, backend: Backend, batch: npt.NDArray[np.uint8]) -> list[Prediction]:
+        _, probabilities = self._infer(backend, batch)
         return [Prediction(row) for row in probabilities]
+
+    def _infer(
+        self, backend: Backend, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        logits, probabilities = backend.infer(batch)
+        expected = (len(batch), len(LABELS))
+        if logits.shape != expected or probabilities.shape != expected:
+            raise EngineError(
+                f"{self.info.backend} returned logits {logits.shape} and probabilities "
+                f"{probabilities.shape} instead of {expected}; {_DEFECT}"
+            )
+        if not np.isfinite(probabilities).all():
+            raise EngineError(
+                f"{self.info.backend} returned probabilities that are not finite; {_DEFECT}"
+            )
+        return logits, probabilities
 
 
 def _check_tensor(batch: npt.NDArray[np.uint8], shape: tuple[int, int, int]) -> None:

@@ -100,7 +100,11 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the weights came from. Hashes are sha256 in hexadecimal; None is unknown."""
+    """Where the weights came from. Hashes are sha256 in hexadecimal; None is unknown.
+
+    ``data_sha256`` is of the decoded pictures and their labels, whatever container they came in
+    (``LabelledCrops.sha256``); the others are of files.
+    """
 
     training_run: str | None = None
     data_sha256: str | None = None

@@ -91,8 +91,9 @@ def test_a_finished_training_is_not_run_again(
 def test_a_run_of_another_recipe_is_left_alone(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {path: path.read_bytes() for path in (run / "run").iterdir()}
+    before = {path: path.read_bytes() for path in (run / "run").rglob("*") if path.is_file()}
     command = ["--data", str(run / "data.zip"), "--epochs", "3", "--batch-size", "32"]
     assert fer_train([*command, "--out", str(run / "run")]) == 2
     assert "another recipe or other data" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in (run / "run").iterdir()} == before
+    after = {path: path.read_bytes() for path in before}
+    assert after == before

@@ -10,6 +10,7 @@ import numpy as np
 
 from fer_edge import fer2013, metrics
 from fer_edge.emotion import LABELS
+from fer_edge.errors import EmptySplitError
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.metrics import ClassScores
 from fer_edge.predictor import Predictor
@@ -62,7 +63,7 @@ def load_split(data: str | os.PathLike[str], split: str) -> EvaluationSplit:
         return EvaluationSplit(split, crops, None)
     try:
         train = fer2013.load(Path(data), "train")
-    except fer2013.EmptySplitError:
+    except EmptySplitError:
         return EvaluationSplit(split, crops, None)
     return EvaluationSplit(split, crops, fer2013.copies_of(crops.images, train.images))
 

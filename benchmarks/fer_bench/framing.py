@@ -83,6 +83,8 @@ def sample(data: Path, count: int, seed: int) -> npt.NDArray[np.uint8]:
 
     Raises DataError if there are fewer, or if FER2013 cannot be read.
     """
+    if seed < 0:
+        raise ConfigurationError(f"the seed of a draw should be 0 or above, not {seed}")
     crops = load(data, SPLIT)
     if not 1 <= count <= len(crops):
         raise DataError(f"{data} has {len(crops)} pictures of {SPLIT}; {count} cannot be drawn")

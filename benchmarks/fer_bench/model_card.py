@@ -61,7 +61,7 @@ def _card(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) -> 
         ("artifact", f"{entry.file}, {entry.precision}, {entry.size_bytes / 1e6:.2f} MB"),
         ("temperature", f"{spec.temperature:.3f}"),
         ("training run", f"`{provenance.training_run}`"),
-        ("sha256 of the data", f"`{provenance.data_sha256}`"),
+        ("sha256 of the decoded pictures and labels", f"`{provenance.data_sha256}`"),
         ("sha256 of the checkpoint", f"`{provenance.parent_sha256}`"),
         ("sha256 of the artifact", f"`{entry.sha256}`"),
     ]

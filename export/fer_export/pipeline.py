@@ -11,7 +11,7 @@ import onnx
 from torch import nn
 
 from fer_edge import checkpoint
-from fer_edge.errors import ConfigurationError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.files import new_folder, sha256_of
 from fer_edge.manifest import MANIFEST, ArtifactEntry, GoldenCrop, Manifest
 from fer_edge.predictor import Predictor
@@ -29,10 +29,11 @@ _GOLDEN_CROPS = 4
 
 @dataclass(frozen=True)
 class Target:
-    """One thing that can be built: its file, its precision, and who builds it."""
+    """One thing that can be built: its file, its precision, who builds it and what runs it."""
 
     file: str
     precision: str
+    backend: str
     build: Callable[[nn.Module, ModelSpec, Path], None]
 
 
@@ -40,7 +41,7 @@ def _build_onnx(network: nn.Module, spec: ModelSpec, path: Path) -> None:
     onnx.save(attach_contract(export_core(network, spec), spec), path)
 
 
-TARGETS: dict[str, Target] = {"onnx": Target("model.onnx", "fp32", _build_onnx)}
+TARGETS: dict[str, Target] = {"onnx": Target("model.onnx", "fp32", "onnxruntime", _build_onnx)}
 
 
 def export_model(
@@ -87,12 +88,17 @@ def export_model(
 def _check_replaceable(out: Path, force: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / MANIFEST).is_file():
-        raise ConfigurationError(
-            f"{out} exists and is no model directory, so it is not replaced; give another --out"
-        )
     if not force:
         raise ConfigurationError(f"{out} exists; give --force to replace it, or another --out")
+    try:
+        known = {MANIFEST, *(entry.file for entry in Manifest.read(out).artifacts)}
+    except ArtifactError:
+        known = set()
+    if unknown := {path.name for path in out.iterdir()} - known:
+        raise ConfigurationError(
+            f"{out} holds {min(unknown)}, which no export wrote, so it is not replaced; "
+            "remove it yourself, or give another --out"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +111,9 @@ class _Source:
 def _make(name: str, source: _Source, folder: Path) -> ArtifactEntry:
     target = TARGETS[name]
     path = folder / target.file
-    target.build(source.network, source.spec.with_changes(precision=target.precision), path)
-    parity, accuracy = verify(path, source.network, source.spec, source.crops)
+    spec = source.spec.with_changes(precision=target.precision)
+    target.build(source.network, spec, path)
+    parity, accuracy = verify(path, target.backend, source.network, spec, source.crops)
     return ArtifactEntry(
         file=target.file,
         sha256=sha256_of(path),

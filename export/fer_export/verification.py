@@ -21,6 +21,7 @@ from fer_edge.manifest import MeasuredAccuracy, Parity
 from fer_edge.network import Normalized
 from fer_edge.predictor import Predictor
 from fer_edge.preprocess import preprocess_all
+from fer_edge.progress import track
 from fer_edge.spec import ModelSpec
 from fer_edge.synthetic import synthetic_crops
 
@@ -82,17 +83,17 @@ def evaluation_crops(spec: ModelSpec, data: Path | None) -> EvaluationCrops:
 
 
 def verify(
-    artifact: Path, network: nn.Module, spec: ModelSpec, crops: EvaluationCrops
+    artifact: Path, backend: str, network: nn.Module, spec: ModelSpec, crops: EvaluationCrops
 ) -> tuple[Parity, MeasuredAccuracy | None]:
     """Compare an artifact with its network, and measure its accuracy where labels are known.
 
-    Raises GateError, which says what does not hold, at the first gate of its precision that
-    fails, or when batches of 1, 2 and 7 give other answers than the whole.
+    ``spec`` is the artifact's, so its precision chooses the gate. Raises GateError, which says
+    all that does not hold: parity, or batches of 1, 2 and 7 that give other answers than the whole.
     """
     expected = _reference(network, spec, crops.tensors)
-    with Predictor(artifact, backend="onnxruntime") as predictor:
+    with Predictor(artifact, backend=backend) as predictor:
         given = np.concatenate(
-            [predictor.predict_tensor(part)[1] for part in _parts(crops.tensors, _BATCH)]
+            [predictor.predict_tensor(part)[1] for part in _parts(crops.tensors, artifact.name)]
         )
         batched = {size: predictor.predict_tensor(crops.tensors[:size])[1] for size in _BATCH_SIZES}
     parity = _parity(expected, given, crops)
@@ -110,9 +111,10 @@ def verify(
     return parity, _accuracy(given, crops)
 
 
-def _parts(tensors: npt.NDArray[np.uint8], size: int) -> Iterator[npt.NDArray[np.uint8]]:
-    for start in range(0, len(tensors), size):
-        yield tensors[start : start + size]
+def _parts(tensors: npt.NDArray[np.uint8], label: str) -> Iterator[npt.NDArray[np.uint8]]:
+    starts = range(0, len(tensors), _BATCH)
+    for start in track(starts, len(starts), f"running {label}"):
+        yield tensors[start : start + _BATCH]
 
 
 @torch.no_grad()
@@ -122,7 +124,7 @@ def _reference(
     model = Normalized(network, spec).eval()
     logits = [
         model(torch.from_numpy(part).permute(0, 3, 1, 2)).numpy()
-        for part in _parts(tensors, _BATCH)
+        for part in _parts(tensors, "the network")
     ]
     return metrics.softmax(np.concatenate(logits), spec.temperature)
 

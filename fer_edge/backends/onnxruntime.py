@@ -17,6 +17,8 @@ __all__ = ["OnnxRuntimeBackend"]
 
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# an fp32 artifact computes in fp32: TF32 would be chosen silently
+_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 _INFERENCE_PRECISION = {"fp32": "fp32", "int8": "int8"}  # fp16 graphs may be widened: unknown
 _OUTPUTS = ["logits", "probabilities"]
 _ERRORS_ONLY = 3
@@ -37,7 +39,10 @@ class OnnxRuntimeBackend(Backend):
         try:
             # with its fallback, a provider that fails is replaced by the CPU's without an error
             session = ort.InferenceSession(
-                artifact.data, settings, providers=[provider], enable_fallback=False
+                artifact.data,
+                settings,
+                providers=[(provider, _PROVIDER_OPTIONS.get(provider, {}))],
+                enable_fallback=False,
             )
         except Exception as problem:  # onnxruntime's errors share no base of their own
             raise ArtifactError(

@@ -7,7 +7,6 @@ from argparse import Namespace
 from fer_edge.artifact import DEFAULT_MODEL
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.diagnosis import Check, Diagnosis, diagnose
-from fer_edge.errors import EngineError
 from fer_edge.faces.yunet import fetch_yunet
 from fer_edge.record import encode
 
@@ -37,7 +36,7 @@ def _doctor(options: Namespace) -> int:
     diagnosis = diagnose(options.model)
     _print(diagnosis)
     write_result(options, {"schema": SCHEMA, **encode(diagnosis)})
-    return 0 if diagnosis.works else EngineError.exit_code
+    return diagnosis.exit_code
 
 
 def _print(diagnosis: Diagnosis) -> None:

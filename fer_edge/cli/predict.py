@@ -51,7 +51,10 @@ def add_parser(commands: Commands) -> None:
         "--detector", metavar="FILE", help="a YuNet model to find faces with, or the word haar"
     )
     parser.add_argument(
-        "--annotate", metavar="DIR", type=Path, help="write each picture with its faces into DIR"
+        "--annotate",
+        metavar="DIR",
+        type=Path,
+        help="write each picture with its faces as NAME.faces.png into DIR",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     add_predictor_options(parser)
@@ -116,7 +119,7 @@ def _annotated_files(images: list[Path], folder: Path | None) -> Sequence[Path |
     taken = {image.resolve() for image in images}
     targets = []
     for image in images:
-        names = (f"{image.stem}-{n}.png" if n else f"{image.stem}.png" for n in count())
+        names = (f"{image.stem}{f'-{n}' if n else ''}.faces.png" for n in count())
         free = (folder / name for name in names if (folder / name).resolve() not in taken)
         targets.append(next(free))
         taken.add(targets[-1].resolve())

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from fer_edge import LABELS, fer2013
-from fer_edge.errors import DataError
-from fer_edge.fer2013 import EmptySplitError, LabelledCrops, copies_of, load, load_clean_train
+from fer_edge.errors import DataError, EmptySplitError
+from fer_edge.fer2013 import LabelledCrops, copies_of, load, load_clean_train
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
 

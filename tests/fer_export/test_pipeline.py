@@ -97,8 +97,8 @@ def test_an_artifact_that_is_another_network_fails_the_gate(
 
     out = tmp_path / "model"
     out.mkdir()
-    (out / MANIFEST).write_text("kept")
-    broken = pipeline.Target("model.onnx", "fp32", build_shifted)
+    Manifest("old", "fp32", ()).write(out)
+    broken = pipeline.Target("model.onnx", "fp32", "onnxruntime", build_shifted)
     monkeypatch.setitem(pipeline.TARGETS, "onnx", broken)
     with pytest.raises(GateError, match="a probability differs by"):
         pipeline.export_model(weights, out, ["onnx"], force=True)
@@ -119,16 +119,29 @@ def test_the_fp32_gate_accepts_rounding() -> None:
 
 
 def test_an_existing_directory_is_refused_without_force(weights: Path, tmp_path: Path) -> None:
-    (tmp_path / MANIFEST).write_text("{}")
+    Manifest("old", "fp32", ()).write(tmp_path)
     with pytest.raises(ConfigurationError, match="give --force"):
         pipeline.export_model(weights, tmp_path, ["onnx"])
 
 
-def test_force_replaces_a_model_directory_and_nothing_else(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("manifest", ["of ours", '{"name": "a web app"}', None])
+def test_force_replaces_no_folder_that_holds_anything_else(
+    manifest: str | None, weights: Path, tmp_path: Path
+) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigurationError, match="is no model directory, so it is not replaced"):
+    if manifest == "of ours":
+        Manifest("old", "fp32", ()).write(tmp_path)
+    elif manifest:
+        (tmp_path / MANIFEST).write_text(manifest)
+    with pytest.raises(ConfigurationError, match="which no export wrote, so it is not replaced"):
         pipeline.export_model(weights, tmp_path, ["onnx"], force=True)
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_force_replaces_a_model_directory(weights: Path, tmp_path: Path) -> None:
+    Manifest("old", "fp32", ()).write(tmp_path)
+    pipeline.export_model(weights, tmp_path, ["onnx"], force=True)
+    assert Manifest.read(tmp_path).artifacts
 
 
 def test_an_unknown_target_lists_the_known_ones(weights: Path, tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from fer_edge import checkpoint
+from fer_edge.errors import DivergedError
 from fer_edge.spec import InputSpec, NetworkSpec
 from fer_train.data import TrainingData, prepare
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS
 from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
 from fer_train.recipe import Recipe
-from fer_train.running_loss import DivergedError
 
 RECIPE = Recipe(
     model="test",
@@ -162,3 +162,18 @@ def test_logit_adjustment_favours_rare_classes_in_the_logits(
 
     assert loss(adjusted, rare) > loss(plain, rare)
     assert loss(adjusted, common) < loss(plain, common)
+
+
+@pytest.mark.long
+def test_a_compiled_step_computes_the_same(data: TrainingData, tmp_path: Path) -> None:
+    """Without dropout, whose random numbers a compiled step draws in its own way."""
+    losses = []
+    for compiled in (False, True):
+        trainer = Trainer(
+            replace(RECIPE, mixup=0.0, dropout=0.0), data, tmp_path, compiled=compiled
+        )
+        trainer.forward.train()
+        _, draws = trainer._generators()
+        batch = torch.arange(8)
+        losses.append([float(trainer._one_step(batch, draws)[0]) for _ in range(3)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)

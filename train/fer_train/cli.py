@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source.add_argument(
         "--model",
         default="mobilenet",
-        help=f"preset to start from: {', '.join(PRESETS)}, or any architecture of timm",
+        help=f"preset to start from: {', '.join(PRESETS)}, or an architecture of timm",
     )
     source.add_argument(
         "--recipe", metavar="FILE", type=Path, help="a TOML file with a model and its settings"

@@ -40,15 +40,15 @@ def prepare(path: Path, votes: Path | None = None, share: float = 0.5) -> Traini
     ``votes`` is a table of FER+ votes, which make up ``share`` of the targets. Raises DataError
     as ``fer2013.load`` and ``targets.read_votes`` do.
     """
-    train, left_out = fer2013.load_clean_train(path)
+    whole = fer2013.load(path, "train")
     validation = fer2013.load(path, "public-test")
-    whole_train = fer2013.load(path, "train")
+    train, left_out = fer2013.clean(whole, fer2013.load(path, "test"))
     both = LabelledCrops(
         np.concatenate([train.images, validation.images]),
         np.concatenate([train.labels, validation.labels]),
         train.names + validation.names,
     )
-    copied = fer2013.copies_of(validation.images, whole_train.images)
+    copied = fer2013.copies_of(validation.images, whole.images)
     targets = soft_targets(train, None if votes is None else read_votes(votes), share)
     digest = both.sha256
     if votes is not None:

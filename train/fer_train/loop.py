@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import timm.optim
 import torch
 from torch import nn
@@ -20,6 +22,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fer_edge import checkpoint, metrics
 from fer_edge.emotion import LABELS
+from fer_edge.errors import DivergedError
+from fer_edge.fer2013 import LabelledCrops
 from fer_edge.files import sha256_of
 from fer_edge.network import Normalized, build
 from fer_edge.progress import progress
@@ -215,17 +219,21 @@ class Trainer:
 
     def _evaluate(self) -> tuple[float, float]:
         """Accuracy and loss on ``public-test``, measured by the first process, known to all."""
-        measured = torch.zeros(2, dtype=torch.float64)
+        measured, averaged = torch.zeros(2, dtype=torch.float64), self.state.averaged.module
         if self.world.leads:
-            averaged = self.state.averaged.module
             refresh_batch_norm(Normalized(averaged, self.spec), self._clean_crops())
             logits = logits_of(averaged, self.spec, self.data.validation)
-            scores = metrics.score(self.data.validation.labels, metrics.softmax(logits), LABELS)
-            measured = torch.tensor([scores.accuracy, scores.nll], dtype=torch.float64)
-            if scores.accuracy > self.state.best_accuracy:
-                self.state.best_accuracy = scores.accuracy
-                checkpoint.save(self.out / BEST, averaged.state_dict(), self.spec)
+            measured = _accuracy_and_loss(self.data.validation, logits)
         accuracy, loss = self.world.told(measured).tolist()
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"after epoch {self.state.epoch} the network answers with numbers that are not "
+                "finite; the state after the epoch before is kept on disk. Train anew with a "
+                "lower learning_rate, or with gradient_clip."
+            )
+        if self.world.leads and accuracy > self.state.best_accuracy:
+            self.state.best_accuracy = accuracy
+            checkpoint.save(self.out / BEST, averaged.state_dict(), self.spec)
         self.state.losses.append(loss)
         return accuracy, loss
 
@@ -234,6 +242,14 @@ class Trainer:
         drawn = np.random.default_rng(self.recipe.seed).permutation(len(self.labels))
         crops = self.data.train.take(drawn[: self.recipe.batch_norm_crops])
         return as_tensor(crops, self.spec).to(self.world.device)
+
+
+def _accuracy_and_loss(crops: LabelledCrops, logits: npt.NDArray[np.float32]) -> torch.Tensor:
+    """Both as float64 ``(2,)``; NaN where a logit is not finite."""
+    if not np.isfinite(logits).all():
+        return torch.full((2,), math.nan, dtype=torch.float64)
+    scores = metrics.score(crops.labels, metrics.softmax(logits), LABELS)
+    return torch.tensor([scores.accuracy, scores.nll], dtype=torch.float64)
 
 
 def run_id(

@@ -7,16 +7,12 @@ import math
 import numpy as np
 import torch
 
-from fer_edge.errors import FerEdgeError
+from fer_edge.errors import DivergedError
 from fer_train.parallel import World
 
-__all__ = ["DivergedError", "RunningLoss"]
+__all__ = ["RunningLoss"]
 
 _CHECK_EVERY = 32
-
-
-class DivergedError(FerEdgeError):
-    """The loss stopped being a number; the last good state is on disk."""
 
 
 class RunningLoss:

@@ -21,11 +21,11 @@ def test_with_a_good_model_it_is_well(
     assert line.split()[0] == "ok"
 
 
-def test_with_a_model_of_wrong_answers_it_is_exit_code_3(
+def test_with_a_model_of_wrong_answers_it_is_exit_code_1(
     make_model_directory: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_model_directory(error=0.1)
-    assert main(["doctor", "--model", str(folder)]) == 3
+    assert main(["doctor", "--model", str(folder)]) == 1
     assert f"--  {folder}" in capsys.readouterr().out
 
 
@@ -33,7 +33,7 @@ def test_with_a_damaged_model_it_still_tells_the_rest(
     model_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (model_directory / "model.onnx").write_bytes(b"")
-    assert main(["doctor", "--model", str(model_directory)]) == 3
+    assert main(["doctor", "--model", str(model_directory)]) == 2
     shown = capsys.readouterr().out
     assert "is damaged" in shown
     for title in ("backends (auto takes the first of ", "face detection", "devices", "extras"):
@@ -41,8 +41,8 @@ def test_with_a_damaged_model_it_still_tells_the_rest(
 
 
 @pytest.mark.usefixtures("no_default_model")
-def test_without_the_packaged_model_it_is_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor"]) == 3
+def test_without_the_packaged_model_it_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 2
     assert "--  default" in capsys.readouterr().out
 
 
@@ -53,6 +53,7 @@ def test_machines_read_every_finding(model_directory: Path, tmp_path: Path) -> N
     assert list(value) == [
         "schema",
         "works",
+        "exit_code",
         "model",
         "backends",
         "auto_order",

@@ -153,11 +153,11 @@ def test_each_picture_is_written_with_its_faces(
 ) -> None:
     folder = tmp_path / "a" / "b"
     assert run(drawing, "--crop", "--annotate", folder) == 0
-    assert files(folder) == ["drawing.png"]
-    written = read_image(folder / "drawing.png")
+    assert files(folder) == ["drawing.faces.png"]
+    written = read_image(folder / "drawing.faces.png")
     assert written.shape == read_image(drawing).shape
     assert not np.array_equal(written, read_image(drawing))
-    assert f"wrote {folder / 'drawing.png'}" in capsys.readouterr().out
+    assert f"wrote {folder / 'drawing.faces.png'}" in capsys.readouterr().out
 
 
 def test_pictures_of_the_same_name_have_files_of_their_own(run: Run, tmp_path: Path) -> None:
@@ -165,13 +165,18 @@ def test_pictures_of_the_same_name_have_files_of_their_own(run: Run, tmp_path: P
     pictures = [draw(tmp_path / name, seed) for seed, name in enumerate(names)]
     folder = tmp_path / "out"
     assert run(*pictures, "--crop", "--annotate", folder) == 0
-    assert files(folder) == ["face-1-1.png", "face-1.png", "face-2.png", "face.png"]
+    assert files(folder) == [
+        "face-1-1.faces.png",
+        "face-1.faces.png",
+        "face-2.faces.png",
+        "face.faces.png",
+    ]
     assert len({(folder / name).read_bytes() for name in files(folder)}) == 4
 
 
 def test_the_same_picture_twice_is_written_twice(run: Run, drawing: Path, tmp_path: Path) -> None:
     assert run(drawing, drawing, "--crop", "--annotate", tmp_path / "out") == 0
-    assert files(tmp_path / "out") == ["drawing-1.png", "drawing.png"]
+    assert files(tmp_path / "out") == ["drawing-1.faces.png", "drawing.faces.png"]
 
 
 @pytest.mark.parametrize("inside", [".", "../pictures"])
@@ -179,12 +184,12 @@ def test_no_picture_is_overwritten_by_its_annotation(run: Run, drawing: Path, in
     before = drawing.read_bytes()
     assert run(drawing, "--crop", "--annotate", drawing.parent / inside) == 0
     assert drawing.read_bytes() == before
-    assert files(drawing.parent) == ["drawing-1.png", "drawing.png"]
+    assert files(drawing.parent) == ["drawing.faces.png", "drawing.png"]
 
 
 def test_a_bad_picture_has_no_annotated_file(run: Run, drawing: Path, tmp_path: Path) -> None:
     assert run(drawing, tmp_path / "gone.png", "--crop", "--annotate", tmp_path / "out") == 2
-    assert files(tmp_path / "out") == ["drawing.png"]
+    assert files(tmp_path / "out") == ["drawing.faces.png"]
 
 
 def test_a_folder_that_is_a_file_is_an_error_of_one_line(
@@ -238,4 +243,4 @@ def test_it_runs_from_a_shell(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(str(portrait))
     assert len(results(out)[0]["faces"]) == 1
-    assert files(tmp_path / "annotated") == [f"{portrait.stem}.png"]
+    assert files(tmp_path / "annotated") == [f"{portrait.stem}.faces.png"]

@@ -1,0 +1,86 @@
+"""Checkpoints: safetensors with a spec."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="no torch: checkpoints are part of the torch extra")
+
+from safetensors.torch import save_file  # noqa: E402 - behind the skip
+
+from fer_edge import checkpoint, network  # noqa: E402
+from fer_edge.errors import ArtifactError  # noqa: E402
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance  # noqa: E402
+
+SPEC = ModelSpec(
+    NetworkSpec("mobilenetv3_small_050", stem_stride=1),
+    InputSpec(48, 48),
+    temperature=1.25,
+    provenance=Provenance(training_run="a run"),
+)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "best.safetensors"
+    torch.manual_seed(0)
+    checkpoint.save(path, network.build(SPEC).state_dict(), SPEC)
+    return path
+
+
+def test_network_and_spec_come_back(saved: Path) -> None:
+    torch.manual_seed(0)
+    original = network.build(SPEC).eval()
+    loaded, spec = checkpoint.load(saved)
+    pixels = torch.rand(2, 1, 48, 48)
+    assert spec == SPEC
+    assert not loaded.training
+    assert torch.equal(loaded(pixels), original(pixels))
+
+
+def test_the_spec_alone_can_be_read(saved: Path) -> None:
+    assert checkpoint.read_spec(saved) == SPEC
+
+
+def test_weights_of_another_architecture_are_listed(saved: Path, tmp_path: Path) -> None:
+    other = replace(SPEC, network=NetworkSpec("mobilenetv3_small_075", stem_stride=1))
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, checkpoint.load(saved)[0].state_dict(), other)
+    with pytest.raises(ArtifactError, match=r"does not hold a mobilenetv3_small_075; .*shape"):
+        checkpoint.load(path)
+
+
+def test_missing_and_surplus_weights_are_listed(saved: Path, tmp_path: Path) -> None:
+    weights = dict(checkpoint.load(saved)[0].state_dict())
+    weights["extra"] = weights.pop("classifier.bias")
+    checkpoint.save(tmp_path / "x.safetensors", weights, SPEC)
+    with pytest.raises(ArtifactError, match=r"missing: classifier\.bias; surplus: extra"):
+        checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_a_network_that_cannot_be_built_is_the_files_fault(saved: Path, tmp_path: Path) -> None:
+    spec = replace(SPEC, network=NetworkSpec("network_of_tomorrow"))
+    checkpoint.save(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, spec)
+    with pytest.raises(ArtifactError, match="timm has no architecture"):
+        checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_weights_without_a_spec_are_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ArtifactError, match="has weights but no model spec"):
+        checkpoint.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 a pickle", b"\xff" * 100])
+def test_what_is_no_safetensors_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(ArtifactError, match="not a safetensors file"):
+        checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="there is no checkpoint"):
+        checkpoint.load(tmp_path / "x.safetensors")

@@ -1,0 +1,91 @@
+"""The torch network of a spec."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="no torch: the network is part of the torch extra")
+
+from torch import nn  # noqa: E402 - behind the skip
+
+from fer_edge import network  # noqa: E402
+from fer_edge.errors import ConfigurationError  # noqa: E402
+from fer_edge.network import Normalized  # noqa: E402
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec  # noqa: E402
+
+SPEC = ModelSpec(
+    NetworkSpec("mobilenetv4_conv_small", 1, batch_norm_epsilon=1e-3, activation="relu6"),
+    InputSpec(48, 48),
+)
+
+
+def changed(**settings: object) -> ModelSpec:
+    return ModelSpec(NetworkSpec(**settings), InputSpec(48, 48))  # type: ignore[arg-type]
+
+
+def test_it_maps_gray_pictures_to_seven_logits() -> None:
+    logits = network.build(SPEC).eval()(torch.zeros(3, 1, 48, 48))
+    assert logits.shape == (3, 7)
+
+
+def test_the_stem_keeps_every_pixel() -> None:
+    stem = next(m for m in network.build(SPEC).modules() if isinstance(m, nn.Conv2d))
+    assert stem(torch.zeros(1, 1, 48, 48)).shape[2:] == (48, 48)
+
+
+def test_every_batch_norm_has_the_epsilon_of_the_spec() -> None:
+    layers = [m for m in network.build(SPEC).modules() if isinstance(m, nn.BatchNorm2d)]
+    assert layers
+    assert {layer.eps for layer in layers} == {1e-3}
+
+
+def test_every_activation_is_that_of_the_spec() -> None:
+    kinds = {type(m) for m in network.build(SPEC).modules() if "ReLU" in type(m).__name__}
+    assert kinds == {nn.ReLU6}
+
+
+def test_the_classifier_starts_small() -> None:
+    torch.manual_seed(0)
+    head = network.build(SPEC).get_classifier()
+    assert float(head.weight.detach().std()) == pytest.approx(0.01, rel=0.05)
+    assert not head.bias.any()
+
+
+def test_building_leaves_it_in_training_mode() -> None:
+    assert network.build(SPEC, dropout=0.2).training
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (changed(architecture="mobilenet_of_tomorrow"), "timm has no architecture"),
+        (changed(architecture="mobilenetv4_conv_small", activation="swishy"), "unknown activation"),
+        (
+            changed(architecture="mobilenetv4_conv_small", arguments={"depth": 3}),
+            "cannot be built with these settings",
+        ),
+        (
+            changed(
+                architecture="vit_tiny_patch16_224", arguments={"img_size": 48, "patch_size": 0}
+            ),
+            "cannot be built with these settings",
+        ),
+        (changed(architecture="vit_tiny_patch16_224"), "fails on 48 x 48 pixels"),
+        (
+            changed(architecture="deit_tiny_distilled_patch16_224"),
+            "cannot be built|no linear classifier",
+        ),
+    ],
+)
+def test_what_cannot_be_built_is_a_configuration_error(spec: ModelSpec, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        network.build(spec)
+
+
+def test_normalisation_takes_bytes() -> None:
+    spec = ModelSpec(NetworkSpec("x"), InputSpec(2, 2, "rgb", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    pixels = torch.randint(0, 256, (2, 3, 2, 2), dtype=torch.uint8)
+    given = Normalized(nn.Identity(), spec)(pixels)
+    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.4, 0.5, 0.6])
+    expected = (pixels.float() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    assert torch.allclose(given, expected, atol=1e-5)
