@@ -3,7 +3,7 @@
     FerEdgeError                    exit code of a command
     ├── InputError                  2   a picture or array cannot be used
     ├── DataError                   2   a data set cannot be used
-    │   └── EmptySplitError             it can, but has no picture of that split
+    │   └── EmptySplitError         2   it can, but has no picture of that split
     ├── DivergedError               2   a training's loss is no number any more
     ├── ArtifactError               2   a model file is damaged, unknown or does not fit
     ├── ConfigurationError          2   a wish that cannot be met as it was put

@@ -1,0 +1,117 @@
+"""Which margin around a detected face serves the classifier: accuracy through detection and cut.
+
+Pictures of FER2013, enlarged and set into an empty surround, go the way of a user's photo: a
+detector finds the face, the box grows by the margin, the crop is classified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_bench.framing import SPLIT, scene
+from fer_edge.errors import ConfigurationError
+from fer_edge.faces.detection import FaceDetector, cut_face
+from fer_edge.fer2013 import LabelledCrops, load
+from fer_edge.metrics import wilson_interval
+from fer_edge.predictor import Predictor
+from fer_edge.progress import track
+
+__all__ = ["MARGINS", "MarginResult", "measure_margins", "sample", "table"]
+
+MARGINS = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3)
+"""Fractions of the box's side on every side; below 0 the box shrinks."""
+
+_SURROUND = "gray"
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class MarginResult:
+    """Accuracy of one margin on the ``n`` faces that a detector found; None is without detection.
+
+    Fractions of 1.
+    """
+
+    detector: str
+    margin: float | None
+    n: int
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+
+
+def sample(data: Path, count: int, seed: int) -> LabelledCrops:
+    """Draw ``count`` pictures of FER2013's public-test, or all if there are fewer.
+
+    Raises DataError if FER2013 cannot be read and ConfigurationError for a draw of nothing.
+    """
+    if count < 1 or seed < 0:
+        raise ConfigurationError(
+            f"a draw needs at least 1 picture and a seed of 0 or above, not {count} and {seed}"
+        )
+    crops = load(data, SPLIT)
+    return crops.take(np.random.default_rng(seed).permutation(len(crops))[:count])
+
+
+def measure_margins(
+    crops: LabelledCrops, detectors: Sequence[FaceDetector], predictor: Predictor
+) -> list[MarginResult]:
+    """Measure every margin with every detector, each beside its faces without detection."""
+    results = []
+    for detector in detectors:
+        frames = [scene(image, _SURROUND) for image in crops.images]
+        boxes = [
+            next((face.box for face in detector.detect(frame)), None)
+            for frame in track(frames, len(frames), f"finding faces with {detector.name}")
+        ]
+        found = np.array([box is not None for box in boxes])
+        faces = [(f, b) for f, b in zip(frames, boxes, strict=True) if b is not None]
+        labels = crops.labels[found]
+        whole = _hits(predictor, crops.images[found], labels)
+        results.append(_result(detector.name, None, whole))
+        for margin in MARGINS:
+            cut = (cut_face(frame, _grown(box, margin)) for frame, box in faces)
+            results.append(_result(detector.name, margin, _hits(predictor, cut, labels)))
+    return results
+
+
+def table(results: Sequence[MarginResult]) -> str:
+    """Lay the results out as a Markdown table, one row a detector."""
+    names = list(dict.fromkeys(result.detector for result in results))
+    head = ["detector", "faces", "uncut", *(f"{margin:+.2f}" for margin in MARGINS)]
+    rows = [head, ["---"] * len(head)]
+    for name in names:
+        own = [result for result in results if result.detector == name]
+        best = max(result.accuracy for result in own[1:])
+        cells = [f"{r.accuracy:.1%}" for r in own]
+        marked = [
+            f"**{cell}**" if r.margin is not None and r.accuracy == best else cell
+            for cell, r in zip(cells, own, strict=True)
+        ]
+        rows.append([name, str(own[0].n), *marked])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _grown(box: Box, margin: float) -> Box:
+    x, y, width, height = box
+    more = round(margin * max(width, height))
+    return x - more, y - more, width + 2 * more, height + 2 * more
+
+
+def _hits(
+    predictor: Predictor, crops: Iterable[npt.NDArray[np.uint8]], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    said = [prediction.emotion.class_index for prediction in predictor.predict_batch(crops)]
+    return np.asarray(np.array(said, np.int64) == labels, np.bool_)
+
+
+def _result(detector: str, margin: float | None, hits: npt.NDArray[np.bool_]) -> MarginResult:
+    if not len(hits):
+        return MarginResult(detector, margin, 0, 0.0, (0.0, 1.0))
+    interval = wilson_interval(int(hits.sum()), len(hits))
+    return MarginResult(detector, margin, len(hits), float(hits.mean()), interval)
