@@ -28,11 +28,15 @@ def draw_curves(metrics: Path, target: Path) -> None:
     measured = [line for line in lines if line["public_test_accuracy"] is not None]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
-    loss.plot([x["epoch"] for x in lines], [x["train_loss"] for x in lines], label="train")
+    loss.plot(
+        [x["epoch"] for x in lines], [x["train_loss"] for x in lines], label="train, augmented"
+    )
     _plot(loss, measured, "public_test_nll", "public-test")
     loss.set(xlabel="epoch", ylabel="loss, nats")
     accuracy.plot(
-        [x["epoch"] for x in lines], [100 * x["train_accuracy"] for x in lines], label="train"
+        [x["epoch"] for x in lines],
+        [100 * x["train_accuracy"] for x in lines],
+        label="train, augmented",
     )
     _plot(accuracy, measured, "public_test_accuracy", "public-test", scale=100)
     accuracy.set(xlabel="epoch", ylabel="accuracy, %")

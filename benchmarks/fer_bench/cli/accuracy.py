@@ -40,8 +40,9 @@ def _accuracy(options: Namespace) -> int:
         split = load_split(options.data, options.split)
         for model, predictor in zip(options.models, predictors, strict=True):
             results.append(measure_accuracy(model, predictor, split, f"measuring {model}"))
-            _print(results[-1])
     write_result(options, {"schema": SCHEMA, "results": [encode(result) for result in results]})
+    for result in results:
+        _print(result)
     return 0
 
 
