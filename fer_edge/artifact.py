@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.manifest import MANIFEST, ArtifactEntry, Manifest
-from fer_edge.spec import PRECISIONS
+from fer_edge.spec import PRECISIONS, ModelSpec
 
-__all__ = ["DEFAULT_MODEL", "FORMATS", "Artifact", "find_artifact", "model_path"]
+__all__ = ["COMPANIONS", "DEFAULT_MODEL", "FORMATS", "Artifact", "find_artifact", "model_path"]
 
 DEFAULT_MODEL = "default"
 """The word that stands for the packaged model."""
@@ -25,6 +26,9 @@ FORMATS = {
 }
 """Formats by suffix."""
 
+COMPANIONS = {"openvino": (".bin",), "tensorrt": (".plan.json",)}
+"""Suffixes of the files that belong to an artifact of a format and lie beside it."""
+
 _MODELS = Path(__file__).parent / "models"
 
 
@@ -32,7 +36,9 @@ _MODELS = Path(__file__).parent / "models"
 class Artifact:
     """A file that a backend can open, and its bytes' sha256.
 
-    ``vouched`` says that a manifest listed that hash.
+    ``vouched`` says that a manifest listed that hash. ``companions`` holds the bytes of the files
+    that belong to it, by name: the weights of an IR, the sidecar of a plan. ``spec`` is the
+    caller's, for an artifact that carries none.
     """
 
     path: Path
@@ -40,6 +46,8 @@ class Artifact:
     data: bytes
     sha256: str
     vouched: bool
+    companions: Mapping[str, bytes] = field(default_factory=dict)
+    spec: ModelSpec | None = None
 
     def __repr__(self) -> str:
         return f"Artifact({self.path}, {self.format}, sha256={self.sha256[:12]}…)"
@@ -51,13 +59,19 @@ def model_path(model: str | os.PathLike[str]) -> Path:
 
 
 def find_artifact(
-    model: str | os.PathLike[str], *, formats: tuple[str, ...], precision: str | None = None
+    model: str | os.PathLike[str],
+    *,
+    backend: str,
+    formats: tuple[str, ...],
+    precision: str | None = None,
+    spec: ModelSpec | None = None,
 ) -> Artifact:
-    """Choose and check an artifact.
+    """Choose and check an artifact for ``backend``.
 
     ``model`` is ``default``, a model directory or an artifact; ``formats`` lists what the backend
     opens, the preferred first; ``precision`` chooses within a directory, by default the one that
-    its manifest names. Raises ArtifactError for what is missing or damaged, and
+    its manifest names. Among several, one made for this backend goes before one for all. ``spec``
+    is for an artifact that carries none. Raises ArtifactError for what is missing or damaged, and
     ConfigurationError for a precision or format that is not there.
     """
     if precision is not None and precision not in PRECISIONS:
@@ -67,8 +81,8 @@ def find_artifact(
     path = model_path(model)
     if path.is_dir():
         manifest = Manifest.read(path)
-        entry = _choose(manifest, path, formats, precision or manifest.precision)
-        return _read(path / entry.file, entry)
+        entry = _choose(manifest, path, backend, formats, precision or manifest.precision)
+        return _read(path / entry.file, entry, spec)
     if not path.exists():
         if model == DEFAULT_MODEL:
             raise ArtifactError("the packaged model is missing; reinstall fer-edge")
@@ -79,38 +93,60 @@ def find_artifact(
         raise ConfigurationError(
             f"{path} is not a file that this backend opens; it takes {', '.join(formats)}"
         )
-    return _read(path, None)
+    return _read(path, None, spec)
 
 
 def _choose(
-    manifest: Manifest, path: Path, formats: tuple[str, ...], precision: str
+    manifest: Manifest, path: Path, backend: str, formats: tuple[str, ...], precision: str
 ) -> ArtifactEntry:
     fitting = [
         entry
         for form in formats
         for entry in manifest.artifacts
-        if entry.precision == precision and FORMATS.get(Path(entry.file).suffix) == form
+        if entry.precision == precision
+        and FORMATS.get(Path(entry.file).suffix) == form
+        and (not entry.backends or backend in entry.backends)
     ]
     if not fitting:
         have = ", ".join(f"{entry.target} ({entry.precision})" for entry in manifest.artifacts)
         raise ConfigurationError(
-            f"{path} has no {precision} artifact in the format {' or '.join(formats)}; "
-            f"it has {have}"
+            f"{path} has no {precision} artifact in the format {' or '.join(formats)} for "
+            f"{backend}; it has {have}"
         )
-    return fitting[0]
+    return max(fitting, key=lambda entry: backend in entry.backends)  # the first of equals
 
 
-def _read(path: Path, entry: ArtifactEntry | None) -> Artifact:
-    if entry is not None and path.is_symlink():
-        raise ArtifactError(f"{path} is a link; {MANIFEST} vouches for files of its own folder")
+def _read(path: Path, entry: ArtifactEntry | None, spec: ModelSpec | None) -> Artifact:
+    form = FORMATS[path.suffix]
+    if entry is None:
+        beside = [path.with_suffix(suffix) for suffix in COMPANIONS.get(form, ())]
+        companions = {file.name: _bytes(file) for file in beside if file.exists()}
+        data = _bytes(path)
+    else:
+        data = _vouched(path, entry.sha256)
+        companions = {
+            file.file: _vouched(path.with_name(file.file), file.sha256) for file in entry.companions
+        }
+    digest = hashlib.sha256(data).hexdigest()
+    return Artifact(path, form, data, digest, entry is not None, companions, spec)
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as problem:
         raise ArtifactError(f"cannot read the artifact {path}: {problem.strerror}") from problem
+
+
+def _vouched(path: Path, expected: str) -> bytes:
+    """Read a file of which the manifest gives the hash."""
+    if path.is_symlink():
+        raise ArtifactError(f"{path} is a link; {MANIFEST} vouches for files of its own folder")
+    data = _bytes(path)
     digest = hashlib.sha256(data).hexdigest()
-    if entry is not None and digest != entry.sha256:
+    if digest != expected:
         raise ArtifactError(
             f"{path} is damaged: its sha256 is {digest[:12]}…, {MANIFEST} says "
-            f"{entry.sha256[:12]}…; copy or export the model again"
+            f"{expected[:12]}…; copy or export the model again"
         )
-    return Artifact(path, FORMATS[path.suffix], data, digest, entry is not None)
+    return data

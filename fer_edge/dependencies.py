@@ -10,9 +10,24 @@ from fer_edge.errors import MissingDependencyError
 __all__ = ["EXTRAS", "requires"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "tensorrt": ("cuda",),
     "torch": ("torch", "timm", "torchvision", "safetensors"),
     "train": ("torch", "timm", "torchvision", "safetensors", "matplotlib", "tensorboard"),
-    "export": ("torch", "timm", "torchvision", "safetensors", "onnx", "onnxscript"),
+    "calib": ("onnx", "nncf", "openvino", "matplotlib"),
+    "export": (
+        "torch",
+        "timm",
+        "torchvision",
+        "safetensors",
+        "onnx",
+        "nncf",
+        "openvino",
+        "matplotlib",
+        "onnxscript",
+    ),
+    "bench": ("matplotlib",),
+    "serve": ("tritonclient",),
 }
 """Import names by extra; a test holds them against pyproject.toml."""
 

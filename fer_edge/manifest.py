@@ -17,7 +17,16 @@ from fer_edge.files import write_json
 from fer_edge.record import decode, encode, parse_json
 from fer_edge.spec import check_schema
 
-__all__ = ["MANIFEST", "ArtifactEntry", "GoldenCrop", "Manifest", "MeasuredAccuracy", "Parity"]
+__all__ = [
+    "MANIFEST",
+    "ArtifactEntry",
+    "Companion",
+    "GoldenCrop",
+    "Manifest",
+    "MeasuredAccuracy",
+    "MeasuredLatency",
+    "Parity",
+]
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -50,22 +59,48 @@ class MeasuredAccuracy:
 
 
 @dataclass(frozen=True)
+class MeasuredLatency:
+    """Median time of one call of the engine with one crop, in ms, and what it ran on."""
+
+    backend: str
+    threads: int | None
+    p50_ms: float
+    machine: str
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A file that belongs to an artifact: the weights of an IR, the sidecar of a plan."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+    def __post_init__(self) -> None:
+        _check_file_name(self.file)
+
+
+@dataclass(frozen=True)
 class ArtifactEntry:
-    """One artifact of the directory and what was measured on it."""
+    """One artifact of the directory and what was measured on it.
+
+    ``size_bytes`` is of ``file`` alone. ``backends`` names those that it was made for; empty is
+    every backend that opens its format.
+    """
 
     file: str
     sha256: str
     size_bytes: int
     target: str
     precision: str
+    companions: tuple[Companion, ...] = ()
+    backends: tuple[str, ...] = ()
     parity: Parity | None = None
     accuracy: MeasuredAccuracy | None = None
+    latency: MeasuredLatency | None = None
 
     def __post_init__(self) -> None:
-        plain = Path(self.file).name == self.file and self.file not in ("", ".", "..")
-        # what cannot be printed (NUL, controls, lone surrogates) is no file name of ours either
-        if not plain or "\\" in self.file or not self.file.isprintable():
-            raise ValueError(f"an artifact's file should be a plain name, not {self.file!r}")
+        _check_file_name(self.file)
 
 
 @dataclass(frozen=True)
@@ -126,6 +161,7 @@ class Manifest:
         if self.schema != SCHEMA_VERSION:
             raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
         files = [entry.file for entry in self.artifacts]
+        files += [file.file for entry in self.artifacts for file in entry.companions]
         if len(set(files)) != len(files):
             raise ValueError(f"a manifest lists each file once, not {', '.join(files)}")
 
@@ -170,6 +206,13 @@ class Manifest:
     def _computed_digest(self) -> str:
         content = encode(replace(self, digest=""))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_file_name(file: str) -> None:
+    plain = Path(file).name == file and file not in ("", ".", "..")
+    # what cannot be printed (NUL, controls, lone surrogates) is no file name of ours either
+    if not plain or "\\" in file or not file.isprintable():
+        raise ValueError(f"an artifact's file should be a plain name, not {file!r}")
 
 
 def _to_base64(array: npt.NDArray[np.uint8]) -> str:

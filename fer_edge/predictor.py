@@ -70,6 +70,18 @@ class Predictor:
         ``"fp32"``, ``"fp16"`` or ``"int8"``; by default the one that the model's manifest names.
     threads
         Threads of the engine, 1 to 1024; by default the backend decides, and ``info`` tells.
+    inference_precision
+        ``"bf16"`` or ``"fp16"`` to compute in less than the artifact's own precision, where the
+        engine can; by default what the artifact says.
+    goal
+        ``"latency"``, or ``"throughput"`` for many calls side by side.
+    spinning
+        Whether idle threads of the engine keep their cores: faster by microseconds, and at the
+        cost of whatever else the device does.
+    trust
+        Open a TensorRT plan that no export on this machine recorded. A plan is native code.
+    spec
+        For an artifact that carries none.
     color
         Order of the channels in colour arrays: ``"bgr"``, as OpenCV has it, or ``"rgb"``. Files
         are not concerned.
@@ -88,6 +100,11 @@ class Predictor:
         device: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        inference_precision: str | None = None,
+        goal: str = "latency",
+        spinning: bool = False,
+        trust: bool = False,
+        spec: ModelSpec | None = None,
         color: str = "bgr",
     ) -> None:
         if color not in COLORS:
@@ -98,16 +115,23 @@ class Predictor:
             )
         path: Path | None = None
         digest: str | None = None
+        options = BackendOptions(device, threads, inference_precision, goal, spinning, trust)
         if isinstance(backend, Backend):
-            if (model, device, threads) != (DEFAULT_MODEL, "auto", None):
+            if (model, options, spec) != (DEFAULT_MODEL, BackendOptions(), None):
                 raise ConfigurationError(
-                    "an opened backend has its model, device and threads already; give none of them"
+                    "an opened backend has its model and options already; give none of them"
                 )
             opened = backend
         else:
             name = choose_backend(backend)
-            artifact = find_artifact(model, formats=BACKENDS[name].formats, precision=precision)
-            opened = backend_class(name)(artifact, BackendOptions(device, threads))
+            artifact = find_artifact(
+                model,
+                backend=name,
+                formats=BACKENDS[name].formats,
+                precision=precision,
+                spec=spec,
+            )
+            opened = backend_class(name)(artifact, options)
             path, digest = artifact.path, artifact.sha256
         if precision is not None and opened.spec.precision != precision:
             if opened is not backend:

@@ -9,17 +9,43 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.artifact import Artifact
+from fer_edge.errors import ConfigurationError
 from fer_edge.spec import ModelSpec
 
-__all__ = ["Backend", "BackendOptions", "EngineInfo"]
+__all__ = ["GOALS", "INFERENCE_PRECISIONS", "Backend", "BackendOptions", "EngineInfo"]
+
+GOALS = ("latency", "throughput")
+INFERENCE_PRECISIONS = ("fp32", "bf16", "fp16")
+"""What a caller may ask an engine to compute in."""
 
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """What a caller may ask of an engine. ``threads`` None leaves the number to the backend."""
+    """What a caller may ask of an engine; what a backend cannot meet is a ConfigurationError.
+
+    ``threads`` None leaves the number to the backend. ``inference_precision`` None computes in the
+    artifact's own precision; ``bf16`` or ``fp16`` asks for less. ``goal`` is ``latency`` (one call
+    as fast as can be) or ``throughput`` (many calls side by side). ``spinning`` lets idle threads
+    keep their cores, which is faster by microseconds and starves whatever else runs. ``trust``
+    opens a TensorRT plan that no export on this machine recorded.
+    """
 
     device: str = "auto"
     threads: int | None = None
+    inference_precision: str | None = None
+    goal: str = "latency"
+    spinning: bool = False
+    trust: bool = False
+
+    def __post_init__(self) -> None:
+        if self.goal not in GOALS:
+            raise ConfigurationError(f"unknown goal {self.goal!r}; there are {', '.join(GOALS)}")
+        wanted = self.inference_precision
+        if wanted is not None and wanted not in INFERENCE_PRECISIONS:
+            raise ConfigurationError(
+                f"unknown inference precision {wanted!r}; there are "
+                f"{', '.join(INFERENCE_PRECISIONS)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -27,7 +53,9 @@ class EngineInfo:
     """What an engine says that it really does.
 
     ``provider`` is its own word for where it runs; ``inference_precision`` what it computes in;
-    ``threads`` is None where the engine does not tell.
+    ``threads`` is None where the engine does not tell. ``concurrency`` is the number of calls of
+    ``infer`` that it runs side by side with profit, ``max_batch`` the most crops of one call, None
+    without a bound.
     """
 
     name: str
@@ -35,6 +63,8 @@ class EngineInfo:
     provider: str
     inference_precision: str
     threads: int | None
+    concurrency: int = 1
+    max_batch: int | None = None
 
 
 class Backend(ABC):

@@ -49,7 +49,7 @@ def _print(title: str, values: dict[str, Any], indent: str = "") -> None:
     for name, value in values.items():
         if isinstance(value, dict) and value:
             _print(name, value, indent + "  ")
-        elif isinstance(value, list):
+        elif isinstance(value, list) and value:
             print(f"{indent}  {name:<20} {', '.join(map(str, value))}")
-        elif value not in (None, {}):
+        elif value not in (None, {}, []):
             print(f"{indent}  {name:<20} {value}")

@@ -10,6 +10,9 @@ import pytest
 from fer_edge.dependencies import EXTRAS, requires
 from fer_edge.errors import MissingDependencyError
 
+IMPORT_NAMES = {"cuda-python": "cuda"}
+"""Where a distribution's own name is not what it is imported by."""
+
 
 def declared(extra: str, extras: dict[str, list[str]]) -> set[str]:
     """What an extra installs, those that it names included."""
@@ -19,7 +22,8 @@ def declared(extra: str, extras: dict[str, list[str]]) -> set[str]:
         nested = own.group(1).split(",") if own else []
         found |= {name for other in nested for name in declared(other, extras)}
         if not own:
-            found.add(re.split(r"[^\w-]", requirement)[0])
+            name = re.split(r"[^\w-]", requirement)[0]
+            found.add(IMPORT_NAMES.get(name, name))
     return found
 
 

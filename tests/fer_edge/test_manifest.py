@@ -14,9 +14,11 @@ from fer_edge.errors import ArtifactError
 from fer_edge.manifest import (
     MANIFEST,
     ArtifactEntry,
+    Companion,
     GoldenCrop,
     Manifest,
     MeasuredAccuracy,
+    MeasuredLatency,
     Parity,
 )
 from fer_edge.record import encode
@@ -34,8 +36,11 @@ FULL = Manifest(
             123,
             "onnx",
             "fp32",
+            (Companion("model.bin", HASH, 9),),
+            ("onnxruntime",),
             Parity(4, "drawings", 1e-6, 1e-9, 1.0),
             MeasuredAccuracy("public-test", "selected on", 10, 0.7, (0.6, 0.8)),
+            MeasuredLatency("onnxruntime", 1, 0.5, "a machine"),
         ),
         ArtifactEntry("model.int8.onnx", HASH, 45, "onnx-int8", "int8"),
     ),
@@ -84,14 +89,16 @@ def test_a_manifest_is_written_whole_or_not_at_all(folder: Path) -> None:
 
 
 def test_numbers_that_are_whole_by_chance_do_not_break_the_seal(tmp_path: Path) -> None:
-    whole = ArtifactEntry("m.onnx", HASH, 1, "onnx", "fp32", Parity(4, "drawings", 0, 0, 1))
+    whole = ArtifactEntry("m.onnx", HASH, 1, "onnx", "fp32", parity=Parity(4, "drawings", 0, 0, 1))
     Manifest("x", "fp32", (whole,)).write(tmp_path)
     assert Manifest.read(tmp_path).artifacts == (whole,)
 
 
 @pytest.mark.parametrize("odd", [float("nan"), np.float32(0.5)])
 def test_what_a_reader_would_refuse_is_not_written(odd: Any, tmp_path: Path) -> None:
-    entry = ArtifactEntry("m.onnx", HASH, 1, "onnx", "fp32", Parity(4, "drawings", odd, 0, 1))
+    entry = ArtifactEntry(
+        "m.onnx", HASH, 1, "onnx", "fp32", parity=Parity(4, "drawings", odd, 0, 1)
+    )
     with pytest.raises(ArtifactError, match="max_probability_difference"):
         Manifest("x", "fp32", (entry,)).write(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -106,8 +106,9 @@ class Trainer:
                 weight_decay=recipe.weight_decay,
             ),
         )
-        self.teachers = Ensemble(sources.teachers).to(device) if sources.teachers else None
+        teachers = Ensemble(sources.teachers).to(device) if sources.teachers else None
         forward = world.wrap(Normalized(network, self.spec).to(device))
+        self.teachers = cast("Ensemble", torch.compile(teachers)) if compiled else teachers
         self.forward = cast("nn.Module", torch.compile(forward)) if compiled else forward
 
     def train(self) -> None:

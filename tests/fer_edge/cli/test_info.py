@@ -51,8 +51,11 @@ def test_of_a_directory_it_tells_what_runs_and_what_there_is(
                 "size_bytes": size,
                 "target": "onnx",
                 "precision": "fp32",
+                "companions": [],
+                "backends": [],
                 "parity": None,
                 "accuracy": None,
+                "latency": None,
             }
         ],
     }
