@@ -82,7 +82,7 @@ def find_artifact(
     if path.is_dir():
         manifest = Manifest.read(path)
         entry = _choose(manifest, path, backend, formats, precision or manifest.precision)
-        return _read(path / entry.file, entry, spec)
+        return _read_entry(path, entry, spec)
     if not path.exists():
         if model == DEFAULT_MODEL:
             raise ArtifactError("the packaged model is missing; reinstall fer-edge")
@@ -93,7 +93,7 @@ def find_artifact(
         raise ConfigurationError(
             f"{path} is not a file that this backend opens; it takes {', '.join(formats)}"
         )
-    return _read(path, None, spec)
+    return _read_file(path, spec)
 
 
 def _choose(
@@ -116,19 +116,27 @@ def _choose(
     return max(fitting, key=lambda entry: backend in entry.backends)  # the first of equals
 
 
-def _read(path: Path, entry: ArtifactEntry | None, spec: ModelSpec | None) -> Artifact:
+def _read_entry(folder: Path, entry: ArtifactEntry, spec: ModelSpec | None) -> Artifact:
+    return Artifact(
+        path=folder / entry.file,
+        format=FORMATS[Path(entry.file).suffix],
+        data=_vouched(folder, entry.file, entry.sha256),
+        sha256=entry.sha256,
+        vouched=True,
+        companions={
+            Path(one.file).name: _vouched(folder, one.file, one.sha256) for one in entry.companions
+        },
+        spec=spec,
+    )
+
+
+def _read_file(path: Path, spec: ModelSpec | None) -> Artifact:
     form = FORMATS[path.suffix]
-    if entry is None:
-        beside = [path.with_suffix(suffix) for suffix in COMPANIONS.get(form, ())]
-        companions = {file.name: _bytes(file) for file in beside if file.exists()}
-        data = _bytes(path)
-    else:
-        data = _vouched(path, entry.sha256)
-        companions = {
-            file.file: _vouched(path.with_name(file.file), file.sha256) for file in entry.companions
-        }
+    beside = [path.with_suffix(suffix) for suffix in COMPANIONS.get(form, ())]
+    companions = {file.name: _bytes(file) for file in beside if file.exists()}
+    data = _bytes(path)
     digest = hashlib.sha256(data).hexdigest()
-    return Artifact(path, form, data, digest, entry is not None, companions, spec)
+    return Artifact(path, form, data, digest, vouched=False, companions=companions, spec=spec)
 
 
 def _bytes(path: Path) -> bytes:
@@ -138,9 +146,10 @@ def _bytes(path: Path) -> bytes:
         raise ArtifactError(f"cannot read the artifact {path}: {problem.strerror}") from problem
 
 
-def _vouched(path: Path, expected: str) -> bytes:
-    """Read a file of which the manifest gives the hash."""
-    if path.is_symlink():
+def _vouched(folder: Path, file: str, expected: str) -> bytes:
+    """Read a file of which the manifest in ``folder`` gives the hash."""
+    path = folder / file
+    if path.resolve() != folder.resolve() / file:
         raise ArtifactError(f"{path} is a link; {MANIFEST} vouches for files of its own folder")
     data = _bytes(path)
     digest = hashlib.sha256(data).hexdigest()

@@ -6,8 +6,8 @@ import base64
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ __all__ = [
     "Manifest",
     "MeasuredAccuracy",
     "MeasuredLatency",
+    "Measurement",
     "Parity",
 ]
 
@@ -35,9 +36,10 @@ _MAX_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an artifact is from the fp32 torch network on the same crops.
+    """How far an artifact is from its fp32 reference on the same crops.
 
-    ``crops_from`` names their source. KL divergence in nats; agreement is a fraction of 1.
+    ``crops_from`` names their source. KL divergence in nats; agreement is a fraction of 1, and by
+    class of what the reference answers.
     """
 
     crops: int
@@ -45,27 +47,44 @@ class Parity:
     max_probability_difference: float
     mean_kl: float
     top1_agreement: float
+    top1_agreement_by_class: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class MeasuredAccuracy:
-    """Accuracy on a split, a fraction of 1, with its 95 % interval and how the split was used."""
+    """Accuracy on a split, a fraction of 1, with its 95 % interval and how the split was used.
+
+    ``drop`` is what the reference has more on the same pictures, with its paired 95 % interval.
+    """
 
     split: str
     use: str
     n: int
     accuracy: float
     accuracy_ci95: tuple[float, ...]
+    drop: float
+    drop_ci95: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class MeasuredLatency:
     """Median time of one call of the engine with one crop, in ms, and what it ran on."""
 
-    backend: str
-    threads: int | None
     p50_ms: float
+    threads: int | None
     machine: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one backend made of an artifact."""
+
+    backend: str
+    version: str
+    inference_precision: str
+    parity: Parity
+    accuracy: MeasuredAccuracy | None = None
+    latency: MeasuredLatency | None = None
 
 
 @dataclass(frozen=True)
@@ -82,10 +101,10 @@ class Companion:
 
 @dataclass(frozen=True)
 class ArtifactEntry:
-    """One artifact of the directory and what was measured on it.
+    """One artifact of the directory and what was measured on it, by backend.
 
-    ``size_bytes`` is of ``file`` alone. ``backends`` names those that it was made for; empty is
-    every backend that opens its format.
+    ``file`` is relative to the directory; ``size_bytes`` is of that file alone. ``backends`` names
+    those that it was made for; empty is every backend that opens its format.
     """
 
     file: str
@@ -95,9 +114,7 @@ class ArtifactEntry:
     precision: str
     companions: tuple[Companion, ...] = ()
     backends: tuple[str, ...] = ()
-    parity: Parity | None = None
-    accuracy: MeasuredAccuracy | None = None
-    latency: MeasuredLatency | None = None
+    measured: tuple[Measurement, ...] = ()
 
     def __post_init__(self) -> None:
         _check_file_name(self.file)
@@ -209,10 +226,12 @@ class Manifest:
 
 
 def _check_file_name(file: str) -> None:
-    plain = Path(file).name == file and file not in ("", ".", "..")
+    """Refuse what could lead out of the directory, or mean different files on different systems."""
+    path = PurePosixPath(file)
+    plain = str(path) == file != "." and not path.is_absolute() and ".." not in path.parts
     # what cannot be printed (NUL, controls, lone surrogates) is no file name of ours either
-    if not plain or "\\" in file or not file.isprintable():
-        raise ValueError(f"an artifact's file should be a plain name, not {file!r}")
+    if not plain or set("\\:") & set(file) or not file.isprintable():
+        raise ValueError(f"an artifact's file should be a plain relative path, not {file!r}")
 
 
 def _to_base64(array: npt.NDArray[np.uint8]) -> str:

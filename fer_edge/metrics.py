@@ -17,7 +17,9 @@ __all__ = [
     "class_scores",
     "confusion_matrix",
     "expected_calibration_error",
+    "mcnemar",
     "negative_log_likelihood",
+    "paired_difference_interval",
     "score",
     "softmax",
     "wilson_interval",
@@ -110,6 +112,28 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     spread = _Z_95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
     scale = 1 + z2 / trials
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def paired_difference_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:
+    """Two-sided 95 % interval of the first rate minus the second, both on the same ``n`` trials.
+
+    ``only_first`` and ``only_second`` count the trials where only that one succeeded. Adjusted
+    Wald interval (Bonett and Price 2012, J. Educational and Behavioral Statistics 37:479).
+    """
+    first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
+    difference = first - second
+    half = _Z_95 * math.sqrt((first + second - difference**2) / (n + 2))
+    return max(-1.0, difference - half), min(1.0, difference + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p of McNemar's exact test (1947, Psychometrika 12:153).
+
+    How probable a split of the discordant pairs at least as uneven is, were both equally good.
+    """
+    n, least = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(n, k) for k in range(least + 1))
+    return min(1.0, 2 * tail / 2**n)
 
 
 def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:

@@ -47,9 +47,9 @@ def _summary(result: AccuracyResult, entry: ArtifactEntry) -> str:
         ("macro-F1", f"{result.macro_f1:.3f}"),
         ("size", f"{entry.size_bytes / 1e6:.2f} MB"),
     ]
-    if entry.parity:
-        gap = f"max. difference {entry.parity.max_probability_difference:.1e}"
-        rows.append((f"ONNX Runtime against torch, {entry.parity.crops} pictures", gap))
+    for measured in entry.measured:
+        gap = f"max. difference {measured.parity.max_probability_difference:.1e}"
+        rows.append((f"{measured.backend} against torch, {measured.parity.crops} pictures", gap))
     return _table(("packaged model", f"{result.precision}, {result.n} pictures"), rows)
 
 

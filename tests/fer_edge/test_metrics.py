@@ -11,7 +11,9 @@ from fer_edge.metrics import (
     class_scores,
     confusion_matrix,
     expected_calibration_error,
+    mcnemar,
     negative_log_likelihood,
+    paired_difference_interval,
     score,
     softmax,
     wilson_interval,
@@ -206,3 +208,27 @@ def test_shapes_that_do_not_match_are_refused(shape: tuple[int, ...]) -> None:
 def test_what_is_not_a_number_is_refused(odd: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         score(np.array([0]), np.array([[odd, 0.0, 0.0]]), NAMES)
+
+
+def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs() -> None:
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(5, 5) == 1
+    assert mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert mcnemar(9, 1) == mcnemar(1, 9)
+
+
+def test_the_paired_interval_covers_no_difference_where_there_is_none() -> None:
+    low, high = paired_difference_interval(20, 20, 1000)
+    assert low == pytest.approx(-high)
+    assert 0.01 < high < 0.02
+
+
+def test_the_paired_interval_holds_what_it_promises() -> None:
+    rng = np.random.default_rng(0)
+    n, first, second = 400, 0.06, 0.03
+    pairs = rng.multinomial(n, [first, second, 1 - first - second], size=2000)
+    covered = 0
+    for only_first, only_second, _ in pairs:
+        low, high = paired_difference_interval(int(only_first), int(only_second), n)
+        covered += low <= first - second <= high
+    assert 0.94 < covered / len(pairs) < 0.97

@@ -53,9 +53,7 @@ def test_of_a_directory_it_tells_what_runs_and_what_there_is(
                 "precision": "fp32",
                 "companions": [],
                 "backends": [],
-                "parity": None,
-                "accuracy": None,
-                "latency": None,
+                "measured": [],
             }
         ],
     }
