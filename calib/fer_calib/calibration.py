@@ -9,15 +9,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fer_calib.crops import Crops
 from fer_edge import fer2013
 from fer_edge.emotion import LABELS
-from fer_edge.errors import ConfigurationError, DataError
+from fer_edge.errors import ConfigurationError, DataError, EmptySplitError
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.files import atomic_path
+from fer_edge.preprocess import preprocess_all
+from fer_edge.spec import ModelSpec
 
 __all__ = ["CalibrationSet", "draw", "load"]
 
 _ARRAYS = ("images", "labels", "names", "sha256")
+_TEST_PREFIXES = ("PublicTest_", "PrivateTest_")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,62 @@ class CalibrationSet:
     def sha256(self) -> str:
         """Hash of all labels and pixels, independent of their order."""
         return self.crops.sha256
+
+    def check(self, data: Path | None = None) -> None:
+        """Refuse what INT8 must not be calibrated on. Raises DataError, which says why.
+
+        That is a set that is empty, too small, of another size than FER2013's or of a single
+        class, and one that overlaps a test half: by the names that FER2013 gives its pictures, and
+        pixel by pixel where ``data``, any form of FER2013, is given.
+        """
+        count = len(self.crops)
+        expected = (count, fer2013.SIDE, fer2013.SIDE)
+        if self.crops.images.shape != expected or self.crops.images.dtype != np.uint8:
+            raise DataError(
+                f"expected calibration crops as uint8 {expected}, not "
+                f"{self.crops.images.dtype} {self.crops.images.shape}; draw them with fer-calib"
+            )
+        if count < len(LABELS):
+            raise DataError(
+                f"{count} crops are too few to calibrate on: at least {len(LABELS)} are needed, "
+                "and 512 are usual; draw them with fer-calib"
+            )
+        if len(np.unique(self.crops.labels)) == 1:
+            raise DataError(
+                f"all {count} calibration crops are {LABELS[self.crops.labels[0]]}; ranges of one "
+                "class do not fit the others, so draw a balanced set with fer-calib"
+            )
+        self._refuse_test_pictures(data)
+
+    def for_model(self, spec: ModelSpec) -> Crops:
+        """Convert the crops with the runtime's own preprocessing.
+
+        Raises DataError as ``check`` does without ``data``.
+        """
+        self.check()
+        tensors = preprocess_all(self.crops.images, spec.input)
+        return Crops(tensors, spec, self.crops.labels, f"{len(self.crops)} calibration crops")
+
+    def _refuse_test_pictures(self, data: Path | None) -> None:
+        named = [n for n in self.crops.names if Path(n).name.startswith(_TEST_PREFIXES)]
+        if named:
+            raise DataError(
+                f"{len(named)} calibration crops are test pictures, {named[0]} for one; accuracy "
+                "measured on what was calibrated on is worth nothing, so draw another set"
+            )
+        if data is None:
+            return
+        try:
+            test = fer2013.load(data, "test")
+        except EmptySplitError:
+            return
+        copies = fer2013.copies_of(self.crops.images, test.images)
+        if copies.any():
+            first = self.crops.names[int(np.flatnonzero(copies)[0])]
+            raise DataError(
+                f"{int(copies.sum())} calibration crops also stand in the test split of {data}, "
+                f"{first} for one; draw another set with fer-calib, which leaves them out"
+            )
 
     def save(self, path: Path) -> None:
         """Write an ``.npz`` with images, labels, names and one sha256 per image; no pickle."""

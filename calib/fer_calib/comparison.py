@@ -1,0 +1,50 @@
+"""How far a quantised core is from the float32 one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_calib.crops import Crops
+from fer_calib.running import Floats
+from fer_edge import metrics
+
+__all__ = ["Comparison", "compare"]
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Against float32, on ``crops`` crops. Rates are fractions of 1, KL is in nats.
+
+    ``accuracy`` is the quantised core's, ``accuracy_drop`` what float32 has more; both are None
+    where labels are unknown.
+    """
+
+    crops: int
+    agreement: float
+    mean_kl: float
+    max_probability_difference: float
+    accuracy: float | None
+    accuracy_drop: float | None
+
+
+def compare(expected: Floats, given: Floats, crops: Crops) -> Comparison:
+    """Compare logits ``(N, 7)`` of the two cores on the same crops."""
+    temperature = crops.spec.temperature
+    p, q = metrics.softmax(expected, temperature), metrics.softmax(given, temperature)
+    ratio = np.log(np.maximum(p, _TINY)) - np.log(np.maximum(q, _TINY))
+    accuracy = drop = None
+    if crops.labels is not None:
+        accuracy = float((q.argmax(axis=1) == crops.labels).mean())
+        drop = float((p.argmax(axis=1) == crops.labels).mean()) - accuracy
+    return Comparison(
+        crops=len(crops),
+        agreement=float((p.argmax(axis=1) == q.argmax(axis=1)).mean()),
+        mean_kl=float((p * ratio).sum(axis=1).mean()),
+        max_probability_difference=float(np.abs(p - q).max()),
+        accuracy=accuracy,
+        accuracy_drop=drop,
+    )

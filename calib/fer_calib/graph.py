@@ -1,0 +1,154 @@
+"""A core as quantisation sees it: its layers, and who makes and who reads each tensor."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from fer_edge.errors import ArtifactError
+
+__all__ = ["CORE_INPUT", "CORE_OUTPUT", "LAYER_OPS", "Graph", "Layer"]
+
+CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
+"""Names of a core's only input, float32 ``(batch, C, H, W)``, and output, ``(batch, 7)``."""
+
+LAYER_OPS = ("Conv", "Gemm", "MatMul")
+"""What becomes integers, where it has a weight. All else stays in float: softmax, layer norm and
+GELU lose most by it, and products of two activations (attention) were slower as integers."""
+
+_BOUNDS = ("Relu", "Clip")
+_BIAS = 2
+_MATRIX = 2
+_GEMM_DEFAULTS = {"alpha": 1.0, "beta": 1.0, "transA": 0}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or matrix product with a weight.
+
+    ``node`` is its name in the graph, ``name`` the one that people know it by. ``weight`` is an
+    initialiser with the output channels on ``axis``, ``bias`` another one. ``output`` is the
+    tensor that it gives, behind the ReLU or clip that engines compute along with it.
+    """
+
+    name: str
+    node: str
+    op: str
+    input: str
+    weight: str
+    axis: int
+    bias: str | None
+    output: str
+
+
+class Graph:
+    """An index over a core, which is not changed.
+
+    Raises ArtifactError for a graph that is no core, has a fixed batch, holds quantisers already,
+    lacks names, or has no layer to quantise.
+    """
+
+    def __init__(self, core: onnx.ModelProto) -> None:
+        _check(core)
+        self.core = core
+        self.initializers = {item.name: item for item in core.graph.initializer}
+        self.readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+        for node in core.graph.node:
+            for name in dict.fromkeys(node.input):
+                self.readers[name].append(node)
+        found = [self._layer(n) for n in core.graph.node if self._is_layer(n)]
+        if not found:
+            raise ArtifactError(
+                f"this core has no {', '.join(LAYER_OPS)} with a weight, so nothing to quantise"
+            )
+        self.layers = _with_unique_names(found)
+
+    def array(self, name: str) -> npt.NDArray[np.float32]:
+        """Read an initialiser."""
+        return np.asarray(numpy_helper.to_array(self.initializers[name]), np.float32)
+
+    def additions(self) -> list[onnx.NodeProto]:
+        """Residual additions: sums of two activations."""
+        return [
+            node
+            for node in self.core.graph.node
+            if node.op_type == "Add" and not any(name in self.initializers for name in node.input)
+        ]
+
+    def tensors(self) -> list[str]:
+        """Every activation that some form of INT8 quantises, in the order of the graph."""
+        operands = [name for node in self.additions() for name in node.input]
+        ends = [name for layer in self.layers for name in (layer.input, layer.output)]
+        wanted = {*operands, *ends} - {CORE_OUTPUT}
+        made = [name for node in self.core.graph.node for name in node.output]
+        return [name for name in (CORE_INPUT, *made) if name in wanted]
+
+    def _is_layer(self, node: onnx.NodeProto) -> bool:
+        if node.op_type not in LAYER_OPS or node.input[1] not in self.initializers:
+            return False
+        if node.input[0] in self.initializers:
+            return False
+        if node.op_type == "MatMul":
+            return len(self.initializers[node.input[1]].dims) == _MATRIX
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        return all(given.get(key, value) == value for key, value in _GEMM_DEFAULTS.items())
+
+    def _layer(self, node: onnx.NodeProto) -> Layer:
+        transposed = any(a.name == "transB" and a.i for a in node.attribute)
+        has_bias = len(node.input) > _BIAS and node.input[_BIAS] in self.initializers
+        return Layer(
+            name=self._known_name(node),
+            node=node.name,
+            op=node.op_type,
+            input=node.input[0],
+            weight=node.input[1],
+            axis=0 if node.op_type == "Conv" or transposed else 1,
+            bias=node.input[_BIAS] if has_bias else None,
+            output=self._behind_bound(node.output[0]),
+        )
+
+    def _known_name(self, node: onnx.NodeProto) -> str:
+        """Name a layer after its parameters, which keep the names of the network's modules."""
+        following = [x for n in self.readers[node.output[0]] if n.op_type == "Add" for x in n.input]
+        for name in (*node.input[1:], *following):
+            if name in self.initializers and name.endswith((".weight", ".bias")):
+                return str(name.rpartition(".")[0])
+        return str(node.name)
+
+    def _behind_bound(self, name: str) -> str:
+        readers = self.readers[name]
+        follows = len(readers) == 1 and readers[0].op_type in _BOUNDS
+        return readers[0].output[0] if follows else name
+
+
+def _with_unique_names(layers: list[Layer]) -> tuple[Layer, ...]:
+    """Fall back to the graph's own name where a parameter is shared."""
+    counts = Counter(layer.name for layer in layers)
+    return tuple(
+        replace(layer, name=layer.node) if counts[layer.name] > 1 else layer for layer in layers
+    )
+
+
+def _check(core: onnx.ModelProto) -> None:
+    graph = core.graph
+    inputs, outputs = [i.name for i in graph.input], [o.name for o in graph.output]
+    if inputs != [CORE_INPUT] or outputs != [CORE_OUTPUT]:
+        raise ArtifactError(
+            f"a core maps {CORE_INPUT} to {CORE_OUTPUT}; this graph maps {', '.join(inputs)} to "
+            f"{', '.join(outputs)}. Quantise first, attach the contract afterwards"
+        )
+    if fixed := graph.input[0].type.tensor_type.shape.dim[0].dim_value:
+        raise ArtifactError(
+            f"this core has a fixed batch of {fixed}; calibrate the dynamic one and make the "
+            "result static"
+        )
+    if any(node.op_type.endswith("QuantizeLinear") for node in graph.node):
+        raise ArtifactError("this core holds quantisers already; start from the float32 one")
+    names = [node.name for node in graph.node]
+    if "" in names or len(set(names)) < len(names):
+        raise ArtifactError("every node of a core needs a name of its own; export it again")

@@ -1,0 +1,45 @@
+"""The form that NNCF, OpenVINO's own tool, gives a core: to compare ours with."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Collection
+from contextlib import redirect_stdout
+
+import onnx
+
+from fer_calib.crops import Crops
+from fer_calib.graph import CORE_INPUT, Graph
+from fer_edge.dependencies import requires
+
+__all__ = ["quantize_with_nncf"]
+
+_TRANSFORMER_OPS = {"LayerNormalization", "Softmax"}
+_BATCH = 8
+
+
+def quantize_with_nncf(
+    core: onnx.ModelProto, calibration: Crops, *, keep_float: Collection[str] = ()
+) -> onnx.ModelProto:
+    """Quantise a core with ``nncf.quantize``; ``core`` stays as it is.
+
+    NNCF averages the ranges of batches and corrects biases. Its uint8 quantisers behind ReLU have
+    the zero-point 0: TensorRT refuses them. Raises MissingDependencyError without NNCF.
+    """
+    with requires("calib"):
+        import nncf
+    graph = Graph(core)
+    names = [layer.node for layer in graph.layers if layer.name in keep_float]
+    transformer = any(node.op_type in _TRANSFORMER_OPS for node in core.graph.node)
+    batches = list(calibration.batches(_BATCH))
+    nncf.set_log_level(logging.ERROR)
+    with redirect_stdout(io.StringIO()):  # standard output is for results, not for its bars
+        model: onnx.ModelProto = nncf.quantize(
+            core,
+            nncf.Dataset(batches, lambda batch: {CORE_INPUT: batch}),
+            subset_size=len(batches),
+            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            ignored_scope=nncf.IgnoredScope(names=names) if names else None,
+        )
+    return model

@@ -1,0 +1,107 @@
+"""What the tensors of a core hold on the calibration crops, without the crops that blow it up.
+
+A network with nearly dead channels answers a few odd crops with activations that are a thousand
+times too large. Three such among 512 would stretch a range until all others fall on one step. So a
+crop on which any tensor peaks far above all others is left out, before any method sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from fer_calib.crops import Crops
+from fer_calib.graph import Graph
+from fer_calib.running import Floats, activations
+from fer_edge.progress import progress
+
+__all__ = ["Observation", "TensorRecord", "observe"]
+
+_SAMPLES = 1024
+_USUAL = 0.95
+_FAR = 4.0
+_MOST_LEFT_OUT = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class TensorRecord:
+    """One tensor, float32: extremes of each crop ``(N,)`` and evenly spread samples ``(N, S)``."""
+
+    lows: Floats
+    highs: Floats
+    samples: Floats
+
+    @property
+    def peaks(self) -> Floats:
+        """Largest magnitude of each crop; infinite where something is not a number."""
+        peaks = np.maximum(-self.lows, self.highs)
+        return np.asarray(np.nan_to_num(peaks, nan=np.inf, posinf=np.inf), np.float32)
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> TensorRecord:
+        """Select crops by a mask."""
+        return TensorRecord(self.lows[kept], self.highs[kept], self.samples[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """Records by tensor, without the crops at the positions ``outliers``."""
+
+    tensors: Mapping[str, TensorRecord]
+    outliers: tuple[int, ...]
+
+
+def observe(core: onnx.ModelProto, crops: Crops) -> Observation:
+    """Run a float32 core over the calibration crops and record what can be quantised.
+
+    Raises ArtifactError for a graph that is no core.
+    """
+    names = Graph(core).tensors()
+    rows: dict[str, list[TensorRecord]] = {name: [] for name in names}
+    with progress(len(crops), "observing ranges") as bar:
+        for held in activations(core, names, crops):
+            for name, values in held.items():
+                rows[name].append(_record(values))
+            bar.advance(len(next(iter(held.values()))))
+    whole = {name: _joined(parts) for name, parts in rows.items()}
+    outliers = outliers_of(np.stack([record.peaks for record in whole.values()]))
+    return Observation(
+        {name: record.take(~outliers) for name, record in whole.items()},
+        tuple(int(position) for position in np.flatnonzero(outliers)),
+    )
+
+
+def outliers_of(peaks: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which crops blow a network up, by the peaks ``(T, N)`` of its tensors: bool ``(N,)``.
+
+    That is where a tensor reaches four times what it stays below on 95 % of the crops. At most 2 %
+    are taken for outliers, the worst (and one of a small set): more would be the nature of the
+    network. A tensor that is silent on 95 % has no say, or its activity would be lost.
+    """
+    usual = np.quantile(peaks, _USUAL, axis=1, method="lower", keepdims=True)
+    heard = (usual[:, 0] > 0) & np.isfinite(usual[:, 0])
+    if not heard.any():
+        return np.zeros(peaks.shape[1], np.bool_)
+    excess = (peaks[heard] / (_FAR * usual[heard])).max(axis=0)
+    outliers = excess > 1
+    most = int(np.ceil(_MOST_LEFT_OUT * len(excess)))
+    outliers[np.argsort(-excess, kind="stable")[most:]] = False
+    return np.asarray(outliers, np.bool_)
+
+
+def _record(values: Floats) -> TensorRecord:
+    flat = values.reshape(len(values), -1)
+    # an odd step meets every channel, whatever the sides of the picture
+    step = max(1, -(-flat.shape[1] // _SAMPLES)) | 1
+    return TensorRecord(flat.min(axis=1), flat.max(axis=1), flat[:, ::step].copy())
+
+
+def _joined(parts: list[TensorRecord]) -> TensorRecord:
+    return TensorRecord(
+        np.concatenate([part.lows for part in parts]),
+        np.concatenate([part.highs for part in parts]),
+        np.concatenate([part.samples for part in parts]),
+    )

@@ -1,0 +1,179 @@
+"""A float32 core to an INT8 one, with explicit quantisers (Q/DQ) of ONNX's own operators.
+
+Integer arithmetic as in Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018, section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from fer_calib.crops import Crops
+from fer_calib.graph import Graph, Layer
+from fer_calib.observation import Observation, observe
+from fer_calib.placement import Placement, place
+from fer_calib.ranges import DEFAULT_METHOD, Range, ranges
+from fer_calib.schemes import Scheme, find_scheme
+
+__all__ = ["WEIGHT_SUFFIX", "quantize"]
+
+WEIGHT_SUFFIX = ".weight_int8"
+"""A layer's integer weights are named after it."""
+
+_INT8_MAX, _UINT8_MAX = 127, 255
+_BIAS_MAX = 2**30  # the sum that it is added to needs room in the 32 bits, too
+_SMALLEST_SCALE = 1e-20
+
+
+def quantize(
+    core: onnx.ModelProto,
+    calibration: Crops | Observation,
+    scheme: str | Scheme,
+    *,
+    method: str = DEFAULT_METHOD,
+    keep_float: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Quantise a core; ``core`` stays as it is.
+
+    ``calibration`` are crops, or what was observed on them (``observe``), which several schemes
+    can share. ``scheme`` is one of ``SCHEMES``, ``method`` one of ``METHODS``; ``keep_float`` names
+    layers (``Graph(core).layers``) that stay as they are. The result has the inputs and outputs of
+    the core and needs nothing beyond its opset. Raises ArtifactError for a graph that is no float32
+    core, and ConfigurationError for an unknown scheme, method or layer.
+    """
+    scheme = find_scheme(scheme)
+    graph = Graph(core)
+    placement = place(graph, scheme, keep_float)
+    observed = observe(core, calibration) if isinstance(calibration, Crops) else calibration
+    return _Rewriter(graph, placement, scheme, ranges(observed, method)).model()
+
+
+class _Rewriter:
+    """Builds the new graph: pairs of quantisers behind tensors, integers in place of weights."""
+
+    def __init__(
+        self, graph: Graph, placement: Placement, scheme: Scheme, spans: dict[str, Range]
+    ) -> None:
+        self._graph = graph
+        self._scheme = scheme
+        self._arrays: list[onnx.TensorProto] = []
+        self._constants: list[onnx.NodeProto] = []
+        self._pairs: dict[str, list[onnx.NodeProto]] = {}
+        self._nodes = {node.name: _copy(node) for node in graph.core.graph.node}
+        scales = {name: self._add_pair(name, spans[name]) for name in placement.readers}
+        for name, readers in placement.readers.items():
+            for reader in readers:
+                _replace_input(self._nodes[reader], name, f"{name}.dequantized")
+        for layer in placement.layers:
+            self._quantise_parameters(layer, scales[layer.input])
+
+    def model(self) -> onnx.ModelProto:
+        """Assemble and check."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self._graph.core)
+        nodes = [*self._constants]
+        for name in (item.name for item in model.graph.input):
+            nodes += self._pairs.get(name, [])
+        for node in self._nodes.values():
+            nodes.append(node)
+            for name in node.output:
+                nodes += self._pairs.get(name, [])
+        used = {name for node in nodes for name in node.input}
+        arrays = [a for a in (*self._graph.initializers.values(), *self._arrays) if a.name in used]
+        del model.graph.node[:], model.graph.initializer[:]
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(arrays)
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _add_pair(self, name: str, span: Range) -> np.float32:
+        """Quantise a tensor and give its integers back as floats; returns the scale."""
+        scale, zero_point = _activation_parameters(span, self._scheme.activations)
+        parameters = [f"{name}.scale", f"{name}.zero_point"]
+        self._add_arrays(zip(parameters, (np.array(scale), np.array(zero_point)), strict=True))
+        self._pairs[name] = [
+            _node("QuantizeLinear", [name, *parameters], f"{name}.quantized"),
+            _node("DequantizeLinear", [f"{name}.quantized", *parameters], f"{name}.dequantized"),
+        ]
+        return scale
+
+    def _quantise_parameters(self, layer: Layer, input_scale: np.float32) -> None:
+        weight = self._graph.array(layer.weight)
+        others = tuple(axis for axis in range(weight.ndim) if axis != layer.axis)
+        scales = np.abs(weight).max(axis=others) / _INT8_MAX
+        bias = None
+        if layer.bias is not None and self._scheme.integer_bias:
+            bias = self._graph.array(layer.bias)
+            # a channel that is nearly dead would need a bias of more than 32 bits
+            scales = np.maximum(scales, np.abs(bias) / (float(input_scale) * _BIAS_MAX))
+        scales = _usable(scales)
+        along = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
+        steps = np.rint(weight / scales.reshape(along))
+        integers = np.clip(steps, -_INT8_MAX, _INT8_MAX).astype(np.int8)
+        node = self._nodes[layer.node]
+        node.input[1] = self._add_constant(f"{layer.name}{WEIGHT_SUFFIX}", integers, scales, layer)
+        if bias is not None:
+            products = np.asarray(scales * input_scale, np.float32)
+            rounded = np.rint(bias.astype(np.float64) / products)
+            rounded = np.clip(rounded, -_BIAS_MAX, _BIAS_MAX).astype(np.int32)
+            node.input[2] = self._add_constant(f"{layer.name}.bias_int32", rounded, products)
+
+    def _add_constant(
+        self,
+        name: str,
+        integers: npt.NDArray[np.signedinteger],
+        scales: npt.NDArray[np.float32],
+        layer: Layer | None = None,
+    ) -> str:
+        """Add integers with a dequantiser per channel; returns the name of its output."""
+        parameters = [name, f"{name}.scale", f"{name}.zero_point"]
+        zero_points = np.zeros(scales.shape, integers.dtype)
+        self._add_arrays(zip(parameters, (integers, scales, zero_points), strict=True))
+        axis = layer.axis if layer else 0
+        dequantised = f"{name}.dequantized"
+        self._constants.append(_node("DequantizeLinear", parameters, dequantised, axis=axis))
+        return dequantised
+
+    def _add_arrays(self, named: zip[tuple[str, np.ndarray]]) -> None:
+        self._arrays += [numpy_helper.from_array(values, name) for name, values in named]
+
+
+def _activation_parameters(span: Range, kind: str) -> tuple[np.float32, np.int8 | np.uint8]:
+    """Scale and zero-point of a tensor, as a scheme wishes."""
+    low, high = span
+    if kind == "int8" or (kind == "mixed" and low < 0):
+        return _scale(max(-low, high), _INT8_MAX), np.int8(0)
+    scale = _scale(high - low, _UINT8_MAX)
+    zero_point = np.clip(np.rint(-low / float(scale)), 0, _UINT8_MAX)
+    return scale, np.uint8(zero_point)
+
+
+def _scale(extent: float, steps: int) -> np.float32:
+    return np.float32(_usable(np.array(extent / steps, np.float32)))
+
+
+def _usable(scales: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Give what is always zero a scale that can be divided by."""
+    return np.where(scales > _SMALLEST_SCALE, scales, 1).astype(np.float32)
+
+
+def _node(op: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(op, inputs, [output], output, **attributes)
+
+
+def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    copied = onnx.NodeProto()
+    copied.CopyFrom(node)
+    return copied
+
+
+def _replace_input(node: onnx.NodeProto, old: str, new: str) -> None:
+    for position, name in enumerate(node.input):
+        if name == old:
+            node.input[position] = new

@@ -1,0 +1,87 @@
+"""The forms of INT8, one per taste of an engine, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fer_edge.errors import ConfigurationError
+
+__all__ = ["SCHEMES", "Scheme", "find_scheme"]
+
+ACTIVATIONS = ("int8", "uint8", "mixed")
+SUMS = ("skip", "all")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How numbers become integers, and where.
+
+    Activations have one scale per tensor; weights are symmetric int8 with one scale per output
+    channel.
+
+    - ``activations``: ``int8`` is symmetric, with the zero-point 0; ``uint8`` spans a tensor's own
+      range; ``mixed`` is uint8 from 0 where nothing is negative, symmetric int8 elsewhere.
+    - ``sums``: which operands of a residual addition are quantised. ``skip`` leaves the one that a
+      convolution has just given, so that an engine adds to it before rounding.
+    - ``outputs``: whether what a convolution gives is quantised even where nothing asks for it.
+    - ``integer_bias``: biases as int32 in the scale of the products, or in float.
+    - ``engine``: what runs it, for measuring.
+    """
+
+    name: str
+    summary: str
+    activations: str
+    sums: str
+    outputs: bool
+    integer_bias: bool
+    engine: str
+
+    def __post_init__(self) -> None:
+        for what, known in (("activations", ACTIVATIONS), ("sums", SUMS)):
+            if getattr(self, what) not in known:
+                raise ValueError(
+                    f"{what} should be {' or '.join(known)}, not {getattr(self, what)!r}"
+                )
+
+
+SCHEMES = {
+    scheme.name: scheme
+    for scheme in (
+        Scheme(
+            "canonical",
+            "symmetric int8 throughout: what TensorRT accepts, and every engine runs",
+            activations="int8",
+            sums="skip",
+            outputs=False,
+            integer_bias=False,
+            engine="onnxruntime",
+        ),
+        Scheme(
+            "onnxruntime",
+            "U8S8: what ONNX Runtime fuses into integer kernels on x86",
+            activations="uint8",
+            sums="all",
+            outputs=True,
+            integer_bias=True,
+            engine="onnxruntime",
+        ),
+        Scheme(
+            "openvino",
+            "uint8 behind ReLU, int8 elsewhere: the form that OpenVINO's own quantiser gives",
+            activations="mixed",
+            sums="all",
+            outputs=False,
+            integer_bias=False,
+            engine="openvino",
+        ),
+    )
+}
+
+
+def find_scheme(scheme: str | Scheme) -> Scheme:
+    """Look up a scheme by its name. Raises ConfigurationError for an unknown one."""
+    if isinstance(scheme, Scheme):
+        return scheme
+    if scheme not in SCHEMES:
+        raise ConfigurationError(f"unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+    return SCHEMES[scheme]

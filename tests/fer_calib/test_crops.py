@@ -1,0 +1,98 @@
+"""Crops as a core sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from fer_calib.calibration import CalibrationSet
+from fer_calib.crops import Crops
+from fer_calib.running import activations
+from fer_edge.errors import DataError
+from fer_edge.fer2013 import LabelledCrops
+from fer_edge.preprocess import preprocess_all
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_export.contract import attach_contract
+
+RGB = InputSpec(32, 40, "rgb", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), "linear")
+
+
+def batches(crops: Crops, size: int) -> list[np.ndarray]:
+    return list(crops.batches(size))
+
+
+def test_the_last_batch_may_be_smaller(crops: Crops) -> None:
+    shapes = [batch.shape for batch in batches(crops, 50)]
+    assert shapes == [(50, 1, 48, 48), (50, 1, 48, 48), (31, 1, 48, 48)]
+
+
+def test_a_batch_is_what_the_graph_of_an_artifact_makes_of_the_tensors(
+    crops: Crops, cnn: onnx.ModelProto
+) -> None:
+    artifact = attach_contract(cnn, crops.spec)
+    ort = pytest.importorskip("onnxruntime")
+    del artifact.graph.output[:]
+    artifact.graph.output.append(
+        onnx.helper.make_tensor_value_info("normalized", onnx.TensorProto.FLOAT, None)
+    )
+    session = ort.InferenceSession(artifact.SerializeToString())
+    (expected,) = session.run(None, {"crop": crops.tensors})
+    np.testing.assert_array_equal(np.concatenate(batches(crops, 50)), expected)
+
+
+def test_colour_is_normalised_by_its_own_channel(drawings: np.ndarray) -> None:
+    spec = ModelSpec(NetworkSpec("tiny"), RGB)
+    tensors = preprocess_all(drawings[:2], RGB)
+    (batch,) = Crops(tensors, spec).batches()
+    expected = (tensors / 255 - np.array(RGB.mean)) / np.array(RGB.std)
+    np.testing.assert_allclose(batch.transpose(0, 2, 3, 1), expected, atol=1e-6)
+
+
+def test_a_calibration_set_goes_through_the_preprocessing_of_the_runtime(
+    drawings: np.ndarray,
+) -> None:
+    spec = ModelSpec(NetworkSpec("tiny"), RGB)
+    names = tuple(f"Training_{i}" for i in range(14))
+    chosen = CalibrationSet(LabelledCrops(drawings[:14], np.arange(14) % 7, names))
+    crops = chosen.for_model(spec)
+    np.testing.assert_array_equal(crops.tensors, preprocess_all(drawings[:14], RGB))
+    assert crops.labels is not None
+    assert crops.labels.tolist() == [0, 1, 2, 3, 4, 5, 6] * 2
+
+
+def test_a_thinned_set_keeps_its_labels_and_its_ends(crops: Crops) -> None:
+    labels = np.arange(len(crops))
+    thin = Crops(crops.tensors, crops.spec, labels).thin(10)
+    assert thin.labels is not None
+    assert (len(thin), thin.labels[0], thin.labels[-1]) == (10, 0, 130)
+    np.testing.assert_array_equal(thin.tensors, crops.tensors[thin.labels])
+    assert thin.thin(20) is thin
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (np.zeros((0, 48, 48, 1), np.uint8), "not a single crop"),
+        (np.zeros((3, 48, 48), np.uint8), r"uint8 \(N, 48, 48, 1\), not uint8 \(3, 48, 48\)"),
+        (np.zeros((3, 48, 48, 3), np.uint8), r"not uint8 \(3, 48, 48, 3\)"),
+        (np.zeros((3, 48, 48, 1), np.float32), r"not float32 \(3, 48, 48, 1\)"),
+    ],
+)
+def test_crops_that_do_not_fit_the_model_are_refused(
+    tensors: np.ndarray, message: str, tiny_spec: ModelSpec
+) -> None:
+    with pytest.raises(DataError, match=message):
+        Crops(tensors, tiny_spec)
+
+
+def test_labels_of_another_number_are_refused(crops: Crops) -> None:
+    with pytest.raises(DataError, match="131 crops came with 3 labels"):
+        Crops(crops.tensors, crops.spec, np.arange(3))
+
+
+def test_activations_come_in_the_order_of_the_crops(crops: Crops, cnn: onnx.ModelProto) -> None:
+    held = list(activations(cnn, ["normalized", "stem.act"], crops))
+    pixels = np.concatenate([batch["normalized"] for batch in held])
+    np.testing.assert_array_equal(pixels, np.concatenate(batches(crops, 131)))
+    assert sum(len(batch["stem.act"]) for batch in held) == 131

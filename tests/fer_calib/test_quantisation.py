@@ -1,0 +1,298 @@
+"""The three forms of INT8: what is in them, and that engines really compute so."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from fer_calib.comparison import compare
+from fer_calib.crops import Crops
+from fer_calib.graph import Graph
+from fer_calib.inspection import int8_share
+from fer_calib.observation import observe
+from fer_calib.quantisation import quantize
+from fer_calib.ranges import METHODS
+from fer_calib.running import RUNNERS, logits_of
+from fer_calib.schemes import SCHEMES, Scheme, find_scheme
+from fer_edge.errors import ConfigurationError
+from fer_edge.predictor import Predictor
+from fer_edge.spec import ModelSpec
+from fer_export.contract import attach_contract
+
+ENGINES = ["onnxruntime", "openvino"]
+
+
+def arrays(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+
+
+def nodes(model: onnx.ModelProto, op: str) -> list[onnx.NodeProto]:
+    return [node for node in model.graph.node if node.op_type == op]
+
+
+def need(engine: str) -> None:
+    pytest.importorskip(engine, reason=f"no {engine} to run the graph with")
+
+
+@pytest.fixture(params=["cnn", "transformer"])
+def core(request: pytest.FixtureRequest) -> onnx.ModelProto:
+    model = request.getfixturevalue(request.param)
+    assert isinstance(model, onnx.ModelProto)
+    return model
+
+
+# --- accuracy, in every engine
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_int8_answers_as_float32_does(
+    scheme: str, engine: str, core: onnx.ModelProto, crops: Crops
+) -> None:
+    need(engine)
+    run = RUNNERS[engine]
+    found = compare(run(core, crops), run(quantize(core, crops, scheme), crops), crops)
+    assert found.agreement >= 0.97
+    assert found.mean_kl <= 0.03
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_calibrates(method: str, cnn: onnx.ModelProto, crops: Crops) -> None:
+    given = logits_of(quantize(cnn, crops, "canonical", method=method), crops)
+    assert compare(logits_of(cnn, crops), given, crops).mean_kl <= 0.01
+
+
+# --- the canonical form, as TensorRT wants it
+
+
+def test_the_canonical_form_knows_no_zero_point_but_0(core: onnx.ModelProto, crops: Crops) -> None:
+    model = quantize(core, crops, "canonical")
+    found = arrays(model)
+    quantisers = nodes(model, "QuantizeLinear") + nodes(model, "DequantizeLinear")
+    assert quantisers
+    for node in quantisers:
+        zero_point = found[node.input[2]]
+        assert zero_point.dtype == np.int8
+        assert not zero_point.any()
+
+
+def test_the_canonical_form_holds_no_uint8_and_no_integer_bias(
+    core: onnx.ModelProto, crops: Crops
+) -> None:
+    model = quantize(core, crops, "canonical")
+    inferred = onnx.shape_inference.infer_shapes(model)
+    kinds = {value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    assert TensorProto.INT8 in kinds
+    assert TensorProto.UINT8 not in kinds
+    biases = [value for name, value in arrays(model).items() if name.endswith(".bias")]
+    assert len(biases) >= 2
+    assert all(bias.dtype == np.float32 for bias in biases)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_quantiser_is_followed_by_its_dequantiser(
+    scheme: str, core: onnx.ModelProto, crops: Crops
+) -> None:
+    model = quantize(core, crops, scheme)
+    partners = {node.input[0]: node for node in nodes(model, "DequantizeLinear")}
+    for node in nodes(model, "QuantizeLinear"):
+        readers = [n for n in model.graph.node if node.output[0] in n.input]
+        assert readers == [partners[node.output[0]]]
+        assert list(readers[0].input[1:]) == list(node.input[1:])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_activations_have_one_scale_and_weights_one_per_output_channel(
+    scheme: str, core: onnx.ModelProto, crops: Crops
+) -> None:
+    model = quantize(core, crops, scheme)
+    found = arrays(model)
+    for node in nodes(model, "QuantizeLinear"):
+        assert found[node.input[1]].shape == ()
+    for layer in Graph(core).layers:
+        weight = Graph(core).array(layer.weight)
+        scales = found[f"{layer.name}.weight_int8.scale"]
+        assert scales.shape == (weight.shape[layer.axis],)
+        along = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
+        given = found[f"{layer.name}.weight_int8"] * scales.reshape(along)
+        assert np.abs(given - weight).max() <= scales.max() / 2 + 1e-6
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_only_products_and_residual_sums_read_integers(
+    scheme: str, transformer: onnx.ModelProto, crops: Crops
+) -> None:
+    model = quantize(transformer, crops, scheme)
+    dequantised = {name for node in nodes(model, "DequantizeLinear") for name in node.output}
+    readers = {n.op_type for n in model.graph.node if dequantised & set(n.input)}
+    # the patch embedding's output is closed for ONNX Runtime, and only reshaped
+    assert readers - {"Reshape"} == {"Conv", "MatMul", "Gemm"}
+
+
+def test_the_skip_of_a_residual_sum_is_quantised_and_the_fresh_operand_is_not(
+    cnn: onnx.ModelProto, crops: Crops
+) -> None:
+    by_scheme = {
+        name: next(n for n in quantize(cnn, crops, name).graph.node if n.name == "node_sum")
+        for name in SCHEMES
+    }
+    assert list(by_scheme["canonical"].input) == ["pointwise", "stem.act"]
+    assert list(by_scheme["openvino"].input) == [
+        "pointwise.dequantized",
+        "stem.act.dequantized",
+    ]
+
+
+# --- kernels
+
+
+def test_onnx_runtime_fuses_its_own_form_into_integer_kernels(
+    core: onnx.ModelProto, crops: Crops
+) -> None:
+    found = int8_share(quantize(core, crops, "onnxruntime"), "onnxruntime")
+    assert (found.share, found.layers) == (1.0, len(Graph(core).layers))
+
+
+@pytest.mark.parametrize("scheme", ["canonical", "openvino"])
+def test_openvino_runs_every_layer_in_8_bits(
+    scheme: str, core: onnx.ModelProto, crops: Crops
+) -> None:
+    need("openvino")
+    found = int8_share(quantize(core, crops, scheme), "openvino")
+    assert (found.share, found.layers) == (1.0, len(Graph(core).layers))
+
+
+def test_uint8_starts_at_zero_behind_a_relu(cnn: onnx.ModelProto, crops: Crops) -> None:
+    for scheme in ("onnxruntime", "openvino"):
+        found = arrays(quantize(cnn, crops, scheme))
+        zero_point = found["stem.act.zero_point"]
+        assert (zero_point.dtype, int(zero_point)) == (np.uint8, 0)
+
+
+def test_openvino_gets_symmetric_int8_where_values_are_negative(
+    cnn: onnx.ModelProto, crops: Crops
+) -> None:
+    zero_point = arrays(quantize(cnn, crops, "openvino"))["sum.zero_point"]
+    assert (zero_point.dtype, int(zero_point)) == (np.int8, 0)
+    assert int(arrays(quantize(cnn, crops, "onnxruntime"))["sum.zero_point"]) > 0
+
+
+# --- what a caller may rely on
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_contract_goes_around_it_and_any_batch_runs(
+    scheme: str, cnn: onnx.ModelProto, crops: Crops, tmp_path: object
+) -> None:
+    path = f"{tmp_path}/int8.onnx"
+    spec = ModelSpec(crops.spec.network, crops.spec.input, precision="int8")
+    onnx.save(attach_contract(quantize(cnn, crops, scheme), spec), path)
+    with Predictor(path, backend="onnxruntime") as predictor:
+        whole, _ = predictor.predict_tensor(crops.tensors[:7])
+        for size in (1, 2):
+            part, _ = predictor.predict_tensor(crops.tensors[:size])
+            np.testing.assert_allclose(part, whole[:size], atol=1e-4)
+
+
+def test_the_core_stays_as_it_was(cnn: onnx.ModelProto, crops: Crops) -> None:
+    before = cnn.SerializeToString()
+    quantize(cnn, crops, "onnxruntime")
+    assert cnn.SerializeToString() == before
+
+
+def test_the_same_crops_give_the_same_graph(cnn: onnx.ModelProto, crops: Crops) -> None:
+    first, second = (quantize(cnn, crops, "canonical") for _ in range(2))
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
+        deterministic=True
+    )
+
+
+def test_one_observation_serves_several_forms(cnn: onnx.ModelProto, crops: Crops) -> None:
+    observed = observe(cnn, crops)
+    assert quantize(cnn, observed, "openvino") == quantize(cnn, crops, "openvino")
+
+
+def test_float_weights_do_not_stay_in_the_file(cnn: onnx.ModelProto, crops: Crops) -> None:
+    kept = arrays(quantize(cnn, crops, "canonical"))
+    assert not [name for name in kept if name.endswith(".weight")]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", ["stem", "depthwise", "head"])
+def test_a_layer_that_is_kept_computes_in_float(
+    name: str, scheme: str, cnn: onnx.ModelProto, crops: Crops
+) -> None:
+    model = quantize(cnn, crops, scheme, keep_float=[name])
+    assert int8_share(model).float_layers == (name,)
+    assert f"{name}.weight" in arrays(model)
+    expected = logits_of(cnn, crops)
+    assert compare(expected, logits_of(model, crops), crops).agreement >= 0.95
+
+
+def test_a_channel_that_is_nearly_dead_keeps_its_bias(cnn: onnx.ModelProto, crops: Crops) -> None:
+    """Its products are so small that its bias would need more than 32 bits."""
+    dying = onnx.ModelProto()
+    dying.CopyFrom(cnn)
+    weight = next(item for item in dying.graph.initializer if item.name == "last.weight")
+    values = numpy_helper.to_array(weight).copy()
+    values[:12] *= 1e-12
+    values[12] = 0
+    weight.CopyFrom(numpy_helper.from_array(values, "last.weight"))
+    found = compare(
+        logits_of(dying, crops),
+        logits_of(quantize(dying, crops, "onnxruntime"), crops),
+        crops,
+    )
+    assert found.mean_kl <= 0.01
+
+
+def test_a_tensor_that_is_always_zero_gets_a_scale_that_can_be_used(
+    cnn: onnx.ModelProto, crops: Crops
+) -> None:
+    silent = onnx.ModelProto()
+    silent.CopyFrom(cnn)
+    for item in silent.graph.initializer:
+        if item.name in {"last.weight", "last.bias"}:
+            item.CopyFrom(numpy_helper.from_array(0 * numpy_helper.to_array(item), item.name))
+    for scheme in SCHEMES:
+        given = logits_of(quantize(silent, crops, scheme), crops)
+        assert np.isfinite(given).all()
+        np.testing.assert_allclose(given, logits_of(silent, crops), atol=1e-2)
+
+
+# --- wishes that cannot be met
+
+
+def test_an_unknown_scheme_is_told_with_those_that_there_are(
+    cnn: onnx.ModelProto, crops: Crops
+) -> None:
+    with pytest.raises(ConfigurationError, match="unknown scheme 'int4'; there are canonical, onn"):
+        quantize(cnn, crops, "int4")
+
+
+def test_an_unknown_method_is_told_with_those_that_there_are(
+    cnn: onnx.ModelProto, crops: Crops
+) -> None:
+    with pytest.raises(ConfigurationError, match="'mse'; there are min-max, averaged-min-max, ent"):
+        quantize(cnn, crops, "canonical", method="mse")
+
+
+def test_an_unknown_layer_is_told_with_those_that_there_are(
+    cnn: onnx.ModelProto, crops: Crops
+) -> None:
+    with pytest.raises(ConfigurationError, match="no layer tail; it has stem, depthwise"):
+        quantize(cnn, crops, "canonical", keep_float=["tail"])
+
+
+def test_all_layers_in_float_is_no_int8(cnn: onnx.ModelProto, crops: Crops) -> None:
+    names = [layer.name for layer in Graph(cnn).layers]
+    with pytest.raises(ConfigurationError, match="nothing would be INT8"):
+        quantize(cnn, crops, "canonical", keep_float=names)
+
+
+def test_a_scheme_of_ones_own_is_checked() -> None:
+    with pytest.raises(ValueError, match="activations should be int8 or uint8 or mixed, not 'u4'"):
+        Scheme("mine", "", "u4", "skip", False, False, "onnxruntime")
+    assert find_scheme(SCHEMES["canonical"]) is SCHEMES["canonical"]
