@@ -5,31 +5,30 @@
 ...     print(fer.predict("face.jpg"))
 """
 
-from importlib import metadata as _metadata
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-try:
-    __version__ = _metadata.version("fer-edge")
-except _metadata.PackageNotFoundError:  # a source tree that is not installed
-    __version__ = "0+unknown"
+if _TYPE_CHECKING:
+    from fer_edge.emotion import LABELS, Emotion
+    from fer_edge.errors import (
+        ArtifactError,
+        ClosedError,
+        ConfigurationError,
+        DataError,
+        DownloadError,
+        EngineError,
+        FerEdgeError,
+        GateError,
+        InputError,
+        MissingDependencyError,
+    )
+    from fer_edge.faces.detection import Face, FaceDetector, cut_face
+    from fer_edge.images.reading import read_image
+    from fer_edge.prediction import Prediction
+    from fer_edge.predictor import Predictor, PredictorInfo
+    from fer_edge.smoothing import EmotionSmoother, SmoothedPrediction
+    from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
 
-from fer_edge.emotion import LABELS, Emotion
-from fer_edge.errors import (
-    ArtifactError,
-    ClosedError,
-    ConfigurationError,
-    DataError,
-    DownloadError,
-    EngineError,
-    FerEdgeError,
-    GateError,
-    InputError,
-    MissingDependencyError,
-)
-from fer_edge.faces.detection import Face, FaceDetector, cut_face
-from fer_edge.images.reading import read_image
-from fer_edge.prediction import Prediction
-from fer_edge.predictor import Predictor, PredictorInfo
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
+    __version__: str
 
 __all__ = [
     "LABELS",
@@ -39,6 +38,7 @@ __all__ = [
     "DataError",
     "DownloadError",
     "Emotion",
+    "EmotionSmoother",
     "EngineError",
     "Face",
     "FaceDetector",
@@ -53,7 +53,60 @@ __all__ = [
     "Predictor",
     "PredictorInfo",
     "Provenance",
+    "SmoothedPrediction",
     "__version__",
     "cut_face",
     "read_image",
 ]
+
+# a command that tells why OpenCV or an engine does not load must itself load without them
+_MODULES = {
+    "emotion": ("LABELS", "Emotion"),
+    "errors": (
+        "ArtifactError",
+        "ClosedError",
+        "ConfigurationError",
+        "DataError",
+        "DownloadError",
+        "EngineError",
+        "FerEdgeError",
+        "GateError",
+        "InputError",
+        "MissingDependencyError",
+    ),
+    "faces.detection": ("Face", "FaceDetector", "cut_face"),
+    "images.reading": ("read_image",),
+    "prediction": ("Prediction",),
+    "predictor": ("Predictor", "PredictorInfo"),
+    "smoothing": ("EmotionSmoother", "SmoothedPrediction"),
+    "spec": ("InputSpec", "ModelSpec", "NetworkSpec", "Provenance"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+if not _TYPE_CHECKING:  # a checker would take any name for a public one
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used (PEP 562)."""
+        if name in _HOMES:
+            from importlib import import_module
+
+            value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        elif name == "__version__":
+            value = _version()
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("fer-edge")
+    except metadata.PackageNotFoundError:  # a source tree that is not installed
+        return "0+unknown"

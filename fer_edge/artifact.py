@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,16 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.manifest import MANIFEST, ArtifactEntry, Manifest
 from fer_edge.spec import PRECISIONS, ModelSpec
 
-__all__ = ["COMPANIONS", "DEFAULT_MODEL", "FORMATS", "Artifact", "find_artifact", "model_path"]
+__all__ = [
+    "COMPANIONS",
+    "DEFAULT_MODEL",
+    "FORMATS",
+    "MAX_BYTES",
+    "Artifact",
+    "find_artifact",
+    "fitting_entry",
+    "model_path",
+]
 
 DEFAULT_MODEL = "default"
 """The word that stands for the packaged model."""
@@ -28,6 +38,9 @@ FORMATS = {
 
 COMPANIONS = {"openvino": (".bin",), "tensorrt": (".plan.json",)}
 """Suffixes of the files that belong to an artifact of a format and lie beside it."""
+
+MAX_BYTES = 2 << 30
+"""Size of a file that is still read; ONNX has the same bound."""
 
 _MODELS = Path(__file__).parent / "models"
 
@@ -96,9 +109,10 @@ def find_artifact(
     return _read_file(path, spec)
 
 
-def _choose(
-    manifest: Manifest, path: Path, backend: str, formats: tuple[str, ...], precision: str
-) -> ArtifactEntry:
+def fitting_entry(
+    manifest: Manifest, *, backend: str, formats: tuple[str, ...], precision: str
+) -> ArtifactEntry | None:
+    """The artifact that ``find_artifact`` would choose from a manifest, or None."""
     fitting = [
         entry
         for form in formats
@@ -107,13 +121,21 @@ def _choose(
         and FORMATS.get(Path(entry.file).suffix) == form
         and (not entry.backends or backend in entry.backends)
     ]
-    if not fitting:
+    # the first of equals
+    return max(fitting, key=lambda entry: backend in entry.backends, default=None)
+
+
+def _choose(
+    manifest: Manifest, path: Path, backend: str, formats: tuple[str, ...], precision: str
+) -> ArtifactEntry:
+    entry = fitting_entry(manifest, backend=backend, formats=formats, precision=precision)
+    if entry is None:
         have = ", ".join(f"{entry.target} ({entry.precision})" for entry in manifest.artifacts)
         raise ConfigurationError(
             f"{path} has no {precision} artifact in the format {' or '.join(formats)} for "
             f"{backend}; it has {have}"
         )
-    return max(fitting, key=lambda entry: backend in entry.backends)  # the first of equals
+    return entry
 
 
 def _read_entry(folder: Path, entry: ArtifactEntry, spec: ModelSpec | None) -> Artifact:
@@ -141,15 +163,29 @@ def _read_file(path: Path, spec: ModelSpec | None) -> Artifact:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_open_without_waiting) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError(f"{path} is a device, pipe or socket; an artifact is a file")
+            if status.st_size > MAX_BYTES:
+                raise ArtifactError(
+                    f"{path} has {status.st_size:,} bytes; artifacts have up to {MAX_BYTES:,}"
+                )
+            return stream.read(status.st_size)
     except OSError as problem:
         raise ArtifactError(f"cannot read the artifact {path}: {problem.strerror}") from problem
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # opening a pipe waits for its writer otherwise
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _vouched(folder: Path, file: str, expected: str) -> bytes:
     """Read a file of which the manifest in ``folder`` gives the hash."""
     path = folder / file
-    if path.resolve() != folder.resolve() / file:
+    # Path.resolve raises what it likes for a link that leads to itself
+    if os.path.realpath(path) != os.path.join(os.path.realpath(folder), file):
         raise ArtifactError(f"{path} is a link; {MANIFEST} vouches for files of its own folder")
     data = _bytes(path)
     digest = hashlib.sha256(data).hexdigest()

@@ -5,8 +5,12 @@ There is no pickle on this path. Needs the ``torch`` extra.
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,43 +21,96 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.files import atomic_path
 from fer_edge.spec import METADATA_KEY, ModelSpec
 
-__all__ = ["load", "read_spec", "save"]
+__all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
+
+_LENGTH_BYTES = 8
+"""Of the little-endian number that a safetensors file starts with."""
+
+_SYSTEMS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
-def save(path: Path, weights: dict[str, torch.Tensor], spec: ModelSpec) -> None:
-    """Write weights and spec, whole or not at all."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    with atomic_path(path) as temporary:
-        save_file(contiguous, temporary, metadata={METADATA_KEY: spec.to_json()})
+def save(
+    path: Path, weights: dict[str, torch.Tensor], spec: ModelSpec, *, half: bool = False
+) -> None:
+    """Write weights and spec, whole or not at all.
+
+    ``half`` halves the file: tensors of two and more dimensions are stored as float16, and the
+    precision in the stored spec says so. Vectors, which hold the statistics and scales of norms,
+    keep their type. Raises OSError where the file cannot be written.
+    """
+    stored = {
+        name: tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor
+        for name, tensor in weights.items()
+    }
+    spec = spec.with_changes(precision="fp16" if half else "fp32")
+    write_tensors(path, stored, {METADATA_KEY: spec.to_json()})
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write safetensors, whole or not at all. Raises OSError, as for a full disk."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(plain, temporary, metadata=metadata)
+    except SafetensorError as problem:
+        found = _SYSTEMS_ERROR.search(str(problem))
+        if found is None:
+            raise
+        code = int(found[1])
+        raise OSError(code, os.strerror(code), str(path)) from problem
 
 
 def read_spec(path: Path) -> ModelSpec:
-    """Read the spec alone. Raises ArtifactError for a file that is no checkpoint of ours."""
+    """Read the spec alone; its precision is that of the stored weights.
+
+    Raises ArtifactError for a file that is no checkpoint of ours.
+    """
     with _opened(path) as stream:
-        metadata = stream.metadata() or {}
-    if METADATA_KEY not in metadata:
+        return _spec(stream.metadata(), path)
+
+
+def load(path: Path) -> tuple[nn.Module, ModelSpec]:
+    """Rebuild the network and fill it; it comes in evaluation mode on the CPU.
+
+    The network and the spec are fp32, whatever the precision that the weights were stored in.
+    Raises ArtifactError for a file that is not safetensors, lacks a spec, or whose tensors are
+    not those of its architecture; the message lists what is missing, surplus or of another shape.
+    """
+    with _opened(path) as stream:
+        spec = _spec(stream.metadata(), path)
+        weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    spec = spec.with_changes(precision="fp32")
+    return _filled(spec, weights, path), spec
+
+
+def load_bytes(data: bytes, path: Path) -> tuple[nn.Module, ModelSpec]:
+    """As ``load``, of the bytes of the file at ``path``; the spec's precision is the stored one."""
+    try:
+        weights = safetensors.torch.load(data)
+    except SafetensorError as problem:
+        raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
+    # safetensors has checked this header and does not hand it out: its length, then JSON
+    header = json.loads(data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")])
+    spec = _spec(header.get("__metadata__"), path)
+    return _filled(spec, weights, path), spec
+
+
+def _spec(metadata: dict[str, str] | None, path: Path) -> ModelSpec:
+    if not metadata or METADATA_KEY not in metadata:
         raise ArtifactError(
             f"{path} has weights but no model spec; checkpoints are written by fer-train"
         )
     return ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {path}")
 
 
-def load(path: Path) -> tuple[nn.Module, ModelSpec]:
-    """Rebuild the network and fill it; it comes in evaluation mode on the CPU.
-
-    Raises ArtifactError for a file that is not safetensors, lacks a spec, or whose tensors are
-    not those of its architecture; the message lists what is missing, surplus or of another shape.
-    """
-    spec = read_spec(path)
+def _filled(spec: ModelSpec, weights: dict[str, torch.Tensor], path: Path) -> nn.Module:
     try:
         built = network.build(spec)
     except ConfigurationError as problem:
         raise ArtifactError(f"the network of {path} cannot be built: {problem}") from problem
-    with _opened(path) as stream:
-        weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     _check_fit(path, weights, built.state_dict(), spec)
     built.load_state_dict(weights)
-    return built.eval(), spec
+    return built.eval()
 
 
 def _opened(path: Path) -> safe_open:

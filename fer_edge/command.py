@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from fer_edge import __version__
+from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.errors import FerEdgeError
 from fer_edge.files import write_json
 from fer_edge.predictor import Predictor
@@ -74,9 +75,17 @@ def add_data_option(parser: ArgumentParser) -> None:
 def add_predictor_options(parser: ArgumentParser) -> None:
     """Add what a Predictor can be asked for, the model itself excepted."""
     parser.add_argument("--backend", default="auto", help="auto, or the name of a backend")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, gpu, npu")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: the manifest's choice")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: one per usable core")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the backend's choice")
+    parser.add_argument(
+        "--inference-precision",
+        choices=INFERENCE_PRECISIONS,
+        help="compute in this instead of the artifact's own precision",
+    )
+    parser.add_argument(
+        "--trust", action="store_true", help="open a TensorRT plan that this machine did not build"
+    )
 
 
 def open_predictor(model: str, options: Namespace) -> Predictor:
@@ -87,6 +96,8 @@ def open_predictor(model: str, options: Namespace) -> Predictor:
         device=options.device,
         precision=options.precision,
         threads=options.threads,
+        inference_precision=options.inference_precision,
+        trust=options.trust,
     )
 
 

@@ -133,7 +133,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     n, least = only_first + only_second, min(only_first, only_second)
     tail = sum(math.comb(n, k) for k in range(least + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:

@@ -12,6 +12,7 @@ import timm
 import torch
 from torch import nn
 
+import fer_edge.architectures  # noqa: F401 - adds ours to timm's registry
 from fer_edge.errors import ConfigurationError
 from fer_edge.spec import ModelSpec
 
@@ -29,16 +30,19 @@ _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build(spec: ModelSpec, *, dropout: float = 0.0) -> nn.Module:
+def build(spec: ModelSpec, *, dropout: float = 0.0, drop_path: float = 0.0) -> nn.Module:
     """Build the network that ``spec`` describes, with fresh weights.
 
-    It takes float32 ``(N, C, H, W)``, normalised, and gives logits ``(N, 7)``. The classifier
-    starts with a standard deviation of 0.01: timm initialises MobileNetV4's for 1000 classes, and
-    with seven its first loss is near 4. Raises ConfigurationError for an unknown architecture or
-    a setting that it lacks.
+    It takes float32 ``(N, C, H, W)``, normalised, and gives logits ``(N, 7)``. In training,
+    ``dropout`` falls on the classifier's input and ``drop_path`` on whole residual branches
+    (stochastic depth, Huang et al., ECCV 2016). The classifier starts with a standard deviation
+    of 0.01: timm initialises MobileNetV4's for 1000 classes, and with seven its first loss is
+    near 4. Raises ConfigurationError for an unknown architecture or a setting that it lacks.
     """
     wanted = spec.network
     arguments: dict[str, Any] = dict(wanted.arguments)
+    if drop_path:
+        arguments["drop_path_rate"] = drop_path
     if wanted.activation is not None:
         if wanted.activation not in _ACTIVATIONS:
             raise ConfigurationError(
@@ -70,6 +74,7 @@ def build(spec: ModelSpec, *, dropout: float = 0.0) -> nn.Module:
             if isinstance(module, nn.BatchNorm2d):
                 module.eps = wanted.batch_norm_epsilon
     _initialise_head(network)
+    _check_patches(network, spec)
     _check_forward(network, spec)
     return network
 
@@ -106,6 +111,20 @@ def _initialise_head(network: nn.Module) -> None:
         raise ConfigurationError(f"{type(network).__name__} has no linear classifier")
     nn.init.normal_(head.weight, std=_HEAD_INIT_STD)
     nn.init.zeros_(head.bias)
+
+
+def _check_patches(network: nn.Module, spec: ModelSpec) -> None:
+    """Patches that do not divide the picture would leave out its last rows and columns."""
+    patches = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+    if not isinstance(patches, tuple):
+        return
+    height, width, _ = spec.input.shape
+    if height % patches[0] or width % patches[1]:
+        raise ConfigurationError(
+            f"{spec.network.architecture} cuts a picture into patches of {patches[1]} x "
+            f"{patches[0]} pixels, which do not divide {width} x {height}; change the input's "
+            "size or patch_size"
+        )
 
 
 @torch.no_grad()

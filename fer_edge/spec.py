@@ -53,10 +53,13 @@ class InputSpec:
 
     The runtime converts the crop to ``color``, resizes it to ``height`` x ``width`` and hands
     over uint8; the graph divides by 255, subtracts ``mean`` and divides by ``std`` (one value
-    per channel). Gray is ``gray_coefficients`` over R, G, B (ITU-R BT.601). ``interpolation``
-    ``area`` averages source pixels where neither side grows and is bilinear elsewhere;
-    ``linear`` is always bilinear. A face box becomes a crop by growing it by ``crop_margin`` of
-    its longer side on every side and, if ``crop_square``, to a square about its centre.
+    per channel). Gray is ``gray_coefficients`` over R, G, B (ITU-R BT.601), rounded.
+    ``interpolation`` ``linear`` is bilinear between pixel centres, with the border repeated, and
+    rounded. ``area`` is bilinear to ``ceil(side / (2 * new side))`` times the new size in each
+    direction, so densely that no source pixel is left out, then averages those samples in whole
+    blocks and rounds; where the crop is at most twice as large, or grows, it is ``linear``. A face
+    box becomes a crop by growing it by ``crop_margin`` of its longer side on every side and, if
+    ``crop_square``, to a square about its centre.
     """
 
     height: int

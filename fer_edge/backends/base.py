@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,8 @@ class BackendOptions:
     artifact's own precision; ``bf16`` or ``fp16`` asks for less. ``goal`` is ``latency`` (one call
     as fast as can be) or ``throughput`` (many calls side by side). ``spinning`` lets idle threads
     keep their cores, which is faster by microseconds and starves whatever else runs. ``trust``
-    opens a TensorRT plan that no export on this machine recorded.
+    opens a TensorRT plan that no export on this machine recorded. ``compiled`` has the network
+    compiled by ``torch.compile``, which takes up to a minute at the start.
     """
 
     device: str = "auto"
@@ -36,6 +37,7 @@ class BackendOptions:
     goal: str = "latency"
     spinning: bool = False
     trust: bool = False
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         if self.goal not in GOALS:
@@ -46,6 +48,16 @@ class BackendOptions:
                 f"unknown inference precision {wanted!r}; there are "
                 f"{', '.join(INFERENCE_PRECISIONS)}"
             )
+
+    def refuse(self, engine: str, *names: str) -> None:
+        """Raise ConfigurationError for each of these options that is not its default.
+
+        For what ``engine`` cannot do.
+        """
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in names:
+            if (value := getattr(self, name)) != defaults[name]:
+                raise ConfigurationError(f"{engine} cannot do {name}={value!r}; leave it out")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,56 +10,65 @@ import onnxruntime as ort
 
 from fer_edge.artifact import Artifact
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec, padded, static_batch
+from fer_edge.backends.cores import default_threads, usable_cores
+from fer_edge.backends.external_data import refuse_external_data
 from fer_edge.errors import ArtifactError, ClosedError, ConfigurationError, EngineError
+from fer_edge.folders import data_folder
 from fer_edge.spec import METADATA_KEY, ModelSpec
 
 __all__ = ["OnnxRuntimeBackend"]
 
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+_TENSORRT = "TensorrtExecutionProvider"
+_PROVIDERS = {"cpu": _CPU, "cuda": _CUDA, "tensorrt": _TENSORRT}
+_COMPUTES_IN = {
+    (_CPU, "fp32"): "fp32",
+    (_CPU, "int8"): "int8",
+    (_CUDA, "fp32"): "fp32",
+    (_CUDA, "fp16"): "fp16",
+}
+"""By provider and artifact. Elsewhere ONNX Runtime may widen, or TensorRT choose: unknown."""
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-# an fp32 artifact computes in fp32: TF32 would be chosen silently
-_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
-_INFERENCE_PRECISION = {"fp32": "fp32", "int8": "int8"}  # fp16 graphs may be widened: unknown
-_OUTPUTS = ["logits", "probabilities"]
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+_HEAVY = {"Conv", "Gemm", "MatMul", "FusedConv", "QLinearConv", "QLinearMatMul", "ConvInteger"}
+_OUTPUTS = list(OUTPUTS)
 _ERRORS_ONLY = 3
 _MAX_REASON = 300
 
 
 class OnnxRuntimeBackend(Backend):
-    """An ``InferenceSession``; it is thread-safe, so no pool and no lock."""
+    """An ``InferenceSession``; it is thread-safe, so no pool and no lock.
+
+    Devices are ``cpu``, ``cuda``, ``tensorrt``, the last two with a number (``cuda:1``) where
+    there are several; ``auto`` is the CPU. A provider that does not load, or that leaves the
+    convolutions to the CPU, is an error. With ``goal="throughput"`` each call keeps to its own
+    thread, and ``threads`` is the number of calls worth making at once.
+
+    Inputs are passed to ``run``: binding them took as long on the CPU (both 0.43 ms at best for
+    the packaged model), and a crop is too small for copies to count.
+    """
 
     def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
-        provider = _provider(options.device)
-        settings = ort.SessionOptions()
-        settings.log_severity_level = _ERRORS_ONLY
-        # left to itself, ONNX Runtime binds each thread to a core, allowed to us or not
-        settings.intra_op_num_threads = threads = options.threads or _usable_cores()
-        # idle threads would otherwise keep their cores busy between the frames of a video
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            # with its fallback, a provider that fails is replaced by the CPU's without an error
-            session = ort.InferenceSession(
-                artifact.data,
-                settings,
-                providers=[(provider, _PROVIDER_OPTIONS.get(provider, {}))],
-                enable_fallback=False,
-            )
-        except Exception as problem:  # onnxruntime's errors share no base of their own
-            raise ArtifactError(
-                f"ONNX Runtime cannot load {artifact.path}: {_reason(problem)}"
-            ) from problem
-        if session.get_providers()[0] != provider:
-            raise EngineError(
-                f"ONNX Runtime did not load {provider} and fell back to "
-                f"{session.get_providers()[0]}; see its log for the missing library"
-            )
-        self.spec = _spec(session, artifact)
+        options.refuse("ONNX Runtime", "compiled")
+        provider, provider_options = _provider(options.device)
+        refuse_external_data(artifact)
+        abreast = options.goal == "throughput"
+        threads = options.threads or (usable_cores() if abreast else default_threads())
+        session = _open(artifact, provider, provider_options, _settings(options, threads))
+        _check_provider(session, provider)
+        self.spec, self._batch = _contract(session, artifact)
+        computes_in = _COMPUTES_IN.get((provider, self.spec.precision), "unknown")
+        _check_precision(options, self.spec, computes_in)
         self.engine = EngineInfo(
             name="onnxruntime",
             version=ort.__version__,
             provider=provider,
-            inference_precision=_INFERENCE_PRECISION.get(self.spec.precision, "unknown"),
+            inference_precision=computes_in,
             threads=threads,
+            concurrency=threads if abreast else 1,
+            max_batch=self._batch,
         )
         self._session: ort.InferenceSession | None = session
 
@@ -70,62 +79,121 @@ class OnnxRuntimeBackend(Backend):
         session = self._session
         if session is None:
             raise ClosedError("this ONNX Runtime session is closed")
+        given = batch if self._batch is None else padded(batch, self._batch)
         try:
-            logits, probabilities = session.run(_OUTPUTS, {"crop": batch})
-        except Exception as problem:  # as above
+            logits, probabilities = session.run(_OUTPUTS, {INPUT: given})
+        except Exception as problem:  # onnxruntime's errors share no base of their own
             raise EngineError(
                 f"ONNX Runtime failed on crops of shape {batch.shape}: {_reason(problem)}"
             ) from problem
-        return logits, probabilities
+        count = len(batch)
+        return logits[:count], probabilities[:count]
 
     def close(self) -> None:
         """Drop the session; it ends with the last call that is under way."""
         self._session = None
 
 
-def _provider(device: str) -> str:
-    wanted = "cpu" if device == "auto" else device
-    if wanted not in _PROVIDERS:
+def _provider(device: str) -> tuple[str, dict[str, str]]:
+    """The provider of a device, and its options."""
+    kind, _, number = ("cpu" if device == "auto" else device).partition(":")
+    if kind not in _PROVIDERS or (number and (kind == "cpu" or not number.isdecimal())):
         raise ConfigurationError(
-            f"ONNX Runtime has no device {device!r}; there are auto, {', '.join(_PROVIDERS)}"
+            f"ONNX Runtime has no device {device!r}; there are auto, {', '.join(_PROVIDERS)}, "
+            "and cuda:1 for the second GPU"
         )
+    provider = _PROVIDERS[kind]
     available = ort.get_available_providers()
-    if _PROVIDERS[wanted] not in available:
+    if provider not in available:
         raise EngineError(
-            f"this ONNX Runtime has no {_PROVIDERS[wanted]}, only {', '.join(available)}. "
-            "For CUDA: pip uninstall onnxruntime && pip install onnxruntime-gpu"
+            f"this ONNX Runtime has no {provider}, only {', '.join(available)}. For CUDA and "
+            "TensorRT: pip uninstall onnxruntime && pip install onnxruntime-gpu"
         )
-    return _PROVIDERS[wanted]
+    options = {} if provider == _CPU else {"device_id": number or "0"}
+    if provider == _CUDA:
+        options["use_tf32"] = "0"  # an fp32 artifact computes in fp32: TF32 is chosen silently
+    if provider == _TENSORRT:
+        # its engines take minutes to build
+        cache = data_folder() / "onnxruntime-tensorrt"
+        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
+    return provider, options
 
 
-def _spec(session: ort.InferenceSession, artifact: Artifact) -> ModelSpec:
-    """Read the embedded spec and hold the graph's inputs and outputs against it."""
+def _settings(options: BackendOptions, threads: int) -> Any:
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _ERRORS_ONLY
+    # left to itself, ONNX Runtime binds each thread to a core, allowed to us or not
+    settings.intra_op_num_threads = 1 if options.goal == "throughput" else threads
+    spinning = "1" if options.spinning else "0"
+    settings.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+    return settings
+
+
+def _open(
+    artifact: Artifact, provider: str, provider_options: dict[str, str], settings: Any
+) -> ort.InferenceSession:
+    chain = [(provider, provider_options)]
+    if provider != _CPU:  # releases that do not know this entry ignore it
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if provider == _TENSORRT:  # the CUDA provider takes what TensorRT leaves
+        chain.append((_CUDA, {"device_id": provider_options["device_id"], "use_tf32": "0"}))
+    try:
+        # with its fallback, a provider that fails is replaced by the CPU's without an error
+        return ort.InferenceSession(artifact.data, settings, providers=chain, enable_fallback=False)
+    except Exception as problem:  # as above
+        failed = ArtifactError if provider == _CPU else EngineError
+        raise failed(
+            f"ONNX Runtime cannot load {artifact.path} on {provider}: {_reason(problem)}"
+        ) from problem
+
+
+def _check_provider(session: ort.InferenceSession, provider: str) -> None:
+    loaded = session.get_providers()
+    if loaded[0] != provider:
+        raise EngineError(
+            f"ONNX Runtime did not load {provider} and fell back to {loaded[0]}; see its log for "
+            "the missing library"
+        )
+    if provider == _CPU or not hasattr(session, "get_provider_graph_assignment_info"):
+        return
+    left = {
+        node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name == _CPU
+        for node in part.get_nodes()
+    }
+    if heavy := sorted(left & _HEAVY):
+        raise EngineError(
+            f"{provider} leaves {', '.join(heavy)} of this artifact to the CPU; use "
+            "device='cpu', or an artifact of another precision"
+        )
+
+
+def _contract(session: ort.InferenceSession, artifact: Artifact) -> tuple[ModelSpec, int | None]:
+    """Read the spec, and the batch that the graph is fixed to."""
     try:
         metadata = session.get_modelmeta().custom_metadata_map
-        inputs = [(i.name, i.type, tuple(i.shape[1:])) for i in session.get_inputs()]
-        outputs = [(o.name, o.type, tuple(o.shape[1:])) for o in session.get_outputs()]
+        inputs, outputs = _ports(session.get_inputs()), _ports(session.get_outputs())
     except UnicodeDecodeError as problem:
         raise ArtifactError(f"{artifact.path} is damaged: its names are no text") from problem
-    if METADATA_KEY not in metadata:
-        raise ArtifactError(
-            f"{artifact.path} carries no model spec; export it with fer-export, which adds one"
-        )
-    spec = ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {artifact.path}")
-    classes = (len(spec.labels),)
-    expected_inputs = [("crop", "tensor(uint8)", spec.input.shape)]
-    expected_outputs = [(name, "tensor(float)", classes) for name in _OUTPUTS]
-    if inputs != expected_inputs or outputs != expected_outputs:
-        raise ArtifactError(
-            f"{artifact.path} does not fit its own spec: it maps {inputs} to {outputs}, "
-            f"expected {expected_inputs} to {expected_outputs}"
-        )
-    return spec
+    spec = contract_spec(metadata.get(METADATA_KEY), artifact, inputs, outputs)
+    return spec, static_batch(inputs)
 
 
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _ports(arguments: list[Any]) -> list[Port]:
+    return [Port(a.name, _DTYPES.get(a.type, a.type), tuple(a.shape)) for a in arguments]
+
+
+def _check_precision(options: BackendOptions, spec: ModelSpec, computes_in: str) -> None:
+    wanted = options.inference_precision
+    # what is not quantised in an INT8 graph is fp32
+    if wanted is None or wanted == computes_in or (wanted, computes_in) == ("fp32", "int8"):
+        return
+    raise ConfigurationError(
+        f"ONNX Runtime computes as the graph says, here in {computes_in}, and not in {wanted}; "
+        f"export an artifact of that precision, or use backend='openvino' (this one is "
+        f"{spec.precision})"
+    )
 
 
 def _reason(problem: Exception) -> str:

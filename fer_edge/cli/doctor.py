@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 from fer_edge.artifact import DEFAULT_MODEL
+from fer_edge.backends.tuned import Timing, Tuning
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.diagnosis import Check, Diagnosis, diagnose
 from fer_edge.faces.yunet import fetch_yunet
 from fer_edge.record import encode
+from fer_edge.spec import PRECISIONS
+from fer_edge.tuning import tune
 
 __all__ = ["add_parser"]
 
-SCHEMA = "fer-edge-doctor/1"
+SCHEMA = "fer-edge-doctor/2"
 
 
 def add_parser(commands: Commands) -> None:
@@ -28,22 +32,61 @@ def add_parser(commands: Commands) -> None:
         action="store_true",
         help="first fetch the YuNet face detector (230 kB, hash checked) from OpenCV Zoo",
     )
+    parser.add_argument(
+        "--tune",
+        nargs="?",
+        const="",
+        metavar="MODEL",
+        help="first measure every backend and some thread counts with a model (the one of "
+        "--model), for backend=auto to take the fastest from then on",
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, help="for --tune: the manifest's choice")
+    parser.add_argument("--device", default="auto", help="for --tune: auto, cpu, cuda, gpu, npu")
 
 
 def _doctor(options: Namespace) -> int:
     if options.fetch_yunet:
         print(f"YuNet lies at {fetch_yunet()}")
-    diagnosis = diagnose(options.model)
+    result: dict[str, Any] = {"schema": SCHEMA}
+    model = options.tune or options.model
+    if options.tune is not None:
+        tuning = tune(model, precision=options.precision, device=options.device)
+        _print_tuning(tuning)
+        result["tuning"] = encode(tuning)
+    diagnosis = diagnose(model)
     _print(diagnosis)
-    write_result(options, {"schema": SCHEMA, **encode(diagnosis)})
+    write_result(options, {**result, **encode(diagnosis)})
     return diagnosis.exit_code
+
+
+def _print_tuning(tuning: Tuning) -> None:
+    print(f"{tuning.model} ({tuning.precision}), one crop, {tuning.machine}")
+    best = tuning.best()
+    print(f"  {'backend':<12} {'threads':>7} {'p50 ms':>9}  computes in, on")
+    for timing in tuning.timings:
+        print(_timing(timing, timing == best))
+    for failure in tuning.failures:
+        print(f"  {failure.backend:<12} could not be measured: {failure.reason}")
+    print()
+
+
+def _timing(timing: Timing, best: bool) -> str:
+    threads = "-" if timing.threads is None else timing.threads
+    return (
+        f"  {timing.backend:<12} {threads:>7} {timing.p50_ms:9.3f}  {timing.inference_precision}, "
+        f"{timing.provider}{'  <- auto takes this' if best else ''}"
+    )
 
 
 def _print(diagnosis: Diagnosis) -> None:
     print(f"{diagnosis.python} on {diagnosis.system}")
     sections = {
         "model": (diagnosis.model,),
-        f"backends (auto takes the first of {', '.join(diagnosis.auto_order)})": diagnosis.backends,
+        "core": diagnosis.core,
+        f"backends (auto takes the first of {', '.join(diagnosis.auto_order)})": (
+            *diagnosis.backends,
+            diagnosis.auto,
+        ),
         "face detection": (diagnosis.faces,),
         "devices": diagnosis.devices,
         "extras": diagnosis.extras,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fer_edge.download import fetch
 from fer_edge.folders import data_folder
 
 __all__ = [
@@ -44,5 +43,7 @@ def fetch_yunet(target: Path | None = None, *, url: str = YUNET_URL) -> Path:
 
     A good file that lies there already is kept. Raises what ``fer_edge.download.fetch`` raises.
     """
+    from fer_edge.download import fetch  # which would double the time that importing us takes
+
     where = yunet_path() if target is None else target
     return fetch(url, where, YUNET_SHA256, max_bytes=_MAX_BYTES)

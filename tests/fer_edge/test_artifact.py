@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,22 @@ def test_an_artifact_that_is_a_link_is_refused(
     (directory / "small.onnx").rename(outside)
     (directory / "small.onnx").symlink_to(outside)
     with pytest.raises(ArtifactError, match="is a link"):
+        _find(directory, formats=("onnx",))
+
+
+def test_an_artifact_that_is_a_pipe_is_refused_without_waiting_for_a_writer(
+    directory: Path,
+) -> None:
+    (directory / "small.onnx").unlink()
+    os.mkfifo(directory / "small.onnx")
+    for model in (directory, directory / "small.onnx"):
+        with pytest.raises(ArtifactError, match="is a device, pipe or socket"):
+            _find(model, formats=("onnx",))
+
+
+def test_an_artifact_of_a_terabyte_is_not_read(directory: Path) -> None:
+    os.truncate(directory / "small.onnx", 1 << 40)  # a hole: it takes no room
+    with pytest.raises(ArtifactError, match="1,099,511,627,776 bytes; artifacts have up to"):
         _find(directory, formats=("onnx",))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from fer_edge import EngineError
+from fer_edge import EngineError, ModelSpec
 from fer_edge.backends import AUTO_ORDER, BACKENDS, BackendEntry
 from fer_edge.dependencies import EXTRAS
 from fer_edge.diagnosis import Check, diagnose
+from fer_edge.files import sha256_of
 from fer_edge.manifest import Manifest
 
 MakeDirectory = Callable[..., Path]
@@ -44,6 +46,22 @@ def test_a_model_that_gives_other_answers_does_not_work(
     found = diagnose(make_model_directory(error=0.01))
     assert not found.works
     assert "golden crops within 1.0e-02, allowed 1e-03" in found.model.detail
+
+
+@pytest.mark.parametrize(("precision", "works"), [("fp32", False), ("int8", True)])
+def test_a_quantised_model_may_answer_a_little_otherwise(
+    make_artifact: Callable[[Path, ModelSpec], Path],
+    make_model_directory: MakeDirectory,
+    tiny_spec: ModelSpec,
+    precision: str,
+    works: bool,
+) -> None:
+    folder = make_model_directory(precision=precision, error=0.05)
+    file = make_artifact(folder / "model.onnx", tiny_spec.with_changes(precision=precision))
+    manifest = Manifest.read(folder)
+    entry = replace(manifest.artifacts[0], sha256=sha256_of(file))
+    replace(manifest, artifacts=(entry,)).write(folder)
+    assert diagnose(folder).works is works
 
 
 def test_one_wrong_answer_among_right_ones_is_enough(
@@ -95,6 +113,57 @@ def test_an_installed_backend_shows_its_version(model_directory: Path) -> None:
 
 def test_the_order_of_auto_is_told(model_directory: Path) -> None:
     assert diagnose(model_directory).auto_order == AUTO_ORDER
+
+
+def test_what_auto_takes_is_told_with_the_reason(model_directory: Path) -> None:
+    auto = diagnose(model_directory).auto
+    assert auto.ok
+    assert auto.detail.startswith("onnxruntime: the first of tensorrt, openvino, onnxruntime")
+
+
+def test_where_auto_has_nothing_to_take_it_is_told(tmp_path: Path) -> None:
+    auto = diagnose(tmp_path / "none").auto
+    assert (auto.ok, auto.name) == (False, "auto")
+    assert "there is no model at" in auto.detail
+
+
+def test_the_packages_of_the_core_show_their_versions(model_directory: Path) -> None:
+    import cv2
+
+    assert named(diagnose(model_directory).core, "cv2").detail == f"cv2 {cv2.__version__}"
+
+
+BROKEN = """
+from fer_edge.backends import BACKENDS, choice
+from fer_edge.diagnosis import diagnose
+for name in ("openvino", "tensorrt", "torch"):
+    del BACKENDS[name]
+choice.AUTO_ORDER = ("onnxruntime",)
+found = diagnose({model!r})
+assert not found.works
+assert found.exit_code == 3, found
+checks = [*found.core, *found.backends, found.faces]
+print(*sorted(check.name for check in checks if "does not import: libx.so" in check.detail))
+"""
+
+
+@pytest.mark.parametrize(("broken", "shown"), [("cv2", "cv2 faces"), ("onnxruntime",) * 2])
+def test_a_package_that_does_not_load_is_a_finding_and_stops_nothing(
+    model_directory: Path, tmp_path: Path, root: Path, broken: str, shown: str
+) -> None:
+    (tmp_path / "path" / broken).mkdir(parents=True)
+    (tmp_path / "path" / broken / "__init__.py").write_text("raise ImportError('libx.so: none')")
+    program = BROKEN.format(model=str(model_directory))
+    path = os.pathsep.join((str(tmp_path / "path"), str(root)))
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.split() == shown.split()
 
 
 @pytest.mark.parametrize(
@@ -189,7 +258,7 @@ def test_a_machine_without_a_face_detector_says_why(
     def absent() -> None:
         raise EngineError("OpenCV comes without face cascades")
 
-    monkeypatch.setattr("fer_edge.diagnosis.FaceDetector", absent)
+    monkeypatch.setattr("fer_edge.faces.detection.FaceDetector", absent)
     expected = Check("faces", False, "OpenCV comes without face cascades")
     assert diagnose(model_directory).faces == expected
 

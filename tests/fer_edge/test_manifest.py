@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +135,23 @@ def test_no_entry_can_be_removed_unseen(name: str, folder: Path) -> None:
         Manifest.read(folder)
 
 
-def test_the_order_of_fields_and_their_layout_do_not_matter(folder: Path) -> None:
-    write_plain(folder, dict(reversed(read_plain(folder).items())))
-    assert Manifest.read(folder) == FULL.sealed()
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.rstrip(),
+        lambda text: text + b"\n",
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: text.replace(b'"fp32"', b'"\\u0066p32"', 1),
+        lambda text: json.dumps(dict(reversed(json.loads(text).items())), indent=2).encode(),
+    ],
+)
+def test_no_byte_can_be_changed_unseen(change: Callable[[bytes], bytes], folder: Path) -> None:
+    path = folder / MANIFEST
+    text = path.read_bytes()
+    path.write_bytes(change(text))
+    assert path.read_bytes() != text
+    with pytest.raises(ArtifactError, match="changed after it was written"):
+        Manifest.read(folder)
 
 
 def test_a_folder_without_a_manifest_is_no_model_directory(tmp_path: Path) -> None:

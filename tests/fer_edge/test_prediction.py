@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import pickle
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -89,8 +90,34 @@ def test_as_a_dictionary_it_survives_json(prediction: Prediction) -> None:
     assert plain == {
         "emotion": "happy",
         "confidence": float(SHARES[3]),
+        "uncertain": False,
         "probabilities": dict(zip(LABELS, SHARES.tolist(), strict=True)),
     }
+
+
+def test_it_is_uncertain_below_the_confidence_that_was_asked_for() -> None:
+    assert not Prediction(SHARES.copy()).uncertain
+    assert not Prediction(SHARES.copy(), 0.8).uncertain  # not below float32's 0.8
+    assert Prediction(SHARES.copy(), 0.81).uncertain
+
+
+def test_an_uncertain_one_says_so_wherever_it_is_read() -> None:
+    prediction = Prediction(SHARES.copy(), 0.9)
+    assert str(prediction) == "uncertain (happy 80%)"
+    assert repr(prediction).startswith("Prediction(uncertain, happy: angry=0.010")
+    assert prediction.to_dict()["uncertain"] is True
+    assert pickle.loads(pickle.dumps(prediction)).uncertain  # noqa: S301
+
+
+def test_making_one_takes_a_microsecond() -> None:
+    """With a wide margin for a busy machine; docs/runtime.md has the figure."""
+    rows = np.tile(SHARES, (1000, 1))
+    times = []
+    for _ in range(20):
+        start = time.process_time()
+        [Prediction(row, 0.5) for row in rows]
+        times.append((time.process_time() - start) / len(rows))
+    assert min(times) < 3e-6
 
 
 def test_it_can_be_a_key(prediction: Prediction) -> None:

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import types
+from pathlib import Path
+
+import pytest
 
 import fer_edge
 
 
-def test_all_lists_what_the_package_exports() -> None:
-    visible = {
-        name
-        for name, value in vars(fer_edge).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+def test_all_lists_what_the_package_gives() -> None:
+    homes = vars(fer_edge)["_HOMES"]
+    assert {*fer_edge.__all__} == {*homes, "__version__"}
+
+
+def test_the_type_checker_sees_what_a_program_gets(root: Path) -> None:
+    tree = ast.parse((root / "fer_edge/__init__.py").read_text(encoding="utf-8"))
+    block = next(
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "_TYPE_CHECKING"
+    )
+    seen = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
-    assert {*fer_edge.__all__} == visible | {"__version__"}
+    assert seen == {name: f"fer_edge.{home}" for name, home in vars(fer_edge)["_HOMES"].items()}
+
+
+def test_every_name_is_there_and_listed() -> None:
+    for name in fer_edge.__all__:
+        assert getattr(fer_edge, name) is not None
+        assert name in dir(fer_edge)
+        assert name in vars(fer_edge), "it is kept after the first use"
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'fer_edge' has no attribute 'Predictr'"):
+        fer_edge.Predictr  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_all_names_nothing_twice() -> None:
@@ -28,7 +56,7 @@ def test_every_public_object_says_what_it_is() -> None:
 
 
 def test_every_error_is_a_fer_edge_error() -> None:
-    errors = [value for name, value in vars(fer_edge).items() if name.endswith("Error")]
+    errors = [getattr(fer_edge, name) for name in fer_edge.__all__ if name.endswith("Error")]
     assert len(errors) > 1
     assert all(issubclass(error, fer_edge.FerEdgeError) for error in errors)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from fer_edge import ConfigurationError, MissingDependencyError
+from fer_edge import MissingDependencyError
 from fer_edge.artifact import FORMATS
 from fer_edge.backends import (
     AUTO_ORDER,
@@ -15,8 +17,8 @@ from fer_edge.backends import (
     Backend,
     BackendEntry,
     backend_class,
-    choose_backend,
 )
+from fer_edge.dependencies import EXTRAS
 
 
 @pytest.fixture
@@ -34,22 +36,8 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_auto_is_the_first_of_the_order() -> None:
-    assert choose_backend("auto") == AUTO_ORDER[0]
-
-
-@pytest.mark.parametrize("name", BACKENDS)
-def test_a_known_name_is_itself(name: str) -> None:
-    assert choose_backend(name) == name
-
-
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="'trt'; there are auto, onnxruntime"):
-        choose_backend("trt")
-
-
-def test_the_order_names_only_known_backends() -> None:
-    assert set(AUTO_ORDER) <= BACKENDS.keys()
+def test_the_order_names_every_backend_once() -> None:
+    assert sorted(AUTO_ORDER) == sorted(BACKENDS)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -67,6 +55,46 @@ def test_an_engine_that_is_not_installed_is_named_with_its_extra(engine: Path) -
     with pytest.raises(MissingDependencyError, match=r"pip install 'fer-edge\[fake\]'") as caught:
         backend_class("fake")
     assert caught.value.package == "fake_engine"
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_package_of_its_extra_that_is_lacking_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXTRAS, "fake", ("fake_engine", "numpy"))
+    assert BACKENDS["fake"].packages == ("fake_engine", "numpy")
+    assert BACKENDS["fake"].missing() == "fake_engine"
+
+
+@pytest.mark.usefixtures("engine")
+def test_an_engine_that_the_extra_does_not_bring_says_where_it_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = replace(BACKENDS["fake"], source="it comes with the device")
+    monkeypatch.setitem(BACKENDS, "fake", told)
+    with pytest.raises(MissingDependencyError, match="it comes with the device"):
+        backend_class("fake")
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "known"),
+    [
+        ("onnxruntime", "auto", True),
+        ("onnxruntime", "cuda:1", True),
+        ("onnxruntime", "npu", False),
+        ("openvino", "gpu.1", True),
+        ("openvino", "AUTO:GPU,CPU", True),
+        ("onnxruntime", "AUTO", False),
+        ("tensorrt", "cpu", False),
+        ("torch", "cuda", True),
+    ],
+)
+def test_a_backend_knows_its_devices(name: str, device: str, known: bool) -> None:
+    assert BACKENDS[name].takes_device(device) is known
+
+
+def test_the_installed_version_is_read_without_an_import() -> None:
+    entry = replace(BACKENDS["onnxruntime"], distributions=("no-such-thing", "numpy"))
+    assert entry.version() == f"numpy {metadata.version('numpy')}"
+    assert replace(entry, distributions=("no-such-thing",)).version() == "unknown"
 
 
 @pytest.mark.parametrize("lacking", ["another_package", "fake_engine.core"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,19 +111,41 @@ def test_the_engine_gets_the_threads_that_were_asked_for(
     assert settings[0][0].intra_op_num_threads == threads
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_by_default_there_is_a_thread_for_each_core_that_may_be_used(
-    data: bytes, settings: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_for_throughput_each_call_keeps_to_its_own_thread(data: bytes, settings: list[Any]) -> None:
+    engine = opened(data, goal="throughput", threads=3).engine
+    assert settings[0][0].intra_op_num_threads == 1
+    assert (engine.threads, engine.concurrency) == (3, 3)
+
+
+def test_for_throughput_all_usable_cores_are_used(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 5})
-    assert opened(data).engine.threads == 3
-    assert settings[0][0].intra_op_num_threads == 3
+    monkeypatch.setattr("fer_edge.backends.onnxruntime.usable_cores", lambda: 7)
+    assert opened(data, goal="throughput").engine.concurrency == 7
 
 
-def test_idle_threads_leave_the_cores_alone(data: bytes, settings: list[Any]) -> None:
-    opened(data)
-    entry = settings[0][0].get_session_config_entry("session.intra_op.allow_spinning")
-    assert entry == "0"
+@pytest.mark.parametrize(("spinning", "entry"), [(False, "0"), (True, "1")])
+def test_idle_threads_leave_the_cores_alone_unless_asked_not_to(
+    data: bytes, settings: list[Any], spinning: bool, entry: str
+) -> None:
+    opened(data, spinning=spinning)
+    given = settings[0][0].get_session_config_entry("session.intra_op.allow_spinning")
+    assert given == entry
+
+
+@pytest.mark.parametrize("wanted", ["bf16", "fp16"])
+def test_it_computes_as_the_graph_says_and_no_other_way(data: bytes, wanted: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"here in fp32, and not in {wanted}; export"):
+        opened(data, inference_precision=wanted)
+
+
+def test_asked_for_what_it_does_anyway_it_agrees(data: bytes) -> None:
+    assert opened(data, inference_precision="fp32").engine.inference_precision == "fp32"
+
+
+def test_it_does_not_compile(data: bytes) -> None:
+    with pytest.raises(ConfigurationError, match="cannot do compiled=True; leave it out"):
+        opened(data, compiled=True)
 
 
 def test_the_engine_may_not_fall_back_by_itself(data: bytes, settings: list[Any]) -> None:
@@ -131,9 +153,66 @@ def test_the_engine_may_not_fall_back_by_itself(data: bytes, settings: list[Any]
     assert settings[0][1]["enable_fallback"] is False
 
 
-def test_an_unknown_device_lists_the_known_ones(data: bytes) -> None:
-    with pytest.raises(ConfigurationError, match="no device 'gpu'; there are auto, cpu, cuda"):
-        opened(data, device="gpu")
+@pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:x", ""])
+def test_an_unknown_device_lists_the_known_ones(data: bytes, device: str) -> None:
+    with pytest.raises(ConfigurationError, match="there are auto, cpu, cuda, tensorrt"):
+        opened(data, device=device)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What an ONNX Runtime with every provider is asked for; it then uses the CPU."""
+    seen: list[Any] = []
+    kind = ort.InferenceSession
+
+    def record(data: bytes, options: Any, *, providers: Any, **rest: Any) -> Any:
+        seen.append(providers)
+        return kind(data, options, providers=["CPUExecutionProvider"], **rest)
+
+    names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: names)
+    monkeypatch.setattr(ort, "InferenceSession", record)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("device", "provider", "number"),
+    [
+        ("cuda", "CUDAExecutionProvider", "0"),
+        ("cuda:1", "CUDAExecutionProvider", "1"),
+        ("tensorrt", "TensorrtExecutionProvider", "0"),
+    ],
+)
+def test_a_gpus_provider_is_asked_for_and_never_replaced_by_the_cpu(
+    data: bytes, asked: list[Any], device: str, provider: str, number: str
+) -> None:
+    with pytest.raises(EngineError, match=f"did not load {provider} and fell back to CPU"):
+        opened(data, device=device)
+    name, options = asked[0][0]
+    assert (name, options["device_id"]) == (provider, number)
+
+
+def test_what_tensorrt_leaves_goes_to_cuda_without_tf32(data: bytes, asked: list[Any]) -> None:
+    with pytest.raises(EngineError):
+        opened(data, device="tensorrt")
+    assert asked[0][1][0] == "CUDAExecutionProvider"
+    assert asked[0][1][1]["use_tf32"] == "0"
+
+
+def test_a_provider_that_leaves_the_work_to_the_cpu_is_refused(
+    data: bytes, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # loads, and then takes no node: what CUDA does with a graph that it has no kernels for
+    real = ort.InferenceSession
+
+    def loaded(*arguments: Any, **rest: Any) -> Any:
+        session = real(*arguments, **rest)
+        session.get_providers = lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        return session
+
+    monkeypatch.setattr(ort, "InferenceSession", loaded)
+    with pytest.raises(EngineError, match="leaves Gemm of this artifact to the CPU"):
+        opened(data, device="cuda")
 
 
 def test_cuda_without_its_provider_says_what_to_install(
@@ -144,24 +223,16 @@ def test_cuda_without_its_provider_says_what_to_install(
         opened(data, device="cuda")
 
 
-def test_a_provider_that_does_not_load_is_not_replaced_by_another(
-    data: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kind = ort.InferenceSession
-
-    def without_cuda(data: bytes, options: Any, **rest: Any) -> Any:
-        # what ONNX Runtime does where a library of CUDA is lacking
-        return kind(data, options, **{**rest, "providers": ["CPUExecutionProvider"]})
-
-    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    monkeypatch.setattr(ort, "InferenceSession", without_cuda)
-    with pytest.raises(EngineError, match="did not load CUDAExecutionProvider and fell back"):
-        opened(data, device="cuda")
-
-
-@pytest.mark.parametrize("damaged", [b"", b"no model", b"\0" * 4096])
-def test_bytes_that_are_no_onnx_are_refused(damaged: bytes) -> None:
-    with pytest.raises(ArtifactError, match=r"ONNX Runtime cannot load model\.onnx: "):
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [
+        (b"", r"ONNX Runtime cannot load model\.onnx on CPUExecutionProvider: "),
+        (b"no model", r"model\.onnx is no ONNX model, or a damaged one: "),
+        (b"\0" * 4096, r"ONNX Runtime cannot load model\.onnx on CPUExecutionProvider: "),
+    ],
+)
+def test_bytes_that_are_no_onnx_are_refused(damaged: bytes, message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
         opened(damaged)
 
 
@@ -187,8 +258,21 @@ def test_text_that_is_no_text_is_refused(data: bytes, text: bytes) -> None:
 
 
 def test_an_onnx_without_a_spec_is_refused(changed: Callable[[Change], bytes]) -> None:
-    with pytest.raises(ArtifactError, match="carries no model spec; export it with fer-export"):
+    with pytest.raises(
+        ArtifactError,
+        match=r"carries no model spec\. Unknown are network \(architecture, .*input \(height, width"
+        r".*precision, temperature, labels\. Export the model with fer-export, .*spec=ModelSpec",
+    ):
         opened(changed(lambda model: model.ClearField("metadata_props")))
+
+
+def test_an_onnx_without_a_spec_works_with_the_callers(
+    changed: Callable[[Change], bytes], tiny_spec: ModelSpec, data: bytes
+) -> None:
+    bare = changed(lambda model: model.ClearField("metadata_props"))
+    backend = OnnxRuntimeBackend(replace(artifact(bare), spec=tiny_spec), BackendOptions())
+    assert backend.spec == tiny_spec
+    assert np.array_equal(backend.infer(batch(2))[1], opened(data).infer(batch(2))[1])
 
 
 @pytest.mark.parametrize(
@@ -233,21 +317,30 @@ def test_a_spec_of_another_shape_is_refused(
     other = json.loads(tiny_spec.to_json())
     other["input"]["height"] = 64
     props = {METADATA_KEY: json.dumps(other)}
-    with pytest.raises(ArtifactError, match=r"expected \[\('crop', 'tensor\(uint8\)', \(64, 48, 1"):
+    with pytest.raises(ArtifactError, match=r"expected crop uint8 \(N, 64, 48, 1\)"):
         opened(changed(lambda model: onnx.helper.set_model_props(model, props)))
 
 
-def test_a_batch_that_the_graph_does_not_take_is_the_engines_error(
-    changed: Callable[[Change], bytes],
+def test_a_fixed_batch_is_filled_up_and_never_exceeded(
+    changed: Callable[[Change], bytes], tiny_answer: Callable[..., tuple[Any, Any]]
 ) -> None:
     def two_at_a_time(model: Any) -> None:
         for value in (*model.graph.input, *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = 2
 
     backend = opened(changed(two_at_a_time))
-    assert len(backend.infer(batch(2))[0]) == 2
-    with pytest.raises(EngineError, match=r"failed on crops of shape \(3, 48, 48, 1\): .*invalid"):
+    assert backend.engine.max_batch == 2
+    for count in (1, 2):
+        logits, probabilities = backend.infer(batch(count))
+        assert len(logits) == len(probabilities) == count
+        assert probabilities == pytest.approx(tiny_answer(batch(count))[1], abs=1e-4)
+    with pytest.raises(EngineError, match="takes 2 crops in one call, not 3"):
         backend.infer(batch(3))
+
+
+def test_what_the_engine_refuses_is_its_error(data: bytes) -> None:
+    with pytest.raises(EngineError, match=r"failed on crops of shape \(1, 32, 48, 1\): .*invalid"):
+        opened(data).infer(np.zeros((1, 32, 48, 1), np.uint8))
 
 
 def test_closed_it_infers_no_more(data: bytes) -> None:

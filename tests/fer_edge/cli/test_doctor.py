@@ -5,11 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fer_edge import DownloadError
+from fer_edge.backends import BACKENDS
+from fer_edge.backends.tuned import Failure, Timing, Tuning
 from fer_edge.cli import main
+from fer_edge.tuning import tune
+
+
+@pytest.fixture
+def only_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation with one engine."""
+    for name in set(BACKENDS) - {"onnxruntime"}:
+        monkeypatch.delitem(BACKENDS, name)
+    for module in ("choice", "table"):
+        monkeypatch.setattr(f"fer_edge.backends.{module}.AUTO_ORDER", ("onnxruntime",))
 
 
 def test_with_a_good_model_it_is_well(
@@ -36,7 +49,8 @@ def test_with_a_damaged_model_it_still_tells_the_rest(
     assert main(["doctor", "--model", str(model_directory)]) == 2
     shown = capsys.readouterr().out
     assert "is damaged" in shown
-    for title in ("backends (auto takes the first of ", "face detection", "devices", "extras"):
+    titles = ("core", "backends (auto takes the first of ", "face detection", "devices", "extras")
+    for title in titles:
         assert f"\n{title}" in shown
 
 
@@ -55,8 +69,10 @@ def test_machines_read_every_finding(model_directory: Path, tmp_path: Path) -> N
         "works",
         "exit_code",
         "model",
+        "core",
         "backends",
         "auto_order",
+        "auto",
         "faces",
         "devices",
         "extras",
@@ -64,9 +80,9 @@ def test_machines_read_every_finding(model_directory: Path, tmp_path: Path) -> N
         "python",
         "system",
     ]
-    assert (value["schema"], value["works"]) == ("fer-edge-doctor/1", True)
-    checks = [value["model"], value["faces"]]
-    checks += [check for key in ("backends", "devices", "extras") for check in value[key]]
+    assert (value["schema"], value["works"]) == ("fer-edge-doctor/2", True)
+    checks = [value["model"], value["auto"], value["faces"]]
+    checks += [check for key in ("core", "backends", "devices", "extras") for check in value[key]]
     assert all(list(check) == ["name", "ok", "detail"] for check in checks)
 
 
@@ -95,3 +111,67 @@ def test_a_failed_fetch_is_exit_code_3(
     monkeypatch.setattr("fer_edge.cli.doctor.fetch_yunet", offline)
     assert main(["doctor", "--fetch-yunet"]) == 3
     assert capsys.readouterr() == ("", "fer-edge: the server cannot be reached\n")
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What is measured, in no time."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def quickly(model: str, **options: Any) -> Tuning:
+        asked.append((model, options))
+        return tune(model, **options, threads=(1,), seconds=0.005)
+
+    monkeypatch.setattr("fer_edge.cli.doctor.tune", quickly)
+    return asked
+
+
+@pytest.mark.usefixtures("only_onnxruntime")
+@pytest.mark.parametrize("named", [True, False])
+def test_tune_measures_shows_the_table_and_says_what_auto_takes(
+    model_directory: Path,
+    measured: list[tuple[str, dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+    named: bool,
+) -> None:
+    model = str(model_directory)
+    assert (
+        main(["doctor", "--tune", model] if named else ["doctor", "--model", model, "--tune"]) == 0
+    )
+    assert measured == [(model, {"precision": None, "device": "auto"})]
+    shown = capsys.readouterr().out
+    (row,) = (line for line in shown.splitlines() if line.endswith("<- auto takes this"))
+    assert row.split()[:2] == ["onnxruntime", "1"]
+    assert "onnxruntime: the fastest of 1 ways that fer-edge doctor --tune measured here" in shown
+
+
+@pytest.mark.usefixtures("only_onnxruntime")
+def test_machines_read_what_was_measured(
+    model_directory: Path, measured: list[tuple[str, dict[str, Any]]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    arguments = ["doctor", "--tune", str(model_directory), "--precision", "fp32"]
+    assert main([*arguments, "--device", "cpu", "--json", str(out)]) == 0
+    assert measured[0][1] == {"precision": "fp32", "device": "cpu"}
+    tuning = json.loads(out.read_text())["tuning"]
+    (timing,) = tuning["timings"]
+    assert timing["p50_ms"] > 0
+    assert (timing["backend"], timing["threads"]) == ("onnxruntime", 1)
+
+
+def test_a_backend_that_cannot_be_measured_is_shown(
+    model_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timing = Timing("onnxruntime", None, 0.5, "GPU", "fp16")
+    found = Tuning(
+        "m", "fp32", "auto", "here", "2026-11-22", (), (timing,), (Failure("torch", "broken"),)
+    )
+    monkeypatch.setattr("fer_edge.cli.doctor.tune", lambda *_, **__: found)
+    main(["doctor", "--tune", str(model_directory)])
+    shown = capsys.readouterr().out
+    assert "torch        could not be measured: broken" in shown
+    assert "onnxruntime        -     0.500  fp16, GPU  <- auto takes this" in shown
+
+
+def test_with_nothing_to_measure_it_is_exit_code_2(tmp_path: Path) -> None:
+    assert main(["doctor", "--tune", str(tmp_path / "none.onnx")]) == 2

@@ -1,0 +1,103 @@
+"""Architectures of ours, in timm's registry beside its own: networks made for faces of 48 pixels.
+
+timm's are made for 224: their stems throw most of such a face away. Importing this module is what
+makes the names known to timm. Needs the ``torch`` extra.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+import torch
+from timm.layers import ClassifierHead, ConvNormAct
+from timm.models import register_model
+from timm.models.resnet import BasicBlock, ResNet
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
+from torch import nn
+
+__all__ = ["fer_resnet18", "fer_vgg", "fer_vit_tiny"]
+
+_TIMMS_OWN = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+"""What ``timm.create_model`` hands to every architecture, about weights that these do not have."""
+
+_VGG = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
+
+
+@register_model
+def fer_vit_tiny(**arguments: Any) -> nn.Module:
+    """ViT-Ti behind a convolutional stem: 36 tokens of 8 x 8 pixels that overlap, averaged.
+
+    Convolutions in place of the patches are what lets a ViT learn from few pictures (Xiao et al.,
+    "Early Convolutions Help Transformers See Better", NeurIPS 2021; Hassani et al., "Escaping the
+    Big Data Paradigm with Compact Transformers", 2021). Tokens that are averaged need no class
+    token (Beyer et al., "Better plain ViT baselines for ImageNet-1k", 2022).
+    """
+    width = arguments.get("embed_dim", 192)
+    stem = ConvStem(
+        in_chans=arguments.get("in_chans", 3),
+        channels=(width // 4, width // 2, width),
+        stride=(2, 2, 2),
+    )
+    defaults = {"img_size": 48, "embed_dim": width, "depth": 12, "num_heads": 3}
+    return VisionTransformer(
+        **(defaults | _plain(arguments)),
+        patch_size=1,
+        embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
+        class_token=False,
+        global_pool="avg",
+    )
+
+
+@register_model
+def fer_resnet18(**arguments: Any) -> nn.Module:
+    """ResNet-18 with a 3 x 3 stem of stride 1 and no max-pool, as it is built for CIFAR.
+
+    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+    """
+    network: Any = ResNet(cast("Any", BasicBlock), (2, 2, 2, 2), **_plain(arguments))
+    stem = nn.Conv2d(arguments.get("in_chans", 3), 64, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    network.conv1, network.maxpool = stem, nn.Identity()
+    return cast("nn.Module", network)
+
+
+@register_model
+def fer_vgg(**arguments: Any) -> nn.Module:
+    """Ten 3 x 3 convolutions of VGG-16 with batch norm, averaged in place of its dense layers.
+
+    Simonyan and Zisserman, "Very Deep Convolutional Networks", ICLR 2015, without the last block:
+    48 pixels allow for four.
+    """
+    return _Vgg(**_plain(arguments))
+
+
+class _Vgg(nn.Module):
+    def __init__(self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for block in _VGG:
+            if layers:
+                layers.append(nn.MaxPool2d(2))
+            for channels in block:
+                layers.append(ConvNormAct(in_chans, channels, kernel_size=3))
+                in_chans = channels
+        self.features = nn.Sequential(*layers)
+        self.head = ClassifierHead(in_chans, num_classes, pool_type="avg", drop_rate=drop_rate)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer, by timm's name for asking."""
+        return cast("nn.Module", self.head.fc)
+
+    def forward(self, normalized: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, C, H, W)`` to logits ``(N, classes)``."""
+        logits: torch.Tensor = self.head(self.features(normalized))
+        return logits
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name not in _TIMMS_OWN}

@@ -1,0 +1,134 @@
+"""The contract of every artifact, checked when a backend opens one.
+
+``crop``, uint8 ``(N, H, W, C)``, goes in; ``logits`` and ``probabilities``, float32 ``(N, 7)``,
+come out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.artifact import Artifact
+from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+
+__all__ = ["INPUT", "OUTPUTS", "Port", "contract_spec", "padded", "static_batch"]
+
+INPUT = "crop"
+OUTPUTS = ("logits", "probabilities")
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a graph, in NumPy's terms; ``shape`` starts with the batch.
+
+    A dimension that is not fixed is a name or None.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+    def __str__(self) -> str:
+        batch = self.shape[0] if self.shape and isinstance(self.shape[0], int) else "N"
+        dimensions = [batch, *self.shape[1:]] if self.shape else []
+        return f"{self.name} {self.dtype} ({', '.join(map(str, dimensions))})"
+
+
+def contract_spec(
+    text: str | None, artifact: Artifact, inputs: Sequence[Port], outputs: Sequence[Port]
+) -> ModelSpec:
+    """Read the spec that an artifact carries, and hold the graph against it.
+
+    ``text`` is the JSON in its metadata; where there is none, the caller's spec takes its place.
+    Raises ArtifactError for a spec that is missing or none, and for a graph that does not keep the
+    contract; ConfigurationError for a caller's spec that is another than the artifact's own.
+    """
+    given = artifact.spec
+    if text is None and given is None:
+        raise ArtifactError(
+            f"{artifact.path} carries no model spec. Unknown are {_fields_of_a_spec()}. Export "
+            "the model with fer-export, which adds them, or give Predictor(spec=ModelSpec(…))"
+        )
+    if text is None:
+        assert given is not None  # noqa: S101 - for the type checker
+        spec = given
+    else:
+        spec = ModelSpec.from_json(text, where=f"the spec in {artifact.path}")
+        if given is not None and given != spec:
+            raise ConfigurationError(
+                f"{artifact.path} carries a spec of its own, and the one that was given is "
+                "another; leave it out"
+            )
+    _check_ports(spec, artifact, inputs, outputs, "the spec that was given" if given else None)
+    return spec
+
+
+def static_batch(ports: Sequence[Port]) -> int | None:
+    """The number of crops that a graph takes, or None where it takes any."""
+    fixed = [port.shape[0] for port in ports if port.shape and isinstance(port.shape[0], int)]
+    return fixed[0] if fixed else None
+
+
+def padded(batch: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Fill a batch up to the ``size`` of a fixed graph. Raises EngineError if it is larger."""
+    count = len(batch)
+    if count == size:
+        return batch
+    if count > size:
+        raise EngineError(
+            f"this artifact takes {size} crops in one call, not {count}; export it without --batch"
+        )
+    filled = np.zeros((size, *batch.shape[1:]), batch.dtype)
+    filled[:count] = batch
+    return filled
+
+
+def _check_ports(
+    spec: ModelSpec,
+    artifact: Artifact,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    source: str | None,
+) -> None:
+    rows = [port.shape[0] if port.shape else None for port in (*inputs, *outputs)]
+    one_batch = len({row for row in rows if isinstance(row, int)}) <= 1
+    expected_in = [Port(INPUT, "uint8", ("N", *spec.input.shape))]
+    expected_out = [Port(name, "float32", ("N", len(spec.labels))) for name in OUTPUTS]
+    if one_batch and _alike(inputs, expected_in) and _alike(outputs, expected_out):
+        return
+    raise ArtifactError(
+        f"{artifact.path} does not fit {source or 'its own spec'}: it maps {_listed(inputs)} to "
+        f"{_listed(outputs)}, expected {_listed(expected_in)} to {_listed(expected_out)}"
+    )
+
+
+def _alike(ports: Sequence[Port], expected: Sequence[Port]) -> bool:
+    """Whether names, types and all but the batch agree; the order of ports is no matter."""
+
+    def facts(some: Sequence[Port]) -> list[tuple[str, str, int, str]]:
+        return sorted((p.name, p.dtype, len(p.shape), str(p.shape[1:])) for p in some)
+
+    return facts(ports) == facts(expected)
+
+
+def _listed(ports: Sequence[Port]) -> str:
+    return ", ".join(map(str, ports)) or "nothing"
+
+
+def _fields_of_a_spec() -> str:
+    inside = {"network": NetworkSpec, "input": InputSpec}
+    named = []
+    for field in dataclasses.fields(ModelSpec):
+        parts = (
+            [part.name for part in dataclasses.fields(inside[field.name])]
+            if (field.name in inside)
+            else []
+        )
+        named.append(f"{field.name} ({', '.join(parts)})" if parts else field.name)
+    return ", ".join(name for name in named if name not in ("schema", "provenance"))

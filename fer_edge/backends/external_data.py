@@ -1,0 +1,112 @@
+"""ONNX files that keep weights elsewhere are refused before an engine goes looking for them.
+
+A model read from memory makes ONNX Runtime and OpenVINO open whatever path it names, starting from
+the current folder; the hash of the artifact covers none of that. Only the fields that lead to a
+tensor are walked (onnx.proto3; Protocol Buffers encoding), so that neither onnx nor protobuf is
+needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fer_edge.artifact import Artifact
+from fer_edge.errors import ArtifactError
+
+__all__ = ["has_external_data", "refuse_external_data"]
+
+_INSIDE: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor",
+        6: "graph",
+        10: "tensor",
+        11: "graph",
+        22: "sparse tensor",
+        23: "sparse tensor",
+    },
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+}
+"""Message by message: the fields that hold messages which may lead to a tensor."""
+
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_SIZES = {_FIXED64: 8, _FIXED32: 4}
+_MAX_DEPTH = 100
+_LONGEST_VARINT = 10
+
+
+def refuse_external_data(artifact: Artifact) -> None:
+    """Raise ArtifactError for bytes that are no ONNX, and one with weights outside the file."""
+    try:
+        outside = has_external_data(artifact.data)
+    except ValueError as problem:
+        # what cannot be walked is refused: the engine might read it otherwise
+        raise ArtifactError(
+            f"{artifact.path} is no ONNX model, or a damaged one: {problem}"
+        ) from problem
+    if outside:
+        raise ArtifactError(
+            f"{artifact.path} keeps weights in another file, which its hash does not cover. Write "
+            "it as one file (onnx.save without save_as_external_data), or export it again"
+        )
+
+
+def has_external_data(data: bytes) -> bool:
+    """Whether a tensor of an ONNX model names another file. Raises ValueError for no ONNX."""
+    return _leads_outside(memoryview(data), "model", _MAX_DEPTH)
+
+
+def _leads_outside(data: memoryview, kind: str, depth: int) -> bool:
+    if not depth:
+        raise ValueError("nested too deeply")
+    inside = _INSIDE.get(kind, {})
+    for field, value in _fields(data):
+        if isinstance(value, int):
+            if kind == "tensor" and field == _DATA_LOCATION and value:
+                return True
+        elif kind == "tensor":
+            if field == _EXTERNAL_DATA:
+                return True
+        elif field in inside and _leads_outside(value, inside[field], depth - 1):
+            return True
+    return False
+
+
+def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Fields of a message: numbers as they are, everything else as its bytes."""
+    at, end = 0, len(data)
+    while at < end:
+        tag, at = _varint(data, at)
+        field, wire = tag >> 3, tag & 7
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+            yield field, value
+            continue
+        if wire == _BYTES:
+            size, at = _varint(data, at)
+        elif wire in _SIZES:
+            size = _SIZES[wire]
+        else:
+            raise ValueError(f"wire type {wire} is not used by ONNX")
+        if at + size > end:
+            raise ValueError("the message ends early")
+        yield field, data[at : at + size]
+        at += size
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for index in range(_LONGEST_VARINT):
+        if at >= len(data):
+            raise ValueError("the message ends early")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follows
+            return value, at
+    raise ValueError("a number of more than ten bytes")

@@ -1,0 +1,219 @@
+"""OpenVINO."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.artifact import Artifact
+from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.contract import OUTPUTS, padded
+from fer_edge.backends.cores import default_threads, usable_cores
+from fer_edge.backends.openvino_model import ArtifactModel, computes_in, read_property, reason
+from fer_edge.backends.openvino_runtime import ov
+from fer_edge.backends.pool import Pool
+from fer_edge.errors import ClosedError, ConfigurationError, EngineError
+
+__all__ = ["OpenVinoBackend"]
+
+_FAMILIES = ("CPU", "GPU", "NPU", "AUTO")
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_ONE_BY_ONE = ("NPU",)
+"""Devices that take no batch of a size that is not fixed."""
+
+_CLOSED = "this OpenVINO model is closed"
+
+
+class OpenVinoBackend(Backend):
+    """Compiled models, each with a pool of infer requests.
+
+    Devices are ``cpu``, ``gpu``, ``npu`` (``gpu.1`` for the second), and ``AUTO`` or
+    ``AUTO:GPU,CPU`` for OpenVINO's own choice; ``auto`` is the CPU. One crop runs on a model
+    compiled for one crop, which is faster; the one for any number is compiled when it is needed.
+
+    Left to itself, OpenVINO would compute in bf16 or fp16 where the device can. Here an fp32
+    artifact, and what is not quantised of an INT8 one, is computed in fp32, and an fp16 one as its
+    graph says where the device has fp16; ``inference_precision`` asks for something else, which is
+    an error if the device does not do it. What the device really computes in is read from the
+    graph that it executes.
+    """
+
+    def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
+        options.refuse("OpenVINO", "spinning", "compiled")
+        core = ov.Core()
+        device = _device(core, options.device)
+        model = ArtifactModel(core, artifact)
+        settings = _settings(core, device, options, model.spec.precision)
+        self.spec = model.spec
+        self._model: ArtifactModel | None = model
+        self._device, self._settings = device, settings
+        self._fixed = model.batch
+        self._handed_over = options.goal == "throughput"
+        self._one_by_one = self._fixed is None and device.startswith(_ONE_BY_ONE)
+        first = model.compile(device, settings, self._fixed or 1)
+        precision = _checked_precision(first, options, device)
+        requests = int(first.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.engine = EngineInfo(
+            name="openvino",
+            version=ov.__version__.partition("-")[0],
+            provider=", ".join(first.get_property("EXECUTION_DEVICES")),
+            inference_precision=precision,
+            threads=read_property(first, "INFERENCE_NUM_THREADS") or None,
+            concurrency=requests,
+            max_batch=self._fixed,
+        )
+        self._first = self._pool(first, self._fixed or 1)
+        self._any: Pool[_Request] | None = None
+        self._opening = threading.Lock()
+
+    def infer(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Run one batch."""
+        count = len(batch)
+        if count != 1 and self._one_by_one:
+            return self._rows(batch)
+        if self._fixed is not None:
+            pool, batch = self._first, padded(batch, self._fixed)
+        else:
+            pool = self._first if count == 1 else self._any or self._compile_for_any()
+        with pool.borrow() as request:
+            try:
+                logits, probabilities = request.infer(batch)
+            except RuntimeError as problem:
+                raise EngineError(
+                    f"OpenVINO failed on crops of shape {batch.shape}: {reason(problem)}"
+                ) from problem
+        return logits[:count], probabilities[:count]
+
+    def close(self) -> None:
+        """Drop the compiled models; they end with the last call that is under way."""
+        with self._opening:
+            self._model = None
+        for pool in (self._first, self._any):
+            if pool is not None:
+                pool.close()
+
+    def _compile_for_any(self) -> Pool[_Request]:
+        with self._opening:
+            if self._model is None:
+                raise ClosedError(_CLOSED)
+            if self._any is None:
+                compiled = self._model.compile(self._device, self._settings, None)
+                self._any = self._pool(compiled, None)
+            return self._any
+
+    def _pool(self, compiled: Any, batch: int | None) -> Pool[_Request]:
+        # one more than can run: it is filled while the others do
+        size = self.engine.concurrency + 1
+        return Pool(lambda: _Request(compiled, batch, self._handed_over), size, _CLOSED)
+
+    def _rows(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        logits, probabilities = zip(*(self.infer(row[None]) for row in batch), strict=True)
+        return np.concatenate(logits), np.concatenate(probabilities)
+
+
+class _Request:
+    """An infer request with its own tensors; ``batch`` None takes any number of crops.
+
+    ``handed_over`` has OpenVINO's threads do all of it, so that many requests run side by side.
+    Else the calling thread takes part, and with one thread does it alone: handing over would cost
+    two changes of thread, milliseconds where something else runs.
+    """
+
+    def __init__(self, compiled: Any, batch: int | None, handed_over: bool) -> None:
+        self._handed_over = handed_over
+        self._request = compiled.create_infer_request()
+        self._fixed = batch is not None
+        self._input = self._request.get_input_tensor()
+        self._pixels: Any = self._input.data if self._fixed else None
+        self._outputs = self._views() if self._fixed else []
+
+    def infer(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        if self._fixed:
+            self._pixels[:] = batch
+        else:
+            self._input.shape = batch.shape
+            self._input.data[:] = batch
+        if self._handed_over:
+            self._request.start_async()
+            self._request.wait()
+        else:
+            self._request.infer(share_outputs=True)
+        logits, probabilities = self._outputs if self._fixed else self._views()
+        return logits.copy(), probabilities.copy()
+
+    def _views(self) -> list[npt.NDArray[np.float32]]:
+        return [self._request.get_tensor(name).data for name in OUTPUTS]
+
+    def close(self) -> None:
+        # views of the request's memory go first
+        self._outputs = []
+        self._pixels = self._input = self._request = None
+
+
+def _device(core: Any, wanted: str) -> str:
+    """OpenVINO's name of a device that is there."""
+    if wanted in ("auto", "cpu", "CPU"):
+        return "CPU"  # asking for the others takes their drivers into memory
+    device = wanted.upper()
+    family, _, listed = device.partition(":")
+    if family.partition(".")[0] not in _FAMILIES or (listed and family != "AUTO"):
+        raise ConfigurationError(
+            f"OpenVINO has no device {wanted!r}; there are auto, cpu, gpu, npu, gpu.1 for the "
+            "second GPU, and AUTO or AUTO:GPU,CPU for its own choice"
+        )
+    present = core.available_devices
+    # where there is one GPU, it is GPU and GPU.0; where there are several, GPU is the first
+    families = {name.partition(".")[0] for name in present}
+    known = {*present, *families, *(f"{name}.0" for name in families)}
+    asked = listed.split(",") if listed else [family] if family != "AUTO" else []
+    if missing := [name for name in asked if name not in known]:
+        raise EngineError(
+            f"OpenVINO sees no {', '.join(missing)} on this machine, only {', '.join(present)}; "
+            "the device's driver may be missing"
+        )
+    return device
+
+
+def _settings(core: Any, device: str, options: BackendOptions, precision: str) -> dict[str, str]:
+    settings = {"PERFORMANCE_HINT": options.goal.upper()}
+    if options.inference_precision is not None:
+        settings["INFERENCE_PRECISION_HINT"] = _HINTS[options.inference_precision]
+    elif precision == "fp16" and "FP16" in read_property(core, device, "OPTIMIZATION_CAPABILITIES"):
+        settings["EXECUTION_MODE_HINT"] = "ACCURACY"  # each layer as it is typed in the graph
+    else:
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    if device == "CPU":
+        abreast = options.goal == "throughput"
+        threads = options.threads or (usable_cores() if abreast else default_threads())
+        settings["INFERENCE_NUM_THREADS"] = str(threads)
+        # two processes would bind their threads to the same first cores
+        settings["ENABLE_CPU_PINNING"] = "NO"
+    elif options.threads is not None:
+        raise ConfigurationError(f"OpenVINO takes threads on the CPU, not on {device}")
+    return settings
+
+
+def _checked_precision(compiled: Any, options: BackendOptions, device: str) -> str:
+    """What is computed in. Raises EngineError where that is not what was asked for."""
+    found = computes_in(compiled)
+    wanted = options.inference_precision
+    hint = read_property(compiled, "INFERENCE_PRECISION_HINT")
+    differs = (hint and hint.to_string() != _HINTS.get(wanted or "")) or (
+        found not in (wanted, "int8", "unknown")
+    )
+    if wanted is not None and differs:
+        raise EngineError(
+            f"{device} does not compute in {wanted}: OpenVINO would take "
+            f"{hint.to_string() if hint else found}. Leave inference_precision out, or ask for "
+            "one that the device has"
+        )
+    return found

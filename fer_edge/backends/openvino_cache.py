@@ -1,0 +1,65 @@
+"""What OpenVINO compiled is kept, so that the next start need not compile again.
+
+OpenVINO's own cache loads a damaged blob without a word (tried: a thousand bytes flipped in its
+middle) and answers wrongly from then on. Here each blob is kept behind the sha256 of its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from fer_edge.errors import ConfigurationError
+from fer_edge.files import write_bytes
+from fer_edge.folders import data_folder
+
+__all__ = ["BlobCache"]
+
+_FOLDER = "openvino"
+_SUFFIX = ".blob"
+_DIGEST_BYTES = 32
+_MOST_BLOBS = 16
+
+
+class BlobCache:
+    """Blobs in the user's data folder, by what they were compiled from; the last 16 are kept.
+
+    A cache saves time and nothing else: where there is no place for it, as on a read-only disk,
+    every start compiles.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._folder: Path | None = data_folder() / _FOLDER
+        except ConfigurationError:  # a user without a home folder
+            self._folder = None
+
+    def read(self, key: object) -> bytes | None:
+        """Give a blob back, or None where there is none or it is damaged."""
+        path = self._path(key)
+        if path is None:
+            return None
+        try:
+            stored = path.read_bytes()
+        except OSError:
+            return None
+        digest, blob = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+        return blob if hashlib.sha256(blob).digest() == digest else None
+
+    def write(self, key: object, blob: bytes) -> None:
+        """Keep a blob, and forget the oldest of too many."""
+        path = self._path(key)
+        if path is None:
+            return
+        try:
+            write_bytes(path, hashlib.sha256(blob).digest() + blob)
+            kept = sorted(path.parent.glob(f"*{_SUFFIX}"), key=lambda file: file.stat().st_mtime_ns)
+            for old in kept[:-_MOST_BLOBS]:
+                old.unlink(missing_ok=True)
+        except OSError:  # as the class says; another process may also have removed a file
+            return
+
+    def _path(self, key: object) -> Path | None:
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return None if self._folder is None else self._folder / f"{name}{_SUFFIX}"

@@ -1,0 +1,168 @@
+"""An artifact as OpenVINO reads and compiles it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+from fer_edge.artifact import Artifact
+from fer_edge.backends.contract import INPUT, Port, contract_spec, static_batch
+from fer_edge.backends.external_data import refuse_external_data
+from fer_edge.backends.openvino_cache import BlobCache
+from fer_edge.backends.openvino_runtime import ov
+from fer_edge.errors import ArtifactError, EngineError
+from fer_edge.spec import METADATA_KEY
+
+__all__ = ["ArtifactModel", "computes_in", "read_property", "reason"]
+
+Settings = dict[str, str]
+
+_DTYPES = {"u8": "uint8", "f32": "float32"}
+_PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
+_INTEGERS = {"i8", "u8"}
+_INT8 = "int8"
+_HEAVY = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+_CACHED = ("CPU", "GPU", "NPU")
+_MAX_REASON = 300
+
+
+class ArtifactModel:
+    """A model read from an artifact's bytes, to be compiled for one device.
+
+    ``spec`` is the artifact's, ``batch`` the number of crops that it is fixed to, or None. Raises
+    ArtifactError for what OpenVINO cannot read and for a graph without our contract.
+    """
+
+    def __init__(self, core: Any, artifact: Artifact) -> None:
+        self._core, self._path = core, artifact.path
+        self._model = _read(core, artifact)
+        inputs, outputs = _ports(self._model.inputs), _ports(self._model.outputs)
+        self.spec = contract_spec(_carried_spec(self._model, artifact), artifact, inputs, outputs)
+        self.batch = static_batch(inputs)
+        self._digests = [
+            artifact.sha256,
+            *(hashlib.sha256(data).hexdigest() for _, data in sorted(artifact.companions.items())),
+        ]
+
+    def compile(self, device: str, settings: Settings, batch: int | None) -> Any:
+        """Compile for any number of crops, or for ``batch``; from the cache where it has that.
+
+        Raises EngineError.
+        """
+        family = device.partition(".")[0]
+        if family not in _CACHED or not self._can_export(device):
+            return self._compile(device, settings, batch)
+        name = str(self._core.get_property(device, "FULL_DEVICE_NAME"))
+        key = [ov.__version__, name, device, sorted(settings.items()), self._digests, batch]
+        cache = BlobCache()
+        blob = cache.read(key)
+        if blob is not None:
+            try:
+                return self._core.import_model(blob, device, settings)
+            except RuntimeError:
+                pass  # whole, but not what this OpenVINO or driver takes any more
+        compiled = self._compile(device, settings, batch)
+        cache.write(key, compiled.export_model().getvalue())
+        return compiled
+
+    def _compile(self, device: str, settings: Settings, batch: int | None) -> Any:
+        model = self._model
+        try:
+            if batch != self.batch:
+                model = model.clone()
+                model.reshape({INPUT: [-1 if batch is None else batch, *self.spec.input.shape]})
+            return self._core.compile_model(model, device, settings)
+        except RuntimeError as problem:
+            raise EngineError(
+                f"OpenVINO cannot compile {self._path} for {device}: {reason(problem)}"
+            ) from problem
+
+    def _can_export(self, device: str) -> bool:
+        return "EXPORT_IMPORT" in (read_property(self._core, device, "OPTIMIZATION_CAPABILITIES"))
+
+
+def computes_in(compiled: Any) -> str:
+    """Tell what the layers that cost time run in, from the graph that the device executes.
+
+    ``int8`` if any of them is quantised, else what most of them take; ``unknown`` for a device
+    that does not show its graph.
+    """
+    try:
+        operations = compiled.get_runtime_model().get_ops()
+    except RuntimeError:
+        return "unknown"
+    found = Counter(_layer_precision(op) for op in operations if _layer_type(op) in _HEAVY)
+    if _INT8 in found:
+        return _INT8
+    return found.most_common(1)[0][0] if found else "unknown"
+
+
+def read_property(owner: Any, *names: str) -> Any:
+    """Read a property of a device or compiled model; an empty tuple where it has none."""
+    try:
+        return owner.get_property(*names)
+    except RuntimeError:
+        return ()
+
+
+def reason(problem: Exception) -> str:
+    """The end of OpenVINO's message: it starts with its own source files."""
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception from")] or lines
+    return " ".join(told)[:_MAX_REASON] or repr(problem)
+
+
+def _read(core: Any, artifact: Artifact) -> Any:
+    weights = b""
+    if artifact.format == "openvino":
+        name = artifact.path.with_suffix(".bin").name
+        if name not in artifact.companions:
+            raise ArtifactError(
+                f"{artifact.path} has its weights in {name}, which is not beside it; copy both "
+                "files of the IR"
+            )
+        weights = artifact.companions[name]
+    else:
+        refuse_external_data(artifact)
+    try:
+        return core.read_model(artifact.data, weights)
+    except RuntimeError as problem:
+        raise ArtifactError(f"OpenVINO cannot read {artifact.path}: {reason(problem)}") from problem
+
+
+def _layer_type(operation: Any) -> str:
+    info = operation.get_rt_info()
+    return str(info["layerType"].value) if "layerType" in info else ""
+
+
+def _layer_precision(operation: Any) -> str:
+    """What a layer of the executed graph computes in: the type of its activations.
+
+    Its ``runtimePrecision`` is that of the weights where they are stored smaller and widened.
+    """
+    kinds = [port.get_element_type().to_string() for port in operation.inputs()[:2]]
+    if len(kinds) == 2 and set(kinds) <= _INTEGERS:  # noqa: PLR2004 - activations and weights
+        return _INT8
+    return _PRECISIONS.get(kinds[0] if kinds else "", "unknown")
+
+
+def _carried_spec(model: Any, artifact: Artifact) -> str | None:
+    # OpenVINO keeps what an ONNX says of itself under "framework"
+    path = [METADATA_KEY] if artifact.format == "openvino" else ["framework", METADATA_KEY]
+    return str(model.get_rt_info(path).value) if model.has_rt_info(path) else None
+
+
+def _ports(outputs: list[Any]) -> list[Port]:
+    ports = []
+    for output in outputs:
+        shape = output.get_partial_shape()
+        fixed = (
+            tuple(d.get_length() if d.is_static else None for d in shape)
+            if shape.rank.is_static
+            else ()
+        )
+        kind = output.get_element_type().to_string()
+        name = output.get_any_name() if output.get_names() else ""
+        ports.append(Port(name, _DTYPES.get(kind, kind), fixed))
+    return ports

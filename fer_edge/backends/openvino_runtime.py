@@ -1,0 +1,43 @@
+"""OpenVINO without its conversion tools.
+
+``import openvino`` also imports ``openvino.tools.ovc``, which reports the import over the network
+(``telemetry.send_event`` in its ``__init__``) and takes two thirds of the time. OpenVINO does
+without it where it is not installed, and so it does here; ``openvino.convert_model`` stays there
+for whoever asks for it later.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["ov"]
+
+_TOOLS = "openvino.tools.ovc"
+_CONVERT = "convert_model"
+
+
+def _import_runtime() -> Any:
+    if "openvino" in sys.modules or _TOOLS in sys.modules:
+        import openvino
+
+        return openvino
+    sys.modules[_TOOLS] = None  # type: ignore[assignment]  # absent, to an import
+    try:
+        import openvino
+    finally:
+        del sys.modules[_TOOLS]
+
+    def __getattr__(name: str) -> Any:  # noqa: N807 - a module's own (PEP 562)
+        if name != _CONVERT:
+            raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+        from openvino.tools.ovc import convert_model
+
+        return convert_model
+
+    if not hasattr(openvino, _CONVERT):
+        openvino.__getattr__ = __getattr__
+    return openvino
+
+
+ov: Any = _import_runtime()

@@ -1,0 +1,102 @@
+"""A pool of what serves one thread at a time: infer requests, execution contexts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Protocol, TypeVar
+
+from fer_edge.errors import ClosedError
+
+__all__ = ["Lease", "Pool"]
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Closable)
+
+
+class Pool(Generic[T]):
+    """Lends at most ``size`` items, made when they are first needed and used again.
+
+    ``closed`` is the message of the ClosedError that a use after ``close`` raises.
+    """
+
+    def __init__(self, make: Callable[[], T], size: int, closed: str) -> None:
+        if size < 1:
+            raise ValueError(f"a pool holds at least 1 item, not {size}")
+        self._make: Callable[[], T] | None = make
+        self._size, self._message = size, closed
+        self._changed = threading.Condition()
+        self._idle: list[T] = []
+        self._made = 0
+
+    def borrow(self) -> Lease[T]:
+        """Lend an item for the length of a ``with`` block, which waits while all are lent.
+
+        The block raises ClosedError after ``close``, and whatever ``make`` raises; an item whose
+        block raised goes back all the same.
+        """
+        return Lease(self)
+
+    def close(self) -> None:
+        """Lend no more; close what is idle now, and the rest when its block ends.
+
+        May be repeated.
+        """
+        with self._changed:
+            self._make = None  # it may hold what the items are made of
+            idle, self._idle = self._idle, []
+            self._changed.notify_all()
+        for item in idle:
+            item.close()
+
+    def _take(self) -> T:
+        with self._changed:
+            while not self._idle and self._made == self._size and self._make is not None:
+                self._changed.wait()
+            make = self._make
+            if make is None:
+                raise ClosedError(self._message)
+            if self._idle:
+                return self._idle.pop()  # the last one used has the warmest caches
+            self._made += 1
+        try:
+            return make()
+        except BaseException:
+            with self._changed:
+                self._made -= 1
+                self._changed.notify()
+            raise
+
+    def _give_back(self, item: T) -> None:
+        with self._changed:
+            if self._make is not None:
+                self._idle.append(item)
+                self._changed.notify()
+                return
+        item.close()
+
+
+class Lease(Generic[T]):
+    """An item of a pool, for the length of a ``with`` block."""
+
+    __slots__ = ("_item", "_pool")
+
+    def __init__(self, pool: Pool[T]) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> T:
+        self._item = self._pool._take()
+        return self._item
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool._give_back(self._item)

@@ -1,0 +1,278 @@
+"""TensorRT, from 10.3 (JetPack 6) to 11."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.errors import (
+    ArtifactError,
+    ConfigurationError,
+    EngineError,
+    InputError,
+    MissingDependencyError,
+)
+
+try:
+    import tensorrt as trt
+except ModuleNotFoundError as absence:
+    if absence.name != "tensorrt":
+        raise
+    raise MissingDependencyError(
+        "tensorrt",
+        "tensorrt",
+        "it comes with JetPack or from NVIDIA, and a virtual environment sees JetPack's with "
+        "--system-site-packages; the extra adds cuda-python",
+    ) from absence
+
+from fer_edge.artifact import Artifact
+from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec
+from fer_edge.backends.pool import Pool
+from fer_edge.cuda import CudaLane, Layout, current_gpu
+from fer_edge.plan import read_sidecar, require_trust
+from fer_edge.spec import ModelSpec
+
+__all__ = ["EngineLog", "TensorRtBackend", "load_engine"]
+
+_LANES = {"latency": 2, "throughput": 4}
+"""Contexts by goal: with two, one call's copies overlap another's layers."""
+_TYPES = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}
+_MAX_REASON = 600
+
+_logger = logging.getLogger(__name__)
+
+
+class EngineLog(trt.ILogger):  # type: ignore[misc]
+    """TensorRT's log: warnings are passed on, errors kept for the error that follows from them."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self._errors: list[str] = []
+
+    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+        """Take one message; called by TensorRT, from any of its threads."""
+        if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+            self._errors.append(" ".join(msg.split()))
+        elif severity == trt.ILogger.Severity.WARNING:
+            self.warn(" ".join(msg.split()))
+
+    def warn(self, message: str) -> None:
+        """Pass a warning on; here to Python's log."""
+        _logger.warning("TensorRT: %s", message)
+
+    def reason(self) -> str:
+        """What TensorRT said went wrong."""
+        return "; ".join(dict.fromkeys(self._errors))[:_MAX_REASON] or "TensorRT gave no reason"
+
+
+class TensorRtBackend(Backend):
+    """A plan, and a pool of lanes: each has a stream, its memory, and a graph per batch size."""
+
+    def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
+        _check_options(options)
+        sidecar = read_sidecar(artifact)
+        require_trust(artifact, trust=options.trust)
+        gpu = current_gpu()
+        if sidecar is not None and (misfits := sidecar.misfits(trt.__version__, gpu)):
+            raise ArtifactError(
+                f"{artifact.path} does not run here: {'; '.join(misfits)}. Build it on this device "
+                "with fer-export --from-onnx, from the ONNX that it was made from"
+            )
+        precision = sidecar.inference_precision if sidecar else "unknown"
+        _check_precision(options, precision)
+        self._log = EngineLog()
+        engine = load_engine(
+            artifact.data,
+            self._log,
+            where=str(artifact.path),
+            host_code=sidecar is not None and sidecar.version_compatible,
+        )
+        self.spec = contract_spec(
+            sidecar.spec.to_json() if sidecar else None, artifact, *_ports(engine)
+        )
+        fewest, self._max_batch = _batches(engine)
+        lanes = _LANES[options.goal]
+        make = partial(
+            _Lane,
+            engine,
+            self.spec,
+            batches=(fewest, self._max_batch),
+            spinning=options.spinning,
+            preparing=threading.Lock(),
+        )
+        self._pool = Pool(make, lanes, "this TensorRT engine is closed")
+        with self._pool.borrow():  # memory that is lacking shows here, not at the first crop
+            pass
+        self._process = os.getpid()
+        self.engine = EngineInfo(
+            name="tensorrt",
+            version=trt.__version__,
+            provider=str(gpu),
+            inference_precision=precision,
+            threads=None,
+            concurrency=lanes,
+            max_batch=self._max_batch,
+        )
+
+    def infer(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Run one batch in a lane of its own."""
+        if len(batch) > self._max_batch:  # what follows copies into memory of a fixed size
+            raise InputError(
+                f"a batch of {len(batch)} crops, and this plan was built for at most "
+                f"{self._max_batch}; split it, or build the plan with a larger --max-batch"
+            )
+        if os.getpid() != self._process:
+            raise EngineError(
+                "this TensorRT engine was opened before the process forked, and CUDA does not "
+                "survive a fork; open the Predictor in the child, or start it with spawn"
+            )
+        with self._pool.borrow() as lane:
+            return lane.infer(batch)
+
+    def close(self) -> None:
+        """Free idle lanes now, and busy ones when their call ends."""
+        if os.getpid() == self._process:
+            self._pool.close()
+
+
+class _Lane:
+    """One call at a time: a CUDA lane, and an execution context for each batch size.
+
+    A graph stands for the context that it was captured from, which must not change afterwards
+    (TensorRT's developer guide on CUDA graphs), so each batch size has a context of its own. They
+    run one after the other, and share one piece of scratch memory.
+    """
+
+    def __init__(
+        self,
+        engine: trt.ICudaEngine,
+        spec: ModelSpec,
+        *,
+        batches: tuple[int, int],
+        spinning: bool,
+        preparing: threading.Lock,
+    ) -> None:
+        self._engine, self._preparing = engine, preparing
+        self._min_batch, max_batch = batches
+        self._shape = spec.input.shape
+        self._scratch_bytes = engine.device_memory_size_v2
+        self._contexts: dict[int, trt.IExecutionContext] = {}
+        self._cuda = CudaLane(
+            {INPUT: Layout(self._shape, np.uint8)},
+            {name: Layout((len(spec.labels),), np.float32) for name in OUTPUTS},
+            max_batch,
+            scratch_bytes=self._scratch_bytes,
+            spinning=spinning,
+        )
+
+    def infer(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        count = len(batch)
+        # a batch below the profile's range runs with rows that nobody reads
+        rows = max(count, self._min_batch)
+        self._cuda.inputs[INPUT][:count] = batch
+        self._cuda.run(rows, partial(self._enqueue, rows))
+        logits, probabilities = (self._cuda.outputs[name][:count].copy() for name in OUTPUTS)
+        return logits, probabilities
+
+    def close(self) -> None:
+        self._contexts.clear()
+        self._cuda.close()
+
+    def _enqueue(self, rows: int, stream: int) -> None:
+        if rows not in self._contexts:
+            with self._preparing:
+                self._contexts[rows] = self._context(rows)
+        if not self._contexts[rows].execute_async_v3(stream):
+            raise EngineError(f"TensorRT could not run a batch of {rows} crops; see its log")
+
+    def _context(self, rows: int) -> trt.IExecutionContext:
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        context = self._engine.create_execution_context(strategy)
+        if context is None:
+            raise EngineError(
+                "TensorRT could not make an execution context; the GPU's memory may be full"
+            )
+        context.set_device_memory(self._cuda.scratch_address, self._scratch_bytes)
+        fits = context.set_input_shape(INPUT, (rows, *self._shape))
+        for name, address in self._cuda.addresses.items():
+            fits = context.set_tensor_address(name, address) and fits
+        if not fits:
+            raise EngineError(f"TensorRT does not take a batch of {rows} crops; see its log")
+        return context
+
+
+def load_engine(
+    plan: bytes, log: EngineLog, *, where: str, host_code: bool = False
+) -> trt.ICudaEngine:
+    """Deserialise a plan, which runs native code: check first whom it comes from.
+
+    ``host_code`` allows the runtime that a version-compatible plan carries. Raises EngineError
+    where TensorRT does not start, and ArtifactError, with TensorRT's own words, for a plan that it
+    refuses.
+    """
+    try:
+        runtime = trt.Runtime(log)
+    except TypeError as problem:  # what pybind11 makes of a null pointer
+        raise EngineError(
+            f"TensorRT {trt.__version__} does not start, for want of a usable GPU or driver: "
+            f"{log.reason()}"
+        ) from problem
+    if host_code:
+        runtime.engine_host_code_allowed = True
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise ArtifactError(
+            f"TensorRT {trt.__version__} refuses {where}: {log.reason()}. Build it on this device "
+            "with fer-export --from-onnx"
+        )
+    return engine
+
+
+def _check_options(options: BackendOptions) -> None:
+    if options.device not in ("auto", "cuda"):
+        raise ConfigurationError(
+            f"TensorRT has no device {options.device!r}; there are auto, cuda. Another GPU than "
+            "the first: set CUDA_VISIBLE_DEVICES"
+        )
+    options.refuse("TensorRT", "threads", "compiled")
+
+
+def _check_precision(options: BackendOptions, precision: str) -> None:
+    wanted = options.inference_precision
+    if wanted is not None and wanted != precision:
+        raise ConfigurationError(
+            f"this plan computes in {precision}, fixed when it was built, and {wanted} was asked "
+            "for; build another with fer-export --target trt-fp16"
+        )
+
+
+def _ports(engine: trt.ICudaEngine) -> tuple[list[Port], list[Port]]:
+    inputs: list[Port] = []
+    outputs: list[Port] = []
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        taken = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        kind = engine.get_tensor_dtype(name)
+        dtype = _TYPES.get(kind, kind.name)
+        shape = tuple(None if size < 0 else size for size in engine.get_tensor_shape(name))
+        (inputs if taken else outputs).append(Port(name, dtype, shape))
+    return inputs, outputs
+
+
+def _batches(engine: trt.ICudaEngine) -> tuple[int, int]:
+    """Smallest and largest batch, of the profile or of a static shape."""
+    size = engine.get_tensor_shape(INPUT)[0]
+    if size >= 0:
+        return size, size
+    smallest, _, largest = engine.get_tensor_profile_shape(INPUT, 0)
+    return smallest[0], largest[0]

@@ -1,0 +1,219 @@
+"""torch: a checkpoint, its network rebuilt."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from fer_edge import checkpoint
+from fer_edge.artifact import Artifact
+from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.cores import usable_cores
+from fer_edge.backends.pool import Pool
+from fer_edge.errors import ClosedError, ConfigurationError, EngineError
+from fer_edge.network import Normalized
+from fer_edge.spec import ModelSpec
+
+__all__ = ["TorchBackend"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_LANES = {"latency": 1, "throughput": 2}
+_MOST_GRAPHS = 16
+_WARM_UP = 3
+_CLOSED = "this torch network is closed"
+_MAX_REASON = 300
+
+Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+class TorchBackend(Backend):
+    """The network of a checkpoint, in inference mode.
+
+    Devices are ``cpu`` and ``cuda`` (``cuda:1`` for the second); ``auto`` is the CPU. It computes
+    in fp32, without TF32, unless ``inference_precision`` asks for less; normalisation and softmax
+    stay in fp32. On a GPU each size of a batch is a CUDA graph, captured once; on the CPU the
+    network is shared by all threads. ``compiled`` hands it to ``torch.compile``.
+
+    torch has one number of threads for the whole process. Where ``threads`` is given, it is set
+    before each call, and stays; else torch's own number is left alone. With
+    ``goal="throughput"`` a call on the CPU uses one thread, and ``threads`` calls run side by side.
+    """
+
+    def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
+        options.refuse("torch", "spinning")
+        device = _device(options)
+        network, self.spec = checkpoint.load_bytes(artifact.data, artifact.path)
+        precision = options.inference_precision or "fp32"
+        whole = _Contract(network, self.spec, _DTYPES[precision]).to(device)
+        forward: Forward = torch.compile(whole, dynamic=True) if options.compiled else whole
+        self._threads, concurrency = _threads(options, device)
+        self._forward: Forward | None = None
+        self._lanes: Pool[_Lane] | None = None
+        if device.type == "cuda":
+            concurrency = _LANES[options.goal]
+            self._lanes = Pool(partial(_Lane, forward, device), concurrency, _CLOSED)
+        else:
+            self._forward = forward
+        self.engine = EngineInfo(
+            name="torch",
+            version=str(torch.__version__),
+            provider=_provider(device),
+            inference_precision=precision,
+            threads=self._threads or (torch.get_num_threads() if device.type == "cpu" else None),
+            concurrency=concurrency,
+        )
+        if options.compiled:  # a compiler that is lacking shows here, not at the first crop
+            self.infer(np.zeros((1, *self.spec.input.shape), np.uint8))
+
+    def infer(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Run one batch."""
+        if self._threads is not None and torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        # torch warns about arrays that it could write to and must not
+        pixels = torch.from_numpy(batch if batch.flags.writeable else batch.copy())
+        try:
+            if self._lanes is not None:
+                with self._lanes.borrow() as lane:
+                    return lane.infer(pixels)
+            return self._on_the_cpu(pixels)
+        except RuntimeError as problem:  # out of memory is one, too, and a compiler that is lacking
+            raise EngineError(
+                f"torch failed on crops of shape {batch.shape}: {_reason(problem)}"
+            ) from problem
+
+    def close(self) -> None:
+        """Drop the network and its graphs; they end with the last call that is under way."""
+        self._forward = None
+        if self._lanes is not None:
+            self._lanes.close()
+
+    def _on_the_cpu(
+        self, pixels: torch.Tensor
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        forward = self._forward
+        if forward is None:
+            raise ClosedError(_CLOSED)
+        with torch.inference_mode():
+            logits, probabilities = forward(pixels)
+        return logits.numpy(), probabilities.numpy()
+
+
+class _Contract(nn.Module):
+    """What the graph of any other artifact holds: crops in, logits and probabilities out."""
+
+    def __init__(self, network: nn.Module, spec: ModelSpec, dtype: torch.dtype) -> None:
+        super().__init__()
+        core = nn.Sequential(_To(dtype), network.to(dtype))
+        self.normalized = Normalized(core, spec)
+        self.temperature = spec.temperature
+
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map uint8 ``(N, H, W, C)`` to float32 ``(N, 7)``, twice."""
+        logits = self.normalized(batch.permute(0, 3, 1, 2)).float()
+        return logits, torch.softmax(logits / self.temperature, dim=1)
+
+
+class _To(nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values.to(self.dtype)
+
+
+class _Lane:
+    """A CUDA stream, and a graph of each size of a batch that came; the last 16 are kept.
+
+    A graph reads and writes fixed memory, so one call at a time uses it (torch's notes on CUDA
+    graphs).
+    """
+
+    _capturing = threading.Lock()
+
+    def __init__(self, forward: Forward, device: torch.device) -> None:
+        self._forward, self._device = forward, device
+        self._stream = torch.cuda.Stream(device)
+        self._graphs: OrderedDict[int, tuple[torch.cuda.CUDAGraph, list[torch.Tensor]]] = (
+            OrderedDict()
+        )
+
+    def infer(
+        self, pixels: torch.Tensor
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        count = len(pixels)
+        with torch.inference_mode(), torch.cuda.device(self._device):
+            if count not in self._graphs:
+                self._graphs[count] = self._captured(pixels)
+                if len(self._graphs) > _MOST_GRAPHS:
+                    self._graphs.popitem(last=False)
+            self._graphs.move_to_end(count)
+            graph, (given, logits, probabilities) = self._graphs[count]
+            with torch.cuda.stream(self._stream):
+                given.copy_(pixels)
+                graph.replay()
+                # a copy to the host waits for the stream
+                return logits.cpu().numpy(), probabilities.cpu().numpy()
+
+    def close(self) -> None:
+        self._graphs.clear()
+
+    def _captured(self, pixels: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor]]:
+        # TF32 is a setting of the process, and what is captured keeps it
+        with self._capturing, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            with torch.cuda.stream(self._stream):
+                given = pixels.to(self._device)
+                for _ in range(_WARM_UP):
+                    self._forward(given)
+            self._stream.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            # other threads may allocate meanwhile, which only the strictest mode forbids them
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                logits, probabilities = self._forward(given)
+        return graph, [given, logits, probabilities]
+
+
+def _device(options: BackendOptions) -> torch.device:
+    kind, _, number = ("cpu" if options.device == "auto" else options.device).partition(":")
+    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
+        raise ConfigurationError(
+            f"torch has no device {options.device!r} here; there are auto, cpu, cuda, and cuda:1 "
+            "for the second GPU"
+        )
+    if kind == "cpu":
+        return torch.device("cpu")
+    if options.threads is not None:
+        raise ConfigurationError("torch takes threads on the CPU, not on a GPU")
+    if torch.version.cuda is None:
+        raise EngineError(
+            f"torch {torch.__version__} was built without CUDA; install the CUDA build of torch "
+            "and torchvision, or use device='cpu'"
+        )
+    index, there = int(number or 0), torch.cuda.device_count()
+    if index >= there:
+        raise EngineError(f"torch sees {there} GPUs, and cuda:{index} was asked for")
+    return torch.device("cuda", index)
+
+
+def _threads(options: BackendOptions, device: torch.device) -> tuple[int | None, int]:
+    """Threads of one call, None for torch's own number, and how many calls run side by side."""
+    if device.type == "cpu" and options.goal == "throughput":
+        return 1, options.threads or usable_cores()
+    return options.threads, 1
+
+
+def _provider(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else "cpu"
+
+
+def _reason(problem: Exception) -> str:
+    return " ".join(str(problem).split())[:_MAX_REASON] or repr(problem)

@@ -1,0 +1,216 @@
+"""CUDA through cuda-python: memory, a stream, and a graph of each size of a call.
+
+Nothing here knows TensorRT: any work that is enqueued on a stream runs in a ``CudaLane``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.errors import EngineError, MissingDependencyError
+from fer_edge.plan import Gpu
+
+__all__ = ["CudaLane", "Enqueue", "Layout", "current_gpu"]
+
+Enqueue = Callable[[int], None]
+"""Enqueues work on the stream whose handle it is given, and waits for nothing."""
+
+
+def _import_runtime() -> Any:
+    for name in ("cuda.bindings.runtime", "cuda.cudart"):  # the second before cuda-python 12.8
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as problem:
+            if not f"{name}.".startswith(f"{problem.name}."):
+                raise
+    raise MissingDependencyError("cuda-python", "tensorrt")
+
+
+cudart = _import_runtime()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shape and dtype of one row of a tensor; the batch comes before it."""
+
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+
+    def size(self, rows: int) -> int:
+        """Bytes of so many rows."""
+        return rows * math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def current_gpu() -> Gpu:
+    """Describe the GPU that CUDA uses. Raises EngineError without a usable one."""
+    error, found = cudart.cudaGetDeviceProperties(0)
+    if error != cudart.cudaError_t.cudaSuccess:
+        raise EngineError(
+            f"CUDA finds no usable GPU ({_describe(error)}); install NVIDIA's driver, or run this "
+            "on the device itself"
+        )
+    return Gpu(
+        name=found.name.rstrip(b"\0").decode(),
+        compute_capability=f"{found.major}.{found.minor}",
+        multiprocessors=found.multiProcessorCount,
+    )
+
+
+class CudaLane:
+    """A stream with pinned host memory, device memory, and one graph for each number of rows.
+
+    ``inputs`` and ``outputs`` are numpy arrays over pinned memory, ``(max_rows, …)`` each;
+    ``addresses`` are their counterparts on the device, ``scratch_address`` is memory for whatever
+    the work itself needs. All is allocated once, here. A lane serves one thread at a time.
+    ``spinning`` waits with a busy core, which is faster by microseconds.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Layout],
+        outputs: Mapping[str, Layout],
+        max_rows: int,
+        *,
+        scratch_bytes: int = 0,
+        spinning: bool = False,
+    ) -> None:
+        self._layouts = {**inputs, **outputs}
+        self._graphs: dict[int, Any] = {}
+        with ExitStack() as held:
+            self._stream = _check(
+                "create a stream", cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking)
+            )
+            held.callback(_release, cudart.cudaStreamDestroy, self._stream)
+            flags = cudart.cudaEventDisableTiming
+            if not spinning:
+                flags |= cudart.cudaEventBlockingSync
+            self._done = _check("create an event", cudart.cudaEventCreateWithFlags(flags))
+            held.callback(_release, cudart.cudaEventDestroy, self._done)
+            self.inputs = {n: _pinned(held, x, max_rows) for n, x in inputs.items()}
+            self.outputs = {n: _pinned(held, x, max_rows) for n, x in outputs.items()}
+            self.addresses = {
+                n: _on_device(held, x.size(max_rows)) for n, x in self._layouts.items()
+            }
+            self.scratch_address = _on_device(held, scratch_bytes)
+            self._held = held.pop_all()
+
+    def run(self, rows: int, enqueue: Enqueue) -> None:
+        """Copy ``rows`` rows of the inputs to the device, do the work, copy the outputs back.
+
+        ``enqueue`` is called when a number of rows comes for the first time: once to do the work,
+        which lets it set itself up, and once more to be captured. From then on the graph runs,
+        so it must stand for the same work each time. Raises EngineError.
+        """
+        if rows not in self._graphs:
+            self._copy_and_enqueue(rows, enqueue)
+            self._wait()
+            self._graphs[rows] = self._captured(rows, enqueue)
+            return
+        graph = self._graphs[rows]
+        if graph is None:
+            self._copy_and_enqueue(rows, enqueue)
+        else:
+            _check("launch a graph", cudart.cudaGraphLaunch(graph, self._stream))
+        self._wait()
+
+    def close(self) -> None:
+        """Free everything; the arrays must not be touched afterwards. May be repeated."""
+        self._graphs.clear()
+        self._held.close()
+
+    def _copy_and_enqueue(self, rows: int, enqueue: Enqueue) -> None:
+        kinds = cudart.cudaMemcpyKind
+        for name, array in self.inputs.items():
+            self._copy(
+                self.addresses[name],
+                array.ctypes.data,
+                self._layouts[name].size(rows),
+                kinds.cudaMemcpyHostToDevice,
+            )
+        enqueue(int(self._stream))
+        for name, array in self.outputs.items():
+            self._copy(
+                array.ctypes.data,
+                self.addresses[name],
+                self._layouts[name].size(rows),
+                kinds.cudaMemcpyDeviceToHost,
+            )
+
+    def _copy(self, target: int, source: int, size: int, kind: Any) -> None:
+        _check("copy", cudart.cudaMemcpyAsync(target, source, size, kind, self._stream))
+
+    def _captured(self, rows: int, enqueue: Enqueue) -> Any:
+        """Capture the work as a graph; None, with a warning, where it cannot be captured."""
+        # other threads may allocate meanwhile, which the global mode would forbid them
+        mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        _check("start a capture", cudart.cudaStreamBeginCapture(self._stream, mode))
+        refusal: EngineError | None = None
+        try:
+            self._copy_and_enqueue(rows, enqueue)
+        except EngineError as problem:
+            refusal = problem
+        finally:
+            error, graph = cudart.cudaStreamEndCapture(self._stream)
+        if refusal is None and error == cudart.cudaError_t.cudaSuccess:
+            try:
+                launchable = _check("build a graph", cudart.cudaGraphInstantiate(graph, 0))
+            finally:
+                _check("free a graph", cudart.cudaGraphDestroy(graph))
+            self._held.callback(_release, cudart.cudaGraphExecDestroy, launchable)
+            return launchable
+        warnings.warn(
+            f"a batch of {rows} runs without a CUDA graph, and slower, because it could not be "
+            f"captured: {refusal or _describe(error)}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+    def _wait(self) -> None:
+        _check("record an event", cudart.cudaEventRecord(self._done, self._stream))
+        _check("finish", cudart.cudaEventSynchronize(self._done))
+
+
+def _pinned(held: ExitStack, layout: Layout, rows: int) -> npt.NDArray[Any]:
+    size = layout.size(rows)
+    address = _check(
+        f"allocate {size} bytes of pinned memory",
+        cudart.cudaHostAlloc(size, cudart.cudaHostAllocDefault),
+    )
+    held.callback(_release, cudart.cudaFreeHost, address)
+    memory = memoryview((ctypes.c_uint8 * size).from_address(address))
+    return np.frombuffer(memory, layout.dtype).reshape(rows, *layout.shape)
+
+
+def _on_device(held: ExitStack, size: int) -> int:
+    # an allocation of no bytes gives no address
+    address = int(_check(f"allocate {size} bytes of GPU memory", cudart.cudaMalloc(max(size, 1))))
+    held.callback(_release, cudart.cudaFree, address)
+    return address
+
+
+def _check(doing: str, answer: tuple[Any, ...]) -> Any:
+    error, *values = answer
+    if error != cudart.cudaError_t.cudaSuccess:
+        raise EngineError(f"CUDA could not {doing}: {_describe(error)}")
+    return values[0] if values else None
+
+
+def _release(call: Callable[[Any], tuple[Any, ...]], what: Any) -> None:
+    _check("give back what it held", call(what))
+
+
+def _describe(error: Any) -> str:
+    _, name = cudart.cudaGetErrorName(error)
+    _, text = cudart.cudaGetErrorString(error)
+    return f"{name.decode()}: {text.decode()}"

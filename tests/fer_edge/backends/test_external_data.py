@@ -1,0 +1,88 @@
+"""Weights outside an ONNX file are found without onnx, wherever they hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fer_edge.artifact import Artifact
+from fer_edge.backends import BackendOptions, backend_class
+from fer_edge.backends.external_data import has_external_data
+from fer_edge.errors import ArtifactError
+
+onnx = pytest.importorskip("onnx", reason="no onnx to make models with")
+
+
+def outside(name: str = "w") -> Any:
+    tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    return tensor
+
+
+def in_an_initializer(model: Any) -> None:
+    model.graph.initializer.append(outside())
+
+
+def in_a_constant(model: Any) -> None:
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value=outside()))
+
+
+def in_a_branch(model: Any) -> None:
+    branch = onnx.helper.make_graph([], "branch", [], [], [outside()])
+    model.graph.node.append(onnx.helper.make_node("If", ["x"], ["y"], then_branch=branch))
+
+
+def in_a_sparse_tensor(model: Any) -> None:
+    model.graph.sparse_initializer.add().values.CopyFrom(outside())
+
+
+def in_a_function(model: Any) -> None:
+    node = onnx.helper.make_node("Constant", [], ["c"], value=outside())
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    model.functions.append(onnx.helper.make_function("d", "f", [], ["c"], [node], opsets))
+
+
+@pytest.mark.parametrize(
+    "edit", [in_an_initializer, in_a_constant, in_a_branch, in_a_sparse_tensor, in_a_function]
+)
+def test_it_is_found(tiny_artifact: Path, edit: Callable[[Any], None]) -> None:
+    model = onnx.load(tiny_artifact)
+    assert not has_external_data(model.SerializeToString())
+    edit(model)
+    assert has_external_data(model.SerializeToString())
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_no_backend_opens_what_keeps_weights_elsewhere(
+    tiny_artifact: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    artifact_of: Callable[..., Artifact],
+    name: str,
+) -> None:
+    kind = pytest.importorskip(name) and backend_class(name)
+    monkeypatch.chdir(tmp_path)  # where an engine would find them
+    onnx.save(
+        onnx.load(tiny_artifact),
+        "split.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    data = Path("split.onnx").read_bytes()
+    with pytest.raises(ArtifactError, match=r"keeps weights in another file, .* as one file"):
+        kind(artifact_of(data), BackendOptions())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"no model", b"\x3a\xff\xff\xff\xff\x0f", b"\x0b\x0c", b"\xff" * 11, b"\x3a\x02\x0a" * 200],
+    ids=["text", "longer than it is", "groups", "endless number", "cut"],
+)
+def test_what_cannot_be_walked_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        has_external_data(data)

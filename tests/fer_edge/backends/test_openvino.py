@@ -1,0 +1,398 @@
+"""The OpenVINO backend: what it opens, what it refuses, what it computes in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_edge import ArtifactError, ConfigurationError, EngineError, ModelSpec
+from fer_edge.artifact import Artifact, find_artifact
+from fer_edge.backends import BackendOptions
+
+ov = pytest.importorskip("openvino")
+
+from fer_edge.backends import openvino as module  # noqa: E402
+from fer_edge.backends.openvino import OpenVinoBackend  # noqa: E402
+
+Answer = Callable[[npt.NDArray[np.uint8]], tuple[Any, Any]]
+Crops = Callable[..., npt.NDArray[np.uint8]]
+
+
+def found(path: Path) -> Artifact:
+    return find_artifact(path, backend="openvino", formats=("openvino", "onnx"))
+
+
+def opened(artifact: Artifact, **options: Any) -> OpenVinoBackend:
+    return OpenVinoBackend(artifact, BackendOptions(**options))
+
+
+@pytest.fixture
+def ir(tiny_ir: Path) -> Artifact:
+    return found(tiny_ir)
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The first dimension of every model that is compiled, and its settings."""
+    seen: list[Any] = []
+    compile_model = ov.Core.compile_model
+
+    def record(core: Any, model: Any, device: str, settings: dict[str, str]) -> Any:
+        batch = model.input().get_partial_shape()[0]
+        seen.append((batch.get_length() if batch.is_static else None, device, settings))
+        return compile_model(core, model, device, settings)
+
+    monkeypatch.setattr(ov.Core, "compile_model", record)
+    return seen
+
+
+# ---- answers
+
+
+@pytest.mark.parametrize("count", [1, 2, 65])
+def test_infers_batches_of_any_size_in_any_order(
+    ir: Artifact, tiny_answer: Answer, crops: Crops, count: int
+) -> None:
+    backend = opened(ir)
+    for size in (count, 1, count):
+        for values, exact in zip(backend.infer(crops(size)), tiny_answer(crops(size)), strict=True):
+            assert values.dtype == np.float32
+            assert values == pytest.approx(exact, abs=1e-4)
+
+
+def test_one_crop_has_a_model_of_its_own_and_the_other_waits_until_it_is_needed(
+    ir: Artifact, crops: Crops, compilations: list[Any]
+) -> None:
+    backend = opened(ir)
+    backend.infer(crops(1))
+    assert [batch for batch, *_ in compilations] == [1]
+    backend.infer(crops(5))
+    backend.infer(crops(6))
+    assert [batch for batch, *_ in compilations] == [1, None]
+
+
+def test_a_fixed_batch_is_filled_up_and_never_exceeded(
+    tiny_artifact: Path, tmp_path: Path, tiny_spec: ModelSpec, tiny_answer: Answer, crops: Crops
+) -> None:
+    model = ov.Core().read_model(tiny_artifact)
+    model.reshape([3, 48, 48, 1])
+    model.set_rt_info(tiny_spec.to_json(), "fer_edge")
+    ov.save_model(model, tmp_path / "three.xml", compress_to_fp16=False)
+    backend = opened(found(tmp_path / "three.xml"))
+    assert backend.engine.max_batch == 3
+    for count in (1, 2, 3):
+        logits, probabilities = backend.infer(crops(count))
+        assert len(logits) == count
+        assert probabilities == pytest.approx(tiny_answer(crops(count))[1], abs=1e-4)
+    with pytest.raises(EngineError, match="takes 3 crops in one call, not 4"):
+        backend.infer(crops(4))
+
+
+def test_a_device_that_takes_no_free_batch_gets_one_crop_after_the_other(
+    ir: Artifact, crops: Crops, compilations: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = opened(ir).infer(crops(3))[1]
+    monkeypatch.setattr(module, "_ONE_BY_ONE", ("CPU",))
+    compilations.clear()
+    backend = opened(ir)
+    assert backend.infer(crops(3))[1] == pytest.approx(expected, abs=1e-6)
+    assert None not in [batch for batch, *_ in compilations]
+
+
+# ---- what it says of itself
+
+
+def test_it_says_what_it_runs_on(ir: Artifact) -> None:
+    engine = opened(ir, threads=1).engine
+    assert (engine.name, engine.provider, engine.threads) == ("openvino", "CPU", 1)
+    assert ov.__version__.startswith(engine.version)
+    assert engine.concurrency == 1
+
+
+def test_for_throughput_requests_run_side_by_side(ir: Artifact, compilations: list[Any]) -> None:
+    engine = opened(ir, goal="throughput", threads=2).engine
+    assert compilations[0][2]["PERFORMANCE_HINT"] == "THROUGHPUT"
+    assert engine.concurrency >= 1
+
+
+def test_threads_are_bound_to_no_core(ir: Artifact, compilations: list[Any]) -> None:
+    opened(ir)
+    assert compilations[0][2]["ENABLE_CPU_PINNING"] == "NO"
+
+
+def can(precision: str) -> bool:
+    return precision in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def test_left_to_itself_it_computes_in_fp32(ir: Artifact) -> None:
+    assert opened(ir).engine.inference_precision == "fp32"
+
+
+@pytest.mark.skipif(not can("BF16"), reason="this processor has no bf16")
+def test_asked_for_bf16_it_computes_in_bf16(
+    ir: Artifact, crops: Crops, tiny_answer: Answer
+) -> None:
+    backend = opened(ir, inference_precision="bf16")
+    assert backend.engine.inference_precision == "bf16"
+    gap = np.abs(backend.infer(crops(8))[1] - tiny_answer(crops(8))[1]).max()
+    assert 1e-5 < gap < 0.05
+
+
+@pytest.mark.parametrize("wanted", ["bf16", "fp16"])
+def test_a_precision_that_the_device_lacks_is_never_replaced(ir: Artifact, wanted: str) -> None:
+    if can(wanted.upper()):
+        pytest.skip(f"this processor has {wanted}")
+    with pytest.raises(EngineError, match=f"does not compute in {wanted}"):
+        opened(ir, inference_precision=wanted)
+
+
+@pytest.fixture(scope="session")
+def quantised(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The tiny artifact with its one layer in INT8."""
+    onnx = pytest.importorskip("onnx", reason="no onnx to quantise with")
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    noise = np.random.default_rng(0).integers(0, 256, (8, 48, 48, 1), np.uint8)
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            self.rows = iter(noise)
+
+        def get_next(self) -> dict[str, Any] | None:
+            row = next(self.rows, None)
+            return None if row is None else {"crop": row[None]}
+
+    quantization.quantize_static(
+        tiny_artifact, path, Reader(), op_types_to_quantize=["Gemm"],
+        activation_type=quantization.QuantType.QInt8, weight_type=quantization.QuantType.QInt8,
+        extra_options={"ActivationSymmetric": True},
+    )  # fmt: skip
+    model = onnx.load(path)
+    spec = tiny_spec.with_changes(precision="int8")
+    onnx.helper.set_model_props(model, {"fer_edge": spec.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+def test_a_quantised_artifact_computes_in_int8(
+    quantised: Path, crops: Crops, tiny_answer: Answer
+) -> None:
+    backend = opened(found(quantised))
+    assert backend.engine.inference_precision == "int8"
+    given, exact = backend.infer(crops(8))[1], tiny_answer(crops(8))[1]
+    assert np.abs(given - exact).max() < 0.2
+
+
+def test_an_fp16_artifact_says_what_it_is_computed_in(
+    tiny_artifact: Path, tmp_path: Path, tiny_spec: ModelSpec
+) -> None:
+    model = ov.Core().read_model(tiny_artifact)
+    model.set_rt_info(tiny_spec.with_changes(precision="fp16").to_json(), "fer_edge")
+    ov.save_model(model, tmp_path / "half.xml", compress_to_fp16=True)
+    backend = opened(found(tmp_path / "half.xml"))
+    assert backend.spec.precision == "fp16"
+    assert backend.engine.inference_precision == ("fp16" if can("FP16") else "fp32")
+
+
+# ---- devices and options
+
+
+def test_openvinos_own_choice_is_a_device(ir: Artifact, crops: Crops, tiny_answer: Answer) -> None:
+    backend = opened(ir, device="AUTO")
+    assert backend.engine.provider.strip("()") in ov.Core().available_devices
+    assert backend.infer(crops(2))[1] == pytest.approx(tiny_answer(crops(2))[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("device", ["cuda", "tpu", "", "gpu:1", "cpu,gpu"])
+def test_an_unknown_device_lists_the_known_ones(ir: Artifact, device: str) -> None:
+    with pytest.raises(ConfigurationError, match="there are auto, cpu, gpu, npu"):
+        opened(ir, device=device)
+
+
+@pytest.mark.parametrize("device", ["gpu", "gpu.7", "npu", "AUTO:NPU,CPU"])
+def test_a_device_that_is_not_there_is_named(
+    ir: Artifact, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    monkeypatch.setattr(ov.Core, "available_devices", ["CPU"])
+    with pytest.raises(EngineError, match=r"sees no [GN]PU(\.7)? on this machine, only CPU"):
+        opened(ir, device=device)
+
+
+@pytest.mark.parametrize(
+    ("asked", "present"),
+    [("gpu", ["CPU", "GPU.0", "GPU.1"]), ("gpu.1", ["CPU", "GPU.0", "GPU.1"]),
+     ("gpu.0", ["CPU", "GPU"]), ("AUTO:GPU,CPU", ["CPU", "GPU"])],
+)  # fmt: skip
+def test_a_device_that_is_there_is_taken(
+    monkeypatch: pytest.MonkeyPatch, asked: str, present: list[str]
+) -> None:
+    monkeypatch.setattr(ov.Core, "available_devices", present)
+    assert module._device(ov.Core(), asked) == asked.upper()
+
+
+@pytest.mark.parametrize("option", [{"spinning": True}, {"compiled": True}])
+def test_what_it_cannot_do_is_refused(ir: Artifact, option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="OpenVINO cannot do"):
+        opened(ir, **option)
+
+
+# ---- bad artifacts
+
+
+def test_an_ir_without_its_weights_is_refused(tiny_ir: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_bytes(tiny_ir.read_bytes())
+    with pytest.raises(
+        ArtifactError, match=r"its weights in model\.bin, which is not beside it; copy both files"
+    ):
+        opened(found(tmp_path / "model.xml"))
+
+
+@pytest.mark.parametrize("part", [0, 0.5])
+def test_an_ir_whose_weights_are_cut_off_is_refused(ir: Artifact, part: float) -> None:
+    ((name, weights),) = ir.companions.items()
+    cut = weights[: int(len(weights) * part)]
+    with pytest.raises(ArtifactError, match=r"OpenVINO cannot read .*: "):
+        opened(replace(ir, companions={name: cut}))
+
+
+@pytest.mark.parametrize("damage", [b"", b"no model", b"<net/>", b"\0" * 4096])
+def test_bytes_that_are_no_ir_are_refused(ir: Artifact, damage: bytes) -> None:
+    with pytest.raises(ArtifactError):
+        opened(replace(ir, data=damage))
+
+
+@pytest.mark.parametrize("part", [0.05, 0.5, 0.95])
+def test_a_truncated_ir_is_refused(ir: Artifact, part: float) -> None:
+    with pytest.raises(ArtifactError):
+        opened(replace(ir, data=ir.data[: int(len(ir.data) * part)]))
+
+
+@pytest.mark.parametrize("part", [0.5, 0.999])
+def test_a_truncated_onnx_is_refused(tiny_artifact: Path, part: float) -> None:
+    artifact = found(tiny_artifact)
+    with pytest.raises(ArtifactError):
+        opened(replace(artifact, data=artifact.data[: int(len(artifact.data) * part)]))
+
+
+@pytest.fixture
+def bare_ir(tiny_artifact: Path, tmp_path: Path) -> Artifact:
+    """An IR that nobody gave a spec; its ONNX had one, which does not count."""
+    model = ov.Core().read_model(tiny_artifact)
+    ov.save_model(model, tmp_path / "bare.xml", compress_to_fp16=False)
+    return found(tmp_path / "bare.xml")
+
+
+def test_an_ir_without_a_spec_says_what_is_unknown(bare_ir: Artifact) -> None:
+    with pytest.raises(ArtifactError, match=r"bare\.xml carries no model spec\. Unknown are netw"):
+        opened(bare_ir)
+
+
+def test_an_ir_without_a_spec_works_with_the_callers(
+    bare_ir: Artifact, tiny_spec: ModelSpec, tiny_answer: Answer, crops: Crops
+) -> None:
+    backend = opened(replace(bare_ir, spec=tiny_spec))
+    assert backend.spec == tiny_spec
+    assert backend.infer(crops(2))[1] == pytest.approx(tiny_answer(crops(2))[1], abs=1e-4)
+
+
+def test_a_spec_of_a_newer_release_says_how_to_upgrade(ir: Artifact) -> None:
+    newer = ir.data.replace(b"&quot;schema&quot;: 1", b"&quot;schema&quot;: 9")
+    assert newer != ir.data
+    with pytest.raises(ArtifactError, match=r"has schema 9, .* pip install -U fer-edge"):
+        opened(replace(ir, data=newer))
+
+
+# ---- the cache
+
+
+@pytest.fixture
+def cache(home: Path) -> Path:
+    return home / "openvino"
+
+
+def test_what_was_compiled_is_not_compiled_again(
+    ir: Artifact, crops: Crops, compilations: list[Any], cache: Path
+) -> None:
+    first = opened(ir)
+    expected = first.infer(crops(1))[1], first.infer(crops(3))[1]
+    assert len(list(cache.glob("*.blob"))) == len(compilations) == 2
+    again = opened(ir)
+    assert again.engine == first.engine
+    assert np.array_equal(again.infer(crops(1))[1], expected[0])
+    assert np.array_equal(again.infer(crops(3))[1], expected[1])
+    assert len(compilations) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"threads": 2}, {"goal": "throughput"}, {"artifact": "other weights"}],
+    ids=["threads", "goal", "weights"],
+)
+def test_what_differs_is_compiled(
+    ir: Artifact, compilations: list[Any], change: dict[str, Any]
+) -> None:
+    opened(ir, threads=1)
+    if "artifact" in change:
+        ((name, weights),) = ir.companions.items()
+        other = replace(ir, companions={name: weights[:-4] + b"\0\0\0\0"})
+        opened(other, threads=1)
+    else:
+        opened(ir, **{"threads": 1, **change})
+    assert len(compilations) == 2
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "not a blob"])
+def test_a_damaged_blob_is_compiled_again(
+    ir: Artifact, crops: Crops, compilations: list[Any], cache: Path, damage: str
+) -> None:
+    expected = opened(ir).infer(crops(1))[1]
+    (blob,) = cache.glob("*.blob")
+    data = bytearray(blob.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 100] = bytes(byte ^ 255 for byte in data[middle : middle + 100])
+    whole_but_none = hashlib.sha256(b"no blob").digest() + b"no blob"
+    blob.write_bytes(
+        {"flip": bytes(data), "cut": bytes(data[:middle]), "empty": b"",
+         "not a blob": whole_but_none}[damage]
+    )  # fmt: skip
+    assert np.array_equal(opened(ir).infer(crops(1))[1], expected)
+    assert len(compilations) == 2
+    opened(ir)
+    assert len(compilations) == 2  # it was replaced by a good one
+
+
+def test_no_more_blobs_are_kept_than_a_device_has_room_for(
+    ir: Artifact, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_edge.backends.openvino_cache._MOST_BLOBS", 2)
+    for threads in (1, 2):
+        for goal in ("latency", "throughput"):
+            opened(ir, threads=threads, goal=goal)
+    assert len(list(cache.glob("*.blob"))) == 2
+
+
+@pytest.mark.parametrize("place", ["a file", "no home"])
+def test_without_a_place_for_the_cache_it_works_all_the_same(
+    ir: Artifact, crops: Crops, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    if place == "a file":
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("FER_EDGE_HOME", str(tmp_path / "file"))
+    else:
+        monkeypatch.delenv("FER_EDGE_HOME")
+        monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+
+        def homeless() -> Path:
+            raise RuntimeError("no home")
+
+        monkeypatch.setattr(Path, "home", homeless)
+    assert opened(ir).infer(crops(1))[1].shape == (1, 7)

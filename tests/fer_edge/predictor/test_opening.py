@@ -1,0 +1,126 @@
+"""What a Predictor may be asked for, and what it tells of itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fer_edge import ArtifactError, ConfigurationError, ModelSpec, Predictor
+from fer_edge.predictor import MAX_THREADS
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"backend": "tflite"}, "unknown backend 'tflite'; there are auto, onnxruntime"),
+        ({"backend": None}, "unknown backend None"),
+        ({"device": "tpu"}, "'tpu'"),
+        ({"precision": "int4"}, "unknown precision 'int4'; there are fp32, fp16, int8"),
+        ({"precision": "int8"}, "the artifact is fp32, and int8 was asked for"),
+        ({"threads": 0}, "whole number from 1 to 1024, not 0"),
+        ({"threads": -2}, "whole number from 1 to 1024, not -2"),
+        ({"threads": MAX_THREADS + 1}, "not 1025"),
+        ({"threads": 1.5}, "not 1.5"),
+        ({"threads": "2"}, "not '2'"),
+        ({"color": "hsv"}, "unknown color 'hsv'; there are bgr, rgb"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_a_typed_error(
+    tiny_artifact: Path, wish: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Predictor(tiny_artifact, **wish)
+
+
+@pytest.mark.parametrize("wish", [{"device": "cpu"}, {"threads": 2}, {"model": "model.onnx"}])
+def test_an_opened_backend_takes_no_wishes_that_it_would_ignore(
+    double: Any, wish: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError, match="an opened backend has its model"):
+        Predictor(backend=double, **wish)
+
+
+def test_a_backend_whose_predictor_was_refused_stays_open(double: Any) -> None:
+    with pytest.raises(ConfigurationError, match="the artifact is fp32"):
+        Predictor(backend=double, precision="int8")
+    assert double.closed == 0
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"there is no model at .*gone\.onnx"):
+        Predictor(tmp_path / "gone.onnx")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").touch()
+    with pytest.raises(ConfigurationError, match="is not a file that this backend opens"):
+        Predictor(tmp_path / "model.tflite")
+
+
+def test_a_directory_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"no model directory: it has no manifest\.json"):
+        Predictor(tmp_path)
+
+
+def test_a_directory_whose_artifact_was_changed_is_refused(model_directory: Path) -> None:
+    with (model_directory / "model.onnx").open("ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(ArtifactError, match="is damaged: its sha256"):
+        Predictor(model_directory)
+
+
+def test_a_directory_whose_artifact_is_gone_is_refused(model_directory: Path) -> None:
+    (model_directory / "model.onnx").unlink()
+    with pytest.raises(ArtifactError, match=r"cannot read the artifact .*model\.onnx"):
+        Predictor(model_directory)
+
+
+def test_a_precision_that_the_directory_lacks_is_refused(model_directory: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"has no int8 artifact .* it has onnx \(fp32\)"):
+        Predictor(model_directory, precision="int8")
+
+
+def test_a_manifest_that_promises_another_precision_is_refused(
+    make_model_directory: Callable[..., Path],
+) -> None:
+    folder = make_model_directory(precision="int8")
+    with pytest.raises(ConfigurationError, match="the artifact is fp32, and int8 was asked for"):
+        Predictor(folder, precision="int8")
+
+
+@pytest.mark.usefixtures("no_default_model")
+def test_an_installation_without_the_packaged_model_says_so() -> None:
+    with pytest.raises(ArtifactError, match="the packaged model is missing; reinstall"):
+        Predictor()
+
+
+def test_info_tells_what_runs(
+    model_directory: Path, tiny_artifact: Path, tiny_spec: ModelSpec
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    with Predictor(model_directory, device="cpu", threads=2) as fer:
+        info = fer.info
+    assert info.artifact == model_directory / "model.onnx"
+    assert info.sha256 == hashlib.sha256(tiny_artifact.read_bytes()).hexdigest()
+    assert (info.backend, info.version) == ("onnxruntime", onnxruntime.__version__)
+    assert (info.device, info.provider) == ("cpu", "CPUExecutionProvider")
+    assert (info.precision, info.inference_precision, info.threads) == ("fp32", "fp32", 2)
+    assert info.spec == tiny_spec
+
+
+def test_info_tells_of_a_backend_of_the_callers_own(double: Any, tiny_spec: ModelSpec) -> None:
+    info = Predictor(backend=double).info
+    assert (info.artifact, info.sha256) == (None, None)
+    assert (info.backend, info.version, info.provider) == ("double", "1.2", "nowhere")
+    assert (info.inference_precision, info.threads, info.spec) == ("unknown", 3, tiny_spec)
+
+
+def test_its_repr_tells_the_model_and_where_it_runs(double: Any) -> None:
+    fer = Predictor(backend=double)
+    assert repr(fer) == "<Predictor tiny fp32 on nowhere>"
+    fer.close()
+    assert repr(fer) == "<Predictor tiny fp32 on closed>"

@@ -1,0 +1,187 @@
+"""Forks, spawned processes and interpreters that end."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_edge import ConfigurationError, EngineError, Predictor
+
+CROP = np.arange(48 * 48, dtype=np.uint32).astype(np.uint8).reshape(48, 48)
+SECONDS = 60
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+def in_a_child(act: Callable[[], object]) -> str:
+    """What came of it in a child of fork that ends as those of multiprocessing do."""
+    receive, send = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+            outcome = "nothing raised"
+        except BaseException as problem:
+            outcome = f"{type(problem).__name__}: {problem}"
+        os.write(send, outcome.encode())
+        os._exit(0)
+    os.close(send)
+    with os.fdopen(receive) as stream:
+        outcome = stream.read()
+    assert os.waitpid(child, 0) == (child, 0)
+    return outcome
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda fer: fer.predict(CROP),
+        lambda fer: fer.predict_batch([CROP]),
+        lambda fer: fer.predict_tensor(CROP[None, :, :, None]),
+        lambda fer: fer.predict_stream([CROP]),
+    ],
+    ids=["predict", "batch", "tensor", "stream"],
+)
+def test_in_a_child_of_fork_its_use_is_an_error(
+    fer: Predictor, use: Callable[[Predictor], object]
+) -> None:
+    before = fer.predict(CROP)
+    outcome = in_a_child(lambda: use(fer))
+    assert outcome.startswith("EngineError: this Predictor was made before the process forked")
+    assert "make a Predictor in each process" in outcome
+    assert np.array_equal(fer.predict(CROP).probabilities, before.probabilities)
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_in_a_child_of_fork_a_stream_of_the_parent_is_an_error(fer: Predictor) -> None:
+    stream = fer.predict_stream([CROP] * 200)
+    next(stream)
+    assert in_a_child(lambda: next(stream)).startswith("EngineError: this Predictor was made befo")
+    assert len(list(stream)) == 199
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_of_fork_may_close_it_and_leaves_the_parents_alone(
+    double: Any, fer: Predictor
+) -> None:
+    doubled = Predictor(backend=double)
+
+    def close_both() -> None:
+        fer.close()
+        doubled.close()
+        if double.closed:
+            raise AssertionError("its engine was closed")
+
+    assert in_a_child(close_both) == "nothing raised"
+    fer.predict(CROP)
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_predictor_that_is_made_in_a_child_of_fork_works_there(tiny_artifact: Path) -> None:
+    def predict() -> None:
+        with Predictor(tiny_artifact, backend="onnxruntime", threads=2) as made_here:
+            made_here.predict(CROP)
+
+    assert in_a_child(predict) == "nothing raised"
+
+
+@pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_it_cannot_be_pickled_and_says_what_to_do(
+    fer: Predictor, how: Callable[[Predictor], object]
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be pickled .* one in each process"):
+        how(fer)
+
+
+POOL = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+import numpy as np
+from fer_edge import Prediction, Predictor
+
+fer: Predictor
+
+def start(model: str) -> None:
+    global fer
+    fer = Predictor(model, backend="onnxruntime", threads=1)
+
+def classify(value: int) -> Prediction:
+    return fer.predict(np.full((48, 48), value, np.uint8))
+
+if __name__ == "__main__":
+    values = [0, 60, 120, 250]
+    context = multiprocessing.get_context(sys.argv[2])
+    with ProcessPoolExecutor(2, context, start, (sys.argv[1],)) as pool:
+        given = list(pool.map(classify, values))
+    with Predictor(sys.argv[1], backend="onnxruntime") as here:
+        for value, prediction in zip(values, given, strict=True):
+            expected = here.predict(np.full((48, 48), value, np.uint8))
+            assert np.allclose(prediction.probabilities, expected.probabilities, atol=1e-6)
+    print("the same")
+"""
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_predictor_in_each_process_of_a_pool_works(
+    tiny_artifact: Path, tmp_path: Path, method: str
+) -> None:
+    """As docs/runtime.md shows it."""
+    script = tmp_path / "pool.py"
+    script.write_text(POOL)
+    answer = subprocess.run(
+        [sys.executable, str(script), str(tiny_artifact), method],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "the same\n"
+
+
+UNFINISHED = """
+import sys, threading
+import numpy as np
+from fer_edge import Predictor
+
+def source():
+    yield from [np.zeros((48, 48), np.uint8)] * 50
+    threading.Event().wait()
+
+fer = Predictor(sys.argv[1], backend="onnxruntime", threads=2)
+streams = [fer.predict_stream(source()) for _ in range(2)]
+for stream in streams:
+    print(next(stream).emotion.value)
+"""
+
+
+def test_a_program_may_end_with_streams_that_nobody_closed(tiny_artifact: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", UNFINISHED, str(tiny_artifact)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert len(answer.stdout.split()) == 2
+
+
+def test_an_engine_error_survives_the_way_back_from_a_pool() -> None:
+    problem = pickle.loads(pickle.dumps(EngineError("no device")))  # noqa: S301
+    assert str(problem) == "no device"

@@ -1,0 +1,94 @@
+"""What Predictor refuses of its callers, and of engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_edge import EngineError, InputError, Predictor
+
+Image = npt.NDArray[np.uint8]
+
+
+UNFIT = [
+    pytest.param(None, "not NoneType", id="nothing"),
+    pytest.param(np.zeros((48, 48), np.float32), "not float32", id="float"),
+    pytest.param(np.full((48, 48), np.nan), "NaN or Inf", id="not a number"),
+    pytest.param(np.zeros((48, 48, 4), np.uint8), r"not \(48, 48, 4\)", id="channels"),
+    pytest.param(np.zeros((0, 0), np.uint8), "height 0 and width 0", id="empty"),
+    pytest.param(np.zeros((7, 48), np.uint8), "height 7 and width 48", id="too small"),
+]
+
+
+@pytest.mark.parametrize(("crop", "message"), UNFIT)
+def test_an_unfit_crop_is_refused(fer: Predictor, crop: Any, message: str) -> None:
+    with pytest.raises(InputError, match=f"^expected .*{message}"):
+        fer.predict(crop)
+
+
+@pytest.mark.parametrize(("crop", "message"), UNFIT)
+def test_one_unfit_crop_refuses_its_batch_and_is_named(
+    double: Any, crop: Any, message: str, gray: Callable[[int], Image]
+) -> None:
+    with pytest.raises(InputError, match=f"^crop 1 of the batch: expected .*{message}") as caught:
+        Predictor(backend=double).predict_batch([gray(1), crop, gray(2)])
+    assert caught.value.index == 1
+    assert double.batches == []
+
+
+@pytest.mark.parametrize("path", ["face.png", Path("face.png")])
+def test_a_path_is_no_batch(fer: Predictor, path: Any) -> None:
+    with pytest.raises(InputError, match="not a single path; use predict"):
+        fer.predict_batch(path)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        None,
+        [[0]],
+        np.zeros((0, 48, 48, 1), np.uint8),
+        np.zeros((48, 48, 1), np.uint8),
+        np.zeros((2, 48, 48), np.uint8),
+        np.zeros((2, 1, 48, 48), np.uint8),
+        np.zeros((2, 48, 48, 3), np.uint8),
+        np.zeros((2, 48, 48, 1), np.float32),
+        np.zeros((), np.uint8),
+    ],
+)
+def test_a_tensor_of_another_form_is_refused(double: Any, batch: Any) -> None:
+    with pytest.raises(InputError, match=r"expected uint8 of shape \(N, 48, 48, 1\) with N > 0"):
+        Predictor(backend=double).predict_tensor(batch)
+    assert double.batches == []
+
+
+@pytest.mark.parametrize(
+    ("logits", "probabilities"),
+    [((2, 7), (1, 7)), ((3, 7), (3, 7)), ((2, 7), (2, 6)), ((14,), (2, 7))],
+)
+def test_an_answer_of_another_shape_is_the_engines_error(
+    answering: Callable[..., Any],
+    logits: tuple[int, ...],
+    probabilities: tuple[int, ...],
+    gray: Callable[[int], Image],
+) -> None:
+    answers = np.zeros(logits, np.float32), np.zeros(probabilities, np.float32)
+    fer = Predictor(backend=answering(*answers))
+    with pytest.raises(EngineError, match=r"double returned .* instead of \(2, 7\)"):
+        fer.predict_batch([gray(1), gray(2)])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_answer_that_is_no_number_is_the_engines_error(
+    answering: Callable[..., Any], value: float, gray: Callable[[int], Image]
+) -> None:
+    answer = np.zeros((1, 7), np.float32)
+    answer[0, 3] = value
+    fer = Predictor(backend=answering(answer, answer))
+    with pytest.raises(EngineError, match="not finite"):
+        fer.predict(gray(1))

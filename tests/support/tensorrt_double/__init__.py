@@ -1,0 +1,1 @@
+"""TensorRT and CUDA without a GPU: doubles that stand on the real bindings."""
