@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from fer_edge.artifact import DEFAULT_MODEL, find_artifact
 from fer_edge.command import command_parser, run_command, say, write_result
 from fer_edge.dependencies import requires
+from fer_edge.manifest import ArtifactEntry, Manifest
 from fer_edge.record import encode
+from fer_export.replacing import check_replaceable
+from fer_export.tensorrt import TRT_TARGETS, PlanOptions, read_onnx_spec
 
 __all__ = ["main"]
 
 SCHEMA = "fer-export/1"
+
+_TARGETS = (
+    "onnx, onnx-fp16, onnx-int8, openvino-fp32, openvino-fp16, openvino-int8, trt-fp32, trt-fp16, "
+    "trt-int8, torch, triton, all"
+)
+_PLAN = PlanOptions()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run fer-export; returns the exit code."""
     parser = command_parser(
         "fer-export",
-        "Export a checkpoint to artifacts, and prove each against the network that it came from.",
+        "Export a network to artifacts, and prove each against the network that it came from.",
     )
-    parser.add_argument(
-        "--weights", metavar="FILE", type=Path, required=True, help="a checkpoint of fer-train"
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--weights", metavar="FILE", type=Path, help="a checkpoint of fer-train")
+    source.add_argument(
+        "--from-onnx",
+        metavar="FILE",
+        help=f"an ONNX of ours instead: fp32 (a file, a model directory or {DEFAULT_MODEL}), or "
+        "one that --prepare-only made, for its engine",
     )
     parser.add_argument(
         "--target",
         action="append",
         metavar="TARGET",
-        help="what to build; may be repeated: onnx (the default)",
+        help=f"what to build; may be repeated: {_TARGETS} (default: onnx)",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="the model directory to write"
@@ -37,39 +52,164 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--data",
         metavar="FER2013",
         type=Path,
-        help="zip, folder or CSV of FER2013: compare on public-test and measure accuracy "
+        help="zip, folder or CSV of FER2013: compare on public-test, measure accuracy, calibrate "
         "(default: compare on seeded drawings)",
     )
     parser.add_argument("--force", action="store_true", help="replace DIR if it exists")
+    parser.add_argument("--batch", type=int, metavar="N", help="a static batch (default: dynamic)")
+    _add_int8_options(parser)
+    _add_plan_options(parser)
     parser.set_defaults(handler=_export)
     return run_command(parser, arguments)
 
 
+def _add_int8_options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("INT8")
+    group.add_argument(
+        "--calib",
+        metavar="FILE",
+        type=Path,
+        help="a calibration set of fer-calib (default: drawn from --data)",
+    )
+    group.add_argument("--method", help="how ranges are found (default: fer-calib's own)")
+    group.add_argument(
+        "--max-drop",
+        type=float,
+        default=0.5,
+        metavar="POINTS",
+        help="of accuracy on public-test that INT8 may cost (default: %(default)s)",
+    )
+
+
+def _add_plan_options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("TensorRT")
+    group.add_argument(
+        "--prepare-only",
+        action="store_true",
+        help="stop at the ONNX from which a device builds its engine",
+    )
+    for name, value in (
+        ("min", _PLAN.min_batch),
+        ("opt", _PLAN.opt_batch),
+        ("max", _PLAN.max_batch),
+    ):
+        group.add_argument(
+            f"--{name}-batch",
+            type=int,
+            metavar="N",
+            default=value,
+            help="of the optimisation profile (default: %(default)s)",
+        )
+    group.add_argument(
+        "--workspace",
+        type=int,
+        metavar="MB",
+        default=_PLAN.workspace_mb,
+        help="most memory that a layer may use while it works (default: %(default)s)",
+    )
+    group.add_argument(
+        "--hardware-compat", action="store_true", help="let other GPUs of this kind run the plan"
+    )
+    group.add_argument(
+        "--version-compatible",
+        action="store_true",
+        help="let later versions of TensorRT run the plan",
+    )
+
+
 def _export(options: Namespace) -> int:
+    targets = options.target or ["onnx"]
+    check_replaceable(options.out, options.force)
+    if options.from_onnx is not None and (prepared := _prepared(options.from_onnx, targets)):
+        manifest = _finish(options, prepared, targets[0])
+    else:
+        manifest = _build(options, targets)
+    for entry in manifest.artifacts:
+        _print(entry, options.out)
+    artifacts = [encode(entry) for entry in manifest.artifacts]
+    write_result(options, {"schema": SCHEMA, "out": str(options.out), "artifacts": artifacts})
+    return 0
+
+
+def _build(options: Namespace, targets: list[str]) -> Manifest:
     with requires("export"):
         from fer_export.pipeline import export_model
-    manifest = export_model(
-        options.weights,
+        from fer_export.source import from_checkpoint, from_onnx
+        from fer_export.targets import check_targets
+        from fer_export.workshop import ExportOptions
+
+        check_targets(targets, prepare_only=options.prepare_only)  # before the network is traced
+        source = (
+            from_checkpoint(options.weights) if options.weights else from_onnx(options.from_onnx)
+        )
+        return export_model(
+            source,
+            options.out,
+            targets,
+            options=ExportOptions(
+                data=options.data,
+                calibration=options.calib,
+                method=options.method,
+                allowed_drop=options.max_drop / 100,
+                batch=options.batch,
+                prepare_only=options.prepare_only,
+                plan=_plan_options(options),
+            ),
+            force=options.force,
+            report=say,
+        )
+
+
+def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
+    """Build the engine of a prepared ONNX: on a device, without torch and onnx."""
+    from fer_export.finishing import finish_plan
+
+    return finish_plan(
+        prepared,
         options.out,
-        options.target or ["onnx"],
+        target,
+        options=_plan_options(options),
         data=options.data,
         force=options.force,
         report=say,
     )
-    for entry in manifest.artifacts:
-        print(f"{options.out / entry.file}  {entry.precision}  {entry.size_bytes / 1e6:.2f} MB")
-        if entry.parity:
-            print(
-                f"  against the network: max |Δp| {entry.parity.max_probability_difference:.1e}, "
-                f"top-1 agreement {entry.parity.top1_agreement:.2%} "
-                f"on {entry.parity.crops} crops ({entry.parity.crops_from})"
-            )
-        if entry.accuracy:
-            low, high = entry.accuracy.accuracy_ci95
-            print(
-                f"  accuracy {entry.accuracy.accuracy:.2%} [{low:.2%}, {high:.2%}] on "
-                f"{entry.accuracy.split} ({entry.accuracy.use})"
-            )
-    artifacts = [encode(entry) for entry in manifest.artifacts]
-    write_result(options, {"schema": SCHEMA, "out": str(options.out), "artifacts": artifacts})
-    return 0
+
+
+def _prepared(source: str, targets: list[str]) -> Path | None:
+    """The ONNX to build one engine from, where its precision is the engine's already."""
+    if len(targets) != 1 or targets[0] not in TRT_TARGETS:
+        return None
+    precision = TRT_TARGETS[targets[0]]
+    wanted = None if Path(source).is_file() else precision
+    artifact = find_artifact(source, backend="tensorrt", formats=("onnx",), precision=wanted)
+    own = read_onnx_spec(artifact.path).precision
+    return artifact.path if own == precision or own != "fp32" else None
+
+
+def _plan_options(options: Namespace) -> PlanOptions:
+    return PlanOptions(
+        min_batch=options.min_batch,
+        opt_batch=options.opt_batch,
+        max_batch=options.max_batch,
+        workspace_mb=options.workspace,
+        hardware_compatible=options.hardware_compat,
+        version_compatible=options.version_compatible,
+        timing_cache=options.out.with_name(f"{options.out.name}.timing-cache"),
+    )
+
+
+def _print(entry: ArtifactEntry, out: Path) -> None:
+    size = entry.size_bytes + sum(file.size_bytes for file in entry.companions)
+    print(f"{out / entry.file}  {entry.target}  {entry.precision}  {size / 1e6:.2f} MB")
+    for one in entry.measured:
+        parity, accuracy = one.parity, one.accuracy
+        line = (
+            f"  {one.backend}: max |Δp| {parity.max_probability_difference:.1e}, top-1 agreement "
+            f"{parity.top1_agreement:.2%} on {parity.crops} crops ({parity.crops_from})"
+        )
+        if accuracy:
+            low, high = accuracy.accuracy_ci95
+            line += f", accuracy {accuracy.accuracy:.2%} [{low:.2%}, {high:.2%}]"
+        if one.latency:
+            line += f", {one.latency.p50_ms:.3f} ms"
+        print(line)

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fer_edge.errors import ArtifactError
 from fer_edge.spec import METADATA_KEY, ModelSpec
 
-__all__ = ["CORE_INPUT", "CORE_OUTPUT", "OPSET", "attach_contract"]
+__all__ = ["CORE_INPUT", "CORE_OUTPUT", "OPSET", "attach_contract", "detach_contract"]
 
 OPSET = 18
 """Understood by TensorRT 10.3's parser and by every engine that is supported."""
@@ -65,6 +66,47 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto, ModelSpec]:
+    """Undo ``attach_contract``: the core of an artifact, and its spec; ``model`` stays as it is.
+
+    Raises ArtifactError, which names ``where``, for a graph that was not made so.
+    """
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if METADATA_KEY not in metadata:
+        raise ArtifactError(f"{where} carries no model spec; export it with fer-export")
+    spec = ModelSpec.from_json(metadata[METADATA_KEY], f"the spec in {where}")
+    own = {node.name for node in (*_preprocessing(), *_postprocessing())}
+    graph = model.graph
+    if not own <= {node.name for node in graph.node} or len(graph.input) != 1:
+        raise ArtifactError(
+            f"{where} does not have the input and output nodes that fer-export attaches; "
+            "start from an artifact that it wrote, or from the checkpoint"
+        )
+    height, width, channels = spec.input.shape
+    batch = graph.input[0].type.tensor_type.shape.dim[0]
+    size = batch.dim_param or batch.dim_value
+    core = onnx.ModelProto()
+    core.CopyFrom(model)
+    del core.metadata_props[:], core.graph.node[:], core.graph.initializer[:]
+    del core.graph.input[:], core.graph.output[:]
+    core.graph.node.extend(node for node in graph.node if node.name not in own)
+    core.graph.initializer.extend(
+        tensor for tensor in graph.initializer if not tensor.name.startswith(f"{_PREFIX}.")
+    )
+    shapes = {CORE_INPUT: [size, channels, height, width], CORE_OUTPUT: [size, len(spec.labels)]}
+    described = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    ]
+    core.graph.input.append(described[0])
+    core.graph.output.append(described[1])
+    try:
+        onnx.checker.check_model(core, full_check=True)
+    except Exception as problem:  # the checker and shape inference have errors of their own
+        raise ArtifactError(f"{where} holds a graph that ONNX refuses: {problem}") from problem
+    return core, spec
 
 
 def _preprocessing() -> list[onnx.NodeProto]:

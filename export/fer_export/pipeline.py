@@ -1,139 +1,131 @@
-"""fer-export as a call: a checkpoint in, a proved model directory out."""
+"""fer-export as a call: a float network in, a proved model directory out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
-from torch import nn
 
-from fer_edge import checkpoint
-from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.files import new_folder, sha256_of
-from fer_edge.manifest import MANIFEST, ArtifactEntry, GoldenCrop, Manifest
+from fer_edge.machine import cpu_name
+from fer_edge.manifest import (
+    ArtifactEntry,
+    Companion,
+    GoldenCrop,
+    Manifest,
+    MeasuredLatency,
+    Measurement,
+)
 from fer_edge.predictor import Predictor
 from fer_edge.preprocess import preprocess
-from fer_edge.spec import ModelSpec
 from fer_edge.synthetic import synthetic_crops
-from fer_export.contract import attach_contract
-from fer_export.core import export_core
-from fer_export.verification import EvaluationCrops, evaluation_crops, verify
+from fer_export.latency import median_latencies
+from fer_export.replacing import check_replaceable
+from fer_export.report import write_report
+from fer_export.source import Source
+from fer_export.targets import TARGETS, Built, check_targets, expand, make
+from fer_export.workshop import ExportOptions, Workshop, runnable_backends
 
-__all__ = ["TARGETS", "Target", "export_model"]
+__all__ = ["export_model"]
 
 _GOLDEN_CROPS = 4
-
-
-@dataclass(frozen=True)
-class Target:
-    """One thing that can be built: its file, its precision, who builds it and what runs it."""
-
-    file: str
-    precision: str
-    backend: str
-    build: Callable[[nn.Module, ModelSpec, Path], None]
-
-
-def _build_onnx(network: nn.Module, spec: ModelSpec, path: Path) -> None:
-    onnx.save(attach_contract(export_core(network, spec), spec), path)
-
-
-TARGETS: dict[str, Target] = {"onnx": Target("model.onnx", "fp32", "onnxruntime", _build_onnx)}
+_PREFERRED = ("int8", "fp32", "fp16")
+"""Which precision a Predictor loads when its caller names none: the first that was built."""
 
 
 def export_model(
-    weights: Path,
+    source: Source,
     out: Path,
     targets: Sequence[str],
     *,
-    data: Path | None = None,
+    options: ExportOptions = ExportOptions(),
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Build and prove every target, then put the model directory in place in one step.
 
-    ``data`` is FER2013 in any of its forms; without it artifacts are compared on seeded drawings
-    and no accuracy is measured. ``report`` receives a line per step. Raises ConfigurationError
-    for an unknown target or an ``out`` that holds anything (``force`` replaces a model directory,
-    and nothing else), ArtifactError for a checkpoint that does not fit, DataError for a data set
-    that cannot be used and GateError for an artifact that is not equal to its network; in every
-    case ``out`` stays as it was.
+    ``source`` comes from ``from_checkpoint`` or ``from_onnx``; ``report`` receives a line per step.
+    Raises ConfigurationError for an unknown target or an ``out`` that holds anything (``force``
+    replaces a model directory, and nothing else), DataError for a data or calibration set that
+    cannot be used, MissingDependencyError and EngineError where a target needs what this machine
+    lacks, and GateError for an artifact that is not equal to its network; in every case ``out``
+    stays as it was.
     """
-    if unknown := [name for name in targets if name not in TARGETS]:
-        raise ConfigurationError(
-            f"unknown target {', '.join(unknown)}; there are {', '.join(TARGETS)}"
-        )
-    _check_replaceable(out, force)
-    network, spec = checkpoint.load(weights)
-    spec = spec.with_provenance(parent_sha256=sha256_of(weights))
-    source = _Source(network, spec, evaluation_crops(spec, data))
+    check_replaceable(out, force)
+    check_targets(targets, prepare_only=options.prepare_only)
+    names = expand(targets, from_checkpoint=source.checkpoint is not None)
     with new_folder(out) as folder:
-        entries = []
-        for name in dict.fromkeys(targets):
-            report(f"{name}: building, and comparing on {len(source.crops.tensors)} crops")
-            entries.append(_make(name, source, folder))
+        shop = Workshop(source, folder, out.name, options, report)
+        built = {one.file: one for name in names for one in make(shop, TARGETS[name])}
+        entries = [_entry(shop, one) for one in built.values()]
+        entries = _with_latencies(shop, entries)
+        precisions = {entry.precision for entry in entries}
         manifest = Manifest(
             name=out.name,
-            precision=entries[0].precision,
+            precision=next(p for p in _PREFERRED if p in precisions),
             artifacts=tuple(entries),
-            golden=_golden_crops(folder / entries[0].file),
+            golden=_golden_crops(source),
         ).sealed()
+        write_report(shop, manifest)
         manifest.write(folder)
     return manifest
 
 
-def _check_replaceable(out: Path, force: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not force:
-        raise ConfigurationError(f"{out} exists; give --force to replace it, or another --out")
-    try:
-        known = {MANIFEST, *(entry.file for entry in Manifest.read(out).artifacts)}
-    except ArtifactError:
-        known = set()
-    if unknown := {path.name for path in out.iterdir()} - known:
-        raise ConfigurationError(
-            f"{out} holds {min(unknown)}, which no export wrote, so it is not replaced; "
-            "remove it yourself, or give another --out"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    network: nn.Module
-    spec: ModelSpec
-    crops: EvaluationCrops
-
-
-def _make(name: str, source: _Source, folder: Path) -> ArtifactEntry:
-    target = TARGETS[name]
-    path = folder / target.file
-    spec = source.spec.with_changes(precision=target.precision)
-    target.build(source.network, spec, path)
-    parity, accuracy = verify(path, target.backend, source.network, spec, source.crops)
+def _entry(shop: Workshop, built: Built) -> ArtifactEntry:
+    path = shop.folder / built.file
+    backends = built.proved_by or runnable_backends(built.file, built.backends)
+    measured = [shop.prove(path, backend) for backend in backends]
     return ArtifactEntry(
-        file=target.file,
+        file=built.file,
         sha256=sha256_of(path),
         size_bytes=path.stat().st_size,
-        target=name,
-        precision=target.precision,
-        parity=parity,
-        accuracy=accuracy,
+        target=built.target,
+        precision=built.precision,
+        companions=tuple(_companion(shop.folder, name) for name in built.companions),
+        backends=built.backends,
+        measured=tuple(measured),
     )
 
 
-def _golden_crops(artifact: Path) -> tuple[GoldenCrop, ...]:
-    """Gray and colour, shrinking and growing: one drawing of each kind."""
+def _companion(folder: Path, name: str) -> Companion:
+    path = folder / name
+    return Companion(name, sha256_of(path), path.stat().st_size)
+
+
+def _with_latencies(shop: Workshop, entries: list[ArtifactEntry]) -> list[ArtifactEntry]:
+    """Measure all artifacts on all their backends side by side, single-threaded."""
+    shop.report("measuring latency")
+    opened: dict[str, Predictor] = {}
+    try:
+        for entry in entries:
+            for one in entry.measured:
+                opened[f"{entry.file} {one.backend}"] = Predictor(
+                    shop.folder / entry.file, backend=one.backend, threads=1
+                )
+        times = median_latencies(opened, shop.crops.tensors[:1])
+    finally:
+        for predictor in opened.values():
+            predictor.close()
+
+    def timed(entry: ArtifactEntry, one: Measurement) -> Measurement:
+        p50 = times[f"{entry.file} {one.backend}"]
+        return replace(one, latency=MeasuredLatency(p50, 1, cpu_name()))
+
+    return [
+        replace(entry, measured=tuple(timed(entry, one) for one in entry.measured))
+        for entry in entries
+    ]
+
+
+def _golden_crops(source: Source) -> tuple[GoldenCrop, ...]:
+    """Gray and colour, shrinking and growing: one drawing each, as the reference answers it."""
     drawn = synthetic_crops(_GOLDEN_CROPS, seed=1)
     raw = [drawn[0], drawn[1][:, :, 1], drawn[2][10:80, 20:60], drawn[3][40:72, 40:72, 0]]
-    golden = []
-    with Predictor(artifact) as predictor:
-        spec = predictor.info.spec.input
-        for pixels in map(np.ascontiguousarray, raw):
-            tensor = np.empty(spec.shape, np.uint8)
-            preprocess(pixels, spec, tensor)
-            golden.append(GoldenCrop.of(pixels, tensor, predictor.predict(pixels).probabilities))
-    return tuple(golden)
+    pixels = [np.ascontiguousarray(crop) for crop in raw]
+    tensors = np.empty((len(pixels), *source.spec.input.shape), np.uint8)
+    for crop, row in zip(pixels, tensors, strict=True):
+        preprocess(crop, source.spec.input, row)
+    answers = source.answers(tensors).astype(np.float32)
+    return tuple(map(GoldenCrop.of, pixels, tensors, answers))

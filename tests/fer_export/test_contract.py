@@ -12,8 +12,10 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
+from fer_edge.errors import ArtifactError
 from fer_edge.metrics import softmax
 from fer_edge.spec import InputSpec, ModelSpec
+from fer_export import contract
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]
 
@@ -64,3 +66,31 @@ def test_one_opset_import_per_domain_and_weights_inside(tiny_artifact: Path) -> 
     assert domains == [""]
     inside = onnx.TensorProto.DEFAULT
     assert all(tensor.data_location == inside for tensor in model.graph.initializer)
+
+
+def test_detaching_gives_back_the_core_and_the_spec(
+    tiny_artifact: Path, tiny_spec: ModelSpec
+) -> None:
+    model = onnx.load(tiny_artifact)
+    core, spec = contract.detach_contract(model, "it")
+    assert spec == tiny_spec
+    assert [node.op_type for node in core.graph.node] == ["Flatten", "Gemm"]
+    assert [port.name for port in (*core.graph.input, *core.graph.output)] == [
+        contract.CORE_INPUT,
+        contract.CORE_OUTPUT,
+    ]
+    assert contract.attach_contract(core, spec) == model
+
+
+def test_a_graph_without_our_spec_is_not_taken_apart(tiny_artifact: Path) -> None:
+    model = onnx.load(tiny_artifact)
+    del model.metadata_props[:]
+    with pytest.raises(ArtifactError, match="it carries no model spec"):
+        contract.detach_contract(model, "it")
+
+
+def test_a_graph_that_was_changed_is_not_taken_apart(tiny_artifact: Path) -> None:
+    model = onnx.load(tiny_artifact)
+    model.graph.node[0].name = "other"
+    with pytest.raises(ArtifactError, match="does not have the input and output nodes"):
+        contract.detach_contract(model, "it")

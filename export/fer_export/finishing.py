@@ -1,0 +1,73 @@
+"""The last step on the device: a plan from an ONNX that was prepared on a workstation.
+
+Needs neither torch nor onnx, only TensorRT and cuda-python; ONNX Runtime, which the runtime brings,
+gives the answers that the plan is held against.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from fer_edge.files import new_folder, sha256_of
+from fer_edge.manifest import ArtifactEntry, Companion, Manifest
+from fer_edge.plan import sidecar_path
+from fer_edge.predictor import Predictor
+from fer_export.replacing import check_replaceable
+from fer_export.tensorrt import TRT_TARGETS, PlanOptions, build_plan, check_precision
+from fer_export.verification import answers_of, evaluation_crops, verify
+
+__all__ = ["finish_plan"]
+
+
+def finish_plan(
+    prepared: Path,
+    out: Path,
+    target: str,
+    *,
+    options: PlanOptions = PlanOptions(),
+    data: Path | None = None,
+    force: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> Manifest:
+    """Build ``target`` from ``prepared``, prove it against it, and put both into ``out``.
+
+    ``data`` is FER2013, else they are compared on seeded drawings. Raises ConfigurationError for an
+    ONNX of another precision than the target's, MissingDependencyError and EngineError without
+    TensorRT, a GPU or a driver, and GateError for a plan whose layers or answers are not what was
+    asked; ``out`` then stays as it was.
+    """
+    spec = check_precision(prepared, target)
+    check_replaceable(out, force)
+    with new_folder(out) as folder:
+        onnx = folder / prepared.name
+        shutil.copyfile(prepared, onnx)
+        plan = onnx.with_suffix(".plan")
+        build_plan(onnx, plan, target, options=options, spec=spec, report=report)
+        crops = evaluation_crops(spec.input, data)
+        with Predictor(onnx, backend="onnxruntime") as predictor:
+            expected = answers_of(predictor, crops.tensors, onnx.name)
+        report(f"{plan.name}: comparing on {len(crops.tensors)} crops")
+        measured = verify(plan, "tensorrt", crops, expected)
+        sidecar = sidecar_path(plan)
+        entry = ArtifactEntry(
+            file=plan.name,
+            sha256=sha256_of(plan),
+            size_bytes=plan.stat().st_size,
+            target=target,
+            precision=TRT_TARGETS[target],
+            companions=(Companion(sidecar.name, sha256_of(sidecar), sidecar.stat().st_size),),
+            backends=("tensorrt",),
+            measured=(measured,),
+        )
+        source = ArtifactEntry(
+            file=onnx.name,
+            sha256=sha256_of(onnx),
+            size_bytes=onnx.stat().st_size,
+            target=f"onnx-{spec.precision}" if spec.precision != "fp32" else "onnx",
+            precision=spec.precision,
+        )
+        manifest = Manifest(out.name, spec.precision, (source, entry)).sealed()
+        manifest.write(folder)
+    return manifest

@@ -1,0 +1,214 @@
+"""What a core does on crops: how large its tensors and sums become, and where it leaves numbers.
+
+Everything is measured by running the core itself, in ONNX Runtime on the CPU, with probes added.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from fer_edge.progress import track
+from fer_edge.spec import InputSpec
+from fer_export.contract import CORE_INPUT, CORE_OUTPUT
+from fer_export.half_graph import Emulation, FloatGraph
+
+__all__ = ["Observation", "broken_tensors", "logits_of", "normalized", "observe", "values_of"]
+
+FloatArray = npt.NDArray[np.float32]
+
+_BATCH = 32
+_ERRORS_ONLY = 3
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_SQUARES = ("InstanceNormalization", "LayerNormalization", "ReduceL2", "ReduceSumSquare")
+_ADDING = (*_PRODUCTS, *_SQUARES, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum")
+"""Operators that add up more than their outputs show."""
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What a float32 core did.
+
+    ``peaks`` is the largest magnitude of each float tensor, NaN where NaN or Inf was seen.
+    ``sums`` bounds, for each node that adds up products or elements, every partial sum in whatever
+    order an engine adds: it is the same sum over magnitudes. ``logits`` is ``(N, 7)``.
+    """
+
+    peaks: dict[str, float]
+    sums: dict[str, float]
+    logits: FloatArray
+
+
+def normalized(crops: npt.NDArray[np.uint8], spec: InputSpec) -> FloatArray:
+    """What the contract's nodes make of crops ``(N, H, W, C)``: float32 ``(N, C, H, W)``."""
+    mean, std = (np.array(values, np.float32) * 255 for values in (spec.mean, spec.std))
+    planes = ((crops.astype(np.float32) - mean) * (1 / std)).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(planes, np.float32)
+
+
+def observe(graph: FloatGraph, inputs: FloatArray) -> Observation:
+    """Run a core on ``inputs``, float32 ``(N, C, H, W)``, and record all its tensors and sums."""
+    probes = _Probes()
+    nodes = list(graph.model.graph.node)
+    tensors = [CORE_INPUT, *(name for node in nodes for name in node.output)]
+    tensors = [name for name in tensors if graph.types.get(name) == TensorProto.FLOAT]
+    adding = [
+        node
+        for node in nodes
+        if node.op_type in _ADDING and graph.types.get(node.input[0]) == TensorProto.FLOAT
+    ]
+    peaks = [output for name in tensors for output in probes.extremes(name)]
+    sums = [probes.largest_sum(node, graph.ranks) for node in adding]
+    logits, found = _watch(
+        probes.attached_to(graph.model), [*peaks, *sums], inputs, "watching the network"
+    )
+    per_tensor = np.abs(found[: len(peaks)]).reshape(len(tensors), -1)
+    largest = np.where(np.isfinite(per_tensor[:, 2]), per_tensor[:, :2].max(axis=1), np.nan)
+    return Observation(
+        peaks=dict(zip(tensors, largest.tolist(), strict=True)),
+        sums={n.name: s for n, s in zip(adding, found[len(peaks) :].tolist(), strict=True)},
+        logits=logits,
+    )
+
+
+def broken_tensors(emulation: Emulation, inputs: FloatArray) -> tuple[FloatArray, list[str]]:
+    """Logits ``(N, 7)`` in float16, and the tensors that held NaN or Inf, the first ones first."""
+    probes = _Probes()
+    outputs = [probes.total(name) for name in emulation.rounded]
+    logits, found = _watch(probes.attached_to(emulation.model), outputs, inputs, "watching float16")
+    seen = zip(emulation.rounded, np.isfinite(found).tolist(), strict=True)
+    return logits, [name for name, finite in seen if not finite]
+
+
+def logits_of(model: onnx.ModelProto, inputs: FloatArray) -> FloatArray:
+    """Logits ``(N, 7)`` of a core or an emulation."""
+    session = _session(model)
+    parts = (inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH))
+    return np.concatenate([session.run([CORE_OUTPUT], {CORE_INPUT: part})[0] for part in parts])
+
+
+def values_of(
+    graph: FloatGraph, names: Sequence[str], inputs: FloatArray
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Values of some tensors of a core on one batch, ``inputs``; weights and constants too."""
+    constants = {t.name: t for t in graph.model.graph.initializer if t.name in names}
+    computed = sorted(set(names) - constants.keys() - {CORE_INPUT})
+    session = _session(_with_outputs(graph.model, [*computed, CORE_OUTPUT]))
+    found = session.run([*computed, CORE_OUTPUT], {CORE_INPUT: inputs})
+    return {
+        CORE_INPUT: inputs,
+        **{name: numpy_helper.to_array(tensor) for name, tensor in constants.items()},
+        **dict(zip([*computed, CORE_OUTPUT], found, strict=True)),
+    }
+
+
+class _Probes:
+    """Nodes that reduce a tensor to one number; none of them changes what the core computes."""
+
+    def __init__(self) -> None:
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
+
+    def extremes(self, name: str) -> list[str]:
+        """The largest, the smallest and the total: the first two may lose a NaN."""
+        ends = [self._reduced(op, name, f"{name}.{op}") for op in ("ReduceMax", "ReduceMin")]
+        return [*ends, self.total(name)]
+
+    def total(self, name: str) -> str:
+        """The sum over a tensor: no number where one of its elements is none."""
+        return self._reduced("ReduceSum", name, f"{name}.total")
+
+    def largest_sum(self, node: NodeProto, ranks: dict[str, int]) -> str:
+        """Repeat what a node adds up on magnitudes."""
+        name, terms = node.name, node.input[0]
+        if node.op_type in _PRODUCTS:
+            inputs = [
+                self._node("Abs", [given], f"{name}.terms{position}") if given else ""
+                for position, given in enumerate(node.input)
+            ]
+            repeated = NodeProto()
+            repeated.CopyFrom(node)
+            repeated.name = ""
+            del repeated.input[:], repeated.output[:]
+            repeated.input.extend(inputs)
+            repeated.output.append(f"{name}.added")
+            self._nodes.append(repeated)
+        else:
+            op, given = ("Mul", [terms, terms]) if node.op_type in _SQUARES else ("Abs", [terms])
+            magnitudes = self._node(op, given, f"{name}.terms")
+            self._node("ReduceSum", [magnitudes, *self._axes(node, ranks)], f"{name}.added")
+        return self._reduced("ReduceMax", f"{name}.added", f"{name}.sum")
+
+    def attached_to(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        probed = onnx.ModelProto()
+        probed.CopyFrom(model)
+        probed.graph.node.extend(self._nodes)
+        probed.graph.initializer.extend(self._constants)
+        return probed
+
+    def _axes(self, node: NodeProto, ranks: dict[str, int]) -> list[str]:
+        """The input that tells ReduceSum where a node adds up; none means everywhere."""
+        if node.op_type.startswith("Reduce"):
+            return list(node.input[1:2])
+        rank = ranks[node.input[0]]
+        first = 2  # pooling and instance normalisation keep batch and channels
+        if node.op_type == "LayerNormalization":
+            first = next((a.i for a in node.attribute if a.name == "axis"), -1) % rank
+        name = f"{node.name}.axes"
+        self._constants.append(numpy_helper.from_array(np.arange(first, rank), name))
+        return [name]
+
+    def _node(self, op: str, inputs: list[str], output: str) -> str:
+        self._nodes.append(helper.make_node(op, inputs, [output]))
+        return output
+
+    def _reduced(self, op: str, name: str, output: str) -> str:
+        self._nodes.append(helper.make_node(op, [name], [output], keepdims=0))
+        return output
+
+
+def _watch(
+    model: onnx.ModelProto, outputs: Sequence[str], inputs: FloatArray, label: str
+) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+    """Logits over all ``inputs``, and of each scalar output the value that is largest in magnitude;
+    NaN stays NaN.
+    """
+    session = _session(_with_outputs(model, [CORE_OUTPUT, *outputs]))
+    starts = range(0, len(inputs), _BATCH)
+    found, logits = np.zeros(len(outputs)), []
+    for start in track(starts, len(starts), label):
+        part = inputs[start : start + _BATCH]
+        logit, *scalars = session.run([CORE_OUTPUT, *outputs], {CORE_INPUT: part})
+        logits.append(logit)
+        values = np.array(scalars, np.float64)
+        found = np.where((np.abs(values) <= np.abs(found)) | np.isnan(found), found, values)
+    return np.concatenate(logits), found
+
+
+def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.graph.output[:]
+    for name in names:
+        changed.graph.output.add().name = name
+    return changed
+
+
+def _session(model: onnx.ModelProto) -> ort.InferenceSession:
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _ERRORS_ONLY
+    # left to itself, ONNX Runtime binds each thread to a core, allowed to us or not
+    settings.intra_op_num_threads = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(
+        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+    )

@@ -1,0 +1,43 @@
+"""How fast artifacts answer on this machine, as far as an export has to know: which form wins.
+
+The rounds of all contestants alternate, so that drift hits all alike. For figures to publish there
+is fer-bench.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.predictor import Predictor
+
+__all__ = ["median_latencies"]
+
+_ROUNDS, _ROUND_SECONDS, _WARM_UP_CALLS = 8, 0.06, 20
+
+
+def median_latencies(
+    predictors: Mapping[str, Predictor], crop: npt.NDArray[np.uint8]
+) -> dict[str, float]:
+    """Median time in ms of one ``predict_tensor`` with ``crop``, uint8 ``(1, H, W, C)``."""
+    times: dict[str, list[float]] = {name: [] for name in predictors}
+    for predictor in predictors.values():
+        for _ in range(_WARM_UP_CALLS):
+            predictor.predict_tensor(crop)
+    for _ in range(_ROUNDS):
+        for name, predictor in predictors.items():
+            times[name] += _round(predictor, crop)
+    return {name: float(np.median(taken)) * 1e3 for name, taken in times.items()}
+
+
+def _round(predictor: Predictor, crop: npt.NDArray[np.uint8]) -> list[float]:
+    """Seconds per call, for as many calls as fit and one at least."""
+    taken: list[float] = []
+    while sum(taken) < _ROUND_SECONDS:
+        start = time.perf_counter()
+        predictor.predict_tensor(crop)
+        taken.append(time.perf_counter() - start)
+    return taken

@@ -1,0 +1,166 @@
+"""OpenVINO IR: the graph of an ONNX artifact, or of an openvino.Model, as ``.xml`` and ``.bin``.
+
+An IR computes in what its graph says. The fp16 IR is the IR of the fp16 ONNX: constants and
+operations are f16, islands f32 and marked ``precise``, so that a plugin that computes in f16 keeps
+them. It is not what ``save_model`` makes by itself, which stores fp32 weights in f16 and leaves the
+graph f32. A CPU without f16 arithmetic computes both in f32; the file is half as large.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import onnx
+import openvino as ov
+from openvino import opset8 as ops
+
+from fer_edge.errors import ArtifactError
+from fer_edge.files import atomic_path
+from fer_edge.spec import METADATA_KEY, ModelSpec
+from fer_export.contract import CORE_OUTPUT
+from fer_export.static import check_batch
+
+__all__ = ["attach_contract", "from_onnx", "read_spec", "save_ir"]
+
+_FRAMEWORK = "framework"
+_PROBABILITIES = "probabilities"
+
+
+def from_onnx(model: onnx.ModelProto | Path) -> ov.Model:
+    """Convert an ONNX artifact, with its names of inputs and outputs.
+
+    Raises ArtifactError for a file that OpenVINO does not read or an operator that it lacks.
+    """
+    content = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
+    try:
+        # nothing is folded: an INT8 graph keeps its weights in int8 only with their dequantisers
+        return ov.Core().read_model(content)
+    except RuntimeError as problem:
+        reason = " ".join(str(problem).split())[-300:]
+        raise ArtifactError(f"OpenVINO cannot convert this ONNX: …{reason}") from problem
+
+
+def attach_contract(core: ov.Model, spec: ModelSpec) -> ov.Model:
+    """Wrap a core that is an openvino.Model, such as NNCF's; ``core`` stays as it is.
+
+    ``core`` maps float32 ``(batch, C, H, W)``, normalised, to logits ``(batch, 7)``. The result
+    maps ``crop``, uint8 ``(batch, H, W, C)``, to ``logits`` and ``probabilities``, as
+    ``fer_export.contract`` does for ONNX. Raises ArtifactError for a core of another form.
+    """
+    core = core.clone()
+    height, width, channels = spec.input.shape
+    expected = ov.PartialShape([-1, channels, height, width])
+    if len(core.inputs) != 1 or len(core.outputs) != 1:
+        raise ArtifactError("a core has one input and one output; this has others")
+    (given,), (logits,) = core.inputs, core.outputs
+    shape = given.get_partial_shape()
+    if given.get_element_type() != ov.Type.f32 or not shape.compatible(expected):
+        raise ArtifactError(
+            f"a core of this spec takes f32 {expected}, this one takes "
+            f"{given.get_element_type().get_type_name()} {shape}"
+        )
+    batch = shape[0]
+    crop = ops.parameter(ov.PartialShape([batch, height, width, channels]), np.uint8, "crop")
+    crop.output(0).set_names({"crop"})
+    for target in given.get_target_inputs():
+        target.replace_source_output(_preprocessing(crop, spec).output(0))
+    inner = logits.get_node().input_value(0)
+    inner.set_names({CORE_OUTPUT})
+    scaled = ops.divide(inner, np.float32(spec.temperature))
+    probabilities = ops.softmax(scaled, 1)
+    probabilities.output(0).set_names({_PROBABILITIES})
+    results = [ops.result(inner), ops.result(probabilities)]
+    return ov.Model(results, [crop], spec.network.architecture)
+
+
+def save_ir(model: ov.Model, spec: ModelSpec, path: Path, *, batch: int | None = None) -> Path:
+    """Write ``path``, an ``.xml``, and the ``.bin`` beside it, which is returned.
+
+    Weights keep the type that they have in ``model``; the spec goes to ``rt_info["fer_edge"]``.
+    ``batch`` makes the batch static. The same model gives the same bytes. ``model`` stays as it
+    is. Raises ArtifactError where its inputs and outputs are not those of the contract, and
+    ConfigurationError for a batch below 1.
+    """
+    model = model.clone()
+    _check_contract(model, spec)
+    if batch is not None:
+        check_batch(batch)
+        model.reshape([batch, *spec.input.shape])
+    if model.has_rt_info(_FRAMEWORK):  # the ONNX's own metadata, which repeats the spec
+        del model.get_rt_info()[_FRAMEWORK]
+    model.set_rt_info(spec.to_json(), METADATA_KEY)
+    _name_in_order(model)
+    weights = path.with_suffix(".bin")
+    with TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        xml_file, bin_file = Path(folder, "model.xml"), Path(folder, "model.bin")
+        ov.serialize(model, xml_file, bin_file)
+        if spec.precision == "fp16":
+            _mark_precise(xml_file)
+        for source, target in ((bin_file, weights), (xml_file, path)):
+            with atomic_path(target) as temporary:
+                source.replace(temporary)
+    return weights
+
+
+def read_spec(model: ov.Model, where: str) -> ModelSpec:
+    """Read the spec of an IR; ``where`` names it in errors. Raises ArtifactError if it has none."""
+    if not model.has_rt_info(METADATA_KEY):
+        raise ArtifactError(
+            f"{where} carries no model spec; export it with fer-export, which adds one"
+        )
+    return ModelSpec.from_json(model.get_rt_info(METADATA_KEY).astype(str), where=where)
+
+
+def _preprocessing(crop: ov.Node, spec: ModelSpec) -> ov.Node:
+    mean = np.array(spec.input.mean, np.float32).reshape(1, -1, 1, 1) * 255
+    std = np.array(spec.input.std, np.float32).reshape(1, -1, 1, 1) * 255
+    planes = ops.transpose(ops.convert(crop, "f32"), np.array([0, 3, 1, 2]))
+    return ops.multiply(ops.subtract(planes, mean), 1 / std)
+
+
+def _check_contract(model: ov.Model, spec: ModelSpec) -> None:
+    """Refuse what a backend of ours could not run."""
+
+    def described(ports: list[ov.Output]) -> list[tuple[set[str], str, str]]:
+        return [
+            (port.get_names(), port.get_element_type().get_type_name(), str(port.partial_shape[1:]))
+            for port in ports
+        ]
+
+    classes = str(ov.PartialShape([len(spec.labels)]))
+    expected_inputs = [({"crop"}, "u8", str(ov.PartialShape(list(spec.input.shape))))]
+    expected_outputs = [({name}, "f32", classes) for name in (CORE_OUTPUT, _PROBABILITIES)]
+    inputs, outputs = described(model.inputs), described(model.outputs)
+    if inputs != expected_inputs or outputs != expected_outputs:
+        raise ArtifactError(
+            f"an artifact of this spec maps {expected_inputs} to {expected_outputs}, this model "
+            f"maps {inputs} to {outputs}; attach the contract first"
+        )
+
+
+def _name_in_order(model: ov.Model) -> None:
+    """Number what OpenVINO numbers by a counter of the whole process."""
+    for number, node in enumerate(model.get_ordered_ops()):
+        if re.fullmatch(r"[A-Za-z0-9]+_\d+", node.get_friendly_name()):
+            node.set_friendly_name(f"{node.get_type_name()}_{number}")
+
+
+def _mark_precise(xml: Path) -> None:
+    """Mark every f32 layer of an f16 graph as one that no plugin may compute in f16.
+
+    Python can set OpenVINO's attribute for that, ``DisableFP16Compression``, only in the XML.
+    """
+    tree = ET.parse(xml)  # noqa: S314 (OpenVINO wrote it just now)
+    for layer in tree.iterfind("layers/layer"):
+        outputs = layer.findall("output/port")
+        if any(port.get("precision") == "FP32" for port in outputs):
+            info = layer.find("rt_info")
+            if info is None:
+                info = ET.Element("rt_info")
+                layer.insert(0 if layer.find("data") is None else 1, info)
+            ET.SubElement(info, "attribute", name="precise", version="0")
+    tree.write(xml, encoding="utf-8", xml_declaration=True)

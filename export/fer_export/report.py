@@ -1,0 +1,89 @@
+"""report.md: what an export built and measured, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fer_edge.files import write_bytes
+from fer_edge.machine import cpu_name
+from fer_edge.manifest import ArtifactEntry, Manifest, Measurement
+from fer_export.replacing import REPORT, REPORT_FOLDER
+from fer_export.workshop import Workshop
+
+__all__ = ["table", "write_report"]
+
+_HEADER = (
+    "file",
+    "target",
+    "precision",
+    "MB",
+    "backend",
+    "computes in",
+    "max abs. Δp",
+    "mean KL",
+    "top-1 agreement",
+    "lowest class",
+    "accuracy",
+    "drop",
+    "p50 ms",
+)
+
+
+def write_report(shop: Workshop, manifest: Manifest) -> None:
+    """Write ``report.md`` into the workshop's folder."""
+    crops = shop.crops
+    parts = [
+        f"# {manifest.name}",
+        f"Compared on {len(crops.tensors)} crops, {crops.source}, with the fp32 reference. "
+        f"Latency: one crop, one thread, median, {cpu_name()}; all side by side.",
+        table(manifest.artifacts),
+    ]
+    if crops.labels is not None:
+        parts.append(
+            "The checkpoint was selected on these pictures. The drop is what the reference has "
+            "more, in points, with its paired 95 % interval."
+        )
+    if shop.notes:
+        parts.append("\n".join(f"- {note}" for note in shop.notes))
+    for picture in sorted((shop.folder / REPORT_FOLDER).glob("*.png")):
+        parts.append(f"![{picture.stem}]({REPORT_FOLDER}/{picture.name})")
+    write_bytes(shop.folder / REPORT, ("\n\n".join(parts) + "\n").encode())
+
+
+def table(artifacts: Sequence[ArtifactEntry]) -> str:
+    """A Markdown table with a row for each artifact and backend."""
+    rows = [_HEADER, ("---",) * len(_HEADER)]
+    rows += [row for entry in artifacts for row in _rows(entry)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _rows(entry: ArtifactEntry) -> Iterator[tuple[str, ...]]:
+    size = (entry.size_bytes + sum(file.size_bytes for file in entry.companions)) / 1e6
+    start = (Path(entry.file).as_posix(), entry.target, entry.precision, f"{size:.2f}")
+    for measured in entry.measured:
+        yield (*start, *_cells(measured))
+    if not entry.measured:
+        yield (*start, "not run here", *[""] * (len(_HEADER) - len(start) - 1))
+
+
+def _cells(measured: Measurement) -> tuple[str, ...]:
+    parity, accuracy, latency = measured.parity, measured.accuracy, measured.latency
+    by_class = parity.top1_agreement_by_class
+    worst = min(by_class, key=by_class.__getitem__) if by_class else ""
+    cells = [
+        measured.backend,
+        measured.inference_precision,
+        f"{parity.max_probability_difference:.1e}",
+        f"{parity.mean_kl:.1e}",
+        f"{parity.top1_agreement:.2%}",
+        f"{worst} {by_class[worst]:.1%}" if worst else "",
+    ]
+    if accuracy is None:
+        cells += ["", ""]
+    else:
+        (low, high), (least, most) = accuracy.accuracy_ci95, accuracy.drop_ci95
+        cells.append(f"{accuracy.accuracy:.2%} [{low:.2%}, {high:.2%}]")
+        drop = 100 * accuracy.drop
+        cells.append(f"{drop:+.2f} [{100 * least:+.2f}, {100 * most:+.2f}]")
+    return (*cells, f"{latency.p50_ms:.3f}" if latency else "")

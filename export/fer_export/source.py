@@ -1,0 +1,100 @@
+"""Where an export starts: a checkpoint, or an fp32 ONNX of ours.
+
+Each gives the float core, and the answers that every artifact is held against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from fer_edge.artifact import find_artifact
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.files import sha256_of
+from fer_edge.metrics import softmax
+from fer_edge.predictor import Predictor
+from fer_edge.spec import ModelSpec
+from fer_export.contract import detach_contract
+from fer_export.verification import answers_of, batches
+
+__all__ = ["Source", "from_checkpoint", "from_onnx"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A float network.
+
+    ``core`` maps ``normalized`` to ``logits`` (see ``contract``); ``answers`` maps crops, uint8
+    ``(N, H, W, C)``, to the probabilities ``(N, 7)`` of the reference. ``checkpoint`` is None
+    where there is none.
+    """
+
+    spec: ModelSpec
+    core: onnx.ModelProto
+    answers: Callable[[npt.NDArray[np.uint8]], Floats]
+    checkpoint: Path | None
+
+
+def from_checkpoint(path: Path) -> Source:
+    """Trace a checkpoint; the reference is its torch network.
+
+    Needs torch. Raises ArtifactError for a file that is none or does not fit its spec.
+    """
+    import torch
+
+    from fer_edge import checkpoint
+    from fer_edge.network import Normalized
+    from fer_export.core import export_core
+
+    network, spec = checkpoint.load(path)
+    model = Normalized(network, spec).eval()
+
+    @torch.no_grad()
+    def answers(tensors: npt.NDArray[np.uint8]) -> Floats:
+        logits = [
+            model(torch.from_numpy(part).permute(0, 3, 1, 2)).numpy()
+            for part in batches(tensors, "the network")
+        ]
+        return softmax(np.concatenate(logits), spec.temperature)
+
+    spec = spec.with_provenance(parent_sha256=sha256_of(path))
+    return Source(spec, export_core(network, spec), answers, path)
+
+
+def from_onnx(path: str | Path) -> Source:
+    """Take the core out of an fp32 artifact of ours; the reference is that artifact itself.
+
+    ``path`` is an ONNX file, a model directory, or ``default``. Raises ArtifactError for a file
+    that no export wrote, and ConfigurationError for one that is not fp32.
+    """
+    artifact = find_artifact(
+        path, backend="onnxruntime", formats=("onnx",), precision=_fp32_of_a_directory(path)
+    )
+    try:
+        model = onnx.load_model_from_string(artifact.data)
+    except Exception as problem:  # protobuf's errors differ between its implementations
+        raise ArtifactError(f"{artifact.path} is no ONNX file: {problem}") from problem
+    core, spec = detach_contract(model, str(artifact.path))
+    if spec.precision != "fp32":
+        raise ConfigurationError(
+            f"{artifact.path} is {spec.precision} already, which only an engine of that precision "
+            f"is made from: --target trt-{spec.precision}"
+        )
+
+    def answers(tensors: npt.NDArray[np.uint8]) -> Floats:
+        with Predictor(artifact.path, backend="onnxruntime") as predictor:
+            return answers_of(predictor, tensors, "the reference").astype(np.float64)
+
+    return Source(spec.with_provenance(parent_sha256=artifact.sha256), core, answers, None)
+
+
+def _fp32_of_a_directory(path: str | Path) -> str | None:
+    """A directory has several precisions, a file just its own."""
+    return None if Path(path).is_file() else "fp32"

@@ -1,0 +1,87 @@
+"""TensorRT's log and progress while it builds, as lines and a bar of ours."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import SupportsInt
+
+import tensorrt as trt
+
+from fer_edge.backends.tensorrt import EngineLog
+from fer_edge.progress import Progress
+
+__all__ = ["BuildLog", "BuildMonitor"]
+
+_TOTAL = 100
+
+
+class BuildLog(EngineLog):
+    """Reports each warning once."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        super().__init__()
+        self._report = report
+        self._told: set[str] = set()
+
+    def warn(self, message: str) -> None:
+        """Report a warning that was not reported before."""
+        if message not in self._told:
+            self._told.add(message)
+            self._report(f"TensorRT warns: {message}")
+
+
+@dataclass
+class _Phase:
+    parent: str | None
+    steps: int
+    done: int = 0
+
+
+class BuildMonitor(trt.IProgressMonitor):  # type: ignore[misc]
+    """Turns nested phases into one bar; Ctrl-C ends the build at its next step.
+
+    TensorRT calls it from several threads, and nothing that it raises would reach us.
+    """
+
+    def __init__(self, bar: Progress) -> None:
+        trt.IProgressMonitor.__init__(self)
+        self.interrupted = False
+        self._bar = bar
+        self._phases: dict[str, _Phase] = {}
+        self._lock = threading.Lock()
+
+    def phase_start(
+        self, phase_name: str, parent_phase: str | None, num_steps: SupportsInt
+    ) -> None:
+        """A phase begins, within another or as the outermost."""
+        with self._lock:
+            self._phases[phase_name] = _Phase(parent_phase or None, max(int(num_steps), 1))
+
+    def step_complete(self, phase_name: str, step: SupportsInt) -> bool:
+        """Count a step; the answer says whether to go on."""
+        try:
+            with self._lock:
+                if phase_name in self._phases:
+                    self._phases[phase_name].done = int(step) + 1
+                self._show(phase_name)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        return not self.interrupted
+
+    def phase_finish(self, phase_name: str) -> None:
+        """A phase ends."""
+        with self._lock:
+            self._phases.pop(phase_name, None)
+
+    def _show(self, phase_name: str) -> None:
+        reached = max((self._share(n) for n, p in self._phases.items() if not p.parent), default=0)
+        # phases that start anew would move the bar back
+        self._bar.advance(max(0, round(reached * _TOTAL) - self._bar.done), phase_name)
+
+    def _share(self, name: str) -> float:
+        """Share of a phase that is done, with what its running parts have done of their step."""
+        phase = self._phases[name]
+        inner = sum(self._share(n) for n, p in self._phases.items() if p.parent == name)
+        return min(1.0, (phase.done + min(inner, 1.0)) / phase.steps)

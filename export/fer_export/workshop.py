@@ -1,0 +1,203 @@
+"""What the targets of one export share: each intermediate made once, each artifact proved once."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from fer_calib.calibration import CalibrationSet, draw, load
+from fer_calib.control import Controlled, Limits, Prepared, control, prepare
+from fer_calib.crops import Crops
+from fer_calib.ranges import DEFAULT_METHOD
+from fer_edge.artifact import FORMATS
+from fer_edge.backends import BACKENDS
+from fer_edge.errors import ConfigurationError
+from fer_edge.manifest import Measurement
+from fer_edge.predictor import Predictor
+from fer_edge.preprocess import preprocess_all
+from fer_edge.spec import ModelSpec
+from fer_edge.synthetic import synthetic_crops
+from fer_export.contract import attach_contract
+from fer_export.half import to_half
+from fer_export.latency import median_latencies
+from fer_export.replacing import REPORT_FOLDER
+from fer_export.source import Source
+from fer_export.static import with_static_batch
+from fer_export.tensorrt import PlanOptions
+from fer_export.verification import evaluation_crops, verify
+
+__all__ = ["ExportOptions", "Workshop", "runnable_backends"]
+
+_CALIBRATION_CROPS = 512
+_SYNTHETIC_SEED = 2
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    ``data`` is FER2013 in any of its forms: without it artifacts are compared on seeded drawings
+    and no accuracy is measured. ``calibration`` is a set of fer-calib, by default drawn from
+    ``data``. ``method`` names how ranges are found (None: fer_calib's default), ``allowed_drop``
+    the accuracy that INT8 may cost, a fraction of 1. ``batch`` makes the batch static.
+    ``prepare_only`` ends ``trt-*`` targets with the ONNX that a device builds from; ``plan`` is for
+    those that go on.
+    """
+
+    data: Path | None = None
+    calibration: Path | None = None
+    method: str | None = None
+    allowed_drop: float = 0.005
+    batch: int | None = None
+    prepare_only: bool = False
+    plan: PlanOptions = field(default_factory=PlanOptions)
+
+
+class Workshop:
+    """The materials and tools of one export into ``folder``, a model directory called ``name``.
+
+    ``report`` receives a line per step; ``notes`` collects what the reader of the result should
+    know of its making.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        folder: Path,
+        name: str,
+        options: ExportOptions,
+        report: Callable[[str], None],
+    ) -> None:
+        self.source, self.folder, self.name = source, folder, name
+        self.options, self.report = options, report
+        self.notes: list[str] = []
+        self.made: dict[Any, Any] = {}
+        self.crops = evaluation_crops(source.spec.input, options.data)
+        self._measured: dict[tuple[str, str], Measurement] = {}
+        self._controlled: dict[str, Controlled] = {}
+        self._half: onnx.ModelProto | None = None
+
+    @cached_property
+    def expected(self) -> npt.NDArray[np.float64]:
+        """Probabilities ``(N, 7)`` of the fp32 reference on the evaluation crops."""
+        return self.source.answers(self.crops.tensors)
+
+    @cached_property
+    def calibration(self) -> CalibrationSet:
+        """The calibration set. Raises ConfigurationError where there is nothing to take it from."""
+        given, data = self.options.calibration, self.options.data
+        if given is None and data is None:
+            raise ConfigurationError(
+                "INT8 is calibrated on pictures: give --calib (a file of fer-calib) or --data"
+            )
+        found = load(given) if given is not None else draw(data, _CALIBRATION_CROPS)  # type: ignore[arg-type]
+        found.check(data)
+        return found
+
+    def note(self, text: str) -> None:
+        """Tell something now, and again in the report."""
+        self.report(text)
+        self.notes.append(text)
+
+    def float_artifact(self) -> onnx.ModelProto:
+        """The fp32 artifact."""
+        return self._artifact(self.source.core, self._spec("fp32"))
+
+    def half_artifact(self) -> onnx.ModelProto:
+        """The fp16 artifact, with float32 islands where calibration crops overflow."""
+        if self._half is None:
+            spec = self._spec("fp16")
+            crops = preprocess_all(self._sample(), spec.input)
+            half = to_half(self.source.core, spec, crops)
+            self.note(f"fp16: {half.summary()}")
+            self._half = self._artifact(half.model, spec)
+        return self._half
+
+    @cached_property
+    def _prepared(self) -> Prepared:
+        """What all forms of INT8 share: ranges, smoothing, and the cost of each layer."""
+        spec, crops = self.source.spec, self.crops
+        self.report("int8: observing ranges, and the cost of each layer")
+        prepared = prepare(
+            self.source.core,
+            self.calibration.for_model(spec),
+            Crops(crops.tensors, spec, crops.labels, crops.source),
+            method=self.options.method or DEFAULT_METHOD,
+        )
+        if line := prepared.smoothing.summary():
+            self.note(f"int8: {line}")
+        return prepared
+
+    def quantized_artifact(self, scheme: str) -> onnx.ModelProto:
+        """An INT8 artifact. Raises GateError where its accuracy cannot be kept."""
+        if scheme not in self._controlled:
+            limits = Limits(accuracy_drop=self.options.allowed_drop)
+            done = control(self._prepared, scheme, limits=limits, report=self.report)
+            self._controlled[scheme] = done
+            pictures = self.folder / REPORT_FOLDER
+            pictures.mkdir(exist_ok=True)
+            self._prepared.sensitivity.save(
+                pictures, f"sensitivity-{scheme}", kept_float=done.kept_float
+            )
+            kept = ", ".join(done.kept_float) or "nothing"
+            self.note(f"int8, the form {scheme}: kept in float: {kept}")
+        spec = self._spec("int8").with_provenance(calibration_sha256=self.calibration.sha256)
+        return self._artifact(self._controlled[scheme].core, spec)
+
+    def save(self, model: onnx.ModelProto, file: str) -> Path:
+        """Write an artifact into the folder."""
+        path = self.folder / file
+        onnx.save(model, path)
+        return path
+
+    def prove(self, path: Path, backend: str) -> Measurement:
+        """Hold an artifact against the reference, once. Raises GateError."""
+        file = path.relative_to(self.folder).as_posix()
+        if (file, backend) not in self._measured:
+            self.report(f"{file}: comparing on {len(self.crops.tensors)} crops, {backend}")
+            self._measured[file, backend] = verify(path, backend, self.crops, self.expected)
+        return self._measured[file, backend]
+
+    def race(self, paths: dict[str, Path], backend: str) -> dict[str, float]:
+        """Median latency in ms of artifacts on one backend, single-threaded, side by side."""
+        opened = {name: Predictor(path, backend=backend, threads=1) for name, path in paths.items()}
+        try:
+            return median_latencies(opened, self.crops.tensors[:1])
+        finally:
+            for predictor in opened.values():
+                predictor.close()
+
+    def _spec(self, precision: str) -> ModelSpec:
+        return self.source.spec.with_changes(precision=precision)
+
+    def _artifact(self, core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
+        model = attach_contract(core, spec)
+        batch = self.options.batch
+        return model if batch is None else with_static_batch(model, batch)
+
+    def _sample(self) -> list[npt.NDArray[np.uint8]]:
+        """Crops to look for overflow on: those of the calibration set where there is one."""
+        if self.options.calibration is None and self.options.data is None:
+            self.note("fp16: without --calib and --data overflow was looked for on drawings")
+            return synthetic_crops(_CALIBRATION_CROPS, seed=_SYNTHETIC_SEED)
+        return list(self.calibration.crops.images)
+
+
+def runnable_backends(file: str, made_for: tuple[str, ...] = ()) -> list[str]:
+    """Backends that open a file, are among those it was made for, and are installed here."""
+    form = FORMATS.get(Path(file).suffix)
+    return [
+        name
+        for name, entry in BACKENDS.items()
+        if form in entry.formats
+        and (not made_for or name in made_for)
+        and importlib.util.find_spec(entry.package) is not None
+    ]

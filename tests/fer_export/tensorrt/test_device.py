@@ -1,0 +1,84 @@
+"""The whole way on a device: from a prepared ONNX to a proved model directory and an answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorrt_double.cuda import CudaDouble
+from tensorrt_double.engine import TensorRtDouble, convolution
+
+from fer_edge import Predictor
+from fer_edge.manifest import Manifest
+from fer_export.cli import main
+
+
+@pytest.fixture
+def command(prepared: Path, tmp_path: Path) -> list[str]:
+    out = tmp_path / "dist"
+    return ["--from-onnx", str(prepared), "--target", "trt-fp16", "--out", str(out)]
+
+
+def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
+    tensorrt: TensorRtDouble,
+    command: list[str],
+    prepared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as device:
+        for name in ("torch", "onnx"):
+            device.setitem(sys.modules, name, None)
+        assert main(command) == 0
+    out = tmp_path / "dist"
+    manifest = Manifest.read(out)
+    (entry,) = [entry for entry in manifest.artifacts if entry.target == "trt-fp16"]
+    assert entry.companions[0].file == f"{entry.file}.json"
+    assert (tmp_path / "dist.timing-cache").exists()
+    crops = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1), np.uint8)
+    with Predictor(out, backend="tensorrt") as fer, Predictor(prepared) as reference:
+        assert fer.info.precision == fer.info.inference_precision == "fp16"
+        for given, exact in zip(
+            fer.predict_tensor(crops), reference.predict_tensor(crops), strict=True
+        ):
+            assert given == pytest.approx(exact, abs=1e-5)
+
+
+def test_layers_of_another_precision_end_it_with_1_and_nothing_written(
+    tensorrt: TensorRtDouble,
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tensorrt.layers = [convolution("Float")]
+    assert main(command) == 1
+    assert "should compute in fp16" in capsys.readouterr().err
+    assert not (tmp_path / "dist").exists()
+
+
+def test_without_a_gpu_it_ends_with_3_and_one_line(
+    tensorrt: TensorRtDouble,
+    cuda: CudaDouble,
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cuda.failing["cudaGetDeviceProperties"] = cuda.cudaError_t.cudaErrorNoDevice
+    assert main(command) == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if "fer-export:" in line]
+    assert len(lines) == 1
+    assert "no usable GPU" in lines[0]
+    assert not (tmp_path / "dist").exists()
+
+
+def test_another_target_than_the_onnx_was_prepared_for_ends_it_with_2(
+    tensorrt: TensorRtDouble,
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*command[:3], "trt-int8", *command[4:]]) == 2
+    assert "is fp16, and trt-int8 is built from int8" in capsys.readouterr().err
+    assert not (tmp_path / "dist").exists()

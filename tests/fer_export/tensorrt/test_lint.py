@@ -1,0 +1,380 @@
+"""The lint: a planted fault for each rule, and nothing found in models that TensorRT takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from fer_edge.artifact import model_path
+from fer_edge.errors import GateError
+from fer_export.tensorrt.lint import RULES, Finding, check_model, lint
+from fer_export.tensorrt.operators import CONSTANT_INPUTS, OPERATORS, OPSETS
+
+FLOAT, HALF, UINT8, INT8 = (
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.UINT8,
+    TensorProto.INT8,
+)
+
+
+def node(op: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(
+        op, inputs.split(","), outputs.split(","), f"{op}_{outputs}", **attributes
+    )
+
+
+def model(
+    *nodes: onnx.NodeProto,
+    stored: dict[str, Any] | None = None,
+    inputs: dict[str, tuple[int, list[Any]]] | None = None,
+    outputs: dict[str, int] | None = None,
+    opsets: tuple[tuple[str, int], ...] = (("", 18),),
+    functions: tuple[onnx.FunctionProto, ...] = (),
+) -> onnx.ModelProto:
+    """A model from ``crop`` to ``logits``; nodes in between are the test's."""
+    graph = helper.make_graph(
+        list(nodes),
+        "planted",
+        [
+            helper.make_tensor_value_info(name, kind, shape)
+            for name, (kind, shape) in (inputs or {"crop": (UINT8, ["batch", 4])}).items()
+        ],
+        [
+            helper.make_tensor_value_info(name, kind, None)
+            for name, kind in (outputs or {"logits": FLOAT}).items()
+        ],
+        [numpy_helper.from_array(np.asarray(v), name) for name, v in (stored or {}).items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid(*one) for one in opsets])
+    made.functions.extend(functions)
+    return made
+
+
+CAST = node("Cast", "crop", "x", to=FLOAT)
+SCALE = np.float32(0.1)
+ZERO = np.int8(0)
+QUANTIZE = node("QuantizeLinear", "x,s,z", "q")
+DEQUANTIZE = node("DequantizeLinear", "q,s,z", "logits")
+
+
+def rules(made: onnx.ModelProto) -> set[str]:
+    return {finding.rule for finding in lint(made)}
+
+
+# ---- what TensorRT takes
+
+
+def test_the_packaged_model_is_clean() -> None:
+    folder = model_path("default")
+    (file,) = folder.glob("model.onnx")
+    assert lint(onnx.load(file)) == ()
+
+
+def test_an_artifact_of_ours_is_clean(prepared: Path) -> None:
+    check_model(onnx.load(prepared), "it")
+
+
+def test_a_symmetric_pair_is_clean() -> None:
+    assert lint(model(CAST, QUANTIZE, DEQUANTIZE, stored={"s": SCALE, "z": ZERO})) == ()
+
+
+def test_weights_may_be_stored_as_int8_with_a_scale_per_channel() -> None:
+    stored = {
+        "w": np.ones((4, 2), np.int8),
+        "s": np.array([0.1, 0.2], np.float32),
+        "z": np.zeros(2, np.int8),
+    }
+    weights = node("DequantizeLinear", "w,s,z", "v", axis=1)
+    assert lint(model(CAST, weights, node("MatMul", "x,v", "logits"), stored=stored)) == ()
+
+
+def test_fp16_with_casts_around_its_islands_is_clean() -> None:
+    made = model(
+        CAST,
+        node("Cast", "x", "h", to=HALF),
+        node("MatMul", "h,w", "y"),
+        node("Cast", "y", "f", to=FLOAT),
+        node("Softmax", "f", "logits"),
+        stored={"w": np.ones((4, 2), np.float16)},
+    )
+    assert lint(made) == ()
+
+
+@pytest.mark.parametrize(("op", "found"), [("Relu", set()), ("Det", {"operator"})])
+def test_a_local_function_is_looked_into(op: str, found: set[str]) -> None:
+    body = [helper.make_node(op, ["a"], ["b"])]
+    inner = helper.make_function("ours", "Odd", ["a"], ["b"], body, [helper.make_opsetid("", 18)])
+    call = helper.make_node("Odd", ["x"], ["logits"], domain="ours")
+    made = model(CAST, call, opsets=(("", 18), ("ours", 1)), functions=(inner,))
+    assert rules(made) == found
+
+
+# ---- planted faults
+
+
+def asymmetric() -> onnx.ModelProto:
+    return model(CAST, QUANTIZE, DEQUANTIZE, stored={"s": SCALE, "z": np.int8(3)})
+
+
+def uint8_quantizers() -> onnx.ModelProto:
+    return model(CAST, QUANTIZE, DEQUANTIZE, stored={"s": SCALE, "z": np.uint8(0)})
+
+
+def uint8_by_default() -> onnx.ModelProto:
+    pair = node("QuantizeLinear", "x,s", "q"), node("DequantizeLinear", "q,s", "logits")
+    return model(CAST, *pair, stored={"s": SCALE})
+
+
+def scale_of_zero() -> onnx.ModelProto:
+    return model(CAST, QUANTIZE, DEQUANTIZE, stored={"s": np.float32(0), "z": ZERO})
+
+
+def scale_of_nan() -> onnx.ModelProto:
+    return model(CAST, QUANTIZE, DEQUANTIZE, stored={"s": np.float32("nan"), "z": ZERO})
+
+
+def activation_per_channel() -> onnx.ModelProto:
+    stored = {"s": np.full(4, 0.1, np.float32), "z": np.zeros(4, np.int8)}
+    return model(CAST, QUANTIZE, DEQUANTIZE, stored=stored)
+
+
+def transposed_before_cast() -> onnx.ModelProto:
+    turned = node("Transpose", "crop", "t", perm=[1, 0])
+    return model(turned, node("Cast", "t", "logits", to=FLOAT))
+
+
+def lone_quantizer() -> onnx.ModelProto:
+    return model(CAST, QUANTIZE, stored={"s": SCALE, "z": ZERO}, outputs={"q": INT8})
+
+
+def quantized_for_something_else() -> onnx.ModelProto:
+    other = node("Cast", "q", "more", to=FLOAT)
+    made = model(
+        CAST,
+        QUANTIZE,
+        DEQUANTIZE,
+        other,
+        stored={"s": SCALE, "z": ZERO},
+        outputs={"logits": FLOAT, "more": FLOAT},
+    )
+    return made
+
+
+def lone_dequantizer() -> onnx.ModelProto:
+    inputs = {"crop": (UINT8, ["batch", 4]), "q": (INT8, [4])}
+    added = node("Add", "x,d", "logits")
+    dequantized = node("DequantizeLinear", "q,s,z", "d")
+    return model(CAST, dequantized, added, stored={"s": SCALE, "z": ZERO}, inputs=inputs)
+
+
+def operator_that_is_lacking() -> onnx.ModelProto:
+    return model(CAST, node("DynamicQuantizeLinear", "x", "q,s,z"), DEQUANTIZE)
+
+
+def operator_of_onnxruntime() -> onnx.ModelProto:
+    fused = helper.make_node("FusedMatMul", ["x", "x"], ["logits"], domain="com.microsoft")
+    return model(CAST, fused, opsets=(("", 18), ("com.microsoft", 1)))
+
+
+def operator_within_a_branch() -> onnx.ModelProto:
+    def branch(op: str, name: str) -> onnx.GraphProto:
+        out = helper.make_tensor_value_info(name, FLOAT, None)
+        return helper.make_graph([helper.make_node(op, ["x"], [name])], name, [], [out])
+
+    either = node(
+        "If", "c", "logits", then_branch=branch("Relu", "a"), else_branch=branch("Det", "b")
+    )
+    return model(CAST, either, stored={"c": np.array(True)})
+
+
+def opset_imported_twice() -> onnx.ModelProto:
+    return model(node("Cast", "crop", "logits", to=FLOAT), opsets=(("", 18), ("ai.onnx", 18)))
+
+
+def opset_of_nobody() -> onnx.ModelProto:
+    return model(node("Cast", "crop", "logits", to=FLOAT), opsets=(("", 18), ("pkg.onnxscript", 1)))
+
+
+def opset_not_imported() -> onnx.ModelProto:
+    return type_that_nobody_knows(opsets=(("", 18),))
+
+
+def opset_too_new() -> onnx.ModelProto:
+    return model(node("Cast", "crop", "logits", to=FLOAT), opsets=(("", OPSETS[-1] + 1),))
+
+
+def opset_too_old() -> onnx.ModelProto:
+    return model(node("Cast", "crop", "logits", to=FLOAT), opsets=(("", 8),))
+
+
+def dynamic_height() -> onnx.ModelProto:
+    inputs = {"crop": (UINT8, ["batch", "height"])}
+    return model(node("Cast", "crop", "logits", to=FLOAT), inputs=inputs)
+
+
+def unknown_width() -> onnx.ModelProto:
+    inputs = {"crop": (UINT8, ["batch", None])}
+    return model(node("Cast", "crop", "logits", to=FLOAT), inputs=inputs)
+
+
+def second_dynamic_input() -> onnx.ModelProto:
+    inputs = {"crop": (UINT8, ["batch", 4]), "more": (FLOAT, ["batch", 4])}
+    return model(CAST, node("Add", "x,more", "logits"), inputs=inputs)
+
+
+def half_times_float() -> onnx.ModelProto:
+    stored = {"w": np.ones((4, 2), np.float16)}
+    return model(CAST, node("MatMul", "x,w", "logits"), stored=stored)
+
+
+def normalisation_of_two_types() -> onnx.ModelProto:
+    """ONNX allows it; TensorRT's parser does from 10.7 on, in a strongly typed network."""
+    statistics = {name: np.ones(4, np.float32) for name in ("scale", "bias", "mean", "var")}
+    half = node("Cast", "crop", "h", to=HALF)
+    normed = node("BatchNormalization", "h,scale,bias,mean,var", "logits")
+    return model(half, normed, stored=statistics, outputs={"logits": HALF})
+
+
+def weights_elsewhere() -> onnx.ModelProto:
+    made = model(CAST, node("MatMul", "x,w", "logits"), stored={"w": np.ones((4, 2), np.float32)})
+    weight = made.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="weights.bin")
+    return made
+
+
+def quantized_bias() -> onnx.ModelProto:
+    stored = {"b": np.ones(4, np.int32), "s": SCALE, "z": np.int32(0)}
+    bias = node("DequantizeLinear", "b,s,z", "d")
+    return model(CAST, bias, node("Add", "x,d", "logits"), stored=stored)
+
+
+def product_of_integers() -> onnx.ModelProto:
+    whole = node("Cast", "crop", "i", to=TensorProto.INT32)
+    stored = {"w": np.ones((4, 2), np.int32)}
+    product, back = node("MatMul", "i,w", "y"), node("Cast", "y", "logits", to=FLOAT)
+    return model(whole, product, back, stored=stored)
+
+
+def doubles() -> onnx.ModelProto:
+    wide = node("Cast", "crop", "d", to=TensorProto.DOUBLE)
+    return model(wide, node("Sqrt", "d", "e"), node("Cast", "e", "logits", to=FLOAT))
+
+
+def short_integers() -> onnx.ModelProto:
+    short = node("Cast", "crop", "i", to=TensorProto.INT16)
+    return model(short, node("Abs", "i", "j"), node("Cast", "j", "logits", to=FLOAT))
+
+
+def type_that_nobody_knows(
+    opsets: tuple[tuple[str, int], ...] = (("", 18), ("ours", 1)),
+) -> onnx.ModelProto:
+    odd = helper.make_node("Odd", ["x"], ["y"], domain="ours")
+    return model(CAST, odd, node("Relu", "y", "z"), node("Relu", "z", "logits"), opsets=opsets)
+
+
+def axes_at_run_time() -> onnx.ModelProto:
+    inputs = {"crop": (UINT8, ["batch", 4]), "axes": (TensorProto.INT64, [1])}
+    return model(CAST, node("ReduceMean", "x,axes", "logits"), inputs=inputs)
+
+
+def scale_at_run_time() -> onnx.ModelProto:
+    inputs = {"crop": (UINT8, ["batch", 4]), "s": (FLOAT, [])}
+    return model(CAST, QUANTIZE, DEQUANTIZE, stored={"z": ZERO}, inputs=inputs)
+
+
+FAULTS: dict[Callable[[], onnx.ModelProto], str] = {
+    asymmetric: "zero-point",
+    uint8_quantizers: "uint8-quantizer",
+    uint8_by_default: "uint8-quantizer",
+    scale_of_zero: "scale",
+    scale_of_nan: "scale",
+    activation_per_channel: "activation-scale",
+    transposed_before_cast: "uint8",
+    lone_quantizer: "pair",
+    quantized_for_something_else: "pair",
+    lone_dequantizer: "pair",
+    operator_that_is_lacking: "operator",
+    operator_of_onnxruntime: "operator",
+    operator_within_a_branch: "operator",
+    opset_imported_twice: "opset",
+    opset_of_nobody: "opset",
+    opset_not_imported: "opset",
+    opset_too_new: "opset",
+    opset_too_old: "opset",
+    dynamic_height: "dynamic-shape",
+    unknown_width: "dynamic-shape",
+    second_dynamic_input: "dynamic-shape",
+    half_times_float: "mixed-floats",
+    normalisation_of_two_types: "mixed-floats",
+    weights_elsewhere: "external-data",
+    quantized_bias: "type",
+    product_of_integers: "type",
+    doubles: "type",
+    short_integers: "type",
+    type_that_nobody_knows: "unknown-type",
+    axes_at_run_time: "constant-input",
+    scale_at_run_time: "constant-input",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_planted_fault_is_found(fault: Callable[[], onnx.ModelProto]) -> None:
+    assert FAULTS[fault] in rules(fault())
+
+
+def test_every_rule_has_a_planted_fault() -> None:
+    assert {*FAULTS.values()} == RULES.keys()
+
+
+ALONE = (
+    asymmetric,
+    scale_of_zero,
+    transposed_before_cast,
+    opset_of_nobody,
+    dynamic_height,
+    weights_elsewhere,
+    quantized_bias,
+    axes_at_run_time,
+)
+
+
+@pytest.mark.parametrize("fault", ALONE, ids=lambda fault: fault.__name__)
+def test_a_fault_breaks_its_own_rule_alone(fault: Callable[[], onnx.ModelProto]) -> None:
+    assert rules(fault()) == {FAULTS[fault]}
+
+
+def test_the_error_says_where_and_what_to_do() -> None:
+    with pytest.raises(GateError, match=r"refuse model\.onnx: QuantizeLinear_q: .*symmetric") as it:
+        check_model(asymmetric(), "model.onnx")
+    assert it.value.exit_code == 1
+    assert "\n" not in str(it.value)
+
+
+def test_a_long_list_is_cut_and_counted() -> None:
+    nodes = [node("Det", "x", f"d{index}") for index in range(12)]
+    last = node("Cast", "x", "logits", to=FLOAT)
+    with pytest.raises(GateError, match="and 4 more"):
+        check_model(model(CAST, *nodes, last), "it")
+
+
+def test_a_finding_prints_its_rule() -> None:
+    assert str(Finding("pair", "node", "odd")) == "node: odd [pair]"
+
+
+def test_the_table_of_operators_names_operators_of_onnx() -> None:
+    known = {
+        schema.name
+        for schema in onnx.defs.get_all_schemas_with_history()
+        if schema.domain == "" and schema.since_version <= 18
+    }
+    assert OPERATORS.keys() <= known
+    assert CONSTANT_INPUTS.keys() <= OPERATORS.keys()

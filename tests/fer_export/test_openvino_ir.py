@@ -1,0 +1,254 @@
+"""OpenVINO IR: names, types, spec, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import openvino as ov
+import pytest
+from onnx import numpy_helper
+from openvino import opset8 as ops
+
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.metrics import softmax
+from fer_edge.preprocess import preprocess_all
+from fer_edge.spec import InputSpec, ModelSpec
+from fer_edge.synthetic import synthetic_crops
+from fer_export import contract
+from fer_export.half import to_half
+from fer_export.openvino_ir import attach_contract, from_onnx, read_spec, save_ir
+
+MakeArtifact = Callable[[Path, ModelSpec], Path]
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+def crops_of(spec: ModelSpec, count: int = 5) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(2).integers(0, 256, (count, *spec.input.shape), np.uint8)
+
+
+def run(path: Path, crops: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
+    compiled = ov.Core().compile_model(path, "CPU", F32)
+    found = compiled({"crop": crops})
+    return found["logits"], found["probabilities"]
+
+
+def constant_types(path: Path, at_least: int = 2) -> set[str]:
+    return {
+        node.get_element_type().get_type_name()
+        for node in ov.Core().read_model(path).get_ops()
+        if node.get_type_name() == "Constant" and node.get_element_type().is_real()
+        if np.prod(node.get_output_shape(0)) >= at_least
+    }
+
+
+@pytest.fixture
+def ir(tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path) -> Path:
+    path = tmp_path / "model.xml"
+    save_ir(from_onnx(tiny_artifact), tiny_spec, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half_artifact(small_spec: ModelSpec) -> onnx.ModelProto:
+    """A core with a planted block of 1e5, in half precision, with its contract."""
+    rng = np.random.default_rng(0)
+    node = onnx.helper.make_node
+    spec = replace(small_spec, precision="fp16")
+    weights = {
+        "w": rng.normal(size=(8, 1, 3, 3)).astype(np.float32) * np.float32(1e5),
+        "back": np.float32([1e-5]),
+        "w2": rng.normal(0, 0.1, (8, 8, 3, 3)).astype(np.float32),
+        "w3": rng.normal(size=(8, 7)).astype(np.float32),
+    }
+    graph = onnx.helper.make_graph(
+        [
+            node("Conv", ["normalized", "w"], ["large"], "first"),
+            node("Mul", ["large", "back"], ["small"], "back"),
+            node("Conv", ["small", "w2"], ["mixed"], "second"),
+            node("GlobalMaxPool", ["mixed"], ["pooled"], "pool"),
+            node("Flatten", ["pooled"], ["flat"], "flatten"),
+            node("Gemm", ["flat", "w3"], ["logits"], "classifier"),
+        ],
+        "core",
+        [onnx.helper.make_tensor_value_info("normalized", 1, ["batch", 1, 32, 32])],
+        [onnx.helper.make_tensor_value_info("logits", 1, ["batch", 7])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    core = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    crops = preprocess_all(synthetic_crops(16), spec.input)
+    half = to_half(core, spec, crops, tolerance=0.5)
+    assert {island.node for island in half.islands} == {"first", "back"}
+    return contract.attach_contract(half.model, spec)
+
+
+def test_names_types_and_the_dynamic_batch_are_kept(ir: Path) -> None:
+    model = ov.Core().read_model(ir)
+    ports = [
+        (port.get_names(), port.get_element_type().get_type_name(), str(port.get_partial_shape()))
+        for port in (*model.inputs, *model.outputs)
+    ]
+    assert ports == [
+        ({"crop"}, "u8", "[?,48,48,1]"),
+        ({"logits"}, "f32", "[?,7]"),
+        ({"probabilities"}, "f32", "[?,7]"),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_it_answers_as_the_onnx_does(
+    count: int, ir: Path, tiny_artifact: Path, tiny_spec: ModelSpec
+) -> None:
+    crops = crops_of(tiny_spec, count)
+    expected = ort.InferenceSession(tiny_artifact).run(None, {"crop": crops})
+    for given, wanted in zip(run(ir, crops), expected, strict=True):
+        np.testing.assert_allclose(given, wanted, atol=1e-4)
+
+
+def test_the_spec_comes_back_under_our_own_key_and_nowhere_else(
+    ir: Path, tiny_spec: ModelSpec
+) -> None:
+    model = ov.Core().read_model(ir)
+    assert read_spec(model, "the IR") == tiny_spec
+    assert model.get_rt_info("fer_edge").astype(str) == tiny_spec.to_json()
+    assert not model.has_rt_info("framework")
+
+
+def test_an_ir_of_another_precision_carries_its_own_spec(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    spec = tiny_spec.with_changes(precision="int8")
+    save_ir(from_onnx(tiny_artifact), spec, tmp_path / "model.xml")
+    assert read_spec(ov.Core().read_model(tmp_path / "model.xml"), "it").precision == "int8"
+
+
+def test_an_ir_without_a_spec_is_refused(tiny_artifact: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"x\.xml carries no model spec"):
+        read_spec(from_onnx(tiny_artifact), "x.xml")
+
+
+def test_fp32_weights_stay_fp32(ir: Path, tiny_artifact: Path) -> None:
+    assert constant_types(ir) == {"f32"}
+    weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(tiny_artifact).graph.initializer}
+    assert weights["weight"].astype(np.float32).tobytes() in ir.with_suffix(".bin").read_bytes()
+
+
+def test_the_same_model_gives_the_same_bytes(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        save_ir(from_onnx(onnx.load(tiny_artifact)), tiny_spec, tmp_path / f"{name}.xml")
+    for suffix in (".xml", ".bin"):
+        first, second = (tmp_path / f"{name}{suffix}" for name in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.xml", "a.bin", "b.xml", "b.bin"}
+
+
+def test_the_fp16_ir_is_f16_outside_its_islands_and_marks_these(
+    half_artifact: onnx.ModelProto, small_spec: ModelSpec, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.xml"
+    save_ir(from_onnx(half_artifact), replace(small_spec, precision="fp16"), path)
+    nodes = {node.get_friendly_name(): node for node in ov.Core().read_model(path).get_ops()}
+    convolutions = [n for n in nodes.values() if n.get_type_name() == "Convolution"]
+    types = sorted(node.get_element_type().get_type_name() for node in convolutions)
+    assert types == ["f16", "f32"]
+    assert constant_types(path, at_least=8 * 8 * 9) == {"f16"}
+    # releases before 2026.4 keep the name of the file, precise_0
+    names = {"precise_0", "DisablePrecisionConversion_0"}
+    marked = {
+        name: bool(names & set(node.get_rt_info().keys()))
+        for name, node in nodes.items()
+        if node.get_type_name() in ("Convolution", "Softmax", "MatMul")
+    }
+    for name, is_marked in marked.items():
+        assert is_marked == (nodes[name].get_element_type() == ov.Type.f32), name
+    assert set(marked.values()) == {True, False}
+
+
+def test_the_fp16_ir_answers_as_the_fp16_onnx_does(
+    half_artifact: onnx.ModelProto, small_spec: ModelSpec, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.xml"
+    save_ir(from_onnx(half_artifact), replace(small_spec, precision="fp16"), path)
+    crops = crops_of(small_spec, 16)
+    _, expected = ort.InferenceSession(half_artifact.SerializeToString()).run(None, {"crop": crops})
+    _, given = run(path, crops)
+    np.testing.assert_allclose(given, expected, atol=5e-3)
+
+
+def test_a_static_batch(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path, ir: Path
+) -> None:
+    path = tmp_path / "static.xml"
+    model = from_onnx(tiny_artifact)
+    save_ir(model, tiny_spec, path, batch=2)
+    read = ov.Core().read_model(path)
+    shapes = [str(port.get_partial_shape()) for port in (*read.inputs, *read.outputs)]
+    assert shapes == ["[2,48,48,1]", "[2,7]", "[2,7]"]
+    assert model.inputs[0].get_partial_shape()[0].is_dynamic
+    crops = crops_of(tiny_spec, 2)
+    np.testing.assert_allclose(run(path, crops)[1], run(ir, crops)[1], atol=1e-6)
+    with pytest.raises(ConfigurationError, match="at least one crop"):
+        save_ir(model, tiny_spec, path, batch=0)
+
+
+# --- the contract around a core that is an openvino.Model
+
+
+def core_of(spec: ModelSpec, weights: npt.NDArray[np.float32]) -> ov.Model:
+    height, width, channels = spec.input.shape
+    given = ops.parameter([-1, channels, height, width], np.float32, "normalized")
+    flat = ops.reshape(given, np.array([0, -1]), special_zero=True)
+    logits = ops.matmul(flat, weights, False, False)
+    return ov.Model([ops.result(logits)], [given], "core")
+
+
+@pytest.mark.parametrize("color", ["gray", "rgb"])
+def test_the_contract_around_a_core_normalises_and_scales_as_its_spec_says(
+    color: str, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    channels = {"gray": 1, "rgb": 3}[color]
+    mean, std = (0.3, 0.5, 0.6)[:channels], (0.2, 0.25, 0.3)[:channels]
+    spec = replace(tiny_spec, input=InputSpec(6, 5, color, mean, std), temperature=2.5)
+    weights = np.random.default_rng(0).normal(size=(30 * channels, 7)).astype(np.float32)
+    core = core_of(spec, weights)
+    save_ir(attach_contract(core, spec), spec, tmp_path / "model.xml")
+    crops = crops_of(spec)
+    flat = ((crops / 255.0 - mean) / std).transpose(0, 3, 1, 2).reshape(len(crops), -1)
+    logits, probabilities = run(tmp_path / "model.xml", crops)
+    np.testing.assert_allclose(logits, flat @ weights, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(probabilities, softmax(flat @ weights, 2.5), atol=1e-5)
+    assert core.inputs[0].get_names() != {"crop"}, "the core is left as it was"
+
+
+def test_convert_alone_consumes_the_crop(tiny_spec: ModelSpec) -> None:
+    model = attach_contract(core_of(tiny_spec, np.zeros((48 * 48, 7), np.float32)), tiny_spec)
+    consumers = [t.get_node().get_type_name() for t in model.inputs[0].get_target_inputs()]
+    assert consumers == ["Convert"]
+
+
+def test_a_core_of_another_shape_is_refused(tiny_spec: ModelSpec) -> None:
+    smaller = replace(tiny_spec, input=InputSpec(24, 24))
+    core = core_of(smaller, np.zeros((24 * 24, 7), np.float32))
+    with pytest.raises(ArtifactError, match=r"takes f32 \[\?,1,48,48\], this one takes f32"):
+        attach_contract(core, tiny_spec)
+
+
+def test_a_model_without_the_contract_is_not_saved(tiny_spec: ModelSpec, tmp_path: Path) -> None:
+    core = core_of(tiny_spec, np.zeros((48 * 48, 7), np.float32))
+    with pytest.raises(ArtifactError, match="attach the contract first"):
+        save_ir(core, tiny_spec, tmp_path / "model.xml")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_onnx_that_openvino_cannot_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(b"\x08\x0a not an onnx")
+    with pytest.raises(ArtifactError, match="OpenVINO cannot convert this ONNX"):
+        from_onnx(path)

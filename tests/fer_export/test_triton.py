@@ -1,0 +1,279 @@
+"""Triton's model repository: what is written, and what is refused."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from fer_edge import LABELS
+from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
+from fer_edge.spec import InputSpec, ModelSpec
+
+pytest.importorskip("tritonclient.grpc", reason="no tritonclient; install the extra serve")
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from fer_export import triton
+from fer_export.static import with_static_batch
+from fer_export.triton import CONFIG, ServingOptions, check_model, write_repository
+
+
+@pytest.fixture
+def model(tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path) -> Path:
+    return write_repository(tmp_path / "repository", "fer", tiny_artifact, tiny_spec)
+
+
+def config_of(folder: Path) -> Any:
+    """Parsed by Triton's own definition, which knows every field by name and type."""
+    return text_format.Parse((folder / CONFIG).read_text(), model_config_pb2.ModelConfig())
+
+
+# --- what is written
+
+
+def test_the_layout_is_tritons(model: Path, tiny_artifact: Path) -> None:
+    files = sorted(str(path.relative_to(model.parent)) for path in model.rglob("*.*"))
+    assert files == ["fer/1/model.onnx", "fer/config.pbtxt", "fer/labels.txt"]
+    assert (model / "1" / "model.onnx").read_bytes() == tiny_artifact.read_bytes()
+
+
+def test_the_input_is_the_crop_without_its_batch_dimension(model: Path) -> None:
+    (given,) = config_of(model).input
+    assert (given.name, list(given.dims)) == ("crop", [48, 48, 1])
+    assert given.data_type == model_config_pb2.TYPE_UINT8
+
+
+def test_both_outputs_are_served_and_probabilities_have_labels(model: Path) -> None:
+    outputs = {output.name: output for output in config_of(model).output}
+    assert list(outputs) == ["logits", "probabilities"]
+    for output in outputs.values():
+        assert (list(output.dims), output.data_type) == ([7], model_config_pb2.TYPE_FP32)
+    labels = (model / outputs["probabilities"].label_filename).read_text().splitlines()
+    assert tuple(labels) == LABELS
+
+
+def test_requests_are_batched_as_asked(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    options = ServingOptions(
+        max_batch_size=24, preferred_batch_sizes=(12, 24), queue_delay_us=500, instances=2
+    )
+    config = config_of(write_repository(tmp_path, "fer", tiny_artifact, tiny_spec, options))
+    assert config.max_batch_size == 24
+    assert list(config.dynamic_batching.preferred_batch_size) == [12, 24]
+    assert config.dynamic_batching.max_queue_delay_microseconds == 500
+    assert config.instance_group[0].count == 2
+
+
+def test_the_first_request_finds_a_warm_model(model: Path) -> None:
+    (warmup,) = config_of(model).model_warmup
+    assert list(warmup.inputs["crop"].dims) == [48, 48, 1]
+
+
+def test_a_client_can_ask_for_the_spec(model: Path, tiny_spec: ModelSpec) -> None:
+    text = config_of(model).parameters["fer_edge"].string_value
+    assert ModelSpec.from_json(text) == tiny_spec
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("m.onnx", ("onnxruntime", "onnxruntime_onnx", "KIND_AUTO", ["model.onnx"])),
+        ("m.plan", ("tensorrt", "tensorrt_plan", "KIND_GPU", ["model.plan"])),
+        ("m.engine", ("tensorrt", "tensorrt_plan", "KIND_GPU", ["model.plan"])),
+        ("m.xml", ("openvino", "", "KIND_CPU", ["model.bin", "model.xml"])),
+    ],
+)
+def test_each_format_has_its_backend(
+    file: str,
+    expected: tuple[str, str, str, list[str]],
+    tiny_artifact: Path,
+    tiny_spec: ModelSpec,
+    tmp_path: Path,
+) -> None:
+    artifact = tmp_path / file
+    shutil.copy(tiny_artifact, artifact)
+    artifact.with_suffix(".bin").write_bytes(b"weights")
+    folder = write_repository(tmp_path / "repository", "fer", artifact, tiny_spec)
+    config = config_of(folder)
+    kind = model_config_pb2.ModelInstanceGroup.Kind.Name(config.instance_group[0].kind)
+    served = sorted(path.name for path in (folder / "1").iterdir())
+    assert (config.backend, config.platform, kind, served) == expected
+
+
+def test_a_plan_is_not_served_on_a_cpu(tiny_spec: ModelSpec, tmp_path: Path) -> None:
+    (tmp_path / "m.plan").write_bytes(b"plan")
+    with pytest.raises(ConfigurationError, match="Triton's tensorrt runs on gpu, not on cpu"):
+        write_repository(
+            tmp_path, "fer", tmp_path / "m.plan", tiny_spec, ServingOptions(device="cpu")
+        )
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "-x", "ä", "x" * 129, "a\n"])
+def test_a_name_that_triton_or_a_url_would_not_take(
+    name: str, tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="a model's name is letters"):
+        write_repository(tmp_path / "repository", name, tiny_artifact, tiny_spec)
+    assert not (tmp_path / "repository").exists()
+
+
+def test_an_existing_model_is_replaced_by_force_alone(
+    model: Path, tiny_artifact: Path, tiny_spec: ModelSpec
+) -> None:
+    with pytest.raises(ConfigurationError, match="fer exists; replace it by force"):
+        write_repository(model.parent, "fer", tiny_artifact, tiny_spec)
+    options = ServingOptions(instances=3)
+    write_repository(model.parent, "fer", tiny_artifact, tiny_spec, options, force=True)
+    assert config_of(model).instance_group[0].count == 3
+
+
+def test_force_replaces_nothing_but_a_model(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "fer").mkdir()
+    (tmp_path / "fer" / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigurationError, match="is no model of Triton's"):
+        write_repository(tmp_path, "fer", tiny_artifact, tiny_spec, force=True)
+    assert (tmp_path / "fer" / "thesis.tex").exists()
+
+
+def test_a_static_batch_is_refused_and_nothing_is_written(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    onnx.save(with_static_batch(onnx.load(tiny_artifact), 1), tmp_path / "static.onnx")
+    with pytest.raises(ArtifactError, match="static batch of 1, and Triton makes batches"):
+        write_repository(tmp_path / "repository", "fer", tmp_path / "static.onnx", tiny_spec)
+    assert not list((tmp_path / "repository").iterdir())
+
+
+def test_an_artifact_of_another_input_is_refused(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    other = tiny_spec.with_changes(input=InputSpec(64, 64))
+    with pytest.raises(ArtifactError, match=r"the inputs of model\.onnx are"):
+        write_repository(tmp_path, "fer", tiny_artifact, other)
+
+
+def test_an_artifact_that_is_not_there_is_refused(tiny_spec: ModelSpec, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"there is no .*none\.onnx; export it first"):
+        write_repository(tmp_path, "fer", tmp_path / "none.onnx", tiny_spec)
+
+
+def test_an_ir_without_its_weights_is_refused(tiny_spec: ModelSpec, tmp_path: Path) -> None:
+    (tmp_path / "m.xml").write_text("<net/>")
+    with pytest.raises(ArtifactError, match=r"there is no .*m\.bin"):
+        write_repository(tmp_path, "fer", tmp_path / "m.xml", tiny_spec)
+
+
+def test_a_checkpoint_is_no_served_format(tiny_spec: ModelSpec, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"Triton takes \.onnx, .* not best\.safetensors"):
+        write_repository(tmp_path, "fer", tmp_path / "best.safetensors", tiny_spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_batch_size": 0}, "at least 1, not 0"),
+        ({"instances": 0}, "at least 1, not 64 and 0"),
+        ({"queue_delay_us": -1}, "0 or more, not -1"),
+        ({"preferred_batch_sizes": (65,)}, "between 1 and max_batch_size, 64, not 65"),
+        ({"preferred_batch_sizes": (0,)}, "between 1 and max_batch_size, 64, not 0"),
+        ({"device": "tpu"}, "unknown device 'tpu'; there are auto, cpu, gpu"),
+    ],
+)
+def test_options_that_cannot_be_met(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        ServingOptions(**options)
+
+
+# --- the check, on folders that were changed afterwards
+
+
+def change(folder: Path, old: str, new: str) -> None:
+    text = (folder / CONFIG).read_text()
+    assert old in text
+    (folder / CONFIG).write_text(text.replace(old, new))
+
+
+def test_a_folder_that_was_just_written_passes(model: Path) -> None:
+    check_model(model)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name: "fer"', 'name: "other"', "it is called 'other' inside, and its folder 'fer'"),
+        ("max_batch_size: 64", "max_batch_size: 16", r"\[8, 16, 32\] exceed max_batch_size 16"),
+        ("max_batch_size: 64", "max_batch_size: 0", "nothing is batched"),
+        ("TYPE_UINT8", "TYPE_FP32", "its input should be crop, uint8"),
+        ('name: "logits"', 'name: "scores"', "its outputs should be logits, probabilities"),
+        ('label_filename: "labels.txt"', "", "probabilities have no labels"),
+        ('"labels.txt"', '"names.txt"', "names.txt is missing"),
+        ('backend: "onnxruntime"', 'backend: "tensorrt"', "does not belong to tensorrt"),
+        ('backend: "onnxruntime"', 'backend: "caffe"', "backend 'caffe' is none of"),
+        ("schema", "scheme", "parameter fer_edge holds no model spec"),
+        ('temperature\\": 1.5', 'temperature\\": 2.5', "the spec in model.onnx is another one"),
+        ("dynamic_batching", "dynamic_batchin", "is no configuration of Triton's"),
+        ("count: 1", "count: many", "is no configuration of Triton's"),
+    ],
+)
+def test_the_check_finds_a_changed_configuration(
+    old: str, new: str, message: str, model: Path
+) -> None:
+    change(model, old, new)
+    with pytest.raises(ArtifactError, match=message):
+        check_model(model)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("labels.txt", "happy\nsad\n", "labels.txt does not list angry, disgust"),
+        ("labels.txt", None, "labels.txt is missing"),
+        ("1/model.onnx", None, "1/model.onnx is missing"),
+        ("1/model.onnx", "no model", "model.onnx is no ONNX"),
+        ("config.pbtxt", None, "is no configuration of Triton's"),
+    ],
+)
+def test_the_check_finds_damaged_files(
+    file: str, content: str | None, message: str, model: Path
+) -> None:
+    if content is None:
+        (model / file).unlink()
+    else:
+        (model / file).write_text(content)
+    with pytest.raises(ArtifactError, match=message):
+        check_model(model)
+
+
+def test_all_defects_are_told_at_once(model: Path) -> None:
+    change(model, 'name: "fer"', 'name: "other"')
+    (model / "labels.txt").unlink()
+    with pytest.raises(ArtifactError, match=r"'other' inside.*; labels\.txt is missing"):
+        check_model(model)
+
+
+def test_without_tritonclient_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def refuse(name: str, *rest: Any) -> Any:
+        if name.startswith("tritonclient"):
+            raise ModuleNotFoundError("No module named 'tritonclient'", name="tritonclient")
+        return original(name, *rest)
+
+    monkeypatch.delitem(sys.modules, triton.__name__)
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'fer-edge\[serve\]'"):
+        importlib.import_module("fer_export.triton")
