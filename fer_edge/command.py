@@ -18,11 +18,12 @@ from fer_edge import __version__
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.errors import FerEdgeError
 from fer_edge.files import write_json
-from fer_edge.predictor import Predictor
 from fer_edge.spec import PRECISIONS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+    from fer_edge.predictor import Predictor
 
 __all__ = [
     "MODEL_HELP",
@@ -90,6 +91,8 @@ def add_predictor_options(parser: ArgumentParser) -> None:
 
 def open_predictor(model: str, options: Namespace) -> Predictor:
     """Open a model as the options of ``add_predictor_options`` say."""
+    from fer_edge.predictor import Predictor  # OpenCV, which fer-edge doctor starts without
+
     return Predictor(
         model,
         backend=options.backend,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,3 +178,22 @@ def test_a_backend_that_cannot_be_measured_is_shown(
 
 def test_with_nothing_to_measure_it_is_exit_code_2(tmp_path: Path) -> None:
     assert main(["doctor", "--tune", str(tmp_path / "none.onnx")]) == 2
+
+
+@pytest.mark.parametrize("engine", ["cv2", "onnxruntime"])
+def test_an_engine_that_does_not_import_is_a_finding(
+    engine: str, tmp_path: Path, root: Path
+) -> None:
+    (tmp_path / engine).mkdir()
+    (tmp_path / engine / "__init__.py").write_text("raise ImportError('libGL.so.1 is not there')")
+    path = os.pathsep.join([str(tmp_path), str(root)])
+    answer = subprocess.run(
+        [sys.executable, "-m", "fer_edge", "doctor"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert f"{engine} is installed, but does not import" in answer.stdout
+    assert "Traceback" not in answer.stderr
+    assert answer.returncode in (0, 3)

@@ -73,7 +73,7 @@ def test_bad_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFi
     ("options", "code", "message"),
     [
         (["--backend", "tflite"], 2, "unknown backend 'tflite'"),
-        (["--device", "tpu"], 2, "no device 'tpu'"),
+        (["--device", "tpu"], 2, "on the device 'tpu'"),
         (["--precision", "int8"], 2, "has no int8 artifact"),
         (["--threads", "0"], 2, "from 1 to 1024, not 0"),
     ],
