@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import openvino as ov
 from openvino import opset8 as ops
+from openvino.passes import ConstantFolding, Manager
 
 from fer_edge.errors import ArtifactError
 from fer_edge.files import atomic_path
@@ -37,11 +38,16 @@ def from_onnx(model: onnx.ModelProto | Path) -> ov.Model:
     """
     content = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
     try:
-        # nothing is folded: an INT8 graph keeps its weights in int8 only with their dequantisers
-        return ov.Core().read_model(content)
+        converted = ov.Core().read_model(content)
     except RuntimeError as problem:
         reason = " ".join(str(problem).split())[-300:]
         raise ArtifactError(f"OpenVINO cannot convert this ONNX: …{reason}") from problem
+    # folding would turn the weights of an INT8 graph back into floats
+    if all(node.get_type_name() != "FakeQuantize" for node in converted.get_ops()):
+        passes = Manager()
+        passes.register_pass(ConstantFolding())
+        passes.run_passes(converted)
+    return converted
 
 
 def attach_contract(core: ov.Model, spec: ModelSpec) -> ov.Model:

@@ -118,6 +118,8 @@ class Workshop:
             crops = preprocess_all(self._sample(), spec.input)
             half = to_half(self.source.core, spec, crops)
             self.note(f"fp16: {half.summary()}")
+            for island in half.islands:
+                self.notes.append(f"fp16: {island.node} ({island.op}) in float32: {island.reason}")
             self._half = self._artifact(half.model, spec)
         return self._half
 

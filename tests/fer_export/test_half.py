@@ -242,7 +242,8 @@ def cancelling_core() -> onnx.ModelProto:
             node("Flatten", ["normalized"], ["flat"], "flatten"),
             node("MatMul", ["flat", "w"], ["small"], "classifier"),
             node("Add", ["small", "shift"], ["shifted"], "shift"),
-            node("Identity", ["shifted"], ["same"], "between"),
+            node("Identity", ["shifted"], ["moved"], "between"),
+            node("Identity", ["moved"], ["same"], "also_between"),
             node("Sub", ["same", "shift"], ["logits"], "shift_back"),
         ],
         {
@@ -257,8 +258,8 @@ def test_what_moves_probabilities_is_kept_until_the_tolerance_holds() -> None:
     loose = to_half(cancelling_core(), SPEC, crops, tolerance=1)
     assert loose.max_probability_difference > 0.05
     half = to_half(cancelling_core(), SPEC, crops)
-    assert half.max_probability_difference <= 2.5e-3
-    assert {"shift", "between", "shift_back"} <= names_of(half)
+    assert half.max_probability_difference <= 4e-3
+    assert {"shift", "between", "also_between", "shift_back"} <= names_of(half)
     assert "classifier" not in names_of(half)
     assert any("moves a probability by" in island.reason for island in half.islands)
 

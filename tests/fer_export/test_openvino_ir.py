@@ -15,6 +15,8 @@ import pytest
 from onnx import numpy_helper
 from openvino import opset8 as ops
 
+from fer_calib.crops import Crops
+from fer_calib.quantisation import quantize
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.metrics import softmax
 from fer_edge.preprocess import preprocess_all
@@ -23,6 +25,7 @@ from fer_edge.synthetic import synthetic_crops
 from fer_export import contract
 from fer_export.half import to_half
 from fer_export.openvino_ir import attach_contract, from_onnx, read_spec, save_ir
+from fer_export.source import from_onnx as float_source
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -252,3 +255,12 @@ def test_an_onnx_that_openvino_cannot_read_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\x08\x0a not an onnx")
     with pytest.raises(ArtifactError, match="OpenVINO cannot convert this ONNX"):
         from_onnx(path)
+
+
+def test_int8_weights_stay_int8_in_the_file(tmp_path: Path) -> None:
+    source = float_source("default")
+    crops = Crops(preprocess_all(synthetic_crops(32), source.spec.input), source.spec)
+    spec = source.spec.with_changes(precision="int8")
+    artifact = contract.attach_contract(quantize(source.core, crops, "canonical"), spec)
+    weights = save_ir(from_onnx(artifact), spec, tmp_path / "m.xml")
+    assert weights.stat().st_size < 0.4 * source.core.ByteSize()
