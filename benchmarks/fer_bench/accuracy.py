@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
+from fer_bench.agreement import Agreement, PairedTest, agreement, bits, paired_tests
+from fer_bench.launching import ask
+from fer_bench.peers import Peer, adapter_program, prepare
+from fer_bench.reliability import ReliabilityBin, reliability_bins
+from fer_bench.results import check_schema, read_json
 from fer_edge import fer2013, metrics
 from fer_edge.emotion import LABELS
-from fer_edge.errors import EmptySplitError
+from fer_edge.errors import ConfigurationError, EmptySplitError, FerEdgeError
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.metrics import ClassScores
 from fer_edge.predictor import Predictor
 from fer_edge.progress import progress
+from fer_edge.record import decode, encode
 
-__all__ = ["AccuracyResult", "EvaluationSplit", "load_split", "measure_accuracy"]
+__all__ = [
+    "ACCURACY_SCHEMA",
+    "AccuracyFailure",
+    "AccuracyResult",
+    "AccuracyRun",
+    "Answers",
+    "EvaluationSplit",
+    "answers_of",
+    "answers_of_peer",
+    "compare_answers",
+    "load_split",
+    "measure_accuracy",
+    "measure_all",
+    "read_accuracy",
+    "scored",
+]
+
+ACCURACY_SCHEMA = "fer-bench-accuracy/1"
+
+T = TypeVar("T")
 
 _BATCH = 64
+_PEER_S = 1200.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +66,24 @@ class EvaluationSplit:
 
 @dataclass(frozen=True)
 class AccuracyResult:
-    """One model on one split; rates are fractions of 1, NLL in nats."""
+    """One model on one split; rates are fractions of 1, NLL in nats.
+
+    ``right`` says for each picture whether the answer was right, as hexadecimal text
+    (``fer_bench.agreement.bits``), in the order of the pictures' own hashes, which is the same
+    whatever container they came in; ``data_sha256`` names the pictures and labels.
+    ``agreement`` is with the reference, where one was asked for.
+    """
 
     model: str
     sha256: str | None
     backend: str
-    provider: str
-    precision: str
-    inference_precision: str
+    provider: str | None
+    precision: str | None
+    inference_precision: str | None
     split: str
     n: int
     accuracy: float
-    accuracy_ci95: tuple[float, float]
+    accuracy_ci95: tuple[float, ...]
     accuracy_without_copies: float | None
     n_without_copies: int | None
     macro_f1: float
@@ -54,6 +91,98 @@ class AccuracyResult:
     nll: float
     per_class: dict[str, ClassScores]
     confusion: tuple[tuple[int, ...], ...]
+    reliability: tuple[ReliabilityBin, ...] = ()
+    agreement: Agreement | None = None
+    right: str = ""
+    data_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class AccuracyRun:
+    """A run of ``fer-bench accuracy``: what was measured, what failed, and every pair tested."""
+
+    results: tuple[AccuracyResult, ...]
+    failures: tuple[AccuracyFailure, ...] = ()
+    mcnemar: tuple[PairedTest, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data; a failure is a row too, with its ``error``."""
+        return {
+            "schema": ACCURACY_SCHEMA,
+            "results": [encode(entry) for entry in (*self.results, *self.failures)],
+            "mcnemar": [encode(test) for test in self.mcnemar],
+        }
+
+
+@dataclass(frozen=True)
+class AccuracyFailure:
+    """A model that could not be measured, and why."""
+
+    model: str
+    error: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model said; ``probabilities`` is float32 ``(N, 7)``, ``described`` what ran."""
+
+    model: str
+    probabilities: npt.NDArray[np.float32]
+    described: dict[str, Any]
+
+
+def measure_all(
+    models: Sequence[tuple[str, Mapping[str, Any]]],
+    peers: Sequence[Peer],
+    split: EvaluationSplit,
+    reference: str | None = None,
+) -> AccuracyRun:
+    """Measure models, each with the keywords of its Predictor, and peers on the same pictures.
+
+    One that cannot be opened is a failure that says why; a reference that cannot, raises.
+    """
+    asked = None
+    if reference is not None:
+        with Predictor(reference) as predictor:
+            asked = answers_of(reference, predictor, split, "asking the reference")
+    answers: list[Answers] = []
+    failures: list[AccuracyFailure] = []
+    for model, keywords in models:
+        try:
+            with Predictor(model, **keywords) as predictor:
+                answers.append(answers_of(model, predictor, split, f"measuring {model}"))
+        except FerEdgeError as problem:
+            failures.append(AccuracyFailure(model, str(problem)))
+    for peer in peers:
+        try:
+            answers.append(answers_of_peer(peer, split))
+        except FerEdgeError as problem:
+            failures.append(AccuracyFailure(peer.name, str(problem)))
+    return AccuracyRun(
+        tuple(scored(own, split, asked) for own in answers),
+        tuple(failures),
+        tuple(compare_answers(answers, split)),
+    )
+
+
+def read_accuracy(path: Path) -> AccuracyRun:
+    """Read a run. Raises ConfigurationError for a file of another schema or a damaged one."""
+    value = read_json(path)
+    check_schema(value, ACCURACY_SCHEMA, path)
+    rows, tests = value.get("results"), value.get("mcnemar", [])
+    if not isinstance(rows, list) or not isinstance(tests, list):
+        raise ConfigurationError(f"{path} is damaged: it has no list of results")
+    failed = [row for row in rows if isinstance(row, dict) and "error" in row]
+    measured = [row for row in rows if row not in failed]
+
+    def records(kind: type[T], items: list[Any]) -> tuple[T, ...]:
+        return tuple(decode(kind, item, str(path), ConfigurationError) for item in items)
+
+    return AccuracyRun(
+        records(AccuracyResult, measured),
+        records(AccuracyFailure, failed),
+        records(PairedTest, tests),
+    )
 
 
 def load_split(data: str | os.PathLike[str], split: str) -> EvaluationSplit:
@@ -72,6 +201,13 @@ def measure_accuracy(
     model: str, predictor: Predictor, split: EvaluationSplit, label: str = "measuring"
 ) -> AccuracyResult:
     """Classify every crop of a split; ``model`` is the name that the result bears."""
+    return scored(answers_of(model, predictor, split, label), split)
+
+
+def answers_of(
+    model: str, predictor: Predictor, split: EvaluationSplit, label: str = "measuring"
+) -> Answers:
+    """Classify every crop of a split, in batches."""
     crops = split.crops
     parts = []
     with progress(len(crops), label) as bar:
@@ -79,18 +215,51 @@ def measure_accuracy(
             images = crops.images[start : start + _BATCH]
             parts += [p.probabilities for p in predictor.predict_batch(list(images))]
             bar.advance(len(images))
-    probabilities = np.stack(parts)
+    info = predictor.info
+    described = {
+        name: getattr(info, name)
+        for name in ("sha256", "backend", "provider", "precision", "inference_precision")
+    }
+    return Answers(model, np.stack(parts), described)
+
+
+def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:
+    """Let a peer classify every crop of a split, in a process of its own.
+
+    Raises ContestantError, and ConfigurationError for a peer that does not know the seven
+    emotions or is not installed.
+    """
+    prepare(peer)
+    with tempfile.TemporaryDirectory(prefix="fer-bench-") as folder:
+        crops, out = Path(folder) / "crops.npy", Path(folder) / "answers.npy"
+        np.save(crops, split.crops.images)
+        request = {"work": "classify", "crops": str(crops), "out": str(out)}
+        reply = ask(adapter_program(peer, {"threads": None}), request, _PEER_S)
+        probabilities = np.load(out, allow_pickle=False)
+    if probabilities.shape != (len(split.crops), len(LABELS)):
+        raise ConfigurationError(
+            f"the peer {peer.name} gives {probabilities.shape} instead of a row of "
+            f"{len(LABELS)} probabilities per picture; it is there for its latency alone"
+        )
+    return Answers(peer.name, probabilities.astype(np.float32), reply["describe"])
+
+
+def scored(
+    answers: Answers, split: EvaluationSplit, reference: Answers | None = None
+) -> AccuracyResult:
+    """Score answers against the labels, and against a reference's answers."""
+    crops, probabilities = split.crops, answers.probabilities
     scores = metrics.score(crops.labels, probabilities, LABELS)
     right = probabilities.argmax(axis=1) == crops.labels
     alone = None if split.copied is None else ~split.copied
-    info = predictor.info
+    described = answers.described
     return AccuracyResult(
-        model=model,
-        sha256=info.sha256,
-        backend=info.backend,
-        provider=info.provider,
-        precision=info.precision,
-        inference_precision=info.inference_precision,
+        model=answers.model,
+        sha256=described.get("sha256"),
+        backend=described["backend"],
+        provider=described.get("provider"),
+        precision=described.get("precision"),
+        inference_precision=described.get("inference_precision"),
         split=split.name,
         n=scores.n,
         accuracy=scores.accuracy,
@@ -102,7 +271,35 @@ def measure_accuracy(
         nll=scores.nll,
         per_class=scores.per_class,
         confusion=scores.confusion,
+        reliability=reliability_bins(crops.labels, probabilities),
+        agreement=(
+            None
+            if reference is None
+            else agreement(reference.model, reference.probabilities, probabilities)
+        ),
+        right=bits(right[_canonical_order(crops)]),
+        data_sha256=crops.sha256,
     )
+
+
+def compare_answers(answers: Sequence[Answers], split: EvaluationSplit) -> list[PairedTest]:
+    """McNemar's exact test for every pair of models."""
+    right = [a.probabilities.argmax(axis=1) == split.crops.labels for a in answers]
+    return paired_tests([_title(a) for a in answers], right)
+
+
+def _canonical_order(crops: LabelledCrops) -> list[int]:
+    """Positions by the hash of label and pixels; exact copies get the same answer anyway."""
+    digests = [
+        hashlib.sha256(bytes([label]) + image.tobytes()).digest()
+        for image, label in zip(crops.images, crops.labels, strict=True)
+    ]
+    return sorted(range(len(digests)), key=digests.__getitem__)
+
+
+def _title(answers: Answers) -> str:
+    described = answers.described
+    return f"{answers.model} ({described['backend']}, {described.get('precision')})"
 
 
 def _any(mask: np.ndarray | None) -> bool:

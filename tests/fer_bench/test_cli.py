@@ -36,12 +36,16 @@ KEYS = [
     "nll",
     "per_class",
     "confusion",
+    "reliability",
+    "agreement",
+    "right",
+    "data_sha256",
 ]
 
 
 def measured(out: Path) -> list[dict[str, Any]]:
     value = json.loads(out.read_text())
-    assert list(value) == ["schema", "results"]
+    assert list(value) == ["schema", "results", "mcnemar"]
     assert value["schema"] == "fer-bench-accuracy/1"
     results: list[dict[str, Any]] = value["results"]
     return results
@@ -139,6 +143,47 @@ def test_a_person_reads_the_figures(
     assert all(f"\n  {label} " in shown for label in LABELS)
 
 
+def test_a_model_that_does_not_open_is_a_row_that_says_why(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no protobuf at all")
+    assert main([*arguments[:2], str(damaged), *arguments[2:]]) == 1
+    good, bad = measured(tmp_path / "out.json")
+    assert good["accuracy"] > 0
+    assert list(bad) == ["model", "error"]
+    assert bad["model"] == str(damaged)
+    assert bad["error"] in capsys.readouterr().err
+
+
+def test_models_are_tested_against_each_other_and_a_reference(
+    arguments: list[str],
+    make_artifact: Callable[[Path, ModelSpec], Path],
+    tiny_spec: ModelSpec,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = make_artifact(tmp_path / "other.onnx", tiny_spec.with_changes(temperature=0.3))
+    picture = tmp_path / "reliability.png"
+    extra = ["--reference", arguments[1], "--reliability", str(picture)]
+    assert main([*arguments[:2], str(other), *arguments[2:], *extra]) == 0
+    first, second = measured(tmp_path / "out.json")
+    assert first["agreement"] == {
+        "reference": arguments[1],
+        "top1": 1.0,
+        "mean_kl": 0.0,
+        "max_difference": 0.0,
+    }
+    # another temperature: the same answers, other probabilities
+    assert second["agreement"]["top1"] == 1.0
+    assert second["agreement"]["mean_kl"] > 0.01
+    (test,) = json.loads((tmp_path / "out.json").read_text())["mcnemar"]
+    assert (test["n"], test["only_first"], test["only_second"], test["p_value"]) == (21, 0, 0, 1.0)
+    assert sum(entry["count"] for entry in first["reliability"]) == 21
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "McNemar p = 1" in capsys.readouterr().out
+
+
 def test_a_missing_model_is_found_before_anything_is_measured(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +212,12 @@ def test_help_is_an_exit_without_an_error(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["accuracy", "m.onnx"], ["accuracy", "m.onnx", "--data", "d", "--split", "validation"]],
+    [
+        [],
+        ["accuracy", "m.onnx"],
+        ["latency", "m.onnx", "--scenario", "burst"],
+        ["accuracy", "m.onnx", "--data", "d", "--split", "validation"],
+    ],
 )
 def test_bad_usage_is_exit_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -3,47 +3,87 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
-from fer_bench.accuracy import AccuracyResult, load_split, measure_accuracy
-from fer_edge.command import (
-    MODEL_HELP,
-    Commands,
-    add_command,
-    add_data_option,
-    add_predictor_options,
-    open_predictor,
-    write_result,
-)
+from fer_bench.accuracy import AccuracyResult, load_split, measure_all
+from fer_bench.contestants import ALL, choices
+from fer_bench.peers import choose_peers, load_peers
+from fer_bench.reliability import draw_reliability
+from fer_bench.tables import paired_sentence
+from fer_edge.artifact import model_path
+from fer_edge.command import MODEL_HELP, Commands, add_command, add_data_option, say, write_result
+from fer_edge.emotion import LABELS
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.fer2013 import SPLITS
-from fer_edge.record import encode
+from fer_edge.spec import PRECISIONS
 
 __all__ = ["add_parser"]
-
-SCHEMA = "fer-bench-accuracy/1"
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "accuracy", "measure accuracy on a split of FER2013", _accuracy)
-    parser.add_argument("models", nargs="+", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=MODEL_HELP)
     add_data_option(parser)
     parser.add_argument("--split", choices=SPLITS, default="public-test")
-    add_predictor_options(parser)
+    parser.add_argument(
+        "--backend",
+        action="append",
+        metavar="NAME",
+        help="auto, the name of one, or all (repeatable)",
+    )
+    parser.add_argument(
+        "--precision", action="append", choices=(*PRECISIONS, ALL), help="repeatable"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: the backend's choice")
+    parser.add_argument("--peer", action="append", metavar="NAME", help="a peer (repeatable)")
+    parser.add_argument(
+        "--reference", metavar="MODEL", help="tell agreement with it and KL divergence from it"
+    )
+    parser.add_argument(
+        "--reliability", metavar="PNG", type=Path, help="draw the reliability diagram"
+    )
 
 
 def _accuracy(options: Namespace) -> int:
-    results = []
-    with ExitStack() as opened:
-        # all of them first: a wrong path should not cost the minutes of those before it
-        predictors = [opened.enter_context(open_predictor(m, options)) for m in options.models]
-        split = load_split(options.data, options.split)
-        for model, predictor in zip(options.models, predictors, strict=True):
-            results.append(measure_accuracy(model, predictor, split, f"measuring {model}"))
-    write_result(options, {"schema": SCHEMA, "results": [encode(result) for result in results]})
-    for result in results:
+    if not options.models and not options.peer:
+        raise ConfigurationError("there is nothing to measure; name a model or a peer")
+    for model in [*options.models, *([options.reference] if options.reference else [])]:
+        # a wrong path should not cost the minutes of those before it
+        if not model_path(model).exists():
+            raise ArtifactError(f"there is no model at {model}")
+    peers = choose_peers(options.peer, load_peers()) if options.peer else ()
+    models = _models(options)
+    run = measure_all(models, peers, load_split(options.data, options.split), options.reference)
+    write_result(options, run.to_json())
+    if options.reliability and run.results:
+        draw_reliability(run.results, options.reliability)
+    for result in run.results:
         _print(result)
-    return 0
+    for test in run.mcnemar:
+        print(paired_sentence(test))
+    for failure in run.failures:
+        say(f"{failure.model}: {failure.error}")
+    return int(bool(run.failures))
+
+
+def _models(options: Namespace) -> list[tuple[str, dict[str, Any]]]:
+    backends, precisions = options.backend or ["auto"], options.precision or [None]
+    return [
+        (
+            model,
+            {
+                "backend": backend,
+                "precision": precision,
+                "device": options.device,
+                "threads": options.threads,
+            },
+        )
+        for model in options.models
+        for backend, precision in choices(model, backends, precisions)
+    ]
 
 
 def _print(result: AccuracyResult) -> None:
@@ -54,8 +94,16 @@ def _print(result: AccuracyResult) -> None:
         print(f", {result.accuracy_without_copies:.2%} on the {result.n_without_copies} ", end="")
         print("that do not stand in train", end="")
     print(f"\n  macro-F1 {result.macro_f1:.3f}, ECE {result.ece:.3f}, NLL {result.nll:.3f}")
+    if (other := result.agreement) is not None:
+        print(
+            f"  agrees with {other.reference} on {other.top1:.2%}, KL {other.mean_kl:.2e} nats, "
+            f"largest difference {other.max_difference:.1e}"
+        )
     for name, entry in result.per_class.items():
         print(
             f"  {name:<9} precision {entry.precision:6.1%}  recall {entry.recall:6.1%}  "
             f"F1 {entry.f1:6.1%}  of {entry.support}"
         )
+    print("  said       " + " ".join(f"{name:>8}" for name in LABELS))
+    for name, row in zip(LABELS, result.confusion, strict=True):
+        print(f"  {name:<9}  " + " ".join(f"{count:>8}" for count in row))

@@ -1,0 +1,300 @@
+"""docs/benchmarks.md and the README's figures, from one run of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fer_bench.accuracy import AccuracyRun, load_split, measure_all
+from fer_bench.compare import Collected, dots
+from fer_bench.contestants import (
+    ALL,
+    Contestant,
+    Wishes,
+    bare_contestants,
+    choices,
+    contestants_for,
+)
+from fer_bench.pages import MeasuredBlock
+from fer_bench.peers import Peer, load_peers
+from fer_bench.picture import draw_picture
+from fer_bench.results import LatencyRow, LatencyRun, Ratio
+from fer_bench.tables import (
+    comparison_table,
+    latency_table,
+    markdown_table,
+    noise_lines,
+    paired_sentence,
+    times,
+    with_interval,
+)
+from fer_edge.backends.cores import usable_cores
+
+__all__ = ["BLOCK", "Page", "measure_page_accuracy", "page_contestants"]
+
+BLOCK = "benchmarks"
+SPLIT = "public-test"
+_LABELLED = ("fer",)
+"""Peers that know the seven emotions; the others have random weights."""
+
+
+def page_contestants(model: str, peers: Sequence[Peer] | None = None) -> list[Contestant]:
+    """Who stands on the page: what this machine runs of the model, the bare engines, the peers.
+
+    Single-stream with all usable cores and, for the model and what is as light, with one thread;
+    the other scenarios for the model alone.
+    """
+    table = load_peers()
+    chosen = [peer for peer in table.values() if not peer.bare] if peers is None else list(peers)
+    cores = usable_cores()
+    ours = Wishes((model,), backends=(ALL,), precisions=(ALL,), threads=(cores,))
+    found = bare_contestants(contestants_for(ours), table)
+    found += contestants_for(Wishes((), threads=(cores,), peers=tuple(chosen)))
+    if cores > 1:
+        found += contestants_for(replace(ours, threads=(1,)))
+        light = tuple(peer for peer in chosen if peer.name in _LABELLED)
+        found += contestants_for(Wishes((), threads=(1,), peers=light))
+    return found + contestants_for(replace(ours, scenarios=("multi-stream", "offline", "server")))
+
+
+def measure_page_accuracy(model: str, data: Path) -> AccuracyRun:
+    """Accuracy of everything on the page that knows the seven emotions. Raises DataError."""
+    models = [
+        (model, {"backend": backend, "precision": precision})
+        for backend, precision in choices(model, [ALL], [ALL])
+    ]
+    peers = [peer for name, peer in load_peers().items() if name in _LABELLED and peer.python]
+    return measure_all(models, peers, load_split(data, SPLIT), reference=model)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where the figures go; opened before anything is measured, so that a lack shows at once.
+
+    Raises ConfigurationError for a page without the markers ``benchmarks``.
+    """
+
+    page: Path
+    readme: Path | None
+    picture: Path
+
+    def __post_init__(self) -> None:
+        self._blocks()
+
+    def write(self, latency: LatencyRun, accuracy: AccuracyRun | None) -> None:
+        """Draw the picture and write the blocks."""
+        results = accuracy.results if accuracy else ()
+        found = Collected(list(latency.results), list(results), [latency])
+        drawn = dots(found)
+        cpu = latency.environment.cpu
+        subtitle = f"{cpu.model or 'unknown CPU'}, {cpu.usable_cores} cores; single-stream, batch 1"
+        if drawn:
+            draw_picture(drawn, self.picture, subtitle=subtitle)
+        page, readme = self._blocks()
+        page.write("\n\n".join(_page_parts(latency, accuracy, found, self._picture_link())))
+        if readme:
+            readme.write("\n\n".join(_readme_parts(latency, found)))
+
+    def _blocks(self) -> tuple[MeasuredBlock, MeasuredBlock | None]:
+        page = MeasuredBlock(self.page, BLOCK)
+        return page, MeasuredBlock(self.readme, BLOCK) if self.readme else None
+
+    def _picture_link(self) -> str:
+        picture, folder = self.picture.absolute(), self.page.absolute().parent
+        name = picture.name if picture.parent == folder else str(picture)
+        return f"![Accuracy against latency]({name})"
+
+
+def _page_parts(
+    latency: LatencyRun, accuracy: AccuracyRun | None, found: Collected, picture: str
+) -> Iterator[str]:
+    yield _origin(latency)
+    if lines := list(noise_lines(latency)):
+        yield "\n".join(f"> {line.strip()}" for line in lines)
+    yield picture
+    yield "## Side by side"
+    yield comparison_table(found)
+    yield "## Ratios"
+    yield (
+        "How many times as long as the fastest contestant of ours, by the p50 of the same rounds, "
+        "with the 95 % interval:"
+    )
+    yield _ratio_table(latency)
+    yield "What `Predictor` adds to the bare engine's own loop on the same file:"
+    yield _overhead_table(latency)
+    yield "## Stages, start and cost"
+    yield _stage_table(latency)
+    yield "## Latency in full"
+    yield latency_table(latency)
+    if accuracy:
+        yield f"## Accuracy on `{SPLIT}`, on which the packaged model was selected"
+        yield _accuracy_table(accuracy)
+        yield "\n".join(f"- {paired_sentence(test)}" for test in accuracy.mcnemar)
+    yield "## Machine"
+    yield _machine_table(latency)
+
+
+def _readme_parts(latency: LatencyRun, found: Collected) -> Iterator[str]:
+    header = ("contestant", "engine", "precision", "p50 ms, one crop", "times ours", "accuracy")
+    best = _fastest(latency)
+    ratios = dict(_ratios_to(latency, best)) if best is not None else {}
+    rows = []
+    for dot in dots(found):
+        place = latency.results.index(dot.row)
+        ratio = ratios.get(place)
+        rows.append(
+            (
+                dot.row.title,
+                dot.row.backend,
+                dot.row.precision or "-",
+                with_interval(dot.latency_ms, dot.latency_ci95),
+                "1" if place == best else times(ratio[0] if ratio else None),
+                f"{dot.accuracy:.2%}" if dot.accuracy is not None else "not measured",
+            )
+        )
+    yield markdown_table(header, rows)
+    yield _origin(latency)
+
+
+def _origin(latency: LatencyRun) -> str:
+    cpu = latency.environment.cpu
+    return (
+        f"Measured {latency.measured_at[:10]} on {cpu.model or 'an unknown CPU'}, "
+        f"{cpu.usable_cores} cores, {latency.environment.system}, in {latency.rounds} interleaved "
+        f"rounds, each contestant in a fresh process per round. In brackets: 95 % intervals."
+    )
+
+
+def _fastest(latency: LatencyRun) -> int | None:
+    """The place of our fastest single-stream row of batch 1."""
+    ours = [
+        (row.p50_ms, place)
+        for place, row in enumerate(latency.results)
+        if row.kind == "model"
+        and row.p50_ms is not None
+        and (row.scenario, row.batch) == ("single-stream", 1)
+    ]
+    return min(ours)[1] if ours else None
+
+
+def _ratios_to(
+    latency: LatencyRun, base: int
+) -> Iterator[tuple[int, tuple[float, tuple[float, ...] | None]]]:
+    """Each row's p50 over that of the row ``base``, by place."""
+    for ratio in latency.ratios:
+        if ratio.second == base:
+            yield ratio.first, (ratio.p50_ratio, ratio.ci95)
+        elif ratio.first == base:
+            yield ratio.second, _inverse(ratio)
+
+
+def _inverse(ratio: Ratio) -> tuple[float, tuple[float, ...] | None]:
+    span = ratio.ci95
+    return 1 / ratio.p50_ratio, None if span is None else (1 / span[1], 1 / span[0])
+
+
+def _ratio_table(latency: LatencyRun) -> str:
+    base = _fastest(latency)
+    if base is None:
+        return "No contestant of ours was measured."
+    entries = sorted(_ratios_to(latency, base), key=lambda entry: entry[1][0])
+    rows = [(*_names(latency.results[base]), "1")]
+    rows += [(*_names(latency.results[place]), with_interval(*entry)) for place, entry in entries]
+    return markdown_table(("contestant", "engine", "precision", "threads", "times ours"), rows)
+
+
+def _overhead_table(latency: LatencyRun) -> str:
+    rows = []
+    results = latency.results
+    for ratio in latency.ratios:
+        pair = results[ratio.first], results[ratio.second]
+        same = {(row.sha256, row.backend, row.threads, row.inference_precision) for row in pair}
+        if {row.kind for row in pair} != {"model", "bare"} or len(same) > 1:
+            continue
+        ours, bare = (0, 1) if pair[0].kind == "model" else (1, 0)
+        value = (ratio.p50_ratio, ratio.ci95) if ours == 0 else _inverse(ratio)
+        rows.append(
+            (
+                *_names(pair[ours]),
+                times(pair[ours].p50_ms),
+                times(pair[bare].p50_ms),
+                with_interval(*value),
+            )
+        )
+    if not rows:
+        return "No bare engine was measured."
+    header = ("contestant", "engine", "precision", "threads", "Predictor ms", "bare ms", "ratio")
+    return markdown_table(header, rows)
+
+
+def _stage_table(latency: LatencyRun) -> str:
+    header = (
+        "contestant", "engine", "precision", "threads", "preprocess ms", "inference ms",
+        "postprocess ms", "cold start ms", "of it load", "first call", "RSS MB", "file MB",
+        "CPU s / 1,000",
+    )  # fmt: skip
+    rows = []
+    for row in latency.results:
+        if row.error or (row.scenario, row.batch) != ("single-stream", 1):
+            continue
+        stages = row.stages_ms or {}
+        size = None if row.size_bytes is None else row.size_bytes / 1e6
+        cells = [stages.get(name) for name in ("preprocess", "inference", "postprocess")]
+        cells += [row.cold_ms, row.load_ms, row.first_call_ms, row.rss_mb, size, row.cpu_s_per_1000]
+        rows.append((*_names(row), *map(times, cells)))
+    return markdown_table(header, rows)
+
+
+def _accuracy_table(accuracy: AccuracyRun) -> str:
+    header = ("contestant", "engine", "precision", "accuracy", "without copies", "macro-F1", "ECE")
+    rows = []
+    for r in accuracy.results:
+        low, high = r.accuracy_ci95
+        alone = r.accuracy_without_copies
+        rows.append(
+            (
+                r.model,
+                r.backend,
+                r.precision or "-",
+                f"{r.accuracy:.2%} [{low:.2%}, {high:.2%}]",
+                "-" if alone is None else f"{alone:.2%} of {r.n_without_copies}",
+                f"{r.macro_f1:.3f}",
+                f"{r.ece:.3f}",
+            )
+        )
+    return markdown_table(header, rows)
+
+
+def _machine_table(latency: LatencyRun) -> str:
+    environment, noise = latency.environment, latency.noise
+    cpu = environment.cpu
+    facts = [
+        ("CPU", cpu.model),
+        ("extensions", ", ".join(cpu.flags)),
+        ("cores, usable", f"{cpu.cores}, {cpu.usable_cores}"),
+        ("virtual machine", {True: "yes", False: "no", None: None}[environment.hypervisor]),
+        ("governor", cpu.governor),
+        ("memory", f"{environment.memory_mb} MB" if environment.memory_mb else None),
+        ("board", environment.board),
+        ("power mode", environment.power_mode),
+        ("GPU", "; ".join(f"{gpu.name}, driver {gpu.driver}" for gpu in environment.gpus)),
+        ("system", environment.system),
+        ("Python", environment.python),
+        *sorted(environment.versions.items()),
+        (
+            "load of other processes",
+            None if noise.other_load_mean is None else f"{noise.other_load_mean:.1%} of the cores",
+        ),
+        ("spread of a core's speed", f"{noise.speed_spread:.1%}"),
+        ("judged quiet", "yes" if noise.quiet else "no"),
+    ]
+    return markdown_table(("what", "value"), [(name, value or "unknown") for name, value in facts])
+
+
+def _names(row: LatencyRow) -> tuple[str, str, str, str]:
+    precision = row.precision or "-"
+    if row.inference_precision not in (None, "unknown", row.precision):
+        precision += f" in {row.inference_precision}"
+    name = f"{row.model} (bare engine)" if row.kind == "bare" else row.title
+    return name, row.backend, precision, times(row.threads)

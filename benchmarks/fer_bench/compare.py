@@ -1,0 +1,281 @@
+"""Several results as one: what each model costs and gives, and what changed since a baseline."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from fer_bench.accuracy import ACCURACY_SCHEMA, AccuracyResult, read_accuracy
+from fer_bench.agreement import PairedTest, paired_test, unbits
+from fer_bench.environment import differences
+from fer_bench.intervals import Change, change_between
+from fer_bench.results import LATENCY_SCHEMA, LatencyRow, LatencyRun, read_json, read_latency
+from fer_edge.errors import ConfigurationError
+
+__all__ = [
+    "Collected",
+    "Comparison",
+    "Dot",
+    "accuracy_changes",
+    "accuracy_of",
+    "collect",
+    "comparison_csv",
+    "dots",
+    "got_worse",
+    "latency_changes",
+    "machine_changes",
+    "pareto_front",
+    "row_name",
+]
+
+METRICS = ("p50_ms", "p90_ms", "p99_ms")
+LEAST_CHANGE = 0.03
+"""A change below this share is none, however sure it is: machines differ more from day to day."""
+
+_SIGNIFICANT = 0.05
+
+
+@dataclass
+class Collected:
+    """What was read: latency rows, accuracy results, and the runs that they came from."""
+
+    latency: list[LatencyRow] = field(default_factory=list)
+    accuracy: list[AccuracyResult] = field(default_factory=list)
+    runs: list[LatencyRun] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One (model, backend, precision): its fastest single-stream row and its accuracy.
+
+    ``latency_ms`` is the chosen percentile; ``accuracy`` None where it was not measured;
+    ``on_front`` says that no other is both faster and more accurate.
+    """
+
+    row: LatencyRow
+    latency_ms: float
+    latency_ci95: tuple[float, ...] | None
+    accuracy: float | None
+    accuracy_ci95: tuple[float, ...] | None
+    split: str | None
+    on_front: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A contestant in the baseline and now. ``what`` names the figure, ``worse`` the verdict.
+
+    ``change`` is None where there are too few rounds to tell noise from change.
+    """
+
+    name: str
+    what: str
+    old: float
+    new: float
+    change: Change | None
+    worse: bool
+
+
+def collect(paths: Iterable[Path]) -> Collected:
+    """Read results of ``fer-bench latency`` and ``fer-bench accuracy``.
+
+    Raises ConfigurationError for a file that is neither.
+    """
+    found = Collected()
+    for path in paths:
+        schema = read_json(path)["schema"]
+        if schema == LATENCY_SCHEMA:
+            run = read_latency(path)
+            found.runs.append(run)
+            found.latency += run.results
+        elif schema == ACCURACY_SCHEMA:
+            found.accuracy += read_accuracy(path).results
+        else:
+            raise ConfigurationError(
+                f"{path} has the schema {schema!r}; compare reads {LATENCY_SCHEMA!r} and "
+                f"{ACCURACY_SCHEMA!r}"
+            )
+    return found
+
+
+def dots(found: Collected, metric: str = "p50_ms") -> list[Dot]:
+    """The picture's dots, the fastest first, with the Pareto front marked.
+
+    Accuracy belongs to the same file in the same engine at the same inference precision.
+    """
+    best: dict[tuple[object, ...], LatencyRow] = {}
+    for row in found.latency:
+        if row.error or row.kind == "bare" or (row.scenario, row.batch) != ("single-stream", 1):
+            continue
+        key = (row.model, row.kind, row.sha256, row.backend, row.precision, row.inference_precision)
+        if key not in best or getattr(row, metric) < getattr(best[key], metric):
+            best[key] = row
+    made = [_dot(row, found.accuracy, metric) for row in best.values()]
+    front = pareto_front([(dot.latency_ms, dot.accuracy) for dot in made])
+    marked = [
+        Dot(d.row, d.latency_ms, d.latency_ci95, d.accuracy, d.accuracy_ci95, d.split, on)
+        for d, on in zip(made, front, strict=True)
+    ]
+    return sorted(marked, key=lambda dot: dot.latency_ms)
+
+
+def pareto_front(points: Sequence[tuple[float, float | None]]) -> list[bool]:
+    """Which points (latency, accuracy) no other beats in one and equals in the other."""
+    return [
+        accuracy is not None
+        and not any(
+            other is not None
+            and time <= latency
+            and other >= accuracy
+            and (time < latency or other > accuracy)
+            for time, other in points
+        )
+        for latency, accuracy in points
+    ]
+
+
+def latency_changes(old: LatencyRun, new: LatencyRun) -> list[Comparison]:
+    """Contestants of both runs: the p50, offline the throughput, with what is beyond noise.
+
+    Each run's rounds are its samples; the level holds for all comparisons together. The rate that
+    a server holds comes of one search, without an interval.
+    """
+    before = {row.key: row for row in old.results if not row.error}
+    pairs = [(before[row.key], row) for row in new.results if not row.error and row.key in before]
+    found = []
+    for was, now in pairs:
+        if now.scenario == "server":
+            if was.rate_per_s and now.rate_per_s:
+                found.append(
+                    Comparison(
+                        row_name(now), "rate per s", was.rate_per_s, now.rate_per_s, None, False
+                    )
+                )
+            continue
+        offline = now.scenario == "offline"
+        figure = "throughput_per_s" if offline else "p50_ms"
+        change = change_between(
+            [getattr(entry, figure) for entry in was.rounds],
+            [getattr(entry, figure) for entry in now.rounds],
+            comparisons=len(pairs),
+            least=LEAST_CHANGE,
+        )
+        slower = change is not None and (change.ratio < 1 if offline else change.ratio > 1)
+        found.append(
+            Comparison(
+                row_name(now),
+                "crops per s" if offline else "p50 ms",
+                getattr(was, figure),
+                getattr(now, figure),
+                change,
+                bool(change and change.beyond_noise and slower),
+            )
+        )
+    return found
+
+
+def accuracy_changes(
+    old: Iterable[AccuracyResult], new: Iterable[AccuracyResult]
+) -> list[PairedTest]:
+    """McNemar's exact test of the same contestant then and now, on the same pictures."""
+    before = {_accuracy_key(result): result for result in old}
+    found = []
+    for now in new:
+        was = before.get(_accuracy_key(now))
+        if was is None or was.data_sha256 != now.data_sha256 or not (was.right and now.right):
+            continue
+        name = f"{now.model} ({now.backend}, {now.precision}) on {now.split}"
+        try:
+            right = unbits(now.right, now.n), unbits(was.right, was.n)
+        except ValueError as problem:
+            raise ConfigurationError(f"the answers of {name} are damaged: {problem}") from problem
+        found.append(paired_test(name, "baseline", *right))
+    return found
+
+
+def got_worse(latency: Iterable[Comparison], accuracy: Iterable[PairedTest]) -> bool:
+    """Whether anything is slower beyond noise, or significantly less accurate."""
+    return any(entry.worse for entry in latency) or any(
+        test.difference < 0 and test.p_value < _SIGNIFICANT for test in accuracy
+    )
+
+
+def machine_changes(old: LatencyRun, new: LatencyRun) -> list[str]:
+    """What else differs between two runs and may explain a change."""
+    found = differences(old.environment, new.environment)
+    for name, run in (("baseline", old), ("new run", new)):
+        found += [f"the {name}'s machine was not quiet: {line}" for line in run.noise.findings]
+    return found
+
+
+def comparison_csv(found: Collected) -> str:
+    """Every latency row with the accuracy that belongs to it, as CSV."""
+    plain = [
+        entry.name
+        for entry in fields(LatencyRow)
+        if entry.name not in ("rounds", "notes", "stages_ms")
+    ]
+    stages = ("preprocess", "inference", "postprocess")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(
+        [*plain, *(f"{stage}_ms" for stage in stages), "accuracy", "accuracy_ci95", "split"]
+    )
+    for row in found.latency:
+        accuracy = accuracy_of(row, found.accuracy)
+        values = [_cell(getattr(row, name)) for name in plain]
+        values += [_cell((row.stages_ms or {}).get(stage)) for stage in stages]
+        values += [
+            _cell(getattr(accuracy, name, None)) for name in ("accuracy", "accuracy_ci95", "split")
+        ]
+        writer.writerow(values)
+    return text.getvalue()
+
+
+def accuracy_of(row: LatencyRow, results: Iterable[AccuracyResult]) -> AccuracyResult | None:
+    """The accuracy of a row's file in its engine; the last where there are several."""
+    key = (row.sha256, row.backend, row.inference_precision)
+    fitting = [
+        r for r in results if (r.sha256, r.backend, r.inference_precision) == key and row.sha256
+    ]
+    return fitting[-1] if fitting else None
+
+
+def row_name(row: LatencyRow) -> str:
+    """A contestant in words."""
+    parts = [row.model, "bare" if row.kind == "bare" else None, row.backend, row.precision]
+    if row.inference_precision not in (None, "unknown", row.precision):
+        parts.append(f"in {row.inference_precision}")
+    parts += [f"{row.threads} threads" if row.threads else None, f"batch {row.batch}", row.scenario]
+    return ", ".join(part for part in parts if part)
+
+
+def _dot(row: LatencyRow, results: Sequence[AccuracyResult], metric: str) -> Dot:
+    accuracy = accuracy_of(row, results)
+    return Dot(
+        row,
+        getattr(row, metric),
+        getattr(row, metric.replace("_ms", "_ci95")),
+        accuracy.accuracy if accuracy else None,
+        accuracy.accuracy_ci95 if accuracy else None,
+        accuracy.split if accuracy else None,
+    )
+
+
+def _accuracy_key(result: AccuracyResult) -> tuple[object, ...]:
+    return (
+        result.model,
+        result.backend,
+        result.precision,
+        result.inference_precision,
+        result.split,
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

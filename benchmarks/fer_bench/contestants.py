@@ -1,0 +1,242 @@
+"""Who is measured: every (model, backend, precision, threads, batch) that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from fer_bench.launching import WORKER, Program
+from fer_bench.peers import Peer, adapter_program
+from fer_bench.scenarios import SCENARIOS
+from fer_edge.artifact import find_artifact, model_path
+from fer_edge.backends import BACKENDS, backend_class
+from fer_edge.backends.cores import default_threads, usable_cores
+from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
+from fer_edge.manifest import Manifest
+
+__all__ = [
+    "ALL",
+    "Contestant",
+    "Wishes",
+    "bare_contestants",
+    "choices",
+    "contestants_for",
+    "peer_contestants",
+]
+
+ALL = "all"
+"""Stands for every backend that this machine has, or every precision that a model has."""
+
+_BARE = {"onnxruntime": "bare-onnxruntime", "openvino": "bare-openvino"}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One row of a result. ``peer`` names the adapter of one that is not a Predictor of ours."""
+
+    model: str
+    scenario: str
+    batch: int | None = None
+    backend: str = "auto"
+    device: str = "auto"
+    precision: str | None = None
+    inference_precision: str | None = None
+    threads: int | None = None
+    spinning: bool = False
+    peer: Peer | None = None
+    artifact: Path | None = None
+
+    @property
+    def kind(self) -> str:
+        """``model``, ``bare`` for an engine's own loop on a model's file, or ``peer``."""
+        if self.peer is None:
+            return "model"
+        return "peer" if self.artifact is None else "bare"
+
+    @property
+    def calls(self) -> int:
+        """Crops of one call of the engine."""
+        return self.batch or SCENARIOS[self.scenario].batch
+
+    @property
+    def program(self) -> Program:
+        """The process that measures it. Raises ConfigurationError for a peer that is not there."""
+        if self.peer is not None:
+            extra: dict[str, Any] = {"threads": self.threads, "spinning": self.spinning}
+            if self.artifact is not None:
+                extra |= {
+                    "artifact": str(self.artifact.absolute()),
+                    "inference_precision": self.inference_precision,
+                    "goal": SCENARIOS[self.scenario].goal,
+                }
+            return adapter_program(self.peer, extra)
+        parameters = {
+            "model": self.model,
+            "backend": self.backend,
+            "device": self.device,
+            "precision": self.precision,
+            "inference_precision": self.inference_precision,
+            "threads": self.threads,
+            "spinning": self.spinning,
+            "goal": SCENARIOS[self.scenario].goal,
+        }
+        return Program(WORKER, parameters)
+
+    def __str__(self) -> str:
+        parts = [self.model, self.backend if self.peer is None else None, self.precision]
+        parts += [self.inference_precision, f"{self.threads} threads" if self.threads else None]
+        return " ".join(part for part in [*parts, self.scenario] if part and part != "auto")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a caller asks for; every combination of it is a contestant."""
+
+    models: tuple[str, ...]
+    backends: tuple[str, ...] = ("auto",)
+    precisions: tuple[str | None, ...] = (None,)
+    inference_precisions: tuple[str | None, ...] = (None,)
+    threads: tuple[int | None, ...] = (None,)
+    batches: tuple[int | None, ...] = (None,)
+    scenarios: tuple[str, ...] = ("single-stream",)
+    device: str = "auto"
+    spinning: bool = False
+    peers: tuple[Peer, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name, values, known in (
+            ("scenario", self.scenarios, tuple(SCENARIOS)),
+            ("backend", self.backends, ("auto", ALL, *BACKENDS)),
+        ):
+            if unknown := sorted(set(values) - set(known)):
+                raise ConfigurationError(
+                    f"unknown {name} {', '.join(unknown)}; there are {', '.join(known)}"
+                )
+        for batch in self.batches:
+            if batch is not None and not 1 <= batch <= 1024:  # noqa: PLR2004
+                raise ConfigurationError(f"batch should be 1 to 1024, not {batch}")
+        for model in self.models:
+            if not model_path(model).exists():
+                raise ArtifactError(
+                    f"there is no model at {model}; give default, a model directory or an artifact"
+                )
+
+
+def contestants_for(wishes: Wishes) -> list[Contestant]:
+    """Every combination of the models, then of the peers, scenario by scenario.
+
+    With ``all`` backends or precisions, what a model or this machine does not have is left out;
+    what was asked for by name stays in, and fails with its reason when it is opened.
+    """
+    found = []
+    for scenario, batch, threads in product(wishes.scenarios, wishes.batches, wishes.threads):
+        for model in wishes.models:
+            for backend, precision in choices(model, wishes.backends, wishes.precisions):
+                found += [
+                    Contestant(
+                        model,
+                        scenario,
+                        batch,
+                        backend,
+                        wishes.device,
+                        precision,
+                        inference,
+                        threads,
+                        wishes.spinning,
+                    )
+                    for inference in wishes.inference_precisions
+                ]
+        found += peer_contestants(wishes.peers, scenario, batch, threads)
+    return found
+
+
+def peer_contestants(
+    peers: Iterable[Peer], scenario: str, batch: int | None, threads: int | None
+) -> list[Contestant]:
+    """One contestant per peer."""
+    return [
+        Contestant(peer.name, scenario, batch, peer.backend, threads=threads, peer=peer)
+        for peer in peers
+    ]
+
+
+def bare_contestants(contestants: Sequence[Contestant], peers: dict[str, Peer]) -> list[Contestant]:
+    """For each of our contestants, the engine's own loop on the same file, right behind it.
+
+    The backend must be named, and is ONNX Runtime or OpenVINO; others pass through alone. Raises
+    ConfigurationError for ``auto``.
+    """
+    found = []
+    for contestant in contestants:
+        found.append(contestant)
+        if contestant.kind != "model":
+            continue
+        if contestant.backend == "auto":
+            raise ConfigurationError("the bare loop needs to know the engine: name a --backend")
+        if contestant.backend in _BARE:
+            artifact = find_artifact(
+                contestant.model,
+                backend=contestant.backend,
+                formats=BACKENDS[contestant.backend].formats,
+                precision=contestant.precision,
+            )
+            peer = peers[_BARE[contestant.backend]]
+            threads = contestant.threads or _default_threads(contestant.scenario)
+            found.append(replace(contestant, peer=peer, artifact=artifact.path, threads=threads))
+    return found
+
+
+def _default_threads(scenario: str) -> int:
+    """What our backends take where nobody says, so that the bare loop has as many."""
+    return default_threads() if SCENARIOS[scenario].goal == "latency" else usable_cores()
+
+
+def choices(
+    model: str, backends: Sequence[str], precisions: Sequence[str | None]
+) -> list[tuple[str, str | None]]:
+    """Pairs of backend and precision; what ``all`` stands for is narrowed to what there is."""
+    engines = [name for asked in backends for name in (_usable() if asked == ALL else [asked])]
+    kinds = [
+        name for asked in precisions for name in (_precisions(model) if asked == ALL else [asked])
+    ]
+    pairs = list(dict.fromkeys(product(engines, kinds)))
+    if ALL not in (*backends, *precisions):
+        return pairs
+    fitting = [pair for pair in pairs if _opens(model, *pair)]
+    if not fitting:
+        raise ConfigurationError(
+            f"{model} has no artifact for any of {', '.join(engines)}; name a --backend to see why"
+        )
+    return fitting
+
+
+def _usable() -> list[str]:
+    found = []
+    for name in BACKENDS:
+        try:
+            backend_class(name)
+        except MissingDependencyError:
+            continue
+        found.append(name)
+    return found
+
+
+def _precisions(model: str) -> list[str | None]:
+    path = model_path(model)
+    if not path.is_dir():
+        return [None]
+    return list(dict.fromkeys(entry.precision for entry in Manifest.read(path).artifacts))
+
+
+def _opens(model: str, backend: str, precision: str | None) -> bool:
+    if backend == "auto":
+        return True
+    formats = BACKENDS[backend].formats
+    try:
+        find_artifact(model, backend=backend, formats=formats, precision=precision)
+    except ConfigurationError:
+        return False
+    return True

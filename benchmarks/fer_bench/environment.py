@@ -1,0 +1,177 @@
+"""What a result was measured on. All of it is optional; nothing here fails."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from dataclasses import dataclass
+
+from fer_bench.machine import Machine
+from fer_edge import __version__
+
+__all__ = ["Cpu", "Environment", "Gpu", "describe_environment", "differences"]
+
+_FLAGS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX512-VNNI",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_bf16": "AVX512-BF16",
+    "amx_int8": "AMX-INT8",
+    "amx_bf16": "AMX-BF16",
+    "asimd": "NEON",
+    "asimddp": "NEON dotprod",
+    "i8mm": "NEON i8mm",
+    "bf16": "NEON BF16",
+    "sve": "SVE",
+}
+_ENGINES = (
+    "numpy",
+    "opencv-python",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "torch",
+    "tensorrt",
+    "timm",
+)
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The processor; ``flags`` are the extensions that inference engines use."""
+
+    model: str | None
+    flags: tuple[str, ...]
+    cores: int | None
+    usable_cores: int | None
+    governor: str | None
+    frequency_mhz: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU as its driver tells; clocks in MHz."""
+
+    name: str
+    driver: str
+    memory_mb: str
+    clocks_mhz: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Machine and software; what is not known is None or empty."""
+
+    fer_edge: str
+    python: str
+    system: str
+    board: str | None
+    hypervisor: bool | None
+    cpu: Cpu
+    memory_mb: int | None
+    temperatures_c: dict[str, float]
+    gpus: tuple[Gpu, ...]
+    power_mode: str | None
+    jetson_clocks: str | None
+    versions: dict[str, str]
+
+
+def describe_environment(machine: Machine | None = None) -> Environment:
+    """Look at this machine."""
+    machine = machine or Machine()
+    memory = re.search(r"MemTotal: +(\d+) kB", machine.text("proc/meminfo") or "")
+    flags = _cpu_field(machine, "flags", "Features")
+    return Environment(
+        fer_edge=__version__,
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        system=f"{_distribution(machine) or platform.system()}, kernel {platform.release()}",
+        board=machine.text("proc/device-tree/model"),
+        hypervisor=None if flags is None else "hypervisor" in flags.split(),
+        cpu=_cpu(machine, flags),
+        memory_mb=int(memory[1]) // 1024 if memory else None,
+        temperatures_c=machine.temperatures_c(),
+        gpus=_gpus(machine),
+        power_mode=_power_mode(machine),
+        jetson_clocks=_one_line(machine.output("jetson_clocks", "--show")),
+        versions=_versions(),
+    )
+
+
+def differences(old: Environment, new: Environment) -> list[str]:
+    """What differs between two machines, one sentence each; the temperature may."""
+    pairs = [
+        ("CPU", old.cpu.model, new.cpu.model),
+        ("CPU flags", ", ".join(old.cpu.flags), ", ".join(new.cpu.flags)),
+        ("usable cores", old.cpu.usable_cores, new.cpu.usable_cores),
+        ("governor", old.cpu.governor, new.cpu.governor),
+        ("board", old.board, new.board),
+        ("power mode", old.power_mode, new.power_mode),
+        ("GPUs", [(g.name, g.driver) for g in old.gpus], [(g.name, g.driver) for g in new.gpus]),
+        ("system", old.system, new.system),
+        ("python", old.python, new.python),
+        ("fer_edge", old.fer_edge, new.fer_edge),
+    ]
+    names = sorted({*old.versions, *new.versions})
+    pairs += [(name, old.versions.get(name), new.versions.get(name)) for name in names]
+    return [f"{name}: {was or 'none'} → {now or 'none'}" for name, was, now in pairs if was != now]
+
+
+def _cpu(machine: Machine, flags: str | None) -> Cpu:
+    model = _cpu_field(machine, "model name", "Model") or platform.processor() or None
+    has = set((flags or "").split())
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Cpu(
+        model=model or platform.machine() or None,
+        flags=tuple(name for flag, name in _FLAGS.items() if flag in has),
+        cores=os.cpu_count(),
+        usable_cores=usable,
+        governor=machine.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        frequency_mhz=tuple(machine.frequencies_mhz()),
+    )
+
+
+def _cpu_field(machine: Machine, *names: str) -> str | None:
+    for line in (machine.text("proc/cpuinfo") or "").splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key in names:
+            return value
+    return None
+
+
+def _distribution(machine: Machine) -> str | None:
+    found = re.search(r'^PRETTY_NAME="?([^"\n]+)', machine.text("etc/os-release") or "", re.M)
+    return found[1] if found else None
+
+
+def _gpus(machine: Machine) -> tuple[Gpu, ...]:
+    said = machine.output(
+        "nvidia-smi",
+        "--query-gpu=name,driver_version,memory.total,clocks.sm",
+        "--format=csv,noheader,nounits",
+    )
+    rows = [[cell.strip() for cell in line.split(",")] for line in (said or "").splitlines()]
+    columns = 4
+    return tuple(Gpu(*row) for row in rows if len(row) == columns)
+
+
+def _power_mode(machine: Machine) -> str | None:
+    found = re.search(r"NV Power Mode: *(\S+)", machine.output("nvpmodel", "-q") or "")
+    return found[1] if found else None
+
+
+def _one_line(text: str | None) -> str | None:
+    return " ".join(text.split()) if text else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _ENGINES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

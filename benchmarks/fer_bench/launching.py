@@ -1,0 +1,150 @@
+"""Starting the process that is measured, asking it once, and what it replied."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.errors import GateError
+
+__all__ = ["WORKER", "ContestantError", "Program", "Slice", "ask", "measure_slice"]
+
+_LAST_WORDS = 300
+
+
+class ContestantError(GateError):
+    """A contestant could not be opened, failed while it ran, or did not answer in time."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to start: a command, additions to its environment, and its adapter's parameters."""
+
+    command: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+WORKER = (sys.executable, "-m", "fer_bench.worker")
+"""The command that measures a Predictor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """What one fresh process measured in one round.
+
+    ``samples_ms`` is float64 ``(N,)``, one per query that was answered. ``batch`` is the crops of
+    one call, fewer than asked for where the artifact is bound to fewer. ``cold_ms`` counts from the
+    start of the process to its first answer, ``load_ms`` opening alone, ``first_call_ms`` the first
+    answer alone. ``rate`` is the arrival rate of a server trial, per second.
+    """
+
+    samples_ms: npt.NDArray[np.float64]
+    unanswered: int
+    predictions: int
+    wall_s: float
+    cpu_s: float
+    clients: int
+    batch: int
+    warm: bool
+    stages_ms: dict[str, float]
+    cold_ms: float
+    load_ms: float
+    first_call_ms: float
+    rss_mb: float | None
+    peak_rss_mb: float
+    describe: dict[str, Any]
+    rate: float | None = None
+
+
+def measure_slice(
+    program: Program, crops: str, scenario: Mapping[str, Any], timeout_s: float
+) -> Slice:
+    """Start a process, let it warm up and measure ``scenario`` on the crops in the file ``crops``.
+
+    Raises ContestantError.
+    """
+    request = {"work": "latency", "crops": crops, "scenario": dict(scenario)}
+    started = time.monotonic_ns()  # one clock for all processes of a system
+    reply = ask(program, request, timeout_s)
+    marks = reply["marks_ns"]
+    return Slice(
+        samples_ms=np.array(reply["samples_ms"], np.float64),
+        unanswered=reply["unanswered"],
+        predictions=reply["predictions"],
+        wall_s=reply["wall_s"],
+        cpu_s=reply["cpu_s"],
+        clients=reply["clients"],
+        batch=reply["batch"],
+        warm=reply["warm_up"]["stable"],
+        stages_ms=reply["stages_ms"],
+        cold_ms=(marks["answered"] - started) / 1e6,
+        load_ms=(marks["loaded"] - marks["begun"]) / 1e6,
+        first_call_ms=(marks["answered"] - marks["loaded"]) / 1e6,
+        rss_mb=reply["rss_mb"],
+        peak_rss_mb=reply["peak_rss_mb"],
+        describe=reply["describe"],
+        rate=scenario["rate"],
+    )
+
+
+def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Start a process, send it one request and take its reply. Raises ContestantError."""
+    line = json.dumps({**request, "parameters": dict(program.parameters)}) + "\n"
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own worker, or a peer that was asked for
+                program.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, **program.environment},
+                start_new_session=True,  # Ctrl-C is the bench's to handle
+            )
+        except OSError as problem:
+            raise ContestantError(f"cannot start {program.command[0]}: {problem}") from problem
+        try:
+            answer, _ = process.communicate(line.encode(), timeout=timeout_s)
+        except subprocess.TimeoutExpired as problem:
+            raise ContestantError(f"no answer within {timeout_s:.0f} s") from problem
+        finally:
+            _end(process)
+        return _reply(answer, process.returncode, errors)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+
+def _reply(answer: bytes, code: int, errors: IO[bytes]) -> dict[str, Any]:
+    try:
+        value = json.loads(answer)
+    except ValueError as problem:
+        errors.seek(0)
+        words = " ".join(errors.read().decode(errors="replace").split())[-_LAST_WORDS:]
+        end = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        raise ContestantError(
+            f"its process {end} without a reply: {words or 'it said nothing'}"
+        ) from problem
+    if not isinstance(value, dict):
+        raise ContestantError(f"its process replied {value!s:.80}, which is no reply of ours")
+    if "failed" in value:
+        raise ContestantError(str(value["failed"]))
+    return value

@@ -1,0 +1,252 @@
+"""What Predictor adds to its engine: time per crop, and the start and memory of a process."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge import EngineError, Predictor
+from fer_edge.backends import Backend, BackendOptions
+from fer_edge.opening import open_backend
+from fer_edge.prediction import Prediction
+from fer_edge.predictor import STREAM_BATCH
+from fer_edge.preprocess import preprocess
+from fer_edge.progress import progress
+
+__all__ = ["LIMITS", "Overhead", "Start", "failures", "measure_overhead", "measure_start", "table"]
+
+CROP_SHAPE = (180, 160, 3)
+BATCH = 32
+
+LIMITS = {
+    "predict_us": 60.0,
+    "batch_us": 25.0,
+    "stream_share": 0.9,
+    "prediction_us": 1.0,
+    "import_s": 0.15,
+    "first_answer_s": 0.5,
+    "memory_mb": 150.0,
+}
+"""At most, and for ``stream_share`` at least."""
+
+_START = """
+import sys, time
+import numpy as np, cv2
+model, backend, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]) or None
+import {engine}
+start = time.perf_counter()
+import fer_edge
+[getattr(fer_edge, name) for name in fer_edge.__all__]
+imported = time.perf_counter()
+fer = fer_edge.Predictor(model, backend=backend, threads=threads)
+fer.predict(np.zeros({shape}, np.uint8))
+answered = time.perf_counter()
+status = open("/proc/self/status").read()
+memory = int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6
+print(imported - start, answered - imported, memory)
+"""
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """Medians on one engine. ``predict_us`` and ``batch_us`` are microseconds per crop of
+    ``CROP_SHAPE``, everything included, beyond the bare call on a ready tensor; ``stream_share``
+    is the throughput of ``predict_stream`` over that of the engine alone, in batches of the same
+    size, as many side by side; ``prediction_us`` is what making one Prediction takes.
+    """
+
+    backend: str
+    provider: str
+    precision: str
+    threads: int | None
+    concurrency: int
+    predict_us: float
+    batch_us: float
+    stream_share: float
+    prediction_us: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """The best of several new processes, with the files in the disk cache.
+
+    ``import_s`` is all of ``fer_edge`` after numpy, OpenCV and the engine, ``first_answer_s`` from
+    ``Predictor()`` to its first answer; ``memory_mb`` is then resident, in 10^6 bytes.
+    """
+
+    import_s: float
+    first_answer_s: float
+    memory_mb: float
+
+
+def measure_overhead(
+    model: str | os.PathLike[str],
+    backend: str = "auto",
+    *,
+    precision: str | None = None,
+    options: BackendOptions | None = None,
+    rounds: int = 200,
+) -> Overhead:
+    """Measure one model on one engine. Raises what Predictor's constructor raises."""
+    engine, _ = open_backend(model, backend, options or BackendOptions(), precision=precision)
+    with Predictor(backend=engine) as fer, progress(3, "overhead") as bar:
+        info = fer.info
+        crops = _crops(BATCH)
+        tensor = np.empty((BATCH, *info.spec.input.shape), np.uint8)
+        for row, crop in zip(tensor, crops, strict=True):
+            preprocess(crop, info.spec.input, row)
+        predict_s = _difference(
+            lambda: fer.predict(crops[0]), lambda: engine.infer(tensor[:1]), rounds
+        )
+        bar.advance()
+        size = min(BATCH, info.max_batch or BATCH)
+        batch_s = _difference(
+            lambda: fer.predict_batch(crops[:size]),
+            lambda: engine.infer(tensor[:size]),
+            max(5, rounds // 8),
+        )
+        bar.advance()
+        share = _stream_share(fer, engine, crops, tensor, rounds)
+        bar.advance()
+        return Overhead(
+            backend=info.backend,
+            provider=info.provider,
+            precision=info.precision,
+            threads=info.threads,
+            concurrency=info.concurrency,
+            predict_us=predict_s * 1e6,
+            batch_us=batch_s / size * 1e6,
+            stream_share=share,
+            prediction_us=_prediction_s() * 1e6,
+        )
+
+
+def measure_start(
+    model: str | os.PathLike[str], backend: str, threads: int | None = None, *, processes: int = 5
+) -> Start:
+    """Measure new processes, on Linux. Raises EngineError if one fails."""
+    code = _START.format(engine=backend, shape=CROP_SHAPE)
+    command = [sys.executable, "-c", code, os.fspath(model), backend, str(threads or 0)]
+    runs = []
+    for _ in range(processes):
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if answer.returncode:
+            raise EngineError(f"a new process could not predict: {answer.stderr.strip()}")
+        runs.append([float(number) for number in answer.stdout.split()])
+    return Start(*(min(numbers) for numbers in zip(*runs, strict=True)))
+
+
+def failures(overhead: Overhead, start: Start) -> list[str]:
+    """What is beyond its limit, in words."""
+    measured = {**vars(overhead), **vars(start)}
+    problems = []
+    for name, limit in LIMITS.items():
+        at_least = name == "stream_share"
+        if measured[name] < limit if at_least else measured[name] > limit:
+            bound = "least" if at_least else "most"
+            problems.append(f"{name} is {measured[name]:.3g}, and should be at {bound} {limit:g}")
+    return problems
+
+
+def table(overhead: Overhead, start: Start) -> str:
+    """Everything measured, with its limit, as Markdown."""
+    limit = {name: f"{value:g}" for name, value in LIMITS.items()}
+    rows = [
+        (
+            "`predict`, beyond the engine's call",
+            f"{overhead.predict_us:.0f} µs",
+            f"at most {limit['predict_us']} µs",
+        ),
+        (
+            f"`predict_batch` of {BATCH}, beyond the engine's call, per crop",
+            f"{overhead.batch_us:.0f} µs",
+            f"at most {limit['batch_us']} µs",
+        ),
+        (
+            "`predict_stream`, of the engine's own throughput",
+            f"{overhead.stream_share:.0%}",
+            f"at least {LIMITS['stream_share']:.0%}",
+        ),
+        (
+            "making one `Prediction`",
+            f"{overhead.prediction_us:.2f} µs",
+            f"at most {limit['prediction_us']} µs",
+        ),
+        (
+            "`import fer_edge`, all of it, after numpy, OpenCV and the engine",
+            f"{start.import_s:.2f} s",
+            f"at most {limit['import_s']} s",
+        ),
+        (
+            "`Predictor()` to its first answer",
+            f"{start.first_answer_s:.2f} s",
+            f"at most {limit['first_answer_s']} s",
+        ),
+        (
+            "memory of the process then",
+            f"{start.memory_mb:.0f} MB",
+            f"at most {limit['memory_mb']} MB",
+        ),
+    ]
+    lines = ["| what | measured | wanted |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _crops(count: int) -> list[npt.NDArray[np.uint8]]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, CROP_SHAPE, np.uint8) for _ in range(count)]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _difference(whole: Callable[[], object], part: Callable[[], object], rounds: int) -> float:
+    """How much longer ``whole`` takes, at the median of rounds in which they take turns."""
+    for call in (part, whole):
+        call()
+    pairs = [(_seconds(part), _seconds(whole)) for _ in range(rounds)]
+    parts, wholes = zip(*pairs, strict=True)
+    return statistics.median(wholes) - statistics.median(parts)
+
+
+def _stream_share(
+    fer: Predictor,
+    engine: Backend,
+    crops: list[npt.NDArray[np.uint8]],
+    tensor: npt.NDArray[np.uint8],
+    rounds: int,
+) -> float:
+    size = min(STREAM_BATCH, fer.info.max_batch or STREAM_BATCH)
+    side_by_side = fer.info.concurrency
+    calls = max(8, rounds // 8) * side_by_side
+
+    def alone() -> None:
+        with ThreadPoolExecutor(side_by_side) as pool:
+            list(pool.map(lambda _: engine.infer(tensor[:size]), range(calls)))
+
+    def stream() -> None:
+        for _ in fer.predict_stream(islice(cycle(crops), calls * size), batch=size):
+            pass
+
+    alone(), stream()
+    pairs = [(_seconds(alone), _seconds(stream)) for _ in range(5)]
+    bare, streamed = zip(*pairs, strict=True)
+    return statistics.median(bare) / statistics.median(streamed)
+
+
+def _prediction_s() -> float:
+    rows = np.full((1000, 7), 1 / 7, np.float32)
+    return min(_seconds(lambda: [Prediction(row, 0.5) for row in rows]) for _ in range(20)) / 1000

@@ -1,0 +1,171 @@
+"""Peers: what a user would pick instead of a model of ours, measured in the same rounds.
+
+A peer is an adapter, a script that speaks ``fer_bench.protocol``, with the way to install what it
+needs. They are listed in ``benchmarks/peers/peers.json``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fer_bench
+from fer_bench.launching import Program, ask
+from fer_edge.errors import ConfigurationError, DownloadError
+from fer_edge.folders import data_folder
+from fer_edge.record import decode, parse_json
+
+__all__ = ["Peer", "adapter_program", "choose_peers", "install", "load_peers", "prepare"]
+
+_ROOT = Path(fer_bench.__file__).parents[1]
+_FOLDER = _ROOT / "peers"
+_PREPARE_S = 1200.0
+
+
+@dataclass(frozen=True)
+class _Entry:
+    title: str
+    adapter: str
+    backend: str
+    environment: str
+    needs: tuple[str, ...]
+    install: tuple[tuple[str, ...], ...] = ()
+    parameters: dict[str, str] = field(default_factory=dict)
+    bare: bool = False
+
+
+@dataclass(frozen=True)
+class _Table:
+    peers: dict[str, _Entry]
+
+
+@dataclass(frozen=True, eq=False)
+class Peer:
+    """One peer.
+
+    ``needs`` are the imports of its adapter, ``install`` the arguments of pip that bring them into
+    ``environment``, a virtual environment that peers may share. ``bare`` marks an engine's own
+    loop on a file of ours: it runs where we run, with the same engine.
+    """
+
+    name: str
+    title: str
+    adapter: Path
+    backend: str
+    environment: str
+    needs: tuple[str, ...]
+    install: tuple[tuple[str, ...], ...]
+    parameters: Mapping[str, str]
+    bare: bool
+
+    @property
+    def python(self) -> Path | None:
+        """The interpreter that has what it needs: its own environment's, else ours, else None."""
+        own = environment_folder(self.environment) / "bin" / "python"
+        if not self.bare and own.exists():
+            return own
+        missing = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return None if missing else Path(sys.executable)
+
+
+def load_peers(folder: Path | None = None) -> dict[str, Peer]:
+    """Read the table of peers.
+
+    Raises ConfigurationError where there is none: peers come with the repository, not with the
+    installed package.
+    """
+    folder = folder or _FOLDER
+    path = folder / "peers.json"
+    if not path.is_file():
+        raise ConfigurationError(
+            f"there are no peers at {folder}: they come with fer_edge's repository. Run fer-bench "
+            "from a checkout (pip install -e .)"
+        )
+    value = parse_json(path.read_bytes(), str(path))
+    table = decode(_Table, {"peers": value}, str(path), ConfigurationError)
+    return {
+        name: Peer(
+            name,
+            entry.title,
+            folder / entry.adapter,
+            entry.backend,
+            entry.environment,
+            entry.needs,
+            entry.install,
+            entry.parameters,
+            entry.bare,
+        )
+        for name, entry in table.peers.items()
+    }
+
+
+def choose_peers(names: Sequence[str], peers: Mapping[str, Peer]) -> tuple[Peer, ...]:
+    """Peers by name; ``all`` is every one but the bare engines. Raises ConfigurationError."""
+    wanted = []
+    for name in names:
+        if name == "all":
+            wanted += [peer for peer in peers.values() if not peer.bare]
+        elif name in peers and not peers[name].bare:
+            wanted.append(peers[name])
+        else:
+            known = ", ".join(peer.name for peer in peers.values() if not peer.bare)
+            raise ConfigurationError(f"unknown peer {name!r}; there are all, {known}")
+    return tuple(dict.fromkeys(wanted))
+
+
+def environment_folder(name: str) -> Path:
+    """Where a peer's virtual environment lies."""
+    return data_folder() / "peers" / name
+
+
+def adapter_program(peer: Peer, extra: Mapping[str, Any]) -> Program:
+    """The process that measures a peer. Raises ConfigurationError where it is not installed."""
+    python = peer.python
+    if python is None:
+        raise ConfigurationError(
+            f"the peer {peer.name} is not installed (needs {', '.join(peer.needs)}): "
+            f"fer-bench peers install {peer.name}"
+        )
+    # the adapters import fer_bench.protocol from beside them, and nothing else of ours
+    return Program(
+        (str(python), str(peer.adapter)),
+        {**peer.parameters, **extra, "folder": str(_graphs())},
+        {"PYTHONPATH": str(_ROOT)},
+    )
+
+
+def prepare(peer: Peer, timeout_s: float = _PREPARE_S) -> None:
+    """Let a peer make what it needs before it is timed, such as its graph; once per machine.
+
+    Raises ContestantError, or ConfigurationError where it is not installed.
+    """
+    _graphs().mkdir(parents=True, exist_ok=True)
+    ask(adapter_program(peer, {}), {"work": "prepare", "folder": str(_graphs())}, timeout_s)
+
+
+def install(peer: Peer) -> Path:
+    """Make the environment of a peer and install into it; returns its folder.
+
+    Raises DownloadError where pip fails.
+    """
+    folder = environment_folder(peer.environment)
+    commands = [[sys.executable, "-m", "venv", str(folder)]]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    commands += [[*pip, *arguments] for arguments in peer.install]
+    for command in commands:
+        try:
+            subprocess.run(command, check=True)  # noqa: S603 - our own table of packages
+        except (OSError, subprocess.CalledProcessError) as problem:
+            raise DownloadError(
+                f"cannot install the peer {peer.name}: {' '.join(command)} fails ({problem})"
+            ) from problem
+    return folder
+
+
+def _graphs() -> Path:
+    return data_folder() / "peers" / "graphs"

@@ -1,0 +1,130 @@
+"""Accuracy against latency, one dot per (model, backend, precision), the Pareto front marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_bench.compare import Dot
+from fer_edge.dependencies import requires
+from fer_edge.errors import ConfigurationError
+from fer_edge.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_picture", "label"]
+
+_COLORS = {
+    "onnxruntime": "#4c78a8",
+    "openvino": "#54a24b",
+    "tensorrt": "#76b900",
+    "torch": "#e45756",
+    "litert": "#f2a93b",
+}
+_OTHER = "#8c6bb1"
+_OFFSETS = ((11, 11), (-11, 11), (11, -11), (-11, -11))
+
+
+def draw_picture(
+    dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle: str = ""
+) -> None:
+    """Draw as PNG; contestants without an accuracy stand as marks at the foot.
+
+    Raises ConfigurationError for no dots, MissingDependencyError without matplotlib.
+    """
+    if not dots:
+        raise ConfigurationError("there is no single-stream latency of batch 1 to draw")
+    with requires("bench"):
+        from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    known = [dot for dot in dots if dot.accuracy is not None]
+    for place, dot in enumerate(known):
+        _draw_dot(axes, dot, place)
+    front = sorted((d for d in known if d.on_front), key=lambda dot: dot.latency_ms)
+    if front:
+        axes.step(
+            [dot.latency_ms for dot in front],
+            [100 * (dot.accuracy or 0) for dot in front],
+            where="post",
+            color="0.35",
+            linewidth=1,
+            linestyle="--",
+            label="Pareto front",
+            zorder=1,
+        )
+    if known:
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
+    _draw_marks(axes, [dot for dot in dots if dot.accuracy is None])
+    splits = sorted({dot.split for dot in known if dot.split})
+    where = f" on {', '.join(splits)}" if splits else ""
+    axes.set(xlabel=f"latency of one crop, {metric}, ms (log)", ylabel=f"accuracy{where}, %")
+    axes.margins(0.12)
+    axes.grid(visible=True, which="major", color="0.92", zorder=0)
+    axes.set_title(
+        f"Accuracy against latency\n{subtitle}" if subtitle else "Accuracy against latency"
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+
+
+def label(dot: Dot) -> str:
+    """A dot in few words."""
+    row = dot.row
+    precision = row.precision or "?"
+    if row.inference_precision not in (None, "unknown", row.precision):
+        precision += f" in {row.inference_precision}"
+    return f"{row.model}, {row.backend}, {precision}"
+
+
+def _draw_dot(axes: Axes, dot: Dot, place: int) -> None:
+    """A dot with its intervals and a letter that the legend explains; names would overlap."""
+    color = _COLORS.get(dot.row.backend, _OTHER)
+    letter = f"{chr(ord('A') + place % 26)}{place // 26 or ''}"
+    accuracy = 100 * (dot.accuracy or 0)
+    low, high = (100 * value for value in dot.accuracy_ci95 or (accuracy / 100, accuracy / 100))
+    bounds = dot.latency_ci95 or (dot.latency_ms, dot.latency_ms)
+    axes.errorbar(
+        dot.latency_ms,
+        accuracy,
+        xerr=[[max(0, dot.latency_ms - bounds[0])], [max(0, bounds[1] - dot.latency_ms)]],
+        yerr=[[max(0, accuracy - low)], [max(0, high - accuracy)]],
+        fmt="o" if dot.row.kind == "model" else "s",
+        color=color,
+        markersize=9 if dot.on_front else 6,
+        markeredgecolor="black" if dot.on_front else color,
+        elinewidth=0.8,
+        zorder=3,
+        label=f"{letter}  {label(dot)}",
+    )
+    axes.annotate(
+        letter,
+        (dot.latency_ms, accuracy),
+        textcoords="offset points",
+        xytext=_OFFSETS[place % len(_OFFSETS)],
+        ha="center",
+        va="center",
+        fontsize=9,
+        fontweight="bold" if dot.on_front else "normal",
+    )
+
+
+def _draw_marks(axes: Axes, without: Sequence[Dot]) -> None:
+    for dot in without:
+        color = _COLORS.get(dot.row.backend, _OTHER)
+        axes.axvline(dot.latency_ms, ymax=0.06, color=color, linewidth=2)
+        axes.annotate(
+            f"{label(dot)} (accuracy not measured)",
+            (dot.latency_ms, 0.07),
+            xycoords=axes.get_xaxis_transform(),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=7,
+            color="0.35",
+        )

@@ -1,0 +1,233 @@
+"""What the bench and the process that it measures say to each other.
+
+One process per slice: it reads one request, a line of JSON, opens what it is to measure, answers
+once, works, and writes one reply, a line of JSON, to what was its standard output. Needs the
+standard library and NumPy, so that a peer's adapter can use it in an environment of its own:
+
+    from fer_bench.protocol import Adapter, serve
+    class Mine(Adapter): ...
+    serve(Mine)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import resource
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from fer_bench.loops import (
+    closed_loop,
+    open_loop,
+    poisson_arrivals,
+    side_by_side,
+    staged_loop,
+    warm_up,
+)
+
+__all__ = ["Adapter", "serve"]
+
+_SETTLE_S, _STAGED_SHARE, _STAGED_COUNT = 0.02, 0.2, 3
+_MS = 1e-6  # ns to ms
+
+
+class Adapter(ABC):
+    """Something that tells emotions; ``parameters`` come from the request.
+
+    ``preprocess``, ``infer`` and ``postprocess`` follow each other; a crop is uint8 ``(H, W, 3)``
+    BGR or ``(H, W)`` gray, and what comes out at the end is a row of probabilities per crop.
+    """
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self.parameters = parameters
+
+    @abstractmethod
+    def preprocess(self, crops: Sequence[Any]) -> Any:
+        """Crops to what the engine takes."""
+
+    @abstractmethod
+    def infer(self, batch: Any) -> Any:
+        """Run the engine."""
+
+    @abstractmethod
+    def postprocess(self, raw: Any) -> Any:
+        """The engine's answer to rows of probabilities."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What really runs: ``backend``, ``version``, ``provider``, ``precision``,
+        ``inference_precision``, ``threads``, ``device``, ``sha256`` and ``size_bytes``, all that
+        are known.
+        """
+
+    def predict(self, crops: Sequence[Any]) -> Any:
+        """What a user calls; probabilities, one row per crop."""
+        return self.postprocess(self.infer(self.preprocess(crops)))
+
+    @property
+    def concurrency(self) -> int:
+        """Calls of ``predict`` worth making side by side."""
+        return 1
+
+    @property
+    def max_batch(self) -> int | None:
+        """The most crops of one call; None without a bound."""
+        return None
+
+    @classmethod
+    def prepare(cls, folder: Path, parameters: dict[str, Any]) -> None:
+        """Make what must be there before anything is timed, in ``folder``; most need nothing."""
+        return
+
+
+def serve(adapter: type[Adapter]) -> None:
+    """Do what the request on standard input asks, and reply."""
+    imported = time.monotonic_ns()
+    with _reply_stream() as reply:
+        request = json.loads(sys.stdin.readline())
+        try:
+            answer = _WORKS[request["work"]](adapter, request, imported)
+        except Exception as problem:  # whatever an engine raises becomes a row that says why
+            answer = {"failed": _reason(problem)}
+        reply(answer)
+
+
+@contextlib.contextmanager
+def _reply_stream() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Keep standard output for the reply: engines that print write to standard error instead."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+
+    def reply(value: dict[str, Any]) -> None:
+        with os.fdopen(kept, "w", encoding="utf-8") as stream:
+            stream.write(json.dumps(value) + "\n")
+
+    yield reply
+
+
+def _prepare(adapter: type[Adapter], request: dict[str, Any], _imported: int) -> dict[str, Any]:
+    adapter.prepare(Path(request["folder"]), request["parameters"])
+    return {"prepared": True}
+
+
+def _classify(adapter: type[Adapter], request: dict[str, Any], _imported: int) -> dict[str, Any]:
+    crops = np.load(request["crops"], allow_pickle=False)
+    opened = adapter(request["parameters"])
+    rows = [opened.predict(crops[i : i + 1]) for i in range(len(crops))]
+    np.save(request["out"], np.concatenate([np.asarray(row, np.float32) for row in rows]))
+    return {"describe": opened.describe()}
+
+
+def _latency(adapter: type[Adapter], request: dict[str, Any], imported: int) -> dict[str, Any]:
+    crops = list(np.load(request["crops"], allow_pickle=False))
+    begun = time.monotonic_ns()
+    opened = adapter(request["parameters"])
+    loaded = time.monotonic_ns()
+    opened.predict(crops[:1])
+    answered = time.monotonic_ns()
+    measured = _measure(opened, crops, request["scenario"])
+    return {
+        "describe": opened.describe(),
+        "marks_ns": {"imported": imported, "begun": begun, "loaded": loaded, "answered": answered},
+        **measured,
+        "rss_mb": _memory_mb("VmRSS"),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+_WORKS: dict[str, Callable[[type[Adapter], dict[str, Any], int], dict[str, Any]]] = {
+    "prepare": _prepare,
+    "classify": _classify,
+    "latency": _latency,
+}
+
+
+def _measure(opened: Adapter, crops: list[Any], scenario: dict[str, Any]) -> dict[str, Any]:
+    query = scenario["query"]
+    batch = min(scenario["batch"], opened.max_batch or query)
+    clients = scenario["clients"] or opened.concurrency
+    queries = _queries(crops, query, batch)
+
+    def call(index: int) -> None:
+        for part in queries[index % len(queries)]:
+            opened.predict(part)
+
+    clock, limit_s = time.perf_counter_ns, scenario["limit_s"]
+    warmth = warm_up(call, clock, limit_s=scenario["warm_up_s"])
+    gc.collect()
+    closed_loop(call, clock, seconds=_SETTLE_S, count=1, limit_s=limit_s)
+    seconds, count, rate = scenario["seconds"], scenario["count"], scenario["rate"]
+    wall, cpu = time.perf_counter(), time.process_time()
+    samples: Sequence[int | None]
+    if rate is None:
+        share = -(-count // clients)
+        samples = side_by_side(
+            lambda _: closed_loop(call, clock, seconds=seconds, count=share, limit_s=limit_s),
+            clients,
+        )
+    else:
+        arrivals = poisson_arrivals(rate, seconds, count, scenario["seed"])
+        samples = open_loop(call, arrivals, clock, time.sleep, clients=clients, limit_s=limit_s)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    answered = [sample for sample in samples if sample is not None]
+    return {
+        "samples_ms": [round(sample * _MS, 6) for sample in answered],
+        "unanswered": len(samples) - len(answered),
+        "predictions": len(answered) * query,
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "clients": clients,
+        "batch": batch,
+        "warm_up": {"calls": warmth.calls, "seconds": warmth.seconds, "stable": warmth.stable},
+        "stages_ms": _stages(opened, queries, seconds),
+    }
+
+
+def _stages(opened: Adapter, queries: list[list[list[Any]]], seconds: float) -> dict[str, float]:
+    steps = (
+        lambda index: opened.preprocess(queries[index % len(queries)][0]),
+        opened.infer,
+        opened.postprocess,
+    )
+    stages = staged_loop(
+        steps, time.perf_counter_ns, seconds=seconds * _STAGED_SHARE, count=_STAGED_COUNT
+    )
+    names = ("preprocess", "inference", "postprocess")
+    return {name: median(times) * _MS for name, times in zip(names, stages, strict=True)}
+
+
+def _queries(crops: list[Any], query: int, batch: int) -> list[list[list[Any]]]:
+    """As many queries as there are crops; each is its crops, cut into calls of ``batch``."""
+    rounds = []
+    for first in range(len(crops)):
+        own = [crops[(first * query + k) % len(crops)] for k in range(query)]
+        rounds.append([own[k : k + batch] for k in range(0, query, batch)])
+    return rounds
+
+
+def _memory_mb(field: str) -> float | None:
+    """A field of /proc/self/status in MiB; None where the system has none."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        return None
+    return None
+
+
+def _reason(problem: Exception) -> str:
+    text = " ".join(str(problem).split())[:500]
+    # our own errors are whole sentences; an engine's need their kind beside them
+    kinds = [kind.__name__ for kind in type(problem).__mro__]
+    return text if "FerEdgeError" in kinds else f"{type(problem).__name__}: {text}"

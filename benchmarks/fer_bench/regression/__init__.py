@@ -1,0 +1,1 @@
+"""The accuracy-regression suite: a pytest plugin, and the same as one call."""

@@ -1,0 +1,126 @@
+"""What there is to test: every artifact of a model on every backend of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_edge.artifact import COMPANIONS, FORMATS, model_path
+from fer_edge.backends import BACKENDS, backend_class
+from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
+from fer_edge.files import sha256_of
+from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
+
+__all__ = ["Cell", "ModelUnderTest", "find_model"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One artifact on one backend; ``entry`` is None for a file that no manifest lists."""
+
+    folder: Path
+    file: str
+    backend: str
+    entry: ArtifactEntry | None
+
+    @property
+    def name(self) -> str:
+        """How reports and baselines call it."""
+        return f"{self.file}[{self.backend}]"
+
+    @property
+    def path(self) -> Path:
+        """The artifact's file."""
+        return self.folder / self.file
+
+    @property
+    def size_bytes(self) -> int:
+        """Size on the disk, companions included."""
+        return sum(file.stat().st_size for file in (self.path, *self._companions()))
+
+    def damaged(self) -> list[str]:
+        """Names of files whose sha256 is not the manifest's; lacking ones raise ArtifactError."""
+        if self.entry is None:
+            return []
+        expected = {self.file: self.entry.sha256}
+        expected |= {one.file: one.sha256 for one in self.entry.companions}
+        try:
+            found = {name: sha256_of(self.folder / name) for name in expected}
+        except OSError as problem:
+            raise ArtifactError(f"cannot read {problem.filename}: {problem.strerror}") from problem
+        return [name for name, digest in found.items() if digest != expected[name]]
+
+    def _companions(self) -> list[Path]:
+        if self.entry is not None:
+            return [self.folder / one.file for one in self.entry.companions]
+        suffixes = COMPANIONS.get(FORMATS.get(self.path.suffix, ""), ())
+        return [file for s in suffixes if (file := self.path.with_suffix(s)).is_file()]
+
+
+@dataclass(frozen=True)
+class ModelUnderTest:
+    """A model directory (or one artifact), its golden crops and its cells.
+
+    ``absent`` lists backends that this machine lacks, with the reason.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    golden: tuple[GoldenCrop, ...]
+    absent: dict[str, str]
+
+    @property
+    def files(self) -> set[str]:
+        """Names of the artifacts that are there to be tested."""
+        return {cell.file for cell in self.cells}
+
+
+def find_model(
+    model: str | os.PathLike[str], backends: Sequence[str] | None = None
+) -> ModelUnderTest:
+    """List the cells of a model directory or artifact, in the manifest's order.
+
+    ``backends`` limits them; one that is named and not installed raises MissingDependencyError,
+    and one that does not exist ConfigurationError. Raises ArtifactError for what is no model.
+    """
+    if unknown := [name for name in backends or () if name not in BACKENDS]:
+        raise ConfigurationError(
+            f"unknown backend {', '.join(unknown)}; there are {', '.join(BACKENDS)}"
+        )
+    absent: dict[str, str] = {}
+    for name in backends or BACKENDS:
+        try:
+            backend_class(name)
+        except MissingDependencyError as problem:
+            if backends:
+                raise
+            absent[name] = str(problem)
+    present = [name for name in backends or BACKENDS if name not in absent]
+    path = model_path(model)
+    manifest = Manifest.read(path) if path.is_dir() else None
+    if manifest is None and not path.is_file():
+        raise ArtifactError(f"there is no model at {path}; give a model directory or an artifact")
+    folder = path if manifest else path.parent
+    files: list[tuple[str, ArtifactEntry | None]] = [(path.name, None)]
+    if manifest:
+        files = [(entry.file, entry) for entry in manifest.artifacts]
+    cells = [
+        Cell(folder, file, backend, entry)
+        for file, entry in files
+        for backend in present
+        if _fits(file, backend, entry)
+    ]
+    if not cells:
+        raise ConfigurationError(
+            f"none of {', '.join(present)} opens an artifact of {path}; {' '.join(absent.values())}"
+        )
+    name = manifest.name if manifest else path.stem
+    return ModelUnderTest(name, tuple(cells), manifest.golden if manifest else (), absent)
+
+
+def _fits(file: str, backend: str, entry: ArtifactEntry | None) -> bool:
+    made_for = entry.backends if entry else ()
+    opens = FORMATS.get(Path(file).suffix) in BACKENDS[backend].formats
+    return opens and (not made_for or backend in made_for)

@@ -1,0 +1,35 @@
+"""The labelled pictures of a run, in an order that does not depend on their container."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fer_edge import fer2013
+from fer_edge.fer2013 import LabelledCrops
+
+__all__ = ["EvaluationData", "load_data"]
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationData:
+    """A split in canonical order: by the sha256 of label and pixels."""
+
+    split: str
+    crops: LabelledCrops
+    sha256: str
+
+
+def load_data(path: str | os.PathLike[str], split: str) -> EvaluationData:
+    """Read a split of FER2013. Raises DataError."""
+    crops = fer2013.load(Path(path), split)
+    keys = [
+        hashlib.sha256(bytes([label]) + image.tobytes()).digest()
+        for image, label in zip(crops.images, crops.labels, strict=True)
+    ]
+    order = np.array(sorted(range(len(keys)), key=lambda index: keys[index]), np.int64)
+    return EvaluationData(split, crops.take(order), crops.sha256)

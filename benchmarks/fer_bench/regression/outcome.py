@@ -1,0 +1,95 @@
+"""What a check found: a table, and the pictures whose answer changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.emotion import LABELS
+
+__all__ = [
+    "ChangedPicture",
+    "NotCompared",
+    "Outcome",
+    "Row",
+    "at_least",
+    "at_most",
+    "note",
+    "spoken",
+    "table",
+]
+
+
+class NotCompared(Exception):  # noqa: N818 - no error: the check does not apply here
+    """There is nothing to compare with; the message says why and what would change that."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison, its numbers as text."""
+
+    what: str
+    recorded: str
+    now: str
+    bound: str
+    holds: bool
+
+
+def at_most(what: str, now: float, bound: float, form: str = ".2g", recorded: str = "") -> Row:
+    """A row that holds while ``now`` is a number that does not exceed ``bound``."""
+    return Row(what, recorded, f"{now:{form}}", f"≤ {bound:{form}}", bool(now <= bound))
+
+
+def at_least(what: str, now: float, bound: float, form: str = ".1%", recorded: str = "") -> Row:
+    """A row that holds while ``now`` is a number that does not fall below ``bound``."""
+    return Row(what, recorded, f"{now:{form}}", f"≥ {bound:{form}}", bool(now >= bound))
+
+
+def note(what: str, now: str) -> Row:
+    """A row that tells something and decides nothing."""
+    return Row(what, "", now, "", holds=True)
+
+
+def spoken(probabilities: npt.NDArray[np.floating]) -> str:
+    """The most probable emotion and its probability."""
+    return f"{LABELS[int(probabilities.argmax())]} {float(probabilities.max()):.0%}"
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedPicture:
+    """A picture whose answer is another one: uint8 ``(H, W)`` or BGR, its name, and why it is here.
+
+    ``worse`` tells whether the answer was right, or the reference's, before.
+    """
+
+    name: str
+    pixels: npt.NDArray[np.uint8]
+    caption: str
+    worse: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Rows of the table; a check holds if all of them do."""
+
+    rows: tuple[Row, ...]
+    changed: tuple[ChangedPicture, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether every row does."""
+        return all(row.holds for row in self.rows)
+
+
+def table(rows: tuple[Row, ...]) -> str:
+    """Lay rows out as text; those that do not hold are marked."""
+    cells = [("", "recorded", "now", "bound", "")]
+    cells += [(r.what, r.recorded, r.now, r.bound, "" if r.holds else "FAILS") for r in rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(5)]
+    lines = []
+    for first, *rest in cells:
+        columns = [f"{text:>{width}}" for text, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join([f"{first:<{widths[0]}}", *columns]).rstrip())
+    return "\n".join(lines)

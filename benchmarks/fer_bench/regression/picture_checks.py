@@ -1,0 +1,132 @@
+"""Checks on labelled pictures, held against the baseline picture by picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_bench.regression.baseline import RecordedAccuracy
+from fer_bench.regression.outcome import (
+    ChangedPicture,
+    NotCompared,
+    Outcome,
+    Row,
+    at_most,
+    note,
+    spoken,
+)
+from fer_bench.regression.subject import Subject
+from fer_edge import metrics
+from fer_edge.emotion import LABELS
+from fer_edge.errors import DataError
+
+__all__ = ["accuracy", "calibration", "recall"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+def accuracy(subject: Subject) -> Outcome:
+    """Not below the baseline by more than the bound, unless chance explains it.
+
+    On the recorded pictures chance is McNemar's exact test; on others it is the 95 % interval,
+    which has to reach what the bound allows.
+    """
+    kept, bounds = _kept(subject), subject.bounds
+    right = _right(subject)
+    n, share = len(right), float(right.mean())
+    low, high = metrics.wilson_interval(int(right.sum()), n)
+    interval = note("95 % interval", f"{low:.2%} to {high:.2%}")
+    was, now, floor = f"{kept.accuracy:.2%}", f"{share:.2%}", kept.accuracy - bounds.accuracy_loss
+    if not subject.same_data:
+        told = f"interval reaches {floor:.2%}"
+        what = f"accuracy on {n} pictures, not the recorded ones"
+        return Outcome((Row(what, was, now, told, high >= floor), interval))
+    before = kept.right(n)
+    lost, gained = _turned(before, right)
+    p = metrics.mcnemar(lost, gained)
+    loss = metrics.paired_difference_interval(lost, gained, n)
+    told = f"≥ {floor:.2%} or p ≥ {bounds.significance:g}"
+    holds = share >= floor or p >= bounds.significance
+    rows = (
+        Row(f"accuracy on {n} pictures", was, now, told, holds),
+        interval,
+        note("loss, 95 % interval", f"{loss[0]:.2%} to {loss[1]:.2%}"),
+        note("turned wrong, turned right", f"{lost}, {gained}"),
+        note("McNemar's exact p", f"{p:.2g}"),
+    )
+    return Outcome(rows, _changed(subject, before, right))
+
+
+def recall(subject: Subject) -> Outcome:
+    """Each class on its own: a loss on a rare one does not show in the accuracy."""
+    kept, right = _kept(subject), _right(subject)
+    before = kept.right(len(right)) if subject.same_data else None
+    rows, fallen = [], np.zeros(len(right), np.bool_)
+    for index, name in enumerate(LABELS):
+        members = subject.labels == index
+        if members.any() and name in kept.recall:
+            was = None if before is None else before[members]
+            row = _recall_row(subject, name, kept.recall[name], right[members], was)
+            rows.append(row)
+            fallen |= members & (not row.holds)
+    changed = () if before is None else _changed(subject, before & fallen, right & fallen)
+    return Outcome(tuple(rows), changed)
+
+
+def calibration(subject: Subject) -> Outcome:
+    """Confidence means what it meant."""
+    kept = _kept(subject)
+    now = metrics.expected_calibration_error(subject.labels, subject.on_data())
+    bound = kept.ece + subject.bounds.ece_growth
+    return Outcome((at_most("ECE", now, bound, ".4f", f"{kept.ece:.4f}"),))
+
+
+def _recall_row(
+    subject: Subject, name: str, recorded: float, right: Mask, before: Mask | None
+) -> Row:
+    """``right`` and ``before`` are of the class's pictures alone."""
+    n, share, floor = len(right), float(right.mean()), recorded - subject.bounds.recall_loss
+    if before is None:
+        chance, told = metrics.wilson_interval(int(right.sum()), n)[1] >= floor, ""
+    else:
+        p = metrics.mcnemar(*_turned(before, right))
+        chance, told = p >= subject.bounds.significance, f", p {p:.2g}"
+    what = f"recall of {name}, {n} pictures"
+    now, bound = f"{share:.1%}{told}", f"≥ {floor:.1%} or chance"
+    return Row(what, f"{recorded:.1%}", now, bound, share >= floor or chance)
+
+
+def _turned(before: Mask, right: Mask) -> tuple[int, int]:
+    """How many turned wrong, and how many right."""
+    return int((before & ~right).sum()), int((right & ~before).sum())
+
+
+def _right(subject: Subject) -> Mask:
+    return np.asarray(subject.on_data().argmax(axis=1) == subject.labels, np.bool_)
+
+
+def _kept(subject: Subject) -> RecordedAccuracy:
+    if subject.data is None:
+        raise NotCompared("no pictures were given; --fer-data")
+    kept = subject.required().accuracy
+    if kept is None:
+        raise NotCompared("the baseline was recorded without pictures; --fer-update-baseline")
+    known = None if subject.baseline is None else subject.baseline.data
+    if known is None or known.split != subject.data.split:
+        raise DataError(
+            f"the baseline is of another split than {subject.data.split}; give --fer-split, or "
+            "record it anew"
+        )
+    return kept
+
+
+def _changed(subject: Subject, before: Mask, right: Mask) -> tuple[ChangedPicture, ...]:
+    if subject.data is None:
+        return ()
+    crops, given = subject.data.crops, subject.on_data()
+    found = []
+    for worse, mask in ((True, before & ~right), (False, right & ~before)):
+        for index in np.flatnonzero(mask):
+            caption = f"{LABELS[crops.labels[index]]}, now {spoken(given[index])}"
+            found.append(ChangedPicture(crops.names[index], crops.images[index], caption, worse))
+    return tuple(found)

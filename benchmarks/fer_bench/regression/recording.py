@@ -1,0 +1,102 @@
+"""From measurements to a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from fer_bench.regression.baseline import (
+    Baseline,
+    RecordedAccuracy,
+    RecordedCell,
+    RecordedData,
+    RecordedLatency,
+    pack_hits,
+    write_answer,
+)
+from fer_bench.regression.measurement import compare, latency_ratio
+from fer_bench.regression.probes import RECORDED
+from fer_bench.regression.subject import Subject
+from fer_edge import metrics
+from fer_edge.emotion import LABELS
+from fer_edge.files import sha256_of
+from fer_edge.machine import cpu_name
+
+__all__ = ["artifact_of", "merge", "record"]
+
+_RATE_DIGITS, _SMALL_DIGITS = 5, 3
+
+
+def record(subject: Subject) -> RecordedCell:
+    """Measure everything that a baseline keeps of a cell, rounded to what a reviewer can read."""
+    reference = subject.reference
+    mean_kl = latency = None
+    if reference is not None:
+        agreement = compare(reference.probe_matrix(), subject.probe_matrix())
+        mean_kl = _short(agreement.mean_kl)
+        ratio = latency_ratio(subject.predictor, reference.predictor)
+        latency = RecordedLatency(_short(ratio), reference.cell.name, cpu_name())
+    answers = islice(subject.answers().items(), RECORDED)
+    return RecordedCell(
+        precision=subject.precision,
+        sha256=sha256_of(subject.cell.path),
+        size_bytes=subject.cell.size_bytes,
+        answers={name: write_answer(given) for name, given in answers},
+        mean_kl=mean_kl,
+        latency=latency,
+        accuracy=None if subject.data is None else _accuracy(subject),
+    )
+
+
+def merge(
+    old: Baseline,
+    recorded: dict[str, RecordedCell],
+    data: RecordedData | None,
+    files: dict[str, str],
+) -> Baseline:
+    """Put what was recorded now into a baseline; its bounds stay as they are.
+
+    ``files`` maps the artifacts that are there to their sha256. A cell that was not measured now
+    is kept while its artifact is the same file and the pictures are the same, so that a baseline
+    can hold cells of several machines. Without pictures (``data`` None), accuracies of artifacts
+    that did not change are kept.
+    """
+    now = old.data if data is None else data
+    same = {
+        name: cell
+        for name, cell in old.cells.items()
+        if files.get(artifact_of(name)) == cell.sha256 and now == old.data
+    }
+    if data is None:
+        recorded = {
+            name: replace(cell, accuracy=same[name].accuracy) if name in same else cell
+            for name, cell in recorded.items()
+        }
+    return replace(old, cells={**same, **recorded}, data=now)
+
+
+def artifact_of(cell: str) -> str:
+    """The file in the name of a cell."""
+    return cell.rpartition("[")[0]
+
+
+def _accuracy(subject: Subject) -> RecordedAccuracy:
+    given, labels = subject.on_data(), subject.labels
+    right = given.argmax(axis=1) == labels
+    recall = {
+        name: _rate(right[labels == index].mean())
+        for index, name in enumerate(LABELS)
+        if (labels == index).any()
+    }
+    ece = metrics.expected_calibration_error(labels, given)
+    return RecordedAccuracy(_rate(right.mean()), recall, _rate(ece), pack_hits(right))
+
+
+def _rate(value: float | np.floating) -> float:
+    return round(float(value), _RATE_DIGITS)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_SMALL_DIGITS}g}")

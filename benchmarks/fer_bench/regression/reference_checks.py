@@ -1,0 +1,114 @@
+"""Checks beside the fp32 reference, in the same run and on the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_bench.regression.measurement import compare, latency_ratio
+from fer_bench.regression.outcome import (
+    ChangedPicture,
+    NotCompared,
+    Outcome,
+    Row,
+    at_least,
+    at_most,
+    spoken,
+)
+from fer_bench.regression.subject import Subject
+from fer_edge.machine import cpu_name
+
+__all__ = ["latency", "parity"]
+
+_TRIES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    """Answers of the subject and of the reference to the same pictures."""
+
+    name: str
+    names: tuple[str, ...]
+    pixels: tuple[npt.NDArray[np.uint8], ...]
+    given: npt.NDArray[np.floating]
+    expected: npt.NDArray[np.floating]
+
+    def changed(self) -> Iterator[ChangedPicture]:
+        """Pictures whose top-1 is another one."""
+        differ = self.expected.argmax(axis=1) != self.given.argmax(axis=1)
+        for index in np.flatnonzero(differ):
+            caption = f"{spoken(self.expected[index])}, here {spoken(self.given[index])}"
+            yield ChangedPicture(self.names[index], self.pixels[index], caption, worse=True)
+
+
+def parity(subject: Subject) -> Outcome:
+    """The answers of the fp32 reference, on probes and, where they are given, on pictures."""
+    bounds, rows = subject.bounds, []
+    changed: list[ChangedPicture] = []
+    for one in _comparisons(subject):
+        found = compare(one.expected, one.given)
+        gap, most = found.max_difference, bounds.max_probability_difference
+        rows.append(at_least(f"{one.name}: top-1 agreement", found.top1, bounds.top1_agreement))
+        rows.append(at_most(f"{one.name}: mean KL, nats", found.mean_kl, bounds.mean_kl))
+        rows.append(at_most(f"{one.name}: max |Δp|", gap, most))
+        changed += one.changed()
+    return Outcome((*rows, *_growth_of_kl(subject)), tuple(changed))
+
+
+def latency(subject: Subject) -> Outcome:
+    """As fast as it was, next to the reference; the best of three tries counts."""
+    kept, reference = subject.required().latency, _reference(subject)
+    if kept is None:
+        raise NotCompared("the baseline has no latency of this cell; --fer-update-baseline")
+    here, name = cpu_name(), reference.cell.name
+    if kept.machine != here:
+        raise NotCompared(
+            f"the ratio was recorded on {kept.machine}, this is {here}; keep a baseline per machine"
+        )
+    if kept.reference != name:
+        raise NotCompared(f"the ratio was recorded against {kept.reference}, not {name}")
+    bound, ratio = kept.ratio * (1 + subject.bounds.latency_growth), float("inf")
+    for _ in range(_TRIES):
+        ratio = min(ratio, latency_ratio(subject.predictor, reference.predictor))
+        if ratio <= bound:
+            break
+    what = f"p50 of one crop over that of {name}"
+    return Outcome((at_most(what, ratio, bound, ".2f", f"{kept.ratio:.2f}"),))
+
+
+def _comparisons(subject: Subject) -> list[_Comparison]:
+    reference, probes = _reference(subject), subject.probes
+    found = [
+        _Comparison(
+            "probes",
+            tuple(probes),
+            tuple(probes.values()),
+            subject.probe_matrix(),
+            reference.probe_matrix(),
+        )
+    ]
+    if subject.data is not None:
+        crops = subject.data.crops
+        answers = subject.on_data(), reference.on_data()
+        found.append(_Comparison(subject.data.split, crops.names, tuple(crops.images), *answers))
+    return found
+
+
+def _growth_of_kl(subject: Subject) -> list[Row]:
+    """A lesser quantiser stays within the absolute bounds, and far above what was recorded."""
+    kept, bounds = subject.recorded, subject.bounds
+    if kept is None or kept.mean_kl is None:
+        return []
+    now = compare(_reference(subject).probe_matrix(), subject.probe_matrix()).mean_kl
+    # below a hundredth of what is allowed at all, growth is rounding
+    bound = max(kept.mean_kl * bounds.kl_growth, bounds.mean_kl / 100)
+    return [at_most("probes: growth of mean KL", now, bound, recorded=f"{kept.mean_kl:.2g}")]
+
+
+def _reference(subject: Subject) -> Subject:
+    if subject.reference is None:
+        raise NotCompared("there is no other fp32 artifact to compare with")
+    return subject.reference

@@ -1,0 +1,114 @@
+"""A cell under test: its Predictor, what it answered, and what the baseline has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_bench.regression.baseline import Baseline, RecordedCell
+from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
+from fer_bench.regression.cells import Cell
+from fer_bench.regression.evaluation import EvaluationData
+from fer_bench.regression.measurement import predict_all
+from fer_bench.regression.outcome import NotCompared
+from fer_edge.manifest import GoldenCrop
+from fer_edge.predictor import Predictor
+from fer_edge.spec import ModelSpec
+
+__all__ = ["Subject"]
+
+Probabilities = npt.NDArray[np.floating]
+
+
+@dataclass(eq=False)
+class Subject:
+    """One cell; it is opened and measured when something first asks, and once."""
+
+    cell: Cell
+    probes: dict[str, npt.NDArray[np.uint8]]
+    golden: tuple[GoldenCrop, ...]
+    baseline: Baseline | None
+    no_baseline: str = "there is no baseline"
+    data: EvaluationData | None = None
+    reference: Subject | None = None
+    _predictor: Predictor | None = None
+    _on_probes: Probabilities | None = field(default=None, repr=False)
+    _on_data: Probabilities | None = field(default=None, repr=False)
+
+    @property
+    def predictor(self) -> Predictor:
+        """Opened on the cell's artifact; raises what Predictor raises."""
+        if self._predictor is None:
+            self._predictor = Predictor(self.cell.path, backend=self.cell.backend)
+        return self._predictor
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The spec that the artifact carries."""
+        return self.predictor.info.spec
+
+    @property
+    def precision(self) -> str:
+        """What the manifest says, or the artifact itself where there is none."""
+        return self.cell.entry.precision if self.cell.entry else self.spec.precision
+
+    @property
+    def bounds(self) -> Bounds:
+        """The baseline's for this precision, else the default ones."""
+        known = DEFAULT_BOUNDS if self.baseline is None else self.baseline.bounds
+        return known[self.precision]
+
+    @property
+    def recorded(self) -> RecordedCell | None:
+        """What the baseline has of this cell."""
+        return None if self.baseline is None else self.baseline.cells.get(self.cell.name)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Labels of the pictures, int64 ``(N,)``."""
+        return np.empty(0, np.int64) if self.data is None else self.data.crops.labels
+
+    @property
+    def same_data(self) -> bool:
+        """Whether the baseline is of the very same pictures."""
+        kept = None if self.baseline is None else self.baseline.data
+        return kept is not None and self.data is not None and kept.sha256 == self.data.sha256
+
+    def required(self) -> RecordedCell:
+        """What the baseline has of this cell; raises NotCompared where it has nothing."""
+        kept = self.recorded
+        if kept is None:
+            known = self.no_baseline if self.baseline is None else "the baseline lacks this cell"
+            raise NotCompared(known)
+        return kept
+
+    def predict(self, crops: Sequence[npt.NDArray[np.uint8]]) -> Probabilities:
+        """Classify crops; ``(N, 7)``."""
+        return predict_all(self.predictor, crops, self.cell.name)
+
+    def probe_matrix(self) -> Probabilities:
+        """Answers to all probes, ``(N, 7)``."""
+        if self._on_probes is None:
+            self._on_probes = self.predict(list(self.probes.values()))
+        return self._on_probes
+
+    def answers(self) -> dict[str, Probabilities]:
+        """Answers to all probes, by name."""
+        return dict(zip(self.probes, self.probe_matrix(), strict=True))
+
+    def on_data(self) -> Probabilities:
+        """Answers to all labelled pictures, ``(N, 7)``; raises NotCompared without any."""
+        if self.data is None:
+            raise NotCompared("no pictures were given; --fer-data")
+        if self._on_data is None:
+            self._on_data = self.predict(list(self.data.crops.images))
+        return self._on_data
+
+    def close(self) -> None:
+        """Close the Predictor; what was measured stays."""
+        opened, self._predictor = self._predictor, None
+        if opened is not None:
+            opened.close()

@@ -1,0 +1,206 @@
+"""The whole suite: what to test, how each check went, and the baseline that it leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from fer_bench.regression.baseline import Baseline, RecordedCell, RecordedData
+from fer_bench.regression.cells import Cell, find_model
+from fer_bench.regression.checks import CHECKS, DATA_CHECKS, LASTING_CHECKS, PAIRED_CHECKS
+from fer_bench.regression.evaluation import EvaluationData, load_data
+from fer_bench.regression.outcome import NotCompared, Outcome
+from fer_bench.regression.probes import probes
+from fer_bench.regression.recording import artifact_of, merge, record
+from fer_bench.regression.subject import Subject
+from fer_edge.errors import ConfigurationError, DataError, FerEdgeError
+from fer_edge.fer2013 import SPLITS
+from fer_edge.files import sha256_of
+
+__all__ = ["Result", "Suite", "run_suite"]
+
+_REFERENCE_BACKEND = "onnxruntime"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """How one check of one cell went: an outcome, or the reason why there is none."""
+
+    name: str
+    failed: bool
+    outcome: Outcome | None = None
+    reason: str = ""
+
+
+class Suite:
+    """The checks of a model against its baseline.
+
+    ``baseline`` has to exist where ``required`` says so. ``update`` records a new one: only what
+    has to hold of any model is checked, and ``save`` writes what was measured. Nothing but the
+    manifest and the baseline is opened before a check needs it. Raises ArtifactError,
+    ConfigurationError, DataError or MissingDependencyError for what cannot be used.
+
+    ``failed`` tells whether a check has failed so far.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        baseline: Path,
+        *,
+        data: str | os.PathLike[str] | None = None,
+        split: str = "public-test",
+        backends: Sequence[str] | None = None,
+        required: bool = False,
+        update: bool = False,
+    ) -> None:
+        if split not in SPLITS:
+            raise ConfigurationError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
+        if data is not None and not Path(data).exists():
+            raise DataError(f"there is no FER2013 at {data}; give Kaggle's zip or folder, or a CSV")
+        self.model = find_model(model, backends)
+        self.update = update
+        self.failed = False
+        self._path = baseline
+        self._data_path, self._split = data, split
+        exists = baseline.exists() or (required and not update)
+        self._stored = Baseline.read(baseline) if exists else None
+        self._recorded: dict[str, RecordedCell] = {}
+        self._subjects: dict[str, Subject] = {}
+
+    @cached_property
+    def data(self) -> EvaluationData | None:
+        """The labelled pictures, read once; None without."""
+        return None if self._data_path is None else load_data(self._data_path, self._split)
+
+    @cached_property
+    def reference(self) -> Subject | None:
+        """The first fp32 artifact, on ONNX Runtime where that opens it."""
+        fitting = [c for c in self.model.cells if self._subject(c).precision == "fp32"]
+        same = [c for c in fitting if c.file == fitting[0].file and c.backend == _REFERENCE_BACKEND]
+        return self._subject((same or fitting)[0]) if fitting else None
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """Cells of the baseline whose artifact is not in the model any more, and how to say so."""
+        kept = {} if self.update or self._stored is None else self._stored.cells
+        gone = [name for name in kept if artifact_of(name) not in self.model.files]
+        return {n: f"{artifact_of(n)} is in the baseline and not in the model" for n in gone}
+
+    def checks(self, cell: Cell) -> list[str]:
+        """Names of the checks that apply to a cell, in their order; opens nothing."""
+        left_out = set() if self._data_path is not None else set(DATA_CHECKS)
+        left_out |= set() if self.model.golden else {"golden"}
+        if cell.entry is not None and self.reference is self._subject(cell):
+            left_out |= PAIRED_CHECKS
+        if self.update:
+            left_out |= CHECKS.keys() - LASTING_CHECKS
+        return [name for name in CHECKS if name not in left_out]
+
+    def check(self, cell: Cell, name: str) -> Outcome:
+        """Run one check.
+
+        Raises NotCompared where there is nothing to compare with, and whatever the artifact
+        raises that cannot be opened or run.
+        """
+        try:
+            outcome = CHECKS[name](self._ready(cell))
+        except NotCompared:
+            raise
+        except Exception:
+            self.failed = True
+            raise
+        self.failed |= not outcome.holds
+        return outcome
+
+    def record(self, cell: Cell) -> None:
+        """Measure what a baseline keeps of a cell, for ``save``."""
+        self._recorded[cell.name] = record(self._ready(cell))
+
+    def save(self) -> Path:
+        """Write the baseline with everything that was recorded; its bounds stay as they are."""
+        data = self.data
+        seen = None if data is None else RecordedData(data.split, len(data.crops), data.sha256)
+        files = {cell.file: sha256_of(cell.path) for cell in self.model.cells}
+        old = self._stored or Baseline(self.model.name)
+        merge(replace(old, model=self.model.name), self._recorded, seen, files).write(self._path)
+        return self._path
+
+    def close(self, cell: Cell | None = None) -> None:
+        """Close the Predictors of a cell, the reference's excepted; or all."""
+        for name, subject in self._subjects.items():
+            if cell is None or (name == cell.name and subject is not self.reference):
+                subject.close()
+
+    def _subject(self, cell: Cell) -> Subject:
+        if cell.name not in self._subjects:
+            # a new baseline is not held against the old one, but has its bounds
+            known = self._stored and replace(self._stored, cells={})
+            self._subjects[cell.name] = Subject(
+                cell,
+                self._probes,
+                self.model.golden,
+                known if self.update else self._stored,
+                f"there is no baseline at {self._path}; write one with --fer-update-baseline",
+            )
+        return self._subjects[cell.name]
+
+    def _ready(self, cell: Cell) -> Subject:
+        subject, reference = self._subject(cell), self.reference
+        for used in (subject, reference):
+            if used is not None:
+                used.data = self.data
+        if reference is not subject:
+            subject.reference = reference
+        return subject
+
+    @cached_property
+    def _probes(self) -> dict[str, np.ndarray]:
+        return probes()
+
+
+def run_suite(
+    model: str | os.PathLike[str],
+    baseline: Path,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    split: str = "public-test",
+    backends: Sequence[str] | None = None,
+    update: bool = False,
+) -> list[Result]:
+    """Do in one call what ``pytest --fer-model`` does; ``update`` writes the baseline.
+
+    With ``update``, a baseline is written only if all holds that has to hold of any model. Raises
+    as ``Suite`` does.
+    """
+    suite = Suite(
+        model, baseline, data=data, split=split, backends=backends, required=True, update=update
+    )
+    results = [Result(f"fer::{n}::present", True, None, why) for n, why in suite.lost.items()]
+    try:
+        for cell in suite.model.cells:
+            results += [_result(suite, cell, name) for name in suite.checks(cell)]
+            if update and not suite.failed:
+                suite.record(cell)
+            suite.close(cell)
+        if update and not suite.failed:
+            suite.save()
+    finally:
+        suite.close()
+    return results
+
+
+def _result(suite: Suite, cell: Cell, name: str) -> Result:
+    full = f"fer::{cell.name}::{name}"
+    try:
+        outcome = suite.check(cell, name)
+    except NotCompared as reason:
+        return Result(full, False, None, str(reason))
+    except FerEdgeError as problem:
+        return Result(full, True, None, f"{type(problem).__name__}: {problem}")
+    return Result(full, not outcome.holds, outcome)

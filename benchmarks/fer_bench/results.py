@@ -1,0 +1,175 @@
+"""What a latency run says: its form in JSON, and reading it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_bench.environment import Environment
+from fer_bench.noise import Noise
+from fer_bench.scenarios import Settings
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.record import decode, encode, parse_json
+
+__all__ = [
+    "LATENCY_SCHEMA",
+    "LatencyRow",
+    "LatencyRun",
+    "Ratio",
+    "RoundSummary",
+    "check_schema",
+    "read_json",
+    "read_latency",
+]
+
+LATENCY_SCHEMA = "fer-bench-latency/1"
+_MAX_BYTES = 256 << 20
+
+Interval = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RoundSummary:
+    """One round of a row; times in ms."""
+
+    count: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    mean_ms: float
+    throughput_per_s: float
+    cold_ms: float
+
+
+@dataclass(frozen=True)
+class LatencyRow:
+    """One contestant in one scenario; what was not measured is None, and ``error`` says why.
+
+    Percentiles are nearest-rank over the queries of all rounds, in ms; ``count`` counts queries of
+    ``query`` crops, answered in calls of ``batch``. ``stages_ms`` and ``cold_ms`` are medians over
+    rounds; ``cold_ms`` runs from the start of a process to its first answer, files in the page
+    cache. ``cpu_s_per_1000`` is CPU time per 1,000 crops. ``rate_per_s`` is what a server held.
+    """
+
+    model: str
+    kind: str
+    title: str
+    sha256: str | None
+    backend: str
+    version: str | None
+    device: str
+    provider: str | None
+    precision: str | None
+    inference_precision: str | None
+    threads: int | None
+    batch: int
+    query: int
+    clients: int | None
+    scenario: str
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+    count: int = 0
+    p50_ms: float | None = None
+    p50_ci95: Interval | None = None
+    p90_ms: float | None = None
+    p90_ci95: Interval | None = None
+    p99_ms: float | None = None
+    p99_ci95: Interval | None = None
+    mean_ms: float | None = None
+    max_ms: float | None = None
+    throughput_per_s: float | None = None
+    throughput_ci95: Interval | None = None
+    rate_per_s: float | None = None
+    p99_bound_ms: float | None = None
+    stages_ms: dict[str, float] | None = None
+    cold_ms: float | None = None
+    load_ms: float | None = None
+    first_call_ms: float | None = None
+    rss_mb: float | None = None
+    peak_rss_mb: float | None = None
+    cpu_s_per_1000: float | None = None
+    size_bytes: int | None = None
+    rounds: tuple[RoundSummary, ...] = ()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it the same contestant in another run; the artifact may be another."""
+        return (
+            self.model,
+            self.kind,
+            self.backend,
+            self.device,
+            self.precision,
+            self.inference_precision,
+            self.threads,
+            self.batch,
+            self.query,
+            self.scenario,
+        )
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The p50 of row ``first`` over that of row ``second``, both of the same rounds."""
+
+    first: int
+    second: int
+    p50_ratio: float
+    ci95: Interval | None
+
+
+@dataclass(frozen=True)
+class LatencyRun:
+    """A run of ``fer-bench latency``. ``rounds`` counts the complete ones."""
+
+    environment: Environment
+    settings: Settings
+    noise: Noise
+    rounds: int
+    interrupted: bool
+    results: tuple[LatencyRow, ...]
+    ratios: tuple[Ratio, ...] = ()
+    measured_at: str = ""
+    schema: str = LATENCY_SCHEMA
+
+    @property
+    def failed(self) -> bool:
+        """Whether any row is an error."""
+        return any(row.error for row in self.results)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data, the schema first."""
+        value = encode(self)
+        return {"schema": value.pop("schema"), **value}
+
+
+def read_latency(path: Path) -> LatencyRun:
+    """Read a run. Raises ConfigurationError for a file of another schema or a damaged one."""
+    value = read_json(path)
+    check_schema(value, LATENCY_SCHEMA, path)
+    return decode(LatencyRun, value, str(path), ConfigurationError)
+
+
+def check_schema(value: Mapping[str, object], expected: str, path: Path) -> None:
+    """Raise ConfigurationError for a result of another schema."""
+    if value.get("schema") != expected:
+        raise ConfigurationError(
+            f"{path} has the schema {value.get('schema')!r}, expected {expected!r}; measure again "
+            "with this version of fer-bench"
+        )
+
+
+def read_json(path: Path) -> Mapping[str, object]:
+    """Read a result of fer-bench; its ``schema`` tells which. Raises ConfigurationError."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigurationError(f"{path} is larger than {_MAX_BYTES} bytes; no result is")
+        value = parse_json(path.read_bytes(), str(path))
+    except OSError as problem:
+        raise ConfigurationError(f"cannot read {path}: {problem.strerror}") from problem
+    except ArtifactError as problem:
+        raise ConfigurationError(str(problem)) from problem
+    if not isinstance(value, dict) or not isinstance(value.get("schema"), str):
+        raise ConfigurationError(f"{path} is no result of fer-bench: it has no schema")
+    return value

@@ -1,0 +1,216 @@
+"""The four scenarios, after MLPerf Inference, and the search for the rate that a server holds.
+
+Names, query sizes, metrics and the meaning of latency (from the scheduled arrival) are MLPerf's
+(MLPerf Inference rules, section "Scenarios"). Not followed, and so no MLPerf result: the load
+generator and its seeds, 600 seconds a run, early-stopping estimates in place of percentiles, a
+data set in the loop, and the offline scenario's single query of 24,576 samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fer_bench.intervals import percentile
+from fer_bench.launching import Slice
+from fer_edge.errors import ConfigurationError
+
+__all__ = ["SCENARIOS", "FixedLoad", "Load", "RateSearch", "Scenario", "Settings", "load_for"]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How queries come.
+
+    ``query`` is the number of crops of one query, None for as many as a batch; ``batch`` that of
+    one call by default; ``metric`` the field that MLPerf reports.
+    """
+
+    query: int | None
+    batch: int
+    goal: str
+    metric: str
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "single-stream": Scenario(None, 1, "latency", "p90_ms"),
+    "multi-stream": Scenario(8, 8, "latency", "p99_ms"),
+    "offline": Scenario(None, 32, "throughput", "throughput_per_s"),
+    "server": Scenario(None, 1, "throughput", "rate_per_s"),
+}
+
+_MAX_RATE = 1_000_000
+_LIMIT_S, _PATIENCE = 30.0, 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how often to measure.
+
+    ``seconds`` and ``count`` are the least of all rounds together, per contestant; a server trial
+    lasts ``server_seconds`` and ``server_count`` queries. ``rate`` fixes the server's rate instead
+    of searching for the highest that holds ``p99_bound_ms``. ``clients`` None leaves the number of
+    calls side by side, offline and server, to the engine.
+    """
+
+    rounds: int = 10
+    seconds: float = 5.0
+    count: int = 50
+    warm_up_s: float = 2.0
+    server_seconds: float = 1.0
+    server_count: int = 200
+    rate: float | None = None
+    p99_bound_ms: float = 10.0
+    clients: int | None = None
+    crop_side: int = 160
+    seed: int = 0
+    timeout_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        most = {"rounds": 10_000, "count": 10_000_000, "server_count": 10_000_000}
+        for name, limit in most.items():
+            value = getattr(self, name)
+            if not 1 <= value <= limit:
+                raise ConfigurationError(f"{name} should be 1 to {limit:,}, not {value}")
+        for name in ("seconds", "warm_up_s", "server_seconds", "p99_bound_ms", "timeout_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigurationError(f"{name} should be above 0, not {value}")
+        if self.rate is not None and not 0 < self.rate <= _MAX_RATE:
+            raise ConfigurationError(
+                f"the rate should be above 0 and at most {_MAX_RATE:,} per second, which no "
+                f"machine holds already, not {self.rate}"
+            )
+        if self.clients is not None and not 1 <= self.clients <= 1024:  # noqa: PLR2004
+            raise ConfigurationError(f"clients should be 1 to 1024, not {self.clients}")
+
+
+class Load:
+    """What each round asks of one contestant, as far as earlier rounds decide it."""
+
+    def request(self, number: int) -> Mapping[str, Any] | None:
+        """The scenario to send in round ``number``; None when there is nothing left to do."""
+        raise NotImplementedError
+
+    def record(self, measured: Slice) -> None:
+        """Take what a round gave."""
+
+
+class FixedLoad(Load):
+    """The same every round."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        self._request = request
+
+    def request(self, number: int) -> Mapping[str, Any]:
+        """The same load; arrivals differ by round."""
+        return _trial(self._request, self._request["rate"], number)
+
+    def record(self, measured: Slice) -> None:
+        """Nothing depends on it."""
+
+
+class RateSearch(Load):
+    """The highest arrival rate whose p99 stays within ``bound_ms``, by bisection.
+
+    The first trial offers no queue at all, query after query, and tells the capacity. Then the
+    rate is halved until it holds, and the gap to the lowest rate that does not is bisected down to
+    5 %; the rate found must hold twice more, with other arrivals, or is lowered by 5 %.
+    """
+
+    CLOSE, CONFIRMATIONS = 1.05, 2
+
+    def __init__(self, request: Mapping[str, Any], bound_ms: float) -> None:
+        self._request, self.bound_ms = request, bound_ms
+        self.held = 0.0
+        self.failed = math.inf
+        self.trials: list[Slice] = []
+        self._alone_ms = 0.0
+
+    @property
+    def confirmed(self) -> int:
+        """How often the rate found held, the first time included."""
+        return len(self.at_held)
+
+    @property
+    def at_held(self) -> list[Slice]:
+        """The trials at the highest rate that holds."""
+        return [trial for trial in self.trials if trial.rate == self.held]
+
+    @property
+    def finished(self) -> bool:
+        """Whether another trial could change nothing."""
+        return self.impossible or (self._close and self.confirmed > self.CONFIRMATIONS)
+
+    @property
+    def impossible(self) -> bool:
+        """Whether one query without any queue already misses the bound."""
+        return self._alone_ms > self.bound_ms
+
+    @property
+    def _close(self) -> bool:
+        return self.held > 0 and self.failed / self.held <= self.CLOSE * (1 + 1e-9)
+
+    def request(self, number: int) -> Mapping[str, Any] | None:
+        """The next trial."""
+        if self.finished:
+            return None
+        return _trial(self._request, self._next_rate(), number)
+
+    def record(self, measured: Slice) -> None:
+        """Learn whether the rate of a trial held."""
+        if measured.rate is None:
+            self._alone_ms = percentile(measured.samples_ms, 0.99)
+            self.failed = len(measured.samples_ms) / measured.wall_s
+            return
+        self.trials.append(measured)
+        if self.holds(measured):
+            self.held = max(self.held, measured.rate)
+            return
+        self.failed = min(self.failed, measured.rate)
+        if self.held >= self.failed:
+            self.held = self.failed / self.CLOSE
+            self.trials = [trial for trial in self.trials if trial.rate != measured.rate]
+
+    def holds(self, trial: Slice) -> bool:
+        """Whether every query was answered and the p99 stayed within the bound."""
+        answered = not trial.unanswered and len(trial.samples_ms) > 0
+        return answered and percentile(trial.samples_ms, 0.99) <= self.bound_ms
+
+    def _next_rate(self) -> float | None:
+        if math.isinf(self.failed):
+            return None
+        if not self.held:
+            return self.failed / 2
+        return self.held if self._close else math.sqrt(self.held * self.failed)
+
+
+def load_for(scenario: str, batch: int | None, settings: Settings) -> Load:
+    """The load of a contestant."""
+    kind = SCENARIOS[scenario]
+    per_call = batch or kind.batch
+    server = scenario == "server"
+    parallel = kind.goal == "throughput"
+    request = {
+        "query": kind.query or per_call,
+        "batch": per_call,
+        "clients": settings.clients if parallel else 1,
+        "seconds": settings.server_seconds if server else settings.seconds / settings.rounds,
+        "count": settings.server_count if server else -(-settings.count // settings.rounds),
+        "warm_up_s": settings.warm_up_s,
+        "limit_s": _LIMIT_S,
+        "rate": settings.rate if server else None,
+        "seed": settings.seed,
+    }
+    if server and settings.rate is None:
+        return RateSearch(request, settings.p99_bound_ms)
+    return FixedLoad(request)
+
+
+def _trial(request: Mapping[str, Any], rate: float | None, number: int) -> dict[str, Any]:
+    """The request of round ``number``: other arrivals, and an end for a queue that only grows."""
+    planned = 0.0 if rate is None else max(request["seconds"], request["count"] / rate)
+    limit = max(request["limit_s"], _PATIENCE * planned) if rate else request["limit_s"]
+    return {**request, "rate": rate, "seed": request["seed"] + number, "limit_s": limit}

@@ -1,0 +1,1 @@
+"""Hours of mixed calls: right answers, and nothing that grows."""

@@ -1,0 +1,78 @@
+"""What a process holds, and how long calls take, in memory that does not grow itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Histogram", "Holdings", "Window", "observe"]
+
+_PROC = Path("/proc/self")
+_SHORTEST_S, _STEP = 1e-6, 1.01
+_BINS = 2000
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Resident memory in bytes, open file handles, and threads."""
+
+    memory: int
+    handles: int
+    threads: int
+
+
+def observe() -> Holdings:
+    """Look at this process, as Linux tells it."""
+    pages = int((_PROC / "statm").read_text().split()[1])
+    return Holdings(
+        memory=pages * os.sysconf("SC_PAGE_SIZE"),
+        handles=len(os.listdir(_PROC / "fd")) - 1,  # the listing itself holds one
+        threads=len(os.listdir(_PROC / "task")),
+    )
+
+
+@dataclass(eq=False)
+class Histogram:
+    """Durations from 1 µs to 8 minutes in steps of one percent."""
+
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+
+    def add(self, seconds: float) -> None:
+        """Count one call."""
+        bin_ = int(np.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / np.log(_STEP))
+        self.counts[min(bin_, _BINS - 1)] += 1
+
+    def quantile(self, share: float) -> float | None:
+        """Upper end, in seconds, of the step that holds the quantile; None without calls."""
+        total = int(self.counts.sum())
+        if not total:
+            return None
+        place = int(np.searchsorted(np.cumsum(self.counts), np.ceil(share * total)))
+        return float(_SHORTEST_S * _STEP ** (place + 1))
+
+
+@dataclass(eq=False)
+class Window:
+    """A part of the run: how long single calls took, and what was held, sample by sample."""
+
+    latency: Histogram = field(default_factory=Histogram)
+    held: list[Holdings] = field(default_factory=list)
+
+    @property
+    def memory(self) -> float:
+        """Median of the resident memory, bytes."""
+        return float(np.median([one.memory for one in self.held]))
+
+    @property
+    def handles(self) -> int:
+        """Fewest open handles: what calls under way hold does not count."""
+        return min(one.handles for one in self.held)
+
+    @property
+    def threads(self) -> int:
+        """Fewest threads."""
+        return min(one.threads for one in self.held)

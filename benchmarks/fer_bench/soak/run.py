@@ -1,0 +1,225 @@
+"""A soak: threads that share a Predictor for minutes or hours, and a verdict."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fer_bench.soak.load import Workload
+from fer_bench.soak.observation import Window, observe
+from fer_edge.errors import ConfigurationError
+from fer_edge.machine import cpu_name
+from fer_edge.predictor import Predictor, PredictorInfo
+from fer_edge.progress import progress
+
+__all__ = ["MAX_MEMORY_GROWTH", "P99_ALLOWANCE", "SHORTEST_S", "SoakResult", "judge", "soak"]
+
+MAX_MEMORY_GROWTH = 0.01
+"""Share by which resident memory may grow from the first window to the last."""
+
+P99_ALLOWANCE = 1.15
+"""The last window's p99 may be this times the highest of the first half's windows, its noise."""
+
+SHORTEST_S = 4.0
+"""A shorter soak has windows without a sample."""
+
+_WINDOWS = 8
+_WARM_UP = 0.15
+_REOPENED_EVERY = 500
+_SAMPLE_S = 0.25
+_KEPT = 5
+
+
+@dataclass(frozen=True)
+class SoakResult:
+    """What a soak saw; memory in MB, times in ms, growth as a fraction of 1.
+
+    The first and the last window are an eighth each of the time after warm-up. ``defects`` says
+    what does not hold; empty is a pass. ``wrong`` counts answers that are not those of one thread,
+    ``examples`` has the first few of them.
+    """
+
+    model: str
+    backend: str
+    provider: str
+    precision: str
+    machine: str
+    seconds: float
+    workers: int
+    calls: int
+    crops: int
+    refused: int
+    reopened: int
+    wrong: int
+    examples: tuple[str, ...]
+    memory_first_mb: float
+    memory_last_mb: float
+    memory_growth: float
+    handles_first: int
+    handles_last: int
+    threads_first: int
+    threads_last: int
+    p99_first_ms: float
+    p99_last_ms: float
+    p99_allowed_ms: float
+    defects: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class _Tally:
+    """What the workers share."""
+
+    windows: list[Window] = field(default_factory=lambda: [Window() for _ in range(_WINDOWS)])
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+    window: int | None = None
+
+
+def soak(
+    open_predictor: Callable[[], Predictor],
+    seconds: float,
+    *,
+    model: str = "default",
+    workers: int = 4,
+    seed: int = 0,
+) -> SoakResult:
+    """Let ``workers`` threads share a Predictor for ``seconds``.
+
+    Their calls are of mixed sizes, and one in seven is a mistake that has to be refused; now and
+    then a second Predictor is opened, used and closed. ``open_predictor`` gives a new one each
+    time. Raises ConfigurationError for less than 4 seconds or no workers, and what
+    ``open_predictor`` raises.
+    """
+    if not seconds >= SHORTEST_S or workers < 1:
+        raise ConfigurationError(
+            f"a soak takes at least {SHORTEST_S:g} seconds and one worker, not {seconds:g} and "
+            f"{workers}"
+        )
+    with open_predictor() as alone:
+        load = Workload.of(alone, seed)
+    tally = _Tally()
+    with open_predictor() as shared:
+        info = shared.info
+        threads = [
+            threading.Thread(
+                target=_work, args=(load, shared, open_predictor, tally, seed + number), daemon=True
+            )
+            for number in range(workers)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            _watch(tally, seconds, f"soaking {info.backend}")
+        finally:
+            tally.stop.set()
+            for thread in threads:
+                thread.join()
+    return _result(tally, info, model, seconds, workers)
+
+
+def _watch(tally: _Tally, seconds: float, label: str) -> None:
+    start = time.monotonic()
+    warm = seconds * _WARM_UP
+    with progress(round(seconds), label) as bar:
+        while (passed := time.monotonic() - start) < seconds:
+            if passed >= warm:
+                share = (passed - warm) / (seconds - warm)
+                tally.window = min(int(share * _WINDOWS), _WINDOWS - 1)
+                tally.windows[tally.window].held.append(observe())
+            bar.advance(round(passed) - bar.done)
+            time.sleep(_SAMPLE_S)
+
+
+def _work(
+    load: Workload,
+    shared: Predictor,
+    open_predictor: Callable[[], Predictor],
+    tally: _Tally,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    calls = 0
+    while not tally.stop.is_set():
+        calls += 1
+        if calls % _REOPENED_EVERY == 0:
+            with open_predictor() as another:
+                deed = load.step(another, rng)
+            tally.counts["reopened"] += 1
+        else:
+            deed = load.step(shared, rng)
+        with tally.lock:
+            tally.counts["calls"] += 1
+            tally.counts["crops"] += deed.crops
+            tally.counts["refused"] += deed.kind == "mistake" and not deed.wrong
+            if deed.wrong:
+                tally.counts["wrong"] += 1
+                if len(tally.examples) < _KEPT:
+                    tally.examples.append(f"{deed.kind}: {deed.wrong}")
+            elif deed.kind == "one" and tally.window is not None:
+                tally.windows[tally.window].latency.add(deed.seconds)
+
+
+def judge(windows: Sequence[Window], wrong: int) -> tuple[str, ...]:
+    """What does not hold, as phrases: answers, memory, handles, threads, and the tail of times."""
+    first, last = windows[0], windows[-1]
+    defects = [f"{wrong} wrong answers"] if wrong else []
+    if (growth := last.memory / first.memory - 1) > MAX_MEMORY_GROWTH:
+        defects.append(f"memory grew by {growth:.2%}, allowed are {MAX_MEMORY_GROWTH:.0%}")
+    if last.handles > first.handles:
+        defects.append(f"{last.handles} file handles, at first {first.handles}")
+    if last.threads > first.threads:
+        defects.append(f"{last.threads} threads, at first {first.threads}")
+    ended, allowed = last.latency.quantile(0.99) or math.inf, _allowed_p99(windows)
+    if not ended <= allowed:
+        defects.append(f"p99 of {ended * 1e3:.2f} ms at the end, allowed are {allowed * 1e3:.2f}")
+    return tuple(defects)
+
+
+def _allowed_p99(windows: Sequence[Window]) -> float:
+    early = [window.latency.quantile(0.99) for window in windows[: len(windows) // 2]]
+    return P99_ALLOWANCE * max((value for value in early if value is not None), default=0.0)
+
+
+def _result(
+    tally: _Tally, info: PredictorInfo, model: str, seconds: float, workers: int
+) -> SoakResult:
+    first, last = tally.windows[0], tally.windows[-1]
+    counts = tally.counts
+    return SoakResult(
+        model=model,
+        backend=info.backend,
+        provider=info.provider,
+        precision=info.precision,
+        machine=cpu_name(),
+        seconds=seconds,
+        workers=workers,
+        calls=counts["calls"],
+        crops=counts["crops"],
+        refused=counts["refused"],
+        reopened=counts["reopened"],
+        wrong=counts["wrong"],
+        examples=tuple(tally.examples),
+        memory_first_mb=first.memory / 1e6,
+        memory_last_mb=last.memory / 1e6,
+        memory_growth=last.memory / first.memory - 1,
+        handles_first=first.handles,
+        handles_last=last.handles,
+        threads_first=first.threads,
+        threads_last=last.threads,
+        p99_first_ms=_ms(first.latency.quantile(0.99)),
+        p99_last_ms=_ms(last.latency.quantile(0.99)),
+        p99_allowed_ms=_ms(_allowed_p99(tally.windows)),
+        defects=judge(tally.windows, counts["wrong"]),
+    )
+
+
+def _ms(seconds: float | None) -> float:
+    return 0.0 if seconds is None else seconds * 1e3

@@ -1,0 +1,87 @@
+"""The process that measures a Predictor: ``python -m fer_bench.worker``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_bench.protocol import Adapter, serve
+from fer_edge.artifact import COMPANIONS, FORMATS
+from fer_edge.prediction import Prediction
+from fer_edge.predictor import Predictor
+from fer_edge.preprocess import check_crop, preprocess
+
+__all__ = ["PredictorAdapter"]
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+class PredictorAdapter(Adapter):
+    """Calls ``predict`` for one crop and ``predict_batch`` for several, as users do."""
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        super().__init__(parameters)
+        self._predictor = Predictor(**parameters)
+        self._input = self._predictor.info.spec.input
+
+    def predict(self, crops: Sequence[UInt8Array]) -> npt.NDArray[np.float32]:
+        """Probabilities ``(N, 7)``, through the call that a user would make."""
+        if len(crops) == 1:
+            return self._predictor.predict(crops[0]).probabilities[None]
+        return np.stack([p.probabilities for p in self._predictor.predict_batch(crops)])
+
+    def preprocess(self, crops: Sequence[UInt8Array]) -> UInt8Array:
+        """Crops to the artifact's tensor."""
+        batch = np.empty((len(crops), *self._input.shape), np.uint8)
+        for row, crop in zip(batch, crops, strict=True):
+            preprocess(check_crop(crop), self._input, row)
+        return batch
+
+    def infer(self, batch: UInt8Array) -> npt.NDArray[np.float32]:
+        """Run the engine; probabilities ``(N, 7)``."""
+        return self._predictor.predict_tensor(batch)[1]
+
+    def postprocess(self, raw: npt.NDArray[np.float32]) -> list[Prediction]:
+        """Rows to answers."""
+        return [Prediction(row) for row in raw]
+
+    @property
+    def concurrency(self) -> int:
+        """What the engine says."""
+        return self._predictor.info.concurrency
+
+    @property
+    def max_batch(self) -> int | None:
+        """What the artifact takes at once."""
+        return self._predictor.info.max_batch
+
+    def describe(self) -> dict[str, Any]:
+        """What ``Predictor.info`` tells, and the size of the artifact's files."""
+        info = self._predictor.info
+        return {
+            "backend": info.backend,
+            "version": info.version,
+            "device": info.device,
+            "provider": info.provider,
+            "precision": info.precision,
+            "inference_precision": info.inference_precision,
+            "threads": info.threads,
+            "sha256": info.sha256,
+            "size_bytes": None if info.artifact is None else _size(info.artifact),
+        }
+
+
+def _size(artifact: Path) -> int:
+    """Bytes of an artifact with the files that belong to it."""
+    suffixes = COMPANIONS.get(FORMATS.get(artifact.suffix, ""), ())
+    files = [artifact, *(artifact.with_suffix(suffix) for suffix in suffixes)]
+    return sum(os.path.getsize(file) for file in files if file.exists())
+
+
+if __name__ == "__main__":
+    serve(PredictorAdapter)

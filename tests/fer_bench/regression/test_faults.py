@@ -1,0 +1,225 @@
+"""Real faults, injected one by one, and the checks that name them.
+
+Each faulty directory is consistent: its hashes and golden crops are those of the faulty artifact,
+as an exporter would write that has the fault itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from fer_edge import fer2013
+from fer_edge.predictor import Predictor
+
+REFERENCE = "fer::model.onnx[onnxruntime]"
+INT8 = "fer::model.int8.onnx[onnxruntime]"
+FP16 = "fer::model.fp16.onnx[onnxruntime]"
+
+
+def _change(model: onnx.ModelProto, name: str, change: Any) -> None:
+    """Replace an initializer by what ``change`` makes of its values."""
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            values = change(onnx.numpy_helper.to_array(tensor).copy())
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
+            return
+    raise AssertionError(f"no initializer {name}")
+
+
+def swap_two_labels(model: onnx.ModelProto) -> None:
+    order = [0, 1, 2, 4, 3, 5, 6]
+    _change(model, "matrix", lambda values: values[:, order])
+    _change(model, "bias", lambda values: values[order])
+
+
+def take_bgr_for_rgb(model: onnx.ModelProto) -> None:
+    _change(model, "kernel", lambda values: values[:, ::-1])
+
+
+def normalise_with_a_wrong_mean(model: onnx.ModelProto) -> None:
+    _change(model, "fer_edge.mean", lambda values: values - 60)
+
+
+def zero_a_channel(model: onnx.ModelProto) -> None:
+    def zero(values: np.ndarray) -> np.ndarray:
+        values[10] = 0
+        return values
+
+    _change(model, "kernel", zero)
+
+
+FAULTS_OF_THE_REFERENCE = {
+    swap_two_labels: {"answers", "accuracy", "recall"},
+    take_bgr_for_rgb: {"answers"},  # FER2013 is gray, so its pictures cannot tell
+    normalise_with_a_wrong_mean: {"answers", "accuracy"},
+    zero_a_channel: {"answers"},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_THE_REFERENCE, ids=lambda fault: fault.__name__)
+def test_a_fault_of_the_fp32_artifact_fails_by_name(fault: Any, workbench: Any) -> None:
+    broken = workbench.directory(fault.__name__, edit=fault, int8=workbench.int8)
+    expected = {f"{REFERENCE}::{check}" for check in FAULTS_OF_THE_REFERENCE[fault]}
+    failed = workbench.failures(broken)
+    assert expected <= failed
+    assert f"{INT8}::parity" in failed, "the sound INT8 artifact is not that reference's"
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_THE_REFERENCE, ids=lambda fault: fault.__name__)
+def test_it_fails_without_pictures_too(fault: Any, workbench: Any) -> None:
+    broken = workbench.directory(fault.__name__, edit=fault, int8=workbench.int8)
+    assert f"{REFERENCE}::answers" in workbench.failures(broken, data=None)
+
+
+def _round_to_six_bits(kernel: np.ndarray) -> np.ndarray:
+    step = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True) / 31
+    return (np.rint(kernel / step) * step).astype(np.float32)
+
+
+def test_a_stale_calibration_fails(workbench: Any, make_int8: Any) -> None:
+    """Ranges of pictures ten times as dark: whatever is brighter is clipped."""
+    stale = make_int8(workbench.core, brightness=0.02)
+    failed = workbench.failures(workbench.directory("stale", int8=stale))
+    assert {f"{INT8}::parity", f"{INT8}::accuracy"} <= failed
+    assert not [name for name in failed if name.startswith(REFERENCE)]
+
+
+def test_a_quantiser_without_per_channel_weights_fails(workbench: Any, make_int8: Any) -> None:
+    coarse = make_int8(workbench.core, per_channel=False)
+    failed = workbench.failures(workbench.directory("per-tensor", int8=coarse))
+    assert {f"{INT8}::parity", f"{INT8}::accuracy"} <= failed
+    assert not [name for name in failed if name.startswith(REFERENCE)]
+
+
+def test_a_lesser_quantiser_fails_although_it_stays_within_the_absolute_bounds(
+    workbench: Any, make_int8: Any
+) -> None:
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(workbench.core)
+    _change(rounded, "kernel", _round_to_six_bits)
+    lesser = make_int8(rounded)
+    results = {r.name: r for r in workbench.judge(workbench.directory("lesser", int8=lesser))}
+    parity = results[f"{INT8}::parity"]
+    assert [row.what for row in parity.outcome.rows if not row.holds] == [
+        "probes: growth of mean KL"
+    ]
+
+
+def test_fp16_that_overflows_fails(workbench: Any, halved: Any) -> None:
+    broken = workbench.directory("overflow", int8=workbench.int8, fp16=halved)
+    failed = workbench.failures(broken)
+    assert f"{FP16}::intact" in failed
+    assert f"{FP16}::parity" in failed
+
+
+def test_a_runtime_that_swaps_the_colours_fails(
+    workbench: Any, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "fer_bench.regression.subject.Predictor",
+        lambda *args, **settings: Predictor(*args, color="rgb", **settings),
+    )
+    assert {f"{REFERENCE}::golden", f"{REFERENCE}::answers"} <= workbench.failures(sound)
+
+
+def test_a_runtime_that_resizes_otherwise_fails(
+    workbench: Any, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resize = cv2.resize
+
+    def nearest(*arguments: Any, **settings: Any) -> Any:
+        return resize(*arguments, **{**settings, "interpolation": cv2.INTER_NEAREST})
+
+    monkeypatch.setattr("fer_edge.preprocess.cv2.resize", nearest)
+    failed = workbench.failures(sound)
+    assert {f"{REFERENCE}::golden", f"{REFERENCE}::answers"} <= failed
+
+
+def test_a_file_that_was_changed_after_the_export_fails(workbench: Any) -> None:
+    broken = workbench.directory("changed", int8=workbench.int8)
+    path = broken / "model.int8.onnx"
+    model = onnx.load(path)
+    model.doc_string = "somebody was here"
+    onnx.save(model, path)
+    assert workbench.failures(broken) == {f"{INT8}::intact"}
+
+
+def test_an_artifact_that_vanished_fails(workbench: Any) -> None:
+    assert workbench.failures(workbench.directory("fewer")) == {f"{INT8}::present"}
+
+
+def test_an_artifact_that_nobody_recorded_fails(workbench: Any, core: Any) -> None:
+    more = workbench.directory("more", int8=workbench.int8, fp16=core)
+    assert workbench.failures(more) == {f"{FP16}::recorded"}
+
+
+def test_an_artifact_that_grew_fails(workbench: Any) -> None:
+    def pad(model: onnx.ModelProto) -> None:
+        model.doc_string = "x" * 2000
+
+    broken = workbench.directory("grown", edit=pad, int8=workbench.int8)
+    assert workbench.failures(broken) == {f"{REFERENCE}::size"}
+
+
+def test_an_artifact_that_became_slow_fails(
+    workbench: Any, sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_bench.regression.reference_checks.latency_ratio", lambda *_: 1e3)
+    assert workbench.failures(sound) == {f"{INT8}::latency"}
+
+
+def test_confidence_that_means_something_else_fails(workbench: Any) -> None:
+    """The top-1 stays, so accuracy cannot tell."""
+
+    def sharpen(model: onnx.ModelProto) -> None:
+        _change(model, "fer_edge.temperature", lambda value: value * np.float32(6))
+
+    failed = workbench.failures(workbench.directory("sharp", edit=sharpen))
+    assert f"{REFERENCE}::calibration" in failed
+    assert f"{REFERENCE}::accuracy" not in failed
+
+
+def test_a_loss_in_one_class_alone_fails_there(workbench: Any) -> None:
+    """A class of 40 pictures turns into another: the others keep theirs."""
+
+    def lower(model: onnx.ModelProto) -> None:
+        def shift(values: np.ndarray) -> np.ndarray:
+            values[2] -= 4
+            return values
+
+        _change(model, "bias", shift)
+
+    results = {r.name: r for r in workbench.judge(workbench.directory("shy", edit=lower))}
+    rows = results[f"{REFERENCE}::recall"].outcome.rows
+    assert [row.what for row in rows if not row.holds] == ["recall of fear, 40 pictures"]
+
+
+def test_noise_on_other_pictures_does_not_fail(workbench: Any) -> None:
+    """A tenth of a logit turns a few pictures over, in both directions."""
+
+    def shake(model: onnx.ModelProto) -> None:
+        rng = np.random.default_rng(3)
+        _change(model, "bias", lambda v: (v + rng.normal(0, 0.05, v.shape)).astype("f4"))
+
+    results = workbench.judge(workbench.directory("shaken", edit=shake))
+    failed = {result.name for result in results if result.failed}
+    changed = next(r for r in results if r.name == f"{REFERENCE}::accuracy").outcome.changed
+    assert not failed & {f"{REFERENCE}::accuracy", f"{REFERENCE}::recall"}
+    assert changed, "the fault is meant to turn some pictures over"
+
+
+def test_ten_runs_of_an_untouched_model_pass(workbench: Any, sound: Path) -> None:
+    for _ in range(10):
+        results = workbench.judge(sound)
+        assert [(r.name, r.reason) for r in results if r.failed] == []
+        assert len(results) == 18
+
+
+def test_the_pictures_are_read_as_fer2013(workbench: Any) -> None:
+    assert len(fer2013.load(workbench.data, "public-test")) == 280

@@ -1,0 +1,158 @@
+"""The plugin as a team runs it: pytest in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from fer_edge.manifest import Manifest
+
+PLUGIN = "fer_bench.regression.plugin"
+BACKEND = ("--fer-backend", "onnxruntime")
+
+
+def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run pytest in ``folder``, this repository's own plugin settings left out."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            PLUGIN,
+            "-p",
+            "no:cacheprovider",
+            *map(str, arguments),
+        ],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of somebody else, with a test of its own."""
+    folder = tmp_path_factory.mktemp("team")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "test_theirs.py").write_text("def test_theirs():\n    pass\n")
+    return folder
+
+
+def test_a_baseline_is_recorded_and_then_held(team: Path, workbench: Any, sound: Path) -> None:
+    options = (f"--fer-model={sound}", f"--fer-data={workbench.data}", *BACKEND)
+    written = run(team, *options, "--fer-update-baseline")
+    assert written.returncode == 0, written.stdout
+    baseline = team / "fer_baselines" / "sound.json"
+    assert f"wrote the baseline {baseline}" in written.stdout
+    cells = json.loads(baseline.read_text())["cells"]
+    assert list(cells) == ["model.int8.onnx[onnxruntime]", "model.onnx[onnxruntime]"]
+    again = run(team, *options, "-v")
+    assert again.returncode == 0, again.stdout
+    assert "fer::model.int8.onnx[onnxruntime]::accuracy PASSED" in again.stdout
+    assert "test_theirs.py::test_theirs PASSED" in again.stdout
+    assert "19 passed" in again.stdout
+
+
+def test_a_failure_shows_a_table_and_draws_what_changed(
+    team: Path, workbench: Any, tmp_path: Path
+) -> None:
+    def swap(model: onnx.ModelProto) -> None:
+        for tensor in model.graph.initializer:
+            if tensor.name == "bias":
+                values = onnx.numpy_helper.to_array(tensor) + np.eye(7, dtype="f4")[3] * 2
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, "bias"))
+
+    broken = workbench.directory("broken", edit=swap)
+    options = (f"--fer-model={broken}", f"--fer-data={workbench.data}", *BACKEND)
+    done = run(
+        team,
+        *options,
+        f"--fer-baseline={workbench.baseline}",
+        f"--fer-out={tmp_path / 'out'}",
+        "-k",
+        "accuracy",
+    )
+    assert done.returncode == 1
+    assert "FAILED fer::model.onnx[onnxruntime]::accuracy" in done.stdout
+    assert "accuracy on 280 pictures" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "plugin.py" not in done.stdout
+    assert "test/sad/PublicTest_" in done.stdout
+    (sheet,) = (tmp_path / "out").iterdir()
+    assert sheet.name == "fer_model.onnx_onnxruntime_accuracy.png"
+    assert f"drawn in {sheet}" in done.stdout
+    drawn = cv2.imread(str(sheet))
+    assert drawn is not None
+    assert drawn.shape[1] == 1200
+
+
+def test_a_fault_is_not_recorded_as_a_baseline(team: Path, workbench: Any) -> None:
+    broken = workbench.directory("unrecordable", int8=workbench.int8)
+    entries = Manifest.read(broken)
+    (broken / "model.onnx").write_bytes((broken / "model.onnx").read_bytes() + b"\0")
+    done = run(team, f"--fer-model={broken}", *BACKEND, "--fer-update-baseline", "-rfs")
+    assert done.returncode == 1
+    assert "fer::model.onnx[onnxruntime]::intact" in done.stdout
+    assert "a check failed, so the baseline stays as it was" in done.stdout
+    assert not (team / "fer_baselines" / "unrecordable.json").exists()
+    assert len(entries.artifacts) == 2
+
+
+def test_without_a_baseline_the_rest_still_guards(
+    team: Path, sound: Path, workbench: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = run(tmp_path, f"--fer-model={sound}", *BACKEND, "-v", "-rs")
+    assert done.returncode == 0
+    assert "fer::model.int8.onnx[onnxruntime]::parity PASSED" in done.stdout
+    assert "fer::model.onnx[onnxruntime]::golden PASSED" in done.stdout
+    assert "there is no baseline at" in done.stdout
+    assert "accuracy" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--fer-data", "x.zip"), "--fer-data needs --fer-model"),
+        (("--fer-update-baseline",), "--fer-update-baseline needs --fer-model"),
+        (("--fer-model", "nowhere"), "there is no model at nowhere"),
+        (
+            ("--fer-model", "SOUND", "--fer-data", "nowhere.zip"),
+            "there is no FER2013 at nowhere.zip",
+        ),
+        (("--fer-model", "SOUND", "--fer-split", "half"), "unknown split 'half'; there are train"),
+        (("--fer-model", "SOUND", "--fer-backend", "tflite"), "unknown backend tflite; there are"),
+        (("--fer-model", "SOUND", "--fer-baseline", "no.json"), "cannot read the baseline no.json"),
+    ],
+)
+def test_what_cannot_be_met_is_told_before_any_test_runs(
+    arguments: tuple[str, ...], message: str, sound: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(sound) if word == "SOUND" else word for word in arguments]
+    assert pytest.main(["-p", PLUGIN, "-p", "no:cacheprovider", *words]) == 4
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_the_plugin_costs_nothing_where_it_is_not_asked_for(team: Path) -> None:
+    (team / "test_imports.py").write_text(
+        "import sys\n\ndef test_nothing_heavy():\n"
+        "    heavy = {'numpy', 'cv2', 'onnxruntime', 'fer_edge'}\n"
+        "    assert not heavy & sys.modules.keys()\n"
+    )
+    done = run(team, "test_imports.py", "-p", "no:hypothesispytest")
+    (team / "test_imports.py").unlink()
+    assert "1 passed" in done.stdout, done.stdout

@@ -1,0 +1,250 @@
+"""A soak passes what holds, and names what does not: each defect is put in on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_bench.cli import soak as command
+from fer_bench.pages import markers
+from fer_bench.soak import run
+from fer_bench.soak.observation import Histogram, Holdings, Window, observe
+from fer_bench.soak.run import judge, soak
+from fer_edge import ConfigurationError, Predictor
+from fer_edge.backends import Backend, EngineInfo
+from fer_edge.command import command_parser, run_command
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+
+SECONDS = 1.5
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second and a half is enough to see what is put in on purpose."""
+    monkeypatch.setattr(run, "_SAMPLE_S", 0.02)
+    monkeypatch.setattr(run, "SHORTEST_S", 1.0)
+    monkeypatch.setattr(run, "_REOPENED_EVERY", 50)
+    # a process of one second is still growing by itself
+    monkeypatch.setattr(run, "MAX_MEMORY_GROWTH", 0.2)
+    monkeypatch.setattr(run, "P99_ALLOWANCE", 1e9)  # other processes decide that here
+
+
+class Engine(Backend):
+    """Answers from the pixels alone, and does on each call what ``fault`` says."""
+
+    def __init__(self, fault: Callable[[np.ndarray], None] = lambda _: None) -> None:
+        self.spec = ModelSpec(NetworkSpec("none"), InputSpec(48, 48))
+        self.engine = EngineInfo("engine", "0", "cpu", "fp32", 1)
+        self._fault = fault
+
+    def infer(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        time.sleep(0.001)
+        scores = np.stack([batch[:, row::7].mean(axis=(1, 2, 3)) for row in range(7)], axis=1)
+        probabilities = (scores + 1) / (scores + 1).sum(axis=1, keepdims=True)
+        self._fault(probabilities)
+        return scores.astype(np.float32), probabilities.astype(np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+def soaked(fault: Callable[[np.ndarray], None] = lambda _: None) -> Any:
+    return soak(lambda: Predictor(backend=Engine(fault)), SECONDS, workers=3)
+
+
+def test_what_holds_passes() -> None:
+    result = soaked()
+    assert result.defects == ()
+    assert result.wrong == 0
+    assert result.calls > 200
+    assert result.refused > 10
+    assert result.reopened > 1
+    assert result.crops > result.calls / 2
+
+
+def test_a_wrong_answer_now_and_then_is_found() -> None:
+    calls = [0]
+
+    def fault(probabilities: np.ndarray) -> None:
+        calls[0] += 1
+        if calls[0] % 300 == 299:
+            probabilities[0] = probabilities[0][::-1].copy()
+
+    result = soaked(fault)
+    assert result.wrong >= 1
+    assert result.defects[0].endswith("wrong answers")
+    assert "a probability is off by" in result.examples[0]
+
+
+def test_answers_that_threads_mix_up_are_found() -> None:
+    """A buffer that calls share: right for one thread, wrong for two."""
+    buffer = np.zeros((8, 7))
+
+    def fault(probabilities: np.ndarray) -> None:
+        buffer[: len(probabilities)] = probabilities
+        time.sleep(0.001)
+        probabilities[:] = buffer[: len(probabilities)]
+
+    assert soaked(fault).wrong > 0
+
+
+def test_memory_that_grows_is_found() -> None:
+    kept: list[np.ndarray] = []
+    result = soaked(lambda _: kept.append(np.ones(1 << 17)))
+    assert any(defect.startswith("memory grew by") for defect in result.defects)
+
+
+def test_file_handles_that_stay_open_are_found() -> None:
+    opened: list[int] = []
+    calls = [0]
+
+    def fault(_: np.ndarray) -> None:
+        calls[0] += 1
+        if calls[0] % 10 == 0:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+
+    try:
+        result = soaked(fault)
+    finally:
+        for handle in opened:
+            os.close(handle)
+    assert any("file handles, at first" in defect for defect in result.defects)
+
+
+def test_threads_that_stay_are_found() -> None:
+    done, calls = threading.Event(), [0]
+
+    def fault(_: np.ndarray) -> None:
+        calls[0] += 1
+        if calls[0] % 40 == 0:
+            threading.Thread(target=done.wait, daemon=True).start()
+
+    result = soaked(fault)
+    done.set()
+    assert any("threads, at first" in defect for defect in result.defects)
+
+
+def _windows(times_ms: list[float]) -> list[Window]:
+    windows = [Window(held=[Holdings(100, 5, 5)]) for _ in times_ms]
+    for window, time_ms in zip(windows, times_ms, strict=True):
+        for _ in range(1000):
+            window.latency.add(time_ms / 1e3)
+    return windows
+
+
+def test_calls_that_become_slow_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    (defect,) = judge(_windows([10, 11, 10, 11, 12, 12.5, 13, 13.5]), 0)
+    assert defect.startswith("p99 of 13.5")
+
+
+@pytest.mark.parametrize("last", [10, 11, 12, 5])
+def test_the_noise_of_the_first_half_is_no_defect(
+    last: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    assert judge(_windows([10, 11, 10, 11, 14, 9, 10, last]), 0) == ()
+
+
+def test_a_window_without_an_answer_is_a_defect() -> None:
+    windows = _windows([10] * 7)
+    (defect,) = judge([*windows, Window(held=[Holdings(100, 5, 5)])], 0)
+    assert defect.startswith("p99 of inf")
+
+
+@pytest.mark.parametrize(
+    ("held", "defect"),
+    [
+        (Holdings(103, 5, 5), "memory grew by 3.00%, allowed are 1%"),
+        (Holdings(100, 6, 5), "6 file handles, at first 5"),
+        (Holdings(100, 5, 6), "6 threads, at first 5"),
+    ],
+)
+def test_the_bounds_are_those_that_are_stated(
+    held: Holdings, defect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    windows = _windows([10] * 8)
+    windows[-1].held = [held]
+    assert judge(windows, 0) == (defect,)
+
+
+def test_an_error_that_is_not_ours_is_a_wrong_answer() -> None:
+    calls = [0]
+
+    def fault(_: np.ndarray) -> None:
+        calls[0] += 1
+        if calls[0] > 150:
+            raise KeyError("lost")
+
+    result = soaked(fault)
+    assert result.wrong > 0
+    assert "untyped KeyError" in result.examples[0]
+
+
+@pytest.mark.parametrize(("seconds", "workers"), [(0.5, 1), (float("nan"), 1), (60, 0)])
+def test_a_soak_that_could_not_tell_is_refused(seconds: float, workers: int) -> None:
+    with pytest.raises(ConfigurationError, match="a soak takes at least"):
+        soak(Predictor, seconds, workers=workers)
+
+
+def test_quantiles_of_the_histogram_are_within_a_percent() -> None:
+    times = np.random.default_rng(0).lognormal(-7, 1, 5000)
+    histogram = Histogram()
+    for one in times:
+        histogram.add(one)
+    for share in (0.5, 0.99):
+        assert histogram.quantile(share) == pytest.approx(np.quantile(times, share), rel=0.02)
+    assert Histogram().quantile(0.99) is None
+
+
+def test_what_a_process_holds_is_seen() -> None:
+    before = observe()
+    block, handle = np.ones(4 << 20), os.open(os.devnull, os.O_RDONLY)
+    now = observe()
+    os.close(handle)
+    assert now.memory - before.memory > 16 << 20
+    assert now.handles == before.handles + 1
+    assert block.any()
+
+
+def test_the_command_writes_figures_and_fails_where_something_does_not_hold(
+    tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    page, result = tmp_path / "reliability.md", tmp_path / "soak.json"
+    page.write_text("\n".join(["# Reliability", *markers(command.BLOCK), ""]))
+    words = ["soak", str(tiny_artifact), "--backend", "onnxruntime", "--minutes", "0.03"]
+    words += ["--page", str(page), "--json", str(result)]
+
+    def fer_bench() -> int:
+        parser = command_parser("fer-bench", "Measure models.", common=False)
+        command.add_parser(parser.add_subparsers())
+        return run_command(parser, words)
+
+    assert fer_bench() == 0
+    assert "model.onnx on onnxruntime: holds" in capsys.readouterr().out
+    (entry,) = json.loads(result.read_text())["results"]
+    assert (entry["backend"], entry["wrong"], entry["defects"]) == ("onnxruntime", 0, [])
+    assert "| 0 |" in page.read_text()
+    monkeypatch.setattr("fer_bench.soak.load.TOLERANCE", -1.0)
+    assert fer_bench() == 1
+    assert "wrong answers" in page.read_text()
+
+
+@pytest.mark.long
+def test_every_backend_holds_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fer_bench.regression.cells import find_model
+
+    monkeypatch.undo()
+    for cell in find_model("default").cells:
+        result = soak(lambda cell=cell: Predictor(cell.path, backend=cell.backend), 60.0)
+        # the latency of a minute on a machine that tests share says nothing
+        assert [one for one in result.defects if not one.startswith("p99")] == [], cell.name

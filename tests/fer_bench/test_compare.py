@@ -1,0 +1,314 @@
+"""Results side by side, the picture's dots, and what changed since a baseline."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_bench.accuracy import AccuracyResult, AccuracyRun, Answers, EvaluationSplit, scored
+from fer_bench.benchmark_page import BLOCK, Page
+from fer_bench.cli import main
+from fer_bench.compare import (
+    Collected,
+    accuracy_changes,
+    collect,
+    comparison_csv,
+    dots,
+    got_worse,
+    latency_changes,
+    machine_changes,
+    pareto_front,
+)
+from fer_bench.pages import markers
+from fer_edge import LABELS, ConfigurationError
+from fer_edge.fer2013 import LabelledCrops
+from fer_edge.files import write_json
+
+RNG = np.random.default_rng(0)
+PICTURES = LabelledCrops(
+    RNG.integers(0, 256, (400, 48, 48), np.uint8), RNG.integers(0, 7, 400), ("x",) * 400
+)
+
+
+def measured(model: str, share: float, *, seed: int = 1, **described: Any) -> AccuracyResult:
+    """Accuracy of about ``share`` on the pictures."""
+    right = np.random.default_rng(seed).random(400) < share
+    said = np.where(right, PICTURES.labels, (PICTURES.labels + 1) % 7)
+    ran = {"sha256": "a" * 64, "backend": "onnxruntime", "precision": "fp32"}
+    ran |= {"inference_precision": "fp32", **described}
+    probabilities = np.eye(7, dtype=np.float32)[said]
+    split = EvaluationSplit("public-test", PICTURES, None)
+    return scored(Answers(model, probabilities, ran), split)
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([(1.0, 0.6), (2.0, 0.7), (3.0, 0.65)], [True, True, False]),
+        ([(1.0, 0.6), (1.0, 0.7)], [False, True]),
+        ([(1.0, 0.6), (1.0, 0.6)], [True, True]),
+        ([(1.0, None), (5.0, 0.5)], [False, True]),
+        ([], []),
+    ],
+)
+def test_the_front_holds_what_nothing_beats(
+    points: list[tuple[float, float | None]], front: list[bool]
+) -> None:
+    assert pareto_front(points) == front
+
+
+def test_a_dot_is_the_fastest_row_with_the_accuracy_of_its_file(make_run: Any) -> None:
+    run = make_run({"m": 1.0})
+    (row,) = run.results
+    assert row.p50_ms is not None
+    slower = replace(row, threads=2, p50_ms=row.p50_ms * 3)
+    batch = replace(row, batch=8, p50_ms=0.1)
+    bare = replace(row, kind="bare", p50_ms=0.1)
+    found = Collected([slower, row, batch, bare], [measured("m", 0.7)], [run])
+    (dot,) = dots(found)
+    assert dot.row == row
+    assert dot.accuracy == measured("m", 0.7).accuracy
+    assert dot.on_front
+
+
+@pytest.mark.parametrize(
+    "other", [{"sha256": "b" * 64}, {"backend": "openvino"}, {"inference_precision": "bf16"}]
+)
+def test_accuracy_of_another_file_engine_or_precision_is_not_its_own(
+    make_run: Any, other: dict[str, str]
+) -> None:
+    run = make_run({"m": 1.0})
+    (dot,) = dots(Collected(list(run.results), [measured("m", 0.7, **other)], [run]))
+    assert (dot.accuracy, dot.on_front) == (None, False)
+
+
+def test_a_planted_slowdown_is_found_and_noise_is_not(make_run: Any) -> None:
+    old = make_run({"a": 1.0, "b": 2.0, "c": 3.0}, seed=1)
+    new = make_run({"a": 1.0, "b": 2.3, "c": 2.5}, seed=2)
+    changes = {c.name.split(",")[0]: c for c in latency_changes(old, new)}
+    assert changes["b"].worse
+    assert changes["b"].change.ratio == pytest.approx(1.15, rel=0.03)
+    assert not changes["a"].change.beyond_noise
+    assert changes["c"].change.beyond_noise  # faster: a change, not for the worse
+    assert not changes["c"].worse
+    assert got_worse(changes.values(), [])
+    assert not got_worse([changes["a"], changes["c"]], [])
+
+
+def test_the_level_holds_for_all_rows_together(make_run: Any) -> None:
+    old, new = make_run({"a": 1.0}, seed=1), make_run({"a": 1.0}, seed=2)
+    many = [replace(run, results=run.results * 9) for run in (old, new)]
+    renamed = [
+        replace(run, results=tuple(replace(r, threads=i) for i, r in enumerate(run.results)))
+        for run in many
+    ]
+    alone, together = latency_changes(old, new)[0], latency_changes(*renamed)[0]
+    assert alone.change is not None
+    assert together.change is not None
+    assert together.change.interval[1] > alone.change.interval[1]
+    assert together.change.interval[0] < alone.change.interval[0]
+
+
+def test_quiet_pairs_of_runs_have_no_change(make_run: Any) -> None:
+    names = dict.fromkeys("abc", 1.0)
+    runs = [make_run(names, seed=seed) for seed in range(6)]
+    assert not any(got_worse(latency_changes(old, new), []) for old, new in pairwise(runs))
+
+
+def test_offline_less_throughput_is_worse(make_run: Any) -> None:
+    def offline(run: Any) -> Any:
+        return replace(run, results=tuple(replace(r, scenario="offline") for r in run.results))
+
+    old, new = offline(make_run({"a": 1.0}, seed=1)), offline(make_run({"a": 2.0}, seed=2))
+    (change,) = latency_changes(old, new)
+    assert (change.what, change.worse) == ("crops per s", True)
+    (back,) = latency_changes(new, old)
+    assert not back.worse
+    assert back.change is not None
+    assert back.change.beyond_noise
+
+
+def test_contestants_of_one_run_alone_are_left_out(make_run: Any) -> None:
+    assert [c.name.split(",")[0] for c in latency_changes(
+        make_run({"a": 1.0, "old": 1.0}), make_run({"a": 1.0, "new": 1.0})
+    )] == ["a"]  # fmt: skip
+
+
+def test_accuracy_is_compared_picture_by_picture() -> None:
+    old, same, worse = measured("m", 0.8), measured("m", 0.8), measured("m", 0.6, seed=2)
+    (test,) = accuracy_changes([old], [same])
+    assert (test.p_value, test.difference) == (1.0, 0.0)
+    (test,) = accuracy_changes([old], [worse])
+    assert test.difference == pytest.approx(worse.accuracy - old.accuracy)
+    assert test.p_value < 1e-5
+    assert got_worse([], [test])
+
+
+def test_accuracy_on_other_pictures_is_not_compared() -> None:
+    old = measured("m", 0.8)
+    assert accuracy_changes([old], [replace(old, data_sha256="other")]) == []
+    with pytest.raises(ConfigurationError, match="are damaged"):
+        accuracy_changes([old], [replace(old, right="00")])
+
+
+def test_another_machine_is_told(make_run: Any) -> None:
+    run = make_run({"a": 1.0}, rounds=3)
+    other = replace(run, environment=replace(run.environment, python="CPython 3.99"))
+    (line,) = machine_changes(run, other)
+    assert line.startswith("python: ")
+    assert line.endswith("CPython 3.99")
+
+
+def test_the_csv_has_a_line_per_row(make_run: Any) -> None:
+    run = make_run({"a": 1.0, "b": 2.0}, rounds=3)
+    result = measured("a", 0.7)
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(Collected(list(run.results), [result])))))
+    assert [row["model"] for row in rows] == ["a", "b"]
+    assert float(rows[0]["p50_ms"]) == run.results[0].p50_ms
+    assert float(rows[0]["accuracy"]) == result.accuracy
+    assert float(rows[0]["inference_ms"]) == 0.7
+    assert "rounds" not in rows[0]
+
+
+# ---- the command
+
+
+@pytest.fixture
+def files(make_run: Any, tmp_path: Path) -> dict[str, Path]:
+    """Results in files: a run, a slower one of the same contestants, and accuracy."""
+    runs = {
+        "old": make_run({"a": 1.0, "b": 2.0}, seed=1).to_json(),
+        "same": make_run({"a": 1.0, "b": 2.0}, seed=2).to_json(),
+        "slow": make_run({"a": 1.5, "b": 2.0}, seed=3).to_json(),
+        "other": make_run({"z": 1.0}, seed=3).to_json(),
+        "accuracy": AccuracyRun((measured("a", 0.7),)).to_json(),
+    }
+    paths = {name: tmp_path / f"{name}.json" for name in runs}
+    for name, value in runs.items():
+        write_json(paths[name], value)
+    return paths
+
+
+def test_a_table_a_picture_and_a_csv_come_of_several_files(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = {name: tmp_path / f"out.{name}" for name in ("csv", "png", "markdown", "json")}
+    options = [part for name, path in outputs.items() for part in (f"--{name}", str(path))]
+    assert main(["compare", str(files["old"]), str(files["accuracy"]), *options]) == 0
+    shown = capsys.readouterr().out
+    accuracy = f"{measured('a', 0.7).accuracy:.2%}"
+    assert "| **a** | onnxruntime | fp32 |" in shown
+    assert accuracy in shown
+    assert outputs["markdown"].read_text() == shown
+    assert outputs["png"].read_bytes().startswith(b"\x89PNG")
+    assert len(outputs["csv"].read_text().splitlines()) == 3
+    value = json.loads(outputs["json"].read_text())
+    assert value["schema"] == "fer-bench-compare/1"
+    assert [dot["on_front"] for dot in value["dots"]] == [True, False]
+
+
+def test_a_slowdown_is_exit_code_1_where_it_counts(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    against = ["--baseline", str(files["old"])]
+    assert main(["compare", str(files["slow"]), *against]) == 0
+    assert "**slower**" in capsys.readouterr().out
+    assert main(["compare", str(files["slow"]), *against, "--strict"]) == 1
+    assert main(["compare", str(files["same"]), *against, "--strict"]) == 0
+    assert "**slower**" not in capsys.readouterr().out.split("verdict")[-1]
+
+
+def test_a_baseline_of_another_schema_is_a_clear_error(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = tmp_path / "strange.json"
+    strange.write_text('{"schema": "fer-bench-latency/0", "results": []}')
+    assert main(["compare", str(files["old"]), "--baseline", str(strange)]) == 2
+    assert "schema 'fer-bench-latency/0'" in capsys.readouterr().err
+
+
+def test_a_baseline_of_other_contestants_is_a_clear_error(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(files["old"]), "--baseline", str(files["other"])]) == 2
+    assert "no contestant in common" in capsys.readouterr().err
+
+
+def test_nothing_is_drawn_of_accuracy_alone(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    png = tmp_path / "x.png"
+    assert main(["compare", str(files["accuracy"]), "--png", str(png)]) == 2
+    assert "no single-stream latency" in capsys.readouterr().err
+    assert main(["compare", str(files["accuracy"])]) == 0
+    assert "| a | onnxruntime | fp32 |" in capsys.readouterr().out
+
+
+def test_files_are_told_apart_by_their_schema(files: dict[str, Path]) -> None:
+    found = collect([files["old"], files["accuracy"]])
+    assert (len(found.latency), len(found.accuracy), len(found.runs)) == (2, 1, 1)
+    assert found.accuracy[0] == measured("a", 0.7)
+
+
+# ---- the page
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Page:
+    opening, closing = markers(BLOCK)
+    for name in ("benchmarks.md", "README.md"):
+        (tmp_path / name).write_text(f"# Title\n\n{opening}\nbefore\n{closing}\n\nThe end.\n")
+    return Page(tmp_path / "benchmarks.md", tmp_path / "README.md", tmp_path / "benchmarks.png")
+
+
+def test_the_page_and_the_readme_are_written_from_results(
+    page: Page, make_run: Any, tmp_path: Path
+) -> None:
+    run = make_run({"fast": 1.0, "slow": 4.0})
+    bare = replace(run.results[1], kind="bare")
+    run = replace(run, results=(run.results[0], bare))
+    accuracy = AccuracyRun((measured("fast", 0.7), measured("other", 0.6, seed=3, sha256="b" * 64)))
+    page.write(run, accuracy)
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert text.startswith("# Title")
+    assert text.endswith("The end.\n")
+    assert "before" not in text
+    assert "![Accuracy against latency](benchmarks.png)" in text
+    assert f"{accuracy.results[0].accuracy:.2%}" in text
+    inverse = 1 / run.ratios[0].p50_ratio
+    assert f"{inverse:.3g} [" in text  # the slow one, as a multiple of ours
+    assert f"| {run.ratios[0].p50_ratio:.3g} [" in text  # ours over the bare engine
+    readme = (tmp_path / "README.md").read_text()
+    assert f"{accuracy.results[0].accuracy:.2%}" in readme
+    assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
+    assert all(label not in text for label in LABELS)
+
+
+def test_a_run_of_failures_still_makes_a_page(page: Page, make_run: Any, tmp_path: Path) -> None:
+    run = make_run({"a": 1.0}, rounds=3)
+    failed = replace(run.results[0], error="it is damaged", p50_ms=None)
+    page.write(replace(run, results=(failed,), ratios=()), None)
+    assert "a, single-stream: it is damaged" in (tmp_path / "benchmarks.md").read_text()
+
+
+def test_a_page_without_the_markers_is_found_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks.md").write_text("# Title\n")
+    with pytest.raises(ConfigurationError, match="benchmarks -->"):
+        Page(tmp_path / "benchmarks.md", None, tmp_path / "x.png")
+
+
+def test_the_command_writes_a_page_from_results_that_are_there(
+    page: Page, files: dict[str, Path], tmp_path: Path
+) -> None:
+    arguments = ["page", "--latency", str(files["old"]), "--accuracy", str(files["accuracy"])]
+    arguments += ["--page", str(page.page), "--picture", str(page.picture)]
+    assert main([*arguments, "--readme", str(page.readme)]) == 0
+    assert "| a | onnxruntime | fp32 |" in (tmp_path / "README.md").read_text()

@@ -1,0 +1,116 @@
+"""Every combination that was asked for, and nothing that does not exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fer_bench.contestants import Wishes, bare_contestants, choices, contestants_for
+from fer_bench.peers import choose_peers, load_peers
+from fer_edge import ArtifactError, ConfigurationError
+from fer_edge.backends.cores import default_threads, usable_cores
+
+
+def test_every_combination_is_a_contestant(tiny_artifact: Path) -> None:
+    wishes = Wishes(
+        (str(tiny_artifact),),
+        backends=("onnxruntime",),
+        precisions=("fp32", None),
+        inference_precisions=(None, "bf16"),
+        threads=(1, 2),
+        batches=(1, 4),
+        scenarios=("single-stream", "offline"),
+    )
+    found = contestants_for(wishes)
+    assert len(found) == len(set(found)) == 32
+    one = found[-1]
+    assert (one.scenario, one.batch, one.threads, one.inference_precision) == (
+        "offline",
+        4,
+        2,
+        "bf16",
+    )
+    assert one.program.parameters["goal"] == "throughput"
+    assert found[0].program.parameters == {
+        "model": str(tiny_artifact),
+        "backend": "onnxruntime",
+        "device": "auto",
+        "precision": "fp32",
+        "inference_precision": None,
+        "threads": 1,
+        "spinning": False,
+        "goal": "latency",
+    }
+
+
+def test_all_backends_are_those_that_open_the_file(tiny_artifact: Path) -> None:
+    found = choices(str(tiny_artifact), ["all"], [None])
+    assert ("onnxruntime", None) in found
+    assert not {"torch", "tensorrt"} & {backend for backend, _ in found}
+
+
+def test_all_precisions_are_those_of_the_model() -> None:
+    found = choices("default", ["onnxruntime"], ["all"])
+    assert ("onnxruntime", "fp32") in found
+    assert ("onnxruntime", "fp16") not in found
+
+
+def test_what_is_asked_for_by_name_stays_in(tiny_artifact: Path) -> None:
+    # it fails with its reason when it is opened, and is a row
+    assert choices(str(tiny_artifact), ["tensorrt"], ["int8"]) == [("tensorrt", "int8")]
+
+
+def test_all_of_nothing_is_an_error(tmp_path: Path) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("no model")
+    with pytest.raises(ConfigurationError, match="has no artifact for any of"):
+        choices(str(other), ["all"], [None])
+
+
+def test_a_model_that_is_not_there_is_found_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="there is no model at"):
+        Wishes((str(tmp_path / "gone.onnx"),))
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"unknown scenario burst; there are single-stream"
+    ):
+        Wishes(("default",), scenarios=("burst",))
+    with pytest.raises(ConfigurationError, match=r"unknown backend tflite; there are auto, all"):
+        Wishes(("default",), backends=("tflite",))
+    with pytest.raises(ConfigurationError, match="batch should be 1 to 1024, not 0"):
+        Wishes(("default",), batches=(0,))
+
+
+def test_peers_follow_the_models(tiny_artifact: Path) -> None:
+    peers = choose_peers(["fer"], load_peers())
+    found = contestants_for(Wishes((str(tiny_artifact),), threads=(1, 2), peers=peers))
+    assert [(c.model, c.kind, c.threads) for c in found] == [
+        (str(tiny_artifact), "model", 1),
+        ("fer", "peer", 1),
+        (str(tiny_artifact), "model", 2),
+        ("fer", "peer", 2),
+    ]
+
+
+def test_the_bare_engine_stands_behind_its_model(tiny_artifact: Path) -> None:
+    wishes = Wishes(
+        (str(tiny_artifact),),
+        backends=("onnxruntime",),
+        threads=(None, 3),
+        scenarios=("single-stream", "offline"),
+    )
+    found = bare_contestants(contestants_for(wishes), load_peers())
+    assert [c.kind for c in found] == ["model", "bare"] * 4
+    bare = [c for c in found if c.kind == "bare"]
+    assert {c.artifact for c in bare} == {tiny_artifact}
+    # as many threads as our backend takes by itself
+    assert [c.threads for c in bare] == [default_threads(), 3, usable_cores(), 3]
+    assert bare[2].program.parameters["goal"] == "throughput"
+
+
+def test_a_bare_loop_needs_a_named_engine(tiny_artifact: Path) -> None:
+    with pytest.raises(ConfigurationError, match="name a --backend"):
+        bare_contestants(contestants_for(Wishes((str(tiny_artifact),))), load_peers())

@@ -1,0 +1,263 @@
+"""What a latency run makes of its slices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_bench.contestants import Contestant
+from fer_bench.intervals import percentile
+from fer_bench.latency import measure_latency
+from fer_bench.launching import ContestantError, Slice
+from fer_bench.noise import NoiseWatch
+from fer_bench.results import LatencyRun, read_latency
+from fer_bench.scenarios import Settings
+from fer_edge import ConfigurationError
+from fer_edge.files import write_json
+
+
+def one(name: str = "m", scenario: str = "single-stream", **changes: Any) -> Contestant:
+    return Contestant(name, scenario, **changes)
+
+
+def test_a_known_distribution_is_recovered(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.gamma(9, 0.1, 20_000)
+    rounds = iter(np.split(truth, 10))
+    run = measure_latency(
+        [one()], Settings(), launch=lambda *_: make_slice(next(rounds)), watch=quiet_watch
+    )
+    (row,) = run.results
+    assert row.count == 20_000
+    assert (row.p50_ms, row.p90_ms, row.p99_ms) == tuple(
+        percentile(truth, level) for level in (0.5, 0.9, 0.99)
+    )
+    assert row.max_ms == truth.max()
+    assert row.mean_ms == pytest.approx(truth.mean())
+    assert row.throughput_per_s == pytest.approx(1000 / truth.mean())
+    for value, interval in ((row.p50_ms, row.p50_ci95), (row.p99_ms, row.p99_ci95)):
+        assert value is not None
+        assert interval is not None
+        assert interval[0] <= value <= interval[1]
+        assert interval[1] / interval[0] < 1.06
+
+
+def test_outliers_are_kept(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+    samples = [1.0] * 97 + [500.0] * 3
+    run = measure_latency(
+        [one()], Settings(rounds=3), launch=lambda *_: make_slice(samples), watch=quiet_watch
+    )
+    assert (run.results[0].p50_ms, run.results[0].p99_ms) == (1.0, 500.0)
+
+
+def test_a_row_says_what_ran_and_what_it_cost(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+    colds = iter([900.0, 310.0, 300.0])
+    run = measure_latency(
+        [one(batch=4)],
+        Settings(rounds=3),
+        launch=lambda *_: make_slice(
+            [2.0] * 100, batch=4, predictions=400, cpu_s=1.2, cold_ms=next(colds), wall_s=0.2
+        ),
+        watch=quiet_watch,
+    )
+    (row,) = run.results
+    assert (row.sha256, row.backend, row.provider, row.threads) == (
+        "a" * 64,
+        "onnxruntime",
+        "CPU",
+        1,
+    )
+    assert (row.batch, row.query, row.scenario, row.clients) == (4, 4, "single-stream", 1)
+    assert row.cold_ms == 310.0  # the median
+    assert row.cpu_s_per_1000 == pytest.approx(3.0)
+    assert row.throughput_per_s == pytest.approx(2000)
+    assert row.stages_ms == {"preprocess": 0.1, "inference": 0.7, "postprocess": 0.2}
+    assert (row.rss_mb, row.size_bytes, len(row.rounds)) == (80.0, 1000, 3)
+
+
+def test_ratios_are_pair_by_pair_within_a_scenario(make_run: Any) -> None:
+    run = make_run({"fast": 1.0, "slow": 2.0, "slower": 4.0})
+    assert [(r.first, r.second) for r in run.ratios] == [(0, 1), (0, 2), (1, 2)]
+    for ratio, expected in zip(run.ratios, (0.5, 0.25, 0.5), strict=True):
+        assert ratio.p50_ratio == pytest.approx(expected, rel=0.05)
+        assert ratio.ci95[0] <= expected <= ratio.ci95[1]
+
+
+def test_other_scenarios_and_batches_make_no_ratio(
+    make_slice: Any, quiet_watch: NoiseWatch
+) -> None:
+    run = measure_latency(
+        [one(), one(batch=2), one(scenario="offline")],
+        Settings(rounds=3),
+        launch=lambda *_: make_slice([1.0] * 10),
+        watch=quiet_watch,
+    )
+    assert run.ratios == ()
+
+
+def test_one_that_fails_is_a_row_that_says_why(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+    def launch(contestant: Contestant, _: Mapping[str, Any]) -> Slice:
+        if contestant.model == "broken":
+            raise ContestantError("broken.onnx is damaged")
+        return make_slice([1.0] * 10)
+
+    run = measure_latency(
+        [one("a"), one("broken"), one("b")], Settings(rounds=3), launch=launch, watch=quiet_watch
+    )
+    assert [row.error for row in run.results] == [None, "broken.onnx is damaged", None]
+    assert (run.results[1].model, run.results[1].p50_ms) == ("broken", None)
+    assert run.failed
+    assert [(r.first, r.second) for r in run.ratios] == [(0, 2)]
+
+
+def test_ctrl_c_keeps_the_complete_rounds(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+    launches = 0
+
+    def launch(*_: object) -> Slice:
+        nonlocal launches
+        launches += 1
+        if launches == 8:
+            raise KeyboardInterrupt
+        return make_slice([1.0] * 10)
+
+    run = measure_latency([one("a"), one("b")], Settings(), launch=launch, watch=quiet_watch)
+    assert (run.interrupted, run.rounds) == (True, 3)
+    assert [(row.count, len(row.rounds)) for row in run.results] == [(30, 3), (30, 3)]
+
+
+def test_ctrl_c_at_once_leaves_rows_that_say_so(quiet_watch: NoiseWatch) -> None:
+    def launch(*_: object) -> Slice:
+        raise KeyboardInterrupt
+
+    run = measure_latency([one()], Settings(), launch=launch, watch=quiet_watch)
+    assert run.results[0].error == "interrupted before a round was complete"
+
+
+def test_a_server_reports_the_rate_that_it_held(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+    def launch(_: Contestant, request: Mapping[str, Any]) -> Slice:
+        rate = request["rate"]
+        if rate is None:
+            return make_slice([2.0] * 100, rate=None)  # 500 per second
+        return make_slice([5.0 if rate < 300 else 50.0] * 200, rate=rate)
+
+    run = measure_latency(
+        [one(scenario="server")], Settings(rounds=14), launch=launch, watch=quiet_watch
+    )
+    (row,) = run.results
+    assert row.rate_per_s is not None
+    assert 285 < row.rate_per_s < 300
+    assert (row.p99_ms, row.p99_bound_ms, row.count) == (5.0, 10.0, 600)
+    assert row.notes == ()
+
+
+def test_a_search_that_was_cut_short_says_so(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+    run = measure_latency(
+        [one(scenario="server")],
+        Settings(rounds=2),
+        launch=lambda _, request: make_slice([2.0] * 200, rate=request["rate"]),
+        watch=quiet_watch,
+    )
+    assert run.results[0].rate_per_s == pytest.approx(250)
+    assert any("the search ended before" in note for note in run.results[0].notes)
+
+
+def test_a_search_needs_rounds(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+    run = measure_latency(
+        [one(scenario="server")],
+        Settings(rounds=1),
+        launch=lambda *_: make_slice([2.0] * 200, rate=None),
+        watch=quiet_watch,
+    )
+    assert run.results[0].error == "no rate was tried in 1 rounds; the search takes about ten"
+
+
+def test_a_bound_that_nothing_holds_is_an_error_of_the_row(
+    make_slice: Any, quiet_watch: NoiseWatch
+) -> None:
+    run = measure_latency(
+        [one(scenario="server")],
+        Settings(p99_bound_ms=1.0),
+        launch=lambda *_: make_slice([2.0] * 200, rate=None),
+        watch=quiet_watch,
+    )
+    assert run.results[0].error == (
+        "no rate that was tried holds a p99 of 1 ms; without a queue it is 2 ms"
+    )
+
+
+def test_a_rate_that_no_machine_holds_is_an_error_of_the_row(
+    make_slice: Any, quiet_watch: NoiseWatch
+) -> None:
+    run = measure_latency(
+        [one(scenario="server")],
+        Settings(rounds=3, rate=5000.0),
+        launch=lambda *_: make_slice([900.0] * 200, unanswered=4800, rate=5000.0, wall_s=2.0),
+        watch=quiet_watch,
+    )
+    error = run.results[0].error
+    assert error is not None
+    assert "does not hold 5000 queries per second: it answered 100 per second" in error
+
+
+def test_unsteady_warm_ups_and_few_samples_are_noted(
+    make_slice: Any, quiet_watch: NoiseWatch
+) -> None:
+    run = measure_latency(
+        [one()],
+        Settings(rounds=4),
+        launch=lambda *_: make_slice([1.0] * 5, warm=False),
+        watch=quiet_watch,
+    )
+    assert run.results[0].notes == (
+        "warming up did not become stable in 4 of 4 rounds",
+        "the p99 of 20 queries is their slowest",
+    )
+
+
+def test_nothing_to_measure_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="nothing to measure"):
+        measure_latency([])
+
+
+def test_a_run_is_read_back_as_it_was_written(make_run: Any, tmp_path: Path) -> None:
+    run = make_run({"a": 1.0, "b": 3.0}, rounds=4)
+    write_json(tmp_path / "run.json", run.to_json())
+    assert isinstance(run, LatencyRun)
+    assert read_latency(tmp_path / "run.json") == run
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"schema": "fer-bench-latency/99"}', "schema 'fer-bench-latency/99', expected"),
+        ('{"schema": "fer-bench-accuracy/1", "results": []}', "measure again"),
+        ('{"results": []}', "has no schema"),
+        ("[1, 2]", "has no schema"),
+        ("{", "is not valid JSON"),
+        ('{"schema": "fer-bench-latency/1", "results": 3}', "lacks the fields"),
+    ],
+)
+def test_a_file_that_is_no_such_run_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "old.json"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=reason):
+        read_latency(path)
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        read_latency(tmp_path / "gone.json")
+
+
+def test_the_json_has_the_documented_fields(make_run: Any) -> None:
+    value = json.loads(json.dumps(make_run({"a": 1.0}, rounds=3).to_json()))
+    assert next(iter(value)) == "schema"
+    documented = {
+        "model", "sha256", "backend", "device", "provider", "precision", "inference_precision",
+        "threads", "batch", "scenario", "count", "p50_ms", "p90_ms", "p99_ms", "mean_ms",
+        "throughput_per_s", "stages_ms", "cold_ms", "rss_mb", "size_bytes",
+    }  # fmt: skip
+    assert documented <= set(value["results"][0])
+    assert {"environment", "noise", "settings"} <= set(value)

@@ -1,0 +1,184 @@
+"""The timed loops, on a clock that only the fake engine and fake sleep move."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_bench.intervals import percentile
+from fer_bench.loops import (
+    closed_loop,
+    open_loop,
+    poisson_arrivals,
+    side_by_side,
+    staged_loop,
+    warm_up,
+)
+
+MS = 1_000_000
+
+
+def percentile_ms(samples: list[int | None], level: float) -> float:
+    return percentile(np.array(samples, np.float64), level) / MS
+
+
+def test_a_closed_loop_returns_the_latencies_that_the_engine_has(fake_time: Any) -> None:
+    latencies = np.random.default_rng(0).gamma(4, 0.5, 3000)
+    samples = closed_loop(
+        lambda i: fake_time.work(latencies[i]),
+        fake_time.clock,
+        seconds=0.001,
+        count=3000,
+        limit_s=100,
+    )
+    assert len(samples) == 3000
+    assert np.allclose(np.array(samples) / MS, latencies, atol=1e-5)
+
+
+def test_a_closed_loop_lasts_for_its_time_and_its_count(fake_time: Any) -> None:
+    def measure(seconds: float, count: int) -> int:
+        return len(
+            closed_loop(
+                lambda _: fake_time.work(10),
+                fake_time.clock,
+                seconds=seconds,
+                count=count,
+                limit_s=5,
+            )
+        )
+
+    assert measure(0.5, 1) == 50
+    assert measure(0.01, 70) == 70
+    assert measure(0.01, 10_000) == 500  # the limit
+
+
+def test_warm_up_ends_when_the_windows_agree(fake_time: Any) -> None:
+    # 200, 100, 50 ms: each window is one call; then three alike
+    times = iter([200.0, 100.0, 50.0, *[40.0] * 100])
+    warmth = warm_up(lambda _: fake_time.work(next(times)), fake_time.clock, limit_s=60)
+    assert (warmth.calls, warmth.stable) == (6, True)
+    assert warmth.seconds == pytest.approx(0.47)
+
+
+def test_warm_up_of_what_never_settles_gives_up_and_says_so(fake_time: Any) -> None:
+    warmth = warm_up(lambda i: fake_time.work(100 if i % 2 else 200), fake_time.clock, limit_s=3.0)
+    assert not warmth.stable
+    assert warmth.seconds >= 3.0
+
+
+def test_a_window_of_a_fast_engine_holds_many_calls(fake_time: Any) -> None:
+    warmth = warm_up(lambda _: fake_time.work(1), fake_time.clock, limit_s=3.0)
+    assert (warmth.calls, warmth.stable) == (90, True)
+
+
+def test_stages_are_timed_apart(fake_time: Any) -> None:
+    def step(ms: float) -> Any:
+        def run(value: object) -> object:
+            fake_time.work(ms)
+            return value
+
+        return run
+
+    steps = (step(1), step(5), step(0.5))
+    stages = staged_loop(steps, fake_time.clock, seconds=0.0, count=4)
+    assert [set(stage) for stage in stages] == [{1 * MS}, {5 * MS}, {MS // 2}]
+    assert {len(stage) for stage in stages} == {4}
+
+
+def test_arrivals_are_poisson_at_their_rate_and_repeatable() -> None:
+    arrivals = poisson_arrivals(200.0, 50.0, 1, seed=3)
+    gaps = np.diff([0, *arrivals]) / 1e9
+    assert gaps.mean() == pytest.approx(1 / 200, rel=0.05)
+    assert gaps.std() == pytest.approx(1 / 200, rel=0.05)  # exponential: as wide as its mean
+    assert arrivals == poisson_arrivals(200.0, 50.0, 1, seed=3)
+    assert arrivals != poisson_arrivals(200.0, 50.0, 1, seed=4)
+    assert len(poisson_arrivals(10.0, 0.001, 25, seed=0)) == 25
+
+
+def test_a_stall_shows_in_all_that_waited_for_it(fake_time: Any) -> None:
+    # one second's stall in ten: a loop that waits for its answers sees one slow call in a thousand
+    arrivals = [i * 10 * MS for i in range(1000)]
+
+    def call(index: int) -> None:
+        fake_time.work(1000 if index == 300 else 1)
+
+    latencies = open_loop(call, arrivals, fake_time.clock, fake_time.sleep, clients=1, limit_s=100)
+    late = [latency for latency in latencies if latency is not None and latency > 50 * MS]
+    assert len(late) > 90
+    assert percentile_ms(latencies, 0.99) > 800
+    alone = closed_loop(call, fake_time.clock, seconds=0.0, count=1000, limit_s=100)
+    assert percentile_ms([*alone], 0.99) == 1
+
+
+def test_latency_counts_from_the_scheduled_arrival(fake_time: Any) -> None:
+    latencies = open_loop(
+        lambda _: fake_time.work(30),
+        [0, 10 * MS, 100 * MS],
+        fake_time.clock,
+        fake_time.sleep,
+        clients=1,
+        limit_s=10,
+    )
+    assert latencies[0] == 30 * MS
+    assert latencies[1] == 50 * MS  # it waited 20 ms for the first
+    assert latencies[2] is not None
+    assert 30 * MS <= latencies[2] <= 30 * MS + 20_000
+
+
+def test_a_queue_that_only_grows_is_left_after_the_limit(fake_time: Any) -> None:
+    arrivals = [i * MS for i in range(5000)]
+    latencies = open_loop(
+        lambda _: fake_time.work(10),
+        arrivals,
+        fake_time.clock,
+        fake_time.sleep,
+        clients=1,
+        limit_s=10,
+    )
+    answered = [latency for latency in latencies if latency is not None]
+    assert 1000 <= len(answered) <= 1002
+    assert latencies[-1] is None
+
+
+def test_clients_work_side_by_side() -> None:
+    meeting = threading.Barrier(2, timeout=10)
+    served = open_loop(
+        lambda _: meeting.wait(),
+        [0, 0],
+        time.perf_counter_ns,
+        time.sleep,
+        clients=2,
+        limit_s=10,
+    )
+    assert None not in served
+    both = side_by_side(lambda client: [client, meeting.wait() * 0], 2)
+    assert sorted(both) == [0, 0, 0, 1]
+
+
+def test_an_error_of_a_client_is_not_lost() -> None:
+    def fail(_: int) -> None:
+        raise ValueError("broken engine")
+
+    with pytest.raises(ValueError, match="broken engine"):
+        open_loop(fail, [0, 0], time.perf_counter_ns, time.sleep, clients=2, limit_s=1)
+
+
+def test_what_a_peer_imports_needs_nothing_but_numpy(root: Path) -> None:
+    code = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in {'fer_edge', 'cv2', 'onnxruntime', 'torch'}:\n"
+        "            raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        f"sys.path.insert(0, {str(root / 'benchmarks')!r})\n"
+        "import fer_bench.protocol"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,162 @@
+"""What each scenario asks, and the search for the rate that a server holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fer_bench.intervals import percentile
+from fer_bench.launching import Slice
+from fer_bench.loops import open_loop, poisson_arrivals
+from fer_bench.scenarios import FixedLoad, RateSearch, Settings, load_for
+from fer_edge import ConfigurationError
+
+Request = dict[str, Any]
+
+
+def simulated(fake_time: Any, make_slice: Any, service_ms: float) -> Callable[[Request], Slice]:
+    """A server with one queue and a fixed service time, on the fake clock."""
+
+    def measure(request: Request) -> Slice:
+        rate = request["rate"]
+        if rate is None:
+            return make_slice([service_ms] * 200, rate=None)
+        arrivals = poisson_arrivals(rate, request["seconds"], request["count"], request["seed"])
+        latencies = open_loop(
+            lambda _: fake_time.work(service_ms),
+            arrivals,
+            fake_time.clock,
+            fake_time.sleep,
+            clients=1,
+            limit_s=request["limit_s"],
+        )
+        answered = [value / 1e6 for value in latencies if value is not None]
+        return make_slice(answered, unanswered=len(latencies) - len(answered), rate=rate)
+
+    return measure
+
+
+def search(measure: Callable[[Request], Slice], settings: Settings, most: int = 40) -> RateSearch:
+    load = load_for("server", None, settings)
+    assert isinstance(load, RateSearch)
+    for number in range(most):
+        request = load.request(number)
+        if request is None:
+            return load
+        load.record(measure(dict(request)))
+    return load
+
+
+def test_the_search_finds_the_highest_rate_that_holds(fake_time: Any, make_slice: Any) -> None:
+    settings = Settings(server_seconds=10.0, server_count=1000, p99_bound_ms=10.0)
+    measure = simulated(fake_time, make_slice, 2.0)
+    found = search(measure, settings)
+    assert found.finished
+    assert len(found.at_held) == 3
+    # judged on a far longer run: well below it holds, well above it does not
+    for share, holds in ((0.85, True), (1.2, False)):
+        request = {**found._request, "rate": found.held * share, "seconds": 100.0, "seed": 99}
+        trial = measure({**request, "limit_s": 1e4})
+        assert (percentile(trial.samples_ms, 0.99) <= 10.0) is holds
+    assert 200 < found.held < 500  # 500 is what it can do at all
+
+
+def test_every_trial_at_the_rate_found_held(fake_time: Any, make_slice: Any) -> None:
+    found = search(simulated(fake_time, make_slice, 2.0), Settings(server_count=300))
+    assert all(found.holds(trial) for trial in found.at_held)
+    assert found.failed / found.held <= 1.0501
+
+
+def test_a_bound_below_the_service_time_is_impossible_at_once(
+    fake_time: Any, make_slice: Any
+) -> None:
+    found = search(simulated(fake_time, make_slice, 25.0), Settings(p99_bound_ms=10.0))
+    assert found.impossible
+    assert found.held == 0
+    assert found.trials == []
+
+
+def test_a_rate_that_fails_to_hold_again_is_lowered(make_slice: Any) -> None:
+    load = RateSearch({"rate": None, "seed": 0, "seconds": 1, "count": 9, "limit_s": 9}, 10.0)
+    load.record(make_slice([1.0] * 100, rate=None))  # capacity 1000 per second
+    load.record(make_slice([1.0] * 100, rate=980.0))
+    assert (load.held, load.confirmed) == (980.0, 1)
+    load.record(make_slice([99.0] * 100, rate=980.0))
+    assert load.failed == 980.0
+    assert load.held == pytest.approx(980 / 1.05)
+    assert (load.confirmed, load.finished) == (0, False)
+    request = load.request(3)
+    assert request is not None
+    assert request["rate"] == load.held
+
+
+def test_unanswered_queries_do_not_hold(make_slice: Any) -> None:
+    load = RateSearch({}, 10.0)
+    assert load.holds(make_slice([1.0] * 10))
+    assert not load.holds(make_slice([1.0] * 10, unanswered=1))
+    assert not load.holds(make_slice([]))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "batch", "query", "calls", "clients"),
+    [
+        ("single-stream", None, 1, 1, 1),
+        ("single-stream", 4, 4, 4, 1),
+        ("multi-stream", None, 8, 8, 1),
+        ("multi-stream", 2, 8, 2, 1),
+        ("offline", None, 32, 32, None),
+        ("offline", 16, 16, 16, None),
+        ("server", None, 1, 1, None),
+    ],
+)
+def test_queries_are_those_of_the_scenario(
+    scenario: str, batch: int | None, query: int, calls: int, clients: int | None
+) -> None:
+    request = load_for(scenario, batch, Settings()).request(0)
+    assert request is not None
+    assert (request["query"], request["batch"], request["clients"]) == (query, calls, clients)
+
+
+def test_time_and_count_are_shared_out_to_the_rounds() -> None:
+    load = load_for("single-stream", None, Settings(rounds=4, seconds=2.0, count=10))
+    request = load.request(0)
+    assert request is not None
+    assert (request["seconds"], request["count"], request["rate"]) == (0.5, 3, None)
+
+
+def test_arrivals_differ_by_round_and_repeat_by_seed() -> None:
+    load = load_for("server", None, Settings(rate=50.0, seed=7))
+    assert isinstance(load, FixedLoad)
+    assert [load.request(n)["seed"] for n in range(3)] == [7, 8, 9]
+    assert load.request(0)["rate"] == 50.0
+
+
+def test_a_slow_rate_gets_the_time_that_it_needs() -> None:
+    load = load_for("server", None, Settings(rate=0.5, server_count=100))
+    request = load.request(0)
+    assert request is not None
+    assert request["limit_s"] >= 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rounds": 0},
+        {"seconds": 0.0},
+        {"seconds": np.nan},
+        {"count": -1},
+        {"rate": 0.0},
+        {"rate": -5.0},
+        {"rate": np.nan},
+        {"rate": np.inf},
+        {"rate": 1e12},
+        {"p99_bound_ms": 0.0},
+        {"clients": 0},
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(changes)).split("_ms")[0]):
+        Settings(**changes)
