@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types train default-model clean
+.PHONY: help demo test check lint types fuzz soak lowest audit train default-model bench clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
 	@echo "make check   the same, and what takes longer"
+	@echo "make bench   measure speed and accuracy, beside what else there is (DATA=fer2013.zip)"
 	@echo "make clean   remove what the others made"
 
 demo: $(VENV)/demo.installed
@@ -34,15 +35,19 @@ need_data = $(if $(DATA),,$(error say where FER2013 is: make $@ DATA=fer2013.zip
 
 train: $(VENV)/dev.installed
 	$(need_data)$(BIN)/fer-train --recipe train/recipes/mobilenet-cpu.toml --data $(DATA) --out $(RUN) --compile
-	cp $(RUN)/best.safetensors $(WEIGHTS).safetensors
-	cp $(RUN)/report.json $(WEIGHTS).json
-	cp $(RUN)/metrics.jsonl $(WEIGHTS).metrics.jsonl
+	$(BIN)/fer-train results $(RUN)
+	$(BIN)/fer-train promote $(RUN) --data $(DATA) --weights train/weights
 
 default-model: $(VENV)/dev.installed
-	$(need_data)$(BIN)/fer-export --weights $(WEIGHTS).safetensors --data $(DATA) --out fer_edge/models/default --force
+	$(need_data)$(BIN)/fer-export --weights $(WEIGHTS).safetensors --data $(DATA) --out fer_edge/models/default --force \
+	  --target onnx --target onnx-int8 --target openvino-int8
 	$(BIN)/fer-bench card --data $(DATA)
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 	cp demo/astronaut.faces.png docs/demo.png
+
+bench: $(VENV)/dev.installed
+	$(need_data)$(BIN)/fer-bench peers install fer
+	$(BIN)/fer-bench page --data $(DATA) --readme README.md --strict
 
 $(VENV)/%.installed: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'

@@ -1,7 +1,7 @@
 """What the commands share: exit codes, errors without tracebacks, results as JSON.
 
 Exit codes: 0 done, 1 a gate failed, 2 bad usage or input, 3 a dependency or the hardware is
-missing, 130 interrupted.
+missing, 75 the time that was given is up and the command wants to be run again, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,3 +86,41 @@ def test_what_is_no_safetensors_file_is_refused(content: bytes, tmp_path: Path) 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="there is no checkpoint"):
         checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_half_precision_halves_the_file_and_comes_back_as_fp32(saved: Path, tmp_path: Path) -> None:
+    original, spec = checkpoint.load(saved)
+    path = tmp_path / "half.safetensors"
+    checkpoint.save(path, original.state_dict(), spec, half=True)
+    assert path.stat().st_size < 0.55 * saved.stat().st_size
+    assert checkpoint.read_spec(path) == replace(SPEC, precision="fp16")
+    loaded, told = checkpoint.load(path)
+    assert told == SPEC
+    expected = original.state_dict()
+    for name, value in loaded.state_dict().items():
+        assert value.dtype == expected[name].dtype
+        if value.ndim > 1:
+            assert torch.equal(value, expected[name].half().float()), name
+        else:
+            assert torch.equal(value, expected[name]), name
+    checkpoint.save(path, loaded.state_dict(), told)
+    assert checkpoint.read_spec(path).precision == "fp32"
+
+
+def test_a_disk_that_is_full_is_an_error_of_the_system_and_keeps_the_old_file(
+    saved: Path, tmp_path: Path
+) -> None:
+    network_, spec = checkpoint.load(saved)
+    path = tmp_path / "best.safetensors"
+    checkpoint.save(path, network_.state_dict(), spec)
+    before, limit = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            checkpoint.save(path, network_.state_dict(), spec)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

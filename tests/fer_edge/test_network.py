@@ -89,3 +89,21 @@ def test_normalisation_takes_bytes() -> None:
     mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.4, 0.5, 0.6])
     expected = (pixels.float() / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
     assert torch.allclose(given, expected, atol=1e-5)
+
+
+def test_patches_that_do_not_divide_the_picture_are_refused() -> None:
+    arguments = {"img_size": 48, "patch_size": 7, "depth": 1}
+    spec = changed(architecture="vit_tiny_patch16_224", arguments=arguments)
+    with pytest.raises(ConfigurationError, match=r"patches of 7 x 7 pixels.* divide 48 x 48"):
+        network.build(spec)
+
+
+def test_whole_branches_are_dropped_in_training_where_that_is_asked_for() -> None:
+    spec = changed(architecture="fer_vit_tiny", arguments={"depth": 2})
+    plain, dropping = network.build(spec), network.build(spec, drop_path=0.5)
+    for built, differs in ((plain, False), (dropping, True)):
+        nn.init.normal_(built.head.weight)
+        answers = [built.train()(torch.zeros(2, 1, 48, 48)).detach() for _ in range(8)]
+        assert (not all(torch.equal(answers[0], other) for other in answers)) == differs
+    with pytest.raises(ConfigurationError, match="drop_path_rate"):
+        network.build(changed(architecture="fer_vgg"), drop_path=0.5)

@@ -12,7 +12,7 @@ from fer_train.journal import METRICS, Epoch, Journal
 
 
 def epoch(number: int, loss: float, accuracy: float | None = None) -> Epoch:
-    return Epoch(number, loss, 0.5, 1e-3, 100.0, accuracy, None)
+    return Epoch(number, loss, 0.5, 1e-3, 100.0, accuracy, None, 12.5, "a CPU")
 
 
 def test_every_epoch_is_a_line(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fer_edge import checkpoint
 from fer_edge.errors import DivergedError
@@ -17,11 +19,13 @@ from fer_train.data import TrainingData, prepare
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS
 from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
+from fer_train.parallel import World
+from fer_train.randomness import Draws, draws_of
 from fer_train.recipe import Recipe
 
 RECIPE = Recipe(
     model="test",
-    network=NetworkSpec("mobilenetv3_small_050", stem_stride=1),
+    network=NetworkSpec("test_efficientnet"),
     input=InputSpec(48, 48),
     epochs=4,
     batch_size=8,
@@ -49,7 +53,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     steps = 0
     real_step = interrupted._one_step
 
-    def step(batch: torch.Tensor, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(batch: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal steps
         steps += 1
         if steps == 2 * interrupted.steps + 2:  # in the middle of the third epoch
@@ -173,7 +177,85 @@ def test_a_compiled_step_computes_the_same(data: TrainingData, tmp_path: Path) -
             replace(RECIPE, mixup=0.0, dropout=0.0), data, tmp_path, compiled=compiled
         )
         trainer.forward.train()
-        _, draws = trainer._generators()
+        draws = draws_of(0, 0, 28, World())
         batch = torch.arange(8)
         losses.append([float(trainer._one_step(batch, draws)[0]) for _ in range(3)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+
+
+class Asked(TorchDispatchMode):
+    """Collects what makes a host wait for its device: reading a value, or a shape that depends."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        name = func.overloadpacket.__name__
+        if name in self.WAITING:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_step_asks_the_device_for_nothing(
+    clip: float | None, data: TrainingData, tmp_path: Path
+) -> None:
+    Trainer(replace(RECIPE, epochs=1), data, tmp_path / "teacher").train()
+    sources = Sources(teachers=(tmp_path / "teacher" / BEST,))
+    recipe = replace(RECIPE, mixup=1.0, gradient_clip=clip)
+    trainer = Trainer(recipe, data, tmp_path, sources=sources)
+    draws = draws_of(0, 0, 28, World())
+    trainer._one_step(draws.order[:8], draws)
+    with Asked() as asked:
+        loss, _ = trainer._one_step(draws.order[:8], draws)
+        assert asked.found == []
+        loss.item()
+    assert asked.found == ["_local_scalar_dense"]
+
+
+def test_weights_that_a_last_step_ruined_are_not_saved(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own loss was a number; no evaluation follows that would show it."""
+    trainer = Trainer(replace(RECIPE, evaluate_every=10), data, tmp_path)
+    trainer._one_epoch()
+    kept, real = (tmp_path / LAST).read_bytes(), trainer._one_step
+
+    def step(batch: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+        answer = real(batch, draws)
+        with torch.no_grad():
+            next(trainer.state.network.parameters()).fill_(float("inf"))
+        return answer
+
+    monkeypatch.setattr(trainer, "_one_step", step)
+    monkeypatch.setattr(trainer, "steps", 1)
+    with pytest.raises(DivergedError, match=r"weights stopped being finite .* epoch 2/4"):
+        trainer._one_epoch()
+    assert (tmp_path / LAST).read_bytes() == kept
+
+
+def test_bfloat16_is_what_the_recipe_says_and_close(data: TrainingData, tmp_path: Path) -> None:
+    losses = {}
+    for arithmetic in ("fp32", "bf16"):
+        recipe = replace(RECIPE, arithmetic=arithmetic, dropout=0.0, mixup=0.0)
+        trainer = Trainer(recipe, data, tmp_path / arithmetic)
+        trainer.forward.train()
+        seen: list[torch.dtype] = []
+        stem = next(m for m in trainer.state.network.modules() if isinstance(m, torch.nn.Conv2d))
+        stem.register_forward_hook(lambda _m, _i, out, seen=seen: seen.append(out.dtype))
+        draws = draws_of(0, 0, 28, World())
+        losses[arithmetic] = float(trainer._one_step(draws.order[:8], draws)[0])
+        assert seen == [torch.bfloat16 if arithmetic == "bf16" else torch.float32]
+        assert {p.dtype for p in trainer.state.network.parameters()} == {torch.float32}
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+def test_what_a_killed_run_left_half_written_is_removed(data: TrainingData, tmp_path: Path) -> None:
+    (tmp_path / f".{LAST}.0123.tmp").touch()
+    Trainer(replace(RECIPE, epochs=1), data, tmp_path).train()
+    assert not list(tmp_path.glob(".*.tmp"))

@@ -1,18 +1,30 @@
-"""Two processes on one training."""
+"""Several processes on one training."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import socket
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
+import pytest
 import torch
 
+from fer_edge import LABELS
+from fer_train.cli import main
+from fer_train.deadline import OUT_OF_TIME
 from fer_train.parallel import World
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+Write = Callable[[Path, str, int], Path]
+
+PER_CLASS = {"Training": 16, "PublicTest": 8}
 
 
 def test_one_process_is_the_plain_case() -> None:
@@ -30,15 +42,111 @@ def test_the_processes_share_a_batch_without_gap_or_overlap() -> None:
     assert torch.equal(torch.cat(parts), batch)
 
 
-def test_two_processes_train_one_network(tiny_fer2013: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(
-        'model = "mobilenetv3_small_050"\nepochs = 2\nbatch_size = 8\nevaluate_every = 1\n'
-        "warmup_epochs = 1\n"
-    )
+def test_the_hardware_is_told_with_its_number() -> None:
+    cpu = torch.device("cpu")
+    alone, two = World(0, 1, cpu).hardware, World(0, 2, cpu).hardware
+    assert alone.endswith(f"{torch.get_num_threads()} threads")
+    assert two == f"2 x {alone}"
+
+
+# --- two processes on one machine
+
+
+@pytest.fixture(scope="module")
+def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise with a bright bar whose place is the class, so that a network can learn it."""
+    path, rng = tmp_path_factory.mktemp("data") / "bars.zip", np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for row, name in enumerate(LABELS):
+            for kind, half in (("Training", "train"), ("PublicTest", "test")):
+                for number in range(PER_CLASS[kind]):
+                    picture = rng.integers(0, 100, (48, 48), dtype=np.uint8)
+                    picture[6 * row + 2 : 6 * row + 8] += 150
+                    encoded = cv2.imencode(".png", picture)[1].tobytes()
+                    archive.writestr(f"{half}/{name}/{kind}_{number:05d}.png", encoded)
+    return path
+
+
+NO_CHANCE = """\
+model = "test_efficientnet_gn"
+epochs = 12
+batch_size = 16
+warmup_epochs = 1
+evaluate_every = 6
+mixup = 0.0
+dropout = 0.0
+ema = 0.5
+learning_rate = 5e-3
+[augmentation]
+flip = 0.0
+rotation = 0.0
+shift = 0.0
+scale = 0.0
+brightness = 0.0
+contrast = 0.0
+erasing = 0.0
+"""
+
+
+def on_two_processes(*arguments: object) -> int:
+    """What torchrun does, in copies of this process, which has torch loaded already."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def run(rank: int) -> None:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        os._exit(main([*map(str, arguments)]))
+
+    both = [multiprocessing.get_context("fork").Process(target=run, args=(i,)) for i in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert both[0].exitcode == both[1].exitcode
+    return both[0].exitcode or 0
+
+
+def report_of(out: Path) -> dict[str, float]:
+    found: dict[str, float] = json.loads((out / "report.json").read_text())["scores"]
+    return found
+
+
+def test_two_processes_come_to_the_numbers_of_one(learnable: Path, tmp_path: Path) -> None:
+    """Where nothing is drawn per process, they differ by the order of sums alone."""
+    recipe = tmp_path / "plain.toml"
+    recipe.write_text(NO_CHANCE)
+    command = ["--data", str(learnable), "--recipe", str(recipe), "--out"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    assert on_two_processes(*command, tmp_path / "two", "--minutes", "0") == OUT_OF_TIME
+    assert on_two_processes(*command, tmp_path / "two") == 0
+    one, two = report_of(tmp_path / "one"), report_of(tmp_path / "two")
+    assert one["accuracy"] > 0.5, "it learnt nothing, so this test would tell nothing"
+    assert two["nll"] == pytest.approx(one["nll"], rel=1e-3)
+    assert abs(two["accuracy"] - one["accuracy"]) <= 1 / one["n"]
+
+
+@pytest.mark.long
+def test_with_batch_norm_and_augmentation_they_agree_within_noise(
+    learnable: Path, write_recipe: Write, tmp_path: Path
+) -> None:
+    more = "mixup = 0.2\nema = 0.8\n[augmentation]\nshift = 0.03\nscale = 0.05\n"
+    recipe = write_recipe(tmp_path / "small.toml", more, 30)
+    command = ["--data", str(learnable), "--recipe", str(recipe), "--out"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    assert on_two_processes(*command, tmp_path / "two") == 0
+    one, two = report_of(tmp_path / "one"), report_of(tmp_path / "two")
+    assert one["accuracy_ci95"][0] <= two["accuracy"] <= one["accuracy_ci95"][1]
+
+
+@pytest.mark.long
+def test_torchrun_starts_them(tiny_fer2013: Path, write_recipe: Write, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "small.toml", "", 2)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     command = ["--data", str(tiny_fer2013), "--recipe", str(recipe), "--out", str(tmp_path / "run")]
     done = subprocess.run(
-        [sys.executable, *TORCHRUN, "-m", "fer_train", *command],
+        [sys.executable, *torchrun, "-m", "fer_train", *command],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -48,5 +156,4 @@ def test_two_processes_train_one_network(tiny_fer2013: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
-    report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["scores"]["n"] == 21
+    assert lines[0]["hardware"].startswith("2 x ")

@@ -32,10 +32,12 @@ MOBILENET = PRESETS["mobilenet"]
         *((n, v) for n in ("label_smoothing", "dropout", "ema") for v in (-0.1, 1.0)),
         ("mixup", 1.1),
         ("dropout", math.nan),
+        ("drop_path", 1.0),
         ("seed", -1),
         ("seed", 2**32),
         ("optimizer", "adamv"),
         ("schedule", "linear"),
+        ("arithmetic", "fp8"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_name(name: str, value: Any) -> None:
@@ -73,6 +75,7 @@ def test_every_setting_is_in_the_digest(field: str) -> None:
         "augmentation": Augmentation(flip=0.1),
         "optimizer": "sgd",
         "schedule": "plateau",
+        "arithmetic": "bf16",
         "gradient_clip": 1.0,
     }
     value = getattr(MOBILENET, field)

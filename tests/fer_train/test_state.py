@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import timm.optim
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_train.averaging import Average
+from fer_train.optimizer import optimizer_of
+from fer_train.presets import PRESETS
 from fer_train.recipe import OPTIMIZERS
 from fer_train.state import TrainingState
 
@@ -23,11 +25,8 @@ RUN = "tiny-0123"
 def made(optimizer: str = "adamw", seed: int = 0, width: int = 8) -> TrainingState:
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Linear(4, width), nn.BatchNorm1d(width), nn.Linear(width, 3))
-    return TrainingState(
-        network,
-        AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9)),
-        timm.optim.create_optimizer_v2(network, opt=optimizer, lr=1e-2, weight_decay=0.01),
-    )
+    recipe = replace(PRESETS["mobilenet"], optimizer=optimizer, learning_rate=1e-2)
+    return TrainingState(network, Average(network, 0.9), optimizer_of(recipe, network))
 
 
 def train(state: TrainingState, steps: range) -> None:
@@ -37,7 +36,7 @@ def train(state: TrainingState, steps: range) -> None:
         state.optimizer.zero_grad()
         state.network(batch).square().mean().backward()
         state.optimizer.step()
-        state.averaged.update_parameters(state.network)
+        state.averaged.follow(state.network)
 
 
 def weights(state: TrainingState) -> dict[str, torch.Tensor]:
@@ -143,3 +142,29 @@ def test_a_file_without_its_facts_is_refused(state: str | None, saved: Path) -> 
     save_file(load_file(saved), saved, metadata=metadata)
     with pytest.raises((ArtifactError, ConfigurationError), match=saved.name):
         made().restore(saved, RUN)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_moments_come_back_laid_out_as_their_weights_are(
+    layout: torch.memory_format, tmp_path: Path
+) -> None:
+    """GPUs train in channels-last; moments of another layout would be summed in another order."""
+
+    def conv() -> TrainingState:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.LazyLinear(3))
+        network(torch.zeros(1, 2, 8, 8))
+        network = network.to(memory_format=layout)
+        recipe = replace(PRESETS["mobilenet"], learning_rate=1e-2)
+        return TrainingState(network, Average(network, 0.9), optimizer_of(recipe, network))
+
+    first, second = conv(), conv()
+    first.network(torch.randn(4, 2, 8, 8)).square().mean().backward()
+    first.optimizer.step()
+    first.save(tmp_path / "last", RUN)
+    second.restore(tmp_path / "last", RUN)
+    for parameter, moments in second.optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert moments[name].stride() == parameter.stride()
+    pairs = zip(first.optimizer.state.values(), second.optimizer.state.values(), strict=True)
+    assert all(torch.equal(a["exp_avg"], b["exp_avg"]) for a, b in pairs)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from fer_edge import checkpoint, network
 from fer_edge.errors import ArtifactError
+from fer_edge.fer2013 import LabelledCrops
 from fer_edge.network import Normalized
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
-from fer_train.teachers import Ensemble, distillation_loss
+from fer_train.teachers import Ensemble, accuracy_of, distillation_loss
 
 
 def make_teacher(path: Path, side: int, color: str, seed: int) -> Path:
@@ -74,3 +76,13 @@ def test_a_teacher_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.safetensors").write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match="not a safetensors file"):
         Ensemble([tmp_path / "t.safetensors"])
+
+
+def test_the_accuracy_of_an_ensemble_is_that_of_its_mean(tmp_path: Path) -> None:
+    paths = [make_teacher(tmp_path / f"{seed}.safetensors", 48, "gray", seed) for seed in (1, 2)]
+    images = np.random.default_rng(0).integers(0, 256, (20, 48, 48), dtype=np.uint8)
+    ensemble = Ensemble(paths)
+    answers = ensemble(torch.from_numpy(images)[:, None].float(), 1.0).argmax(1).numpy()
+    labels = np.where(np.arange(20) < 15, answers, (answers + 1) % 7).astype(np.int64)
+    crops = LabelledCrops(images, labels, tuple(map(str, range(20))))
+    assert accuracy_of(ensemble, crops, torch.device("cpu")) == 0.75

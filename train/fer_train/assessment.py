@@ -19,10 +19,30 @@ from fer_train.evaluation import as_tensor, logits_of
 from fer_train.recipe import Recipe
 from fer_train.temperature import cross_fitted, fit
 
-__all__ = ["Report", "assess"]
+__all__ = ["Course", "Report", "assess"]
 
 SCHEMA = "fer-train/1"
 _CONDITIONING_CROPS = 2048
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a training went, over all its interruptions.
+
+    ``recipe`` names the recipe file or the preset, ``initial`` the weights that it started from,
+    ``teachers`` the runs that taught it; ``teachers_accuracy`` is of their mean, on
+    ``public-test``. ``seconds`` is the time of the ``epochs`` on ``hardware``, evaluations
+    included; ``ended`` the date in UTC.
+    """
+
+    recipe: str
+    epochs: int
+    seconds: float
+    hardware: tuple[str, ...]
+    initial: str | None
+    teachers: tuple[str, ...]
+    teachers_accuracy: float | None
+    ended: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +52,8 @@ class Report:
     ``scores`` are on ``public-test``, on which the checkpoint was selected; their ECE and NLL are
     cross-fitted over five folds, so that no picture had a part in its own temperature.
     ``accuracy_without_copies`` leaves out the pictures that also stand in the train split, which
-    training never saw.
+    training never saw. ``course`` is None for weights that were not trained here, and for reports
+    that were written before it was kept.
     """
 
     schema: str
@@ -54,11 +75,24 @@ class Report:
     well_conditioned: bool
     torch_version: str
     machine: str
+    course: Course | None = None
 
 
-def assess(path: Path, recipe: Recipe, data: TrainingData) -> Report:
-    """Measure a checkpoint on ``public-test``, fit its temperature and write it back with it."""
+def assess(
+    path: Path,
+    recipe: Recipe,
+    data: TrainingData,
+    *,
+    device: torch.device | str = "cpu",
+    use: str = "selected on",
+    course: Course | None = None,
+) -> Report:
+    """Measure a checkpoint on ``public-test``, fit its temperature and write it back with it.
+
+    ``use`` is what ``public-test`` was to it, ``selected on`` or ``measured on``.
+    """
     network, spec = checkpoint.load(path)
+    network.to(device)
     validation = data.validation
     logits = logits_of(network, spec, validation)
     temperature = fit(validation.labels, logits)
@@ -66,11 +100,13 @@ def assess(path: Path, recipe: Recipe, data: TrainingData) -> Report:
     mirrored = replace(validation, images=np.ascontiguousarray(validation.images[:, :, ::-1]))
     averaged = metrics.softmax(logits) + metrics.softmax(logits_of(network, spec, mirrored))
     drawn = np.random.default_rng(1).permutation(len(data.train))[:_CONDITIONING_CROPS]
-    conditioning = measure(Normalized(network, spec), as_tensor(data.train.take(drawn), spec))
+    crops = as_tensor(data.train.take(drawn), spec).to(device)
+    conditioning = measure(Normalized(network, spec).to(device), crops)
     right = logits.argmax(axis=1) == validation.labels
     alone = ~data.copied_validation
     scaled = spec.with_changes(temperature=temperature)
-    checkpoint.save(path, network.state_dict(), scaled)
+    half = checkpoint.read_spec(path).precision == "fp16"
+    checkpoint.save(path, network.state_dict(), scaled, half=half)
     return Report(
         schema=SCHEMA,
         training_run=spec.provenance.training_run or "",
@@ -80,7 +116,7 @@ def assess(path: Path, recipe: Recipe, data: TrainingData) -> Report:
         left_out=data.left_out,
         parameters=sum(p.numel() for p in network.parameters()),
         split="public-test",
-        use="selected on",
+        use=use,
         scores=scores,
         accuracy_without_copies=float(right[alone].mean()) if alone.any() else None,
         n_without_copies=int(alone.sum()),
@@ -93,4 +129,5 @@ def assess(path: Path, recipe: Recipe, data: TrainingData) -> Report:
         well_conditioned=conditioning.holds,
         torch_version=torch.__version__,
         machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        course=course,
     )

@@ -21,7 +21,8 @@ def augment(
     """Change each picture in its own way.
 
     ``images`` is uint8 or float ``(N, C, H, W)``, 0 to 255; the result float32 of the same shape
-    and range. All random numbers come from ``generator``, which lives on the CPU.
+    and range. All random numbers come from ``generator``, which lives where the pictures do: a
+    copy from the host would make the device wait.
     """
     pixels = images.to(torch.float32)
     pixels = _move(pixels, settings, generator)
@@ -56,7 +57,7 @@ def mix(
     Both are float; ``weight`` is the picture's own share, 0 to 1, its partner has the rest.
     Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
     """
-    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    partner = torch.randperm(len(images), generator=generator, device=images.device)
     return (
         torch.lerp(images[partner], images, weight),
         torch.lerp(targets[partner], targets, weight),
@@ -64,14 +65,14 @@ def mix(
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    return torch.rand(n, generator=generator) * (high - low) + low
+    return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
 
 
 def _move(pixels: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
     n = len(pixels)
     angle = _uniform(n, -settings.rotation, settings.rotation, generator) * (math.pi / 180)
     zoom = 1 + _uniform(n, -settings.scale, settings.scale, generator)
-    mirror = 1 - 2 * (torch.rand(n, generator=generator) < settings.flip).to(torch.float32)
+    mirror = 1 - 2 * (_uniform(n, 0, 1, generator) < settings.flip).to(torch.float32)
     # the grid runs from -1 to 1: a shift by a fraction of the side is twice as much there
     shift_x = 2 * _uniform(n, -settings.shift, settings.shift, generator)
     shift_y = 2 * _uniform(n, -settings.shift, settings.shift, generator)
@@ -80,8 +81,7 @@ def _move(pixels: torch.Tensor, settings: Augmentation, generator: torch.Generat
         torch.stack([cos * mirror, -sin, shift_x], 1),
         torch.stack([sin * mirror, cos, shift_y], 1),
     ]
-    theta = torch.stack(rows, 1).to(pixels.device)
-    grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
+    grid = functional.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
@@ -92,7 +92,7 @@ def _relight(
     contrast = 1 + _uniform(n, -settings.contrast, settings.contrast, generator)
     offset = 255 * _uniform(n, -settings.brightness, settings.brightness, generator)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
-    contrast, offset = (v.to(pixels.device).view(n, 1, 1, 1) for v in (contrast, offset))
+    contrast, offset = contrast.view(n, 1, 1, 1), offset.view(n, 1, 1, 1)
     return ((pixels - mean) * contrast + mean + offset).clamp_(0, 255)
 
 
@@ -101,18 +101,18 @@ def _erase(
 ) -> torch.Tensor:
     """Random erasing with middle gray (Zhong et al., AAAI 2020), one rectangle per picture."""
     n, _, height, width = pixels.shape
-    chosen = torch.rand(n, generator=generator) < settings.erasing
+    chosen = _uniform(n, 0, 1, generator) < settings.erasing
     smallest = min(0.02, settings.erasing_area)
     area = _uniform(n, smallest, settings.erasing_area, generator)
     aspect = torch.exp(_uniform(n, -math.log(3), math.log(3), generator))
     tall, wide = torch.sqrt(area * aspect) * height, torch.sqrt(area / aspect) * width
-    top, left = torch.rand(n, generator=generator), torch.rand(n, generator=generator)
+    top, left = _uniform(n, 0, 1, generator), _uniform(n, 0, 1, generator)
     inside_y = _inside(top * (height - tall), tall, height)
     inside_x = _inside(left * (width - wide), wide, width)
     erased = inside_y[:, :, None] & inside_x[:, None, :] & chosen[:, None, None]
-    return pixels.masked_fill(erased[:, None].to(pixels.device), _MIDDLE_GRAY)
+    return pixels.masked_fill(erased[:, None], _MIDDLE_GRAY)
 
 
 def _inside(start: torch.Tensor, length: torch.Tensor, side: int) -> torch.Tensor:
-    position = torch.arange(side)[None, :]
+    position = torch.arange(side, device=start.device)[None, :]
     return (position >= start[:, None]) & (position < (start + length)[:, None])

@@ -17,7 +17,10 @@ METRICS, _EVENTS = "metrics.jsonl", "tensorboard"
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of ``metrics.jsonl``. Accuracies are fractions of 1, None where not measured."""
+    """One line of ``metrics.jsonl``. Accuracies are fractions of 1, None where not measured.
+
+    ``seconds`` is the time of the whole epoch, its evaluation included.
+    """
 
     epoch: int
     train_loss: float
@@ -26,6 +29,8 @@ class Epoch:
     images_per_s: float
     public_test_accuracy: float | None
     public_test_nll: float | None
+    seconds: float
+    hardware: str
 
 
 class Journal:
@@ -44,7 +49,7 @@ class Journal:
         if self._events is None:
             self._events = SummaryWriter(str(self._out / _EVENTS), purge_step=line.epoch)
         for name, value in asdict(line).items():
-            if name != "epoch" and value is not None:
+            if name != "epoch" and isinstance(value, (int, float)):
                 self._events.add_scalar(name, value, line.epoch)
         self._events.flush()
 

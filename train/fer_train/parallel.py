@@ -6,13 +6,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fer_edge.machine import cpu_name
+
 __all__ = ["World", "world"]
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,21 @@ class World:
     def leads(self) -> bool:
         """Whether this process evaluates and writes."""
         return self.rank == 0
+
+    @property
+    def hardware(self) -> str:
+        """What the processes compute on, for whoever reads the result."""
+        if self.device.type == "cuda":
+            name = torch.cuda.get_device_name(self.device)
+        else:
+            name = f"{cpu_name()}, {torch.get_num_threads()} threads"
+        return name if self.size == 1 else f"{self.size} x {name}"
+
+    def place(self, network: M) -> M:
+        """Move a network to the device, its kernels laid out as GPUs like them."""
+        if self.device.type == "cuda":
+            network = network.to(memory_format=torch.channels_last)
+        return network.to(self.device)
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
         """Cut this process's part of a batch that all of them know."""
@@ -65,6 +85,8 @@ def world() -> Iterator[World]:
     if size == 1:
         yield World()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(rank, size, device)

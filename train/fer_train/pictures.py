@@ -77,14 +77,20 @@ def draw_errors(
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != crops.labels)
     worst = wrong[np.argsort(-confidence[wrong])][: _ERROR_ROWS * _ERROR_COLUMNS]
-    figure = Figure(figsize=(1.5 * _ERROR_COLUMNS, 1.9 * _ERROR_ROWS), layout="constrained")
-    grid = figure.subplots(_ERROR_ROWS, _ERROR_COLUMNS)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, number in zip(grid.flat, worst, strict=False):
-        axes.imshow(crops.images[number], cmap="gray", vmin=0, vmax=255)
+    side = crops.images.shape[1]
+    cell, above = round(1.3 * side), round(0.5 * side)  # room for two lines over each picture
+    sheet = np.full((_ERROR_ROWS * (side + above), _ERROR_COLUMNS * cell), 255, np.uint8)
+    figure = Figure(figsize=(1.5 * _ERROR_COLUMNS, 1.7 * _ERROR_ROWS), layout="constrained")
+    axes = figure.subplots()
+    for place, number in enumerate(worst):
+        row, column = divmod(place, _ERROR_COLUMNS)
+        top, left = row * (side + above) + above, column * cell
+        sheet[top : top + side, left : left + side] = crops.images[number]
         said, label = LABELS[predicted[number]], LABELS[crops.labels[number]]
-        axes.set_title(f"{said} {confidence[number]:.0%}\nlabel: {label}", fontsize=8)
+        caption = f"{said} {confidence[number]:.0%}\nlabel: {label}"
+        axes.text(left, top - 2, caption, fontsize=8, va="bottom")
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255)
+    axes.axis("off")
     _save(figure, target)
 
 

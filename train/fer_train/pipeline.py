@@ -2,71 +2,129 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from fer_edge import checkpoint, metrics
 from fer_edge.errors import ConfigurationError
 from fer_edge.files import write_json
 from fer_edge.record import encode
-from fer_train.assessment import Report, assess
+from fer_train.assessment import Course, Report, assess
 from fer_train.data import TrainingData, prepare
+from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS
 from fer_train.loop import BEST, Sources, Trainer
 from fer_train.parallel import World
 from fer_train.pictures import draw_confusion, draw_curves, draw_errors
 from fer_train.recipe import Recipe
+from fer_train.reproducibility import repeatable
+from fer_train.teachers import Ensemble, accuracy_of
 
-__all__ = ["train_model"]
+__all__ = ["REPORT", "Outcome", "train_model"]
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of train_model came to.
+
+    ``finished`` is False where the deadline came before the last epoch: the same call continues.
+    ``report`` is what the first process measured at the end; None in the others and before it.
+    """
+
+    finished: bool
+    report: Report | None
 
 
 def train_model(
     recipe: Recipe,
-    data: Path,
+    data: Path | TrainingData,
     out: Path,
     *,
+    name: str = "",
     votes: Path | None = None,
     sources: Sources = Sources(),
     world: World = World(),
     compiled: bool = False,
+    deterministic: bool = False,
+    deadline: Deadline | None = None,
     report: Callable[[str], None] = lambda _: None,
-) -> Report | None:
+) -> Outcome:
     """Train, or continue where an interrupted run stopped, and measure the result.
 
     ``out`` receives ``best.safetensors``, ``last.safetensors``, ``metrics.jsonl``,
     ``report.json``, ``curves.png``, ``confusion.png``, ``errors.png`` and events for TensorBoard.
-    ``votes`` is a table of FER+ votes. The first of several processes measures and returns the
-    report, the others None.
+    ``name`` is the recipe's, for the report. ``votes`` is a table of FER+ votes, which data that
+    is prepared has in its targets already. ``compiled``, ``deterministic`` and ``deadline`` are
+    explained in ``Trainer``, ``repeatable`` and ``Deadline``.
 
     Raises DataError for a data set that cannot be used, ConfigurationError where ``out`` belongs
-    to another training, ArtifactError for weights that do not fit, and DivergedError where the
-    loss is no longer finite.
+    to another training, ArtifactError for weights that do not fit, DivergedError where the loss
+    is no longer finite, and OSError where ``out`` cannot be written; what was there before is
+    kept.
     """
     if world.size > recipe.batch_size:
         raise ConfigurationError(
             f"{world.size} processes cannot share a batch of {recipe.batch_size} pictures"
         )
-    prepared = prepare(data, votes, recipe.votes)
+    prepared = prepare(data, votes, recipe.votes) if isinstance(data, Path) else data
     dropped = ", ".join(f"{count} {reason}" for reason, count in prepared.left_out.items())
     report(
         f"{len(prepared.train)} training pictures (left out: {dropped}), "
         f"{len(prepared.validation)} to select on"
     )
-    trainer = Trainer(
-        recipe, prepared, out, sources=sources, world=world, compiled=compiled, report=report
-    )
-    trainer.train()
-    return _finish(recipe, prepared, out) if world.leads else None
+    with repeatable(deterministic):
+        trainer = Trainer(
+            recipe,
+            prepared,
+            out,
+            sources=sources,
+            world=world,
+            compiled=compiled,
+            deadline=deadline,
+            report=report,
+        )
+        if not trainer.train():
+            report(f"the time is up after epoch {trainer.state.epoch} of {recipe.epochs}")
+            return Outcome(finished=False, report=None)
+        if not world.leads:
+            return Outcome(finished=True, report=None)
+        return Outcome(finished=True, report=_finish(trainer, sources, name))
 
 
-def _finish(recipe: Recipe, data: TrainingData, out: Path) -> Report:
-    result = assess(out / BEST, recipe, data)
-    write_json(out / "report.json", encode(result))
+def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
+    data, out, device = trainer.data, trainer.out, trainer.world.device
+    course = _course(trainer, sources, name)
+    result = assess(out / BEST, trainer.recipe, data, device=device, course=course)
+    write_json(out / REPORT, encode(result))
     draw_curves(out / METRICS, out / "curves.png")
     draw_confusion(result, out / "confusion.png")
     network, spec = checkpoint.load(out / BEST)
-    logits = logits_of(network, spec, data.validation)
+    logits = logits_of(network.to(device), spec, data.validation)
     probabilities = metrics.softmax(logits, spec.temperature)
     draw_errors(data.validation, probabilities, out / "errors.png")
     return result
+
+
+def _course(trainer: Trainer, sources: Sources, name: str) -> Course:
+    lines = [json.loads(x) for x in (trainer.out / METRICS).read_text("utf-8").splitlines()]
+    device, initial, accuracy = trainer.world.device, trainer.initial, None
+    if sources.teachers:
+        ensemble = trainer.world.place(Ensemble(sources.teachers))
+        accuracy = accuracy_of(ensemble, trainer.data.validation, device)
+    runs = [(path, checkpoint.read_spec(path).provenance) for path in sources.teachers]
+    return Course(
+        recipe=name or trainer.recipe.model,
+        epochs=len(lines),
+        seconds=sum(line["seconds"] for line in lines),
+        hardware=tuple(dict.fromkeys(line["hardware"] for line in lines)),
+        initial=f"{initial.path.name}, sha256 {initial.sha256[:12]}" if initial else None,
+        teachers=tuple(taught.training_run or path.name for path, taught in runs),
+        teachers_accuracy=accuracy,
+        ended=datetime.now(timezone.utc).date().isoformat(),
+    )

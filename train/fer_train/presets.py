@@ -30,14 +30,15 @@ PRESETS: dict[str, Recipe] = {
     ),
     "vit-tiny": Recipe(
         model="vit-tiny",
-        network=NetworkSpec("vit_tiny_patch16_224", arguments={"img_size": 48, "patch_size": 6}),
+        network=NetworkSpec("fer_vit_tiny", batch_norm_epsilon=1e-3),
         input=InputSpec(48, 48),
         epochs=200,
         learning_rate=1e-3,
         warmup_epochs=10,
         gradient_clip=1.0,
-        mixup=0.5,
+        mixup=0.3,
         dropout=0.0,
+        drop_path=0.1,
         ema=0.9995,
     ),
     "vit-base": Recipe(

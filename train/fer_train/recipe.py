@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from fer_edge.record import encode
 from fer_edge.spec import InputSpec, NetworkSpec
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Augmentation", "Recipe"]
+__all__ = ["ARITHMETICS", "OPTIMIZERS", "SCHEDULES", "Augmentation", "Recipe"]
 
 OPTIMIZERS = ("adam", "adamw", "lion", "nadamw", "rmsprop", "sgd")
 """Those of timm whose saved tensors are their whole state, so that a training resumes exactly."""
 
 SCHEDULES = ("cosine", "plateau")
+ARITHMETICS = ("auto", "fp32", "bf16")
 
 _MANY, _TINY = 1e9, 1e-9
 _BOUNDS = {
@@ -34,6 +35,7 @@ _BOUNDS = {
     "mixup": (0, 1),
     "mixup_alpha": (_TINY, 100),
     "dropout": (0, 0.99),
+    "drop_path": (0, 0.99),
     "ema": (0, 0.999999),
     "batch_norm_crops": (1, _MANY),
     "evaluate_every": (1, _MANY),
@@ -86,7 +88,10 @@ class Recipe:
     which are the ones that are evaluated and kept; their batch-norm statistics are estimated anew
     on ``batch_norm_crops`` clean training crops before each evaluation.
 
-    ``batch_size`` counts the pictures of a step over all processes.
+    ``dropout`` falls on the classifier's input, ``drop_path`` on whole residual branches of the
+    architectures that have them. ``batch_size`` counts the pictures of a step over all processes.
+    ``arithmetic`` is what the network computes in: ``bf16`` is automatic mixed precision, and
+    ``auto`` is that on GPUs and ``fp32`` elsewhere. Evaluation is always fp32.
     """
 
     model: str
@@ -111,9 +116,11 @@ class Recipe:
     mixup: float = 0.3
     mixup_alpha: float = 0.4
     dropout: float = 0.2
+    drop_path: float = 0.0
     ema: float = 0.998
     batch_norm_crops: int = 4096
     evaluate_every: int = 2
+    arithmetic: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -121,7 +128,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ValueError(f"{name} should be from {low:g} to {high:g}, not {value}")
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "arithmetic": ARITHMETICS}
+        for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name} should be one of {', '.join(known)}, not {value!r}")
 

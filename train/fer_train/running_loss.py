@@ -10,7 +10,13 @@ import torch
 from fer_edge.errors import DivergedError
 from fer_train.parallel import World
 
-__all__ = ["RunningLoss"]
+__all__ = ["KEPT", "RunningLoss"]
+
+KEPT = (
+    "the state after the epoch before is kept on disk, and so is the best checkpoint. Train anew "
+    "with a lower learning_rate, or with gradient_clip."
+)
+"""What an error says of what is left, and what to do."""
 
 _CHECK_EVERY = 32
 
@@ -18,14 +24,15 @@ _CHECK_EVERY = 32
 class RunningLoss:
     """Losses of ``steps`` steps, left on the device and looked at once in a while.
 
-    ``where`` names the epoch in the message of an error.
+    ``where`` names the epoch in the message of an error; ``recent`` tells of the last step that
+    was looked at, for a bar.
     """
 
     def __init__(self, world: World, steps: int, where: str) -> None:
         self._world, self._steps, self._where = world, steps, where
         self._pending: list[torch.Tensor] = []
         self._seen: list[list[float]] = []
-        self.recent = math.nan
+        self.recent = ""
 
     def add(self, step: int, loss: torch.Tensor, accuracy: torch.Tensor) -> None:
         """Take the loss and accuracy of a step, scalars. Raises DivergedError, maybe later."""
@@ -49,10 +56,8 @@ class RunningLoss:
         for number, (loss, _) in enumerate(values, step + 1 - len(values)):
             if not math.isfinite(loss):
                 raise DivergedError(
-                    f"the loss became {loss} in batch {number} of {self._where}; the state after "
-                    "the epoch before is kept on disk, and so is the best checkpoint. Train anew "
-                    "with a lower learning_rate, or with gradient_clip."
+                    f"the loss became {loss} in batch {number} of {self._where}; {KEPT}"
                 )
         self._seen += values
         self._pending = []
-        self.recent = values[-1][0]
+        self.recent = f"loss {values[-1][0]:.3f}, accuracy {values[-1][1]:.0%}"

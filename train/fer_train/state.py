@@ -13,13 +13,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
+from fer_edge.checkpoint import write_tensors
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.files import atomic_path
 from fer_edge.record import parse_json
+from fer_train.averaging import Average
 
 __all__ = ["TrainingState"]
 
@@ -33,23 +32,24 @@ class TrainingState:
     """
 
     network: nn.Module
-    averaged: AveragedModel
+    averaged: Average
     optimizer: torch.optim.Optimizer
     epoch: int = 0
     best_accuracy: float = -1.0
     losses: list[float] = field(default_factory=list)
 
     def save(self, path: Path, run: str) -> None:
-        """Write the state, whole or not at all; ``run`` says which training it belongs to."""
-        tensors = {name: tensor.detach().contiguous() for name, tensor in self._tensors()}
+        """Write the state, whole or not at all; ``run`` says which training it belongs to.
+
+        Raises OSError where it cannot be written; the state that was there then stays.
+        """
         facts = {
             "run": run,
             "epoch": self.epoch,
             "best_accuracy": self.best_accuracy,
             "losses": self.losses,
         }
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"state": json.dumps(facts)})
+        write_tensors(path, dict(self._tensors()), {"state": json.dumps(facts)})
 
     def restore(self, path: Path, run: str) -> None:
         """Continue from a saved state.
@@ -85,6 +85,10 @@ class TrainingState:
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        for parameter, state in self.optimizer.state.items():
+            for key, value in state.items():
+                if value.shape == parameter.shape:  # laid out as the weight is, or sums differ
+                    state[key] = torch.empty_like(parameter).copy_(value).detach()
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         for prefix, module in (("network", self.network), ("averaged", self.averaged)):

@@ -13,11 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 from fer_edge import checkpoint
+from fer_edge.fer2013 import LabelledCrops
 from fer_edge.network import Normalized
 from fer_edge.spec import ModelSpec
 from fer_train.augmentation import fit_to
 
-__all__ = ["Ensemble", "distillation_loss"]
+__all__ = ["Ensemble", "accuracy_of", "distillation_loss"]
+
+_BATCH = 256
 
 
 class Ensemble(nn.Module):
@@ -41,6 +44,18 @@ class Ensemble(nn.Module):
             for network, spec in zip(self.networks, self.inputs, strict=True)
         ]
         return torch.stack(answers).mean(0)
+
+
+@torch.no_grad()
+def accuracy_of(ensemble: Ensemble, crops: LabelledCrops, device: torch.device) -> float:
+    """How often the mean of the ensemble is right, a fraction of 1."""
+    right = 0
+    for start in range(0, len(crops), _BATCH):
+        images = torch.from_numpy(crops.images[start : start + _BATCH])[:, None].to(device)
+        labels = torch.from_numpy(crops.labels[start : start + _BATCH])
+        answers = ensemble(images.float(), temperature=1.0).argmax(1).cpu()
+        right += int((answers == labels).sum())
+    return right / len(crops)
 
 
 def distillation_loss(

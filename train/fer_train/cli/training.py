@@ -1,27 +1,29 @@
-"""The command fer-train."""
+"""``fer-train``: one training."""
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Sequence
+import sys
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fer_edge.command import add_data_option, command_parser, run_command, say, write_result
+from fer_edge.command import add_data_option, say, write_result
 from fer_edge.dependencies import requires
 from fer_edge.record import encode
+from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.presets import PRESETS, change, load_recipe, preset
 from fer_train.recipe import Recipe
 
 if TYPE_CHECKING:
     from fer_train.assessment import Report
 
-__all__ = ["main"]
+__all__ = ["add_device_options", "add_options", "print_report"]
+
+_RED, _PLAIN = "\033[31m", "\033[0m"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run fer-train; returns the exit code."""
-    parser = command_parser("fer-train", "Train a face-expression network on FER2013.")
+def add_options(parser: ArgumentParser) -> None:
+    """Add what a training can be asked for."""
     add_data_option(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="folder of the run; continues there"
@@ -52,39 +54,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[],
         help="a checkpoint to distil from; repeated, their mean",
     )
+    add_device_options(parser)
+    parser.set_defaults(handler=_train)
+
+
+def add_device_options(parser: ArgumentParser) -> None:
+    """Add how trainings are run, which is the same for one and for several."""
     parser.add_argument(
         "--votes", metavar="CSV", type=Path, help="FER+ votes, mixed into the labels"
     )
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="let torch compile the step: needs a C++ compiler, takes half the time on a CPU",
+        help="let torch compile the step: needs a C++ compiler, halves a MobileNet's time on a CPU",
     )
-    parser.set_defaults(handler=_train)
-    return run_command(parser, arguments)
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same bits from the same seed on GPUs too; slower",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="stop between two epochs before N minutes are over, with exit code "
+        f"{OUT_OF_TIME} if any are left; the same command continues",
+    )
 
 
 def _train(options: Namespace) -> int:
-    recipe = _recipe(options)
+    deadline, recipe = Deadline(options.minutes), _recipe(options)
     with requires("train"):
         from fer_train.loop import Sources
         from fer_train.parallel import world
         from fer_train.pipeline import train_model
     with world() as joined:
-        result = train_model(
+        outcome = train_model(
             recipe,
             options.data,
             options.out,
+            name=options.recipe.name if options.recipe else f"preset {options.model}",
             votes=options.votes,
             sources=Sources(options.init, tuple(options.teacher)),
             world=joined,
             compiled=options.compile,
+            deterministic=options.deterministic,
+            deadline=deadline,
             report=say if joined.leads else lambda _: None,
         )
-    if result is not None:
-        _print(result, options.out)
-        write_result(options, encode(result))
-    return 0
+    if outcome.report is not None:
+        print(f"{options.out / 'best.safetensors'}")
+        print_report(outcome.report)
+        write_result(options, encode(outcome.report))
+    return 0 if outcome.finished else OUT_OF_TIME
 
 
 def _recipe(options: Namespace) -> Recipe:
@@ -94,17 +116,23 @@ def _recipe(options: Namespace) -> Recipe:
     return change(recipe, {k: v for k, v in given.items() if v is not None}, "the command line")
 
 
-def _print(result: Report, out: Path) -> None:
+def print_report(result: Report) -> None:
+    """Print what a report says, in a few lines."""
     low, high = result.scores.accuracy_ci95
-    print(f"{out / 'best.safetensors'}")
     print(f"  {result.split} ({result.use}): {result.scores.accuracy:.2%} [{low:.2%}, {high:.2%}]")
     print(f"  with flip averaging: {result.accuracy_with_flip_averaging:.2%}")
     print(
         f"  ECE {result.ece_before_scaling:.3f}, after temperature scaling {result.scores.ece:.3f}"
     )
+    if result.course is not None and result.course.teachers_accuracy is not None:
+        print(f"  its teachers together: {result.course.teachers_accuracy:.2%}")
     seen = result.conditioning
-    verdict = "well-conditioned" if result.well_conditioned else "ILL-CONDITIONED"
+    verdict = "well-conditioned" if result.well_conditioned else _in_red("ILL-CONDITIONED")
     print(
         f"  {verdict}: largest logit {seen.largest_logit:.1f} ({seen.largest_logit_on}), "
         f"largest activation {seen.largest_activation:.1f} ({seen.largest_activation_on})"
     )
+
+
+def _in_red(text: str) -> str:
+    return f"{_RED}{text}{_PLAIN}" if sys.stdout.isatty() else text

@@ -1,0 +1,132 @@
+"""The head, and the order in which its classes stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_train.pretrained import load_initial
+
+Weights = dict[str, torch.Tensor]
+
+ALPHABETICAL = ("Anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
+
+@pytest.mark.parametrize("classes", [1000, 21843])
+def test_a_head_of_other_classes_stays_new(
+    foreign: Any, weights: Weights, tmp_path: Path, classes: int
+) -> None:
+    arrays = foreign.to_google(weights)
+    arrays |= {"head/kernel": np.ones((foreign.WIDTH, classes)), "head/bias": np.ones(classes)}
+    arrays |= {
+        "pre_logits/kernel": np.ones((foreign.WIDTH, foreign.WIDTH)),
+        "pre_logits/bias": np.ones(foreign.WIDTH),
+    }
+    with (tmp_path / "ViT-B_16.npz").open("wb") as stream:
+        np.savez(stream, **arrays)
+    network = foreign.fresh(foreign.vit())
+    before = network.get_parameter("head.weight").clone()
+    report = load_initial(network, foreign.vit(), str(tmp_path / "ViT-B_16.npz"))
+    assert set(report.new) == {"head.weight", "head.bias"}
+    assert set(report.ignored) == {"pre_logits.fc.weight", "pre_logits.fc.bias"}
+    assert not report.is_complete
+    assert torch.equal(network.get_parameter("head.weight"), before)
+    assert torch.equal(network.get_parameter("norm.weight"), weights["norm.weight"])
+
+
+def test_weights_without_a_head_leave_it_new(
+    foreign: Any, weights: Weights, tmp_path: Path
+) -> None:
+    bare = {name: value for name, value in weights.items() if not name.startswith("head.")}
+    report = load_initial(
+        foreign.fresh(foreign.vit()),
+        foreign.vit(),
+        str(foreign.save_torch(tmp_path / "x.pth", bare)),
+    )
+    assert set(report.new) == {"head.weight", "head.bias"}
+
+
+def test_a_head_on_a_layer_that_timm_lacks_is_no_classifier(
+    foreign: Any, weights: Weights, tmp_path: Path
+) -> None:
+    path = foreign.save_google(
+        tmp_path / "x.npz", weights, pre_logits__kernel=np.ones((foreign.WIDTH, foreign.WIDTH))
+    )
+    with pytest.raises(ArtifactError, match="pre_logits"):
+        load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(path))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"classes": list(ALPHABETICAL)},
+        {"class_to_idx": {name: index for index, name in enumerate(ALPHABETICAL)}},
+        {"id2label": dict(enumerate(ALPHABETICAL))},
+    ],
+    ids=lambda facts: next(iter(facts)),
+)
+def test_classes_in_another_order_are_brought_into_ours(
+    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path, facts: dict[str, object]
+) -> None:
+    saved = {"state_dict": foreign.in_alphabetical_order(weights), **facts}
+    network = foreign.fresh(foreign.vit())
+    report = load_initial(
+        network, foreign.vit(), str(foreign.save_torch(tmp_path / "x.pth", saved))
+    )
+    foreign.assert_same(network, source)
+    assert report.labels == ALPHABETICAL
+    assert set(report.adapted) == {"head.weight", "head.bias"}
+
+
+def test_the_caller_may_tell_the_order_of_the_classes(
+    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
+) -> None:
+    path = str(foreign.save_torch(tmp_path / "x.pth", foreign.in_alphabetical_order(weights)))
+    network = foreign.fresh(foreign.vit())
+    load_initial(network, foreign.vit(), path, labels=ALPHABETICAL)
+    foreign.assert_same(network, source)
+    assert "FER2013's order" in load_initial(network, foreign.vit(), path).describe()
+    with pytest.raises(ConfigurationError, match="some order"):
+        load_initial(network, foreign.vit(), path, labels=("happy", "sad"))
+
+
+def test_hugging_faces_config_tells_the_order_of_the_classes(
+    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
+) -> None:
+    save_file(
+        foreign.to_huggingface(foreign.in_alphabetical_order(weights)),
+        tmp_path / "model.safetensors",
+    )
+    foreign.save_config(tmp_path, {str(i): name for i, name in enumerate(ALPHABETICAL)})
+    network = foreign.fresh(foreign.vit())
+    load_initial(network, foreign.vit(), str(tmp_path / "model.safetensors"))
+    foreign.assert_same(network, source)
+
+
+def test_seven_classes_of_something_else_are_no_head_of_ours(
+    foreign: Any, weights: Weights, tmp_path: Path
+) -> None:
+    save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
+    foreign.save_config(tmp_path, {str(i): f"cat {i}" for i in range(7)})
+    report = load_initial(
+        foreign.fresh(foreign.vit()), foreign.vit(), str(tmp_path / "model.safetensors")
+    )
+    assert set(report.new) == {"head.weight", "head.bias"}
+    assert report.labels is None
+
+
+def test_labels_without_meaning_are_taken_in_our_order(
+    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
+) -> None:
+    save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
+    foreign.save_config(tmp_path, {str(i): f"LABEL_{i}" for i in range(7)})
+    network = foreign.fresh(foreign.vit())
+    assert load_initial(network, foreign.vit(), str(tmp_path / "model.safetensors")).is_complete
+    foreign.assert_same(network, source)

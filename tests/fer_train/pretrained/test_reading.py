@@ -1,0 +1,116 @@
+"""Files that are no weights are told apart, and none of them runs code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from fer_edge.errors import ArtifactError
+from fer_train.pretrained import load_initial
+
+Weights = dict[str, torch.Tensor]
+
+
+class Intruder:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return eval, (f"open({str(self.mark)!r}, 'w')",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_would_run_code_does_not(
+    foreign: Any, weights: Weights, tmp_path: Path, zipped: bool
+) -> None:
+    saved = {"state_dict": weights, "hook": Intruder(tmp_path / "ran")}
+    path = tmp_path / "x.pth"
+    foreign.save_torch(path, saved, _use_new_zipfile_serialization=zipped)
+    assert "eval" in foreign.refused(path, "holds more than weights")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_plain_pickle_does_not_run_either(foreign: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(pickle.dumps(Intruder(tmp_path / "ran")))
+    foreign.refused(tmp_path / "x.pth", "x.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_whole_saved_network_is_refused_with_what_to_do(
+    foreign: Any, source: nn.Module, tmp_path: Path
+) -> None:
+    message = foreign.refused(foreign.save_torch(tmp_path / "x.pth", source), "VisionTransformer")
+    assert "model.state_dict()" in message
+
+
+def test_a_numpy_archive_of_objects_is_refused(foreign: Any, tmp_path: Path) -> None:
+    with (tmp_path / "x.npz").open("wb") as stream:
+        np.savez(stream, **{"embedding/kernel": np.array([Intruder(tmp_path / "ran")])})
+    foreign.refused(tmp_path / "x.npz", "allow_pickle")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "is empty"),
+        (b"\x00" * 100, "known kind"),
+        (b"hello", "known kind"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"PK\x03\x04 broken", "not a readable zip"),
+        (b"\x80\x04\x95 broken", "not a readable PyTorch"),
+        (b"\x10\x00\x00\x00\x00\x00\x00\x00{broken........", "not a readable safetensors"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.pth", "x.npz"])
+def test_what_is_no_weights_file_is_told(
+    foreign: Any, tmp_path: Path, content: bytes, match: str, name: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    foreign.refused(tmp_path / name, match)
+
+
+def test_a_file_that_broke_off_is_damaged(foreign: Any, weights: Weights, tmp_path: Path) -> None:
+    foreign.save_torch(tmp_path / "x.pth", weights)
+    foreign.save_torch(tmp_path / "old.pth", weights, _use_new_zipfile_serialization=False)
+    foreign.save_google(tmp_path / "x.npz", weights)
+    save_file(weights, tmp_path / "x.safetensors")
+    for path in list(tmp_path.iterdir()):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        foreign.refused(path, "Fetch it again|known kind")
+
+
+def test_other_things_that_torch_saves_are_told(foreign: Any, tmp_path: Path) -> None:
+    foreign.refused(foreign.save_torch(tmp_path / "a.pth", [1, 2]), "holds a list")
+    foreign.refused(
+        foreign.save_torch(tmp_path / "b.pth", {"epoch": 3}), "no tensors by name, but 'epoch'"
+    )
+    itself: dict[str, object] = {}
+    itself["model"] = itself
+    foreign.refused(foreign.save_torch(tmp_path / "c.pth", itself), "below 3 others")
+    script = torch.jit.script(nn.Linear(2, 2))
+    script.save(str(tmp_path / "d.pt"))
+    foreign.refused(tmp_path / "d.pt", "not a readable PyTorch")
+
+
+def test_a_folder_names_the_file_in_it(foreign: Any, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    assert "model.safetensors" in foreign.refused(tmp_path, "is a folder")
+
+
+def test_a_missing_file_is_told(foreign: Any, tmp_path: Path) -> None:
+    foreign.refused(tmp_path / "none.pth", "no weights file at")
+    for name in ("vit_tiny_patch16_224.pth", "nonsense"):
+        with pytest.raises(ArtifactError, match=f"no weights file at {name}"):
+            load_initial(foreign.fresh(foreign.vit()), foreign.vit(), name)

@@ -1,0 +1,190 @@
+"""Several trainings in a row: resumable as one, later ones taught by earlier ones."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fer_edge import checkpoint
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.network import build
+from fer_edge.spec import ModelSpec
+from fer_train.campaign import load_plan
+from fer_train.cli import main
+from fer_train.deadline import OUT_OF_TIME
+from fer_train.loop import BEST, LAST
+from fer_train.reports import read_report
+
+Write = Callable[[Path, str, int], Path]
+
+PLAN = """\
+[[stages]]
+name = "first"
+recipe = "small.toml"
+
+[[stages]]
+name = "second"
+recipe = "small.toml"
+change = { seed = 1, augmentation = { flip = 0.0 } }
+
+[[stages]]
+name = "student"
+recipe = "small.toml"
+initial = "first"
+teachers = ["first", "second"]
+"""
+
+
+@pytest.fixture(scope="module")
+def plan(write_recipe: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plan")
+    write_recipe(folder / "small.toml", "", 2)
+    (folder / "plan.toml").write_text(PLAN)
+    return folder / "plan.toml"
+
+
+@pytest.fixture(scope="module")
+def command(plan: Path, tiny_fer2013: Path) -> list[str]:
+    return ["campaign", "--plan", str(plan), "--data", str(tiny_fer2013), "--out"]
+
+
+@pytest.fixture(scope="module")
+def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole")
+    assert main([*command, str(out), "--json", str(out / "told.json")]) == 0
+    return out
+
+
+def test_every_stage_is_a_run_of_its_own(whole: Path) -> None:
+    reports = json.loads((whole / "told.json").read_text())["reports"]
+    assert list(reports) == ["first", "second", "student"]
+    for name, report in reports.items():
+        assert report == json.loads((whole / name / "report.json").read_text())
+    assert reports["second"]["recipe"]["seed"] == 1
+    assert reports["second"]["recipe"]["augmentation"]["flip"] == 0
+
+
+def test_a_student_tells_who_taught_it_and_how_good_they_are_together(whole: Path) -> None:
+    taught = [read_report(whole / name / "report.json") for name in ("first", "second")]
+    course = read_report(whole / "student" / "report.json").course
+    assert course is not None
+    assert course.teachers == tuple(report.training_run for report in taught)
+    assert course.teachers_accuracy is not None
+    assert 0 <= course.teachers_accuracy <= 1
+    assert course.initial is not None
+    assert course.initial.startswith(BEST)
+
+
+def test_in_turns_and_killed_between_it_comes_to_the_same_weights(
+    whole: Path, command: list[str], tmp_path: Path
+) -> None:
+    out, codes = tmp_path / "cut", []
+    for _ in range(2):
+        codes.append(main([*command, str(out), "--minutes", "0"]))
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: os._exit(main([*command, str(out)]))
+    )
+    child.start()
+    while not (out / "second" / LAST).exists():
+        assert child.is_alive()
+        time.sleep(0.002)
+    child.kill()
+    child.join()
+    finished = (out / "first" / "report.json").read_bytes()
+    while not codes or codes[-1] == OUT_OF_TIME:
+        codes.append(main([*command, str(out), "--minutes", "0"]))
+        assert len(codes) < 10
+    assert (codes[0], codes[-1]) == (OUT_OF_TIME, 0)
+    assert (out / "first" / "report.json").read_bytes() == finished, "a finished stage ran again"
+    for stage in ("first", "second", "student"):
+        for file in (BEST, LAST):
+            one, other = whole / stage / file, out / stage / file
+            assert one.read_bytes() == other.read_bytes(), (stage, file)
+
+
+def test_a_stage_that_the_plan_changed_is_not_taken_for_done(
+    whole: Path, plan: Path, tiny_fer2013: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (whole / "first" / "report.json").read_bytes()
+    changed = tmp_path / "plan.toml"
+    (tmp_path / "small.toml").write_text((plan.parent / "small.toml").read_text())
+    changed.write_text(
+        PLAN.replace(
+            'recipe = "small.toml"\n', 'recipe = "small.toml"\nchange = { epochs = 5 }\n', 1
+        )
+    )
+    command = ["campaign", "--plan", str(changed), "--data", str(tiny_fer2013)]
+    assert main([*command, "--out", str(whole)]) == 2
+    assert "another recipe or other data" in capsys.readouterr().err
+    assert (whole / "first" / "report.json").read_bytes() == before
+
+
+# --- plans
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"should hold \[\[stages\]\] and nothing else"),
+        ("stages = 3", r"should hold \[\[stages\]\]"),
+        ("stages = [3]", "stage 1 of .*lacks the fields name, recipe"),
+        ('[[stages]]\nname = "x"', "lacks the fields recipe"),
+        ("seed = 3\n" + PLAN, "nothing else"),
+        (PLAN + "seeds = 3", "stage 3 .* unknown fields 'seeds'"),
+        (PLAN.replace('"second"', '"first"', 1), "stage 2 .*'first' should be a name of its own"),
+        (PLAN.replace('name = "first"', 'name = "../first"'), "'../first' should be a name"),
+        (PLAN.replace('["first", "second"]', '["third"]'), "'third' is neither .*first, second"),
+        (PLAN.replace('["first", "second"]', '"first"'), "teachers should be of type list"),
+        (PLAN.replace('"small.toml"', '"none.toml"', 1), "cannot read the recipe .*none.toml"),
+        (PLAN.replace("seed = 1", "sed = 1"), "stage 2 .* unknown fields 'sed'"),
+        (PLAN.replace("{ seed = 1, augmentation = { flip = 0.0 } }", "7"), "change should be a"),
+        ("[[stages]", "cannot read the plan"),
+    ],
+)
+def test_a_plan_that_does_not_fit_together_is_told(
+    text: str, message: str, plan: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "small.toml").write_text((plan.parent / "small.toml").read_text())
+    (tmp_path / "plan.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        load_plan(tmp_path / "plan.toml")
+
+
+def test_weights_beside_the_plan_may_teach(plan: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text((plan.parent / "small.toml").read_text())
+    (tmp_path / "known.safetensors").touch()
+    (tmp_path / "plan.toml").write_text(
+        PLAN.replace('["first", "second"]', '["known.safetensors"]')
+    )
+    student = load_plan(tmp_path / "plan.toml")[-1]
+    assert student.teachers == (str(tmp_path / "known.safetensors"),)
+
+
+def test_the_plan_for_a_large_gpu_fits_together(root: Path) -> None:
+    stages = load_plan(root / "train" / "campaigns" / "h100.toml")
+    assert [stage.name for stage in stages[-2:]] == ["mobilenet", "vit-tiny"]
+    for stage in stages:
+        build(ModelSpec(stage.recipe.network, stage.recipe.input), drop_path=stage.recipe.drop_path)
+    assert all(len(stage.teachers) == 3 for stage in stages[-2:])
+
+
+def test_a_damaged_report_of_a_stage_is_told(
+    whole: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = whole / "first" / "report.json"
+    before = path.read_bytes()
+    path.write_bytes(before[:100])
+    try:
+        with pytest.raises(ArtifactError, match=r"report\.json is not valid JSON"):
+            read_report(path)
+        assert main([*command, str(whole)]) == 2
+    finally:
+        path.write_bytes(before)
+    assert "report.json is not valid JSON" in capsys.readouterr().err
+    assert checkpoint.read_spec(whole / "first" / BEST)

@@ -1,0 +1,141 @@
+"""Whatever ends a training in the middle, the same command brings it to the same end."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from fer_train.cli import main
+from fer_train.deadline import OUT_OF_TIME
+from fer_train.journal import METRICS
+from fer_train.loop import BEST, LAST
+
+Write = Callable[[Path, str, int], Path]
+Factory = pytest.TempPathFactory
+
+if sys.platform == "win32":
+    pytest.skip("no fork and no SIGKILL on Windows", allow_module_level=True)
+
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def command(tiny_fer2013: Path, write_recipe: Write, tmp_path_factory: Factory) -> list[str]:
+    """A training with everything that is random; the folder is to follow."""
+    folder = tmp_path_factory.mktemp("recipe")
+    settings = write_recipe(folder / "small.toml", "mixup = 0.5\ndropout = 0.3\n", EPOCHS)
+    return ["--data", str(tiny_fer2013), "--recipe", str(settings), "--out"]
+
+
+@pytest.fixture(scope="module")
+def whole(command: list[str], tmp_path_factory: Factory) -> Path:
+    """The training as it goes when nothing interrupts it."""
+    out = tmp_path_factory.mktemp("whole")
+    assert main([*command, str(out)]) == 0
+    return out
+
+
+def begun(command: list[str]) -> BaseProcess:
+    """Run a command in a copy of this process, which has torch loaded already."""
+
+    def run() -> None:
+        os._exit(main(command))
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    return child
+
+
+def epochs(out: Path) -> list[int]:
+    path = out / METRICS
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line)["epoch"] for line in lines]
+
+
+def ended(command: list[str]) -> None:
+    while (code := main(command)) == OUT_OF_TIME:
+        pass
+    assert code == 0
+
+
+def assert_same_end(first: Path, second: Path) -> None:
+    for file in (LAST, BEST):
+        assert (first / file).read_bytes() == (second / file).read_bytes(), file
+    assert epochs(first) == epochs(second)
+    assert not [path.name for path in second.rglob("*.tmp")]
+
+
+def kill_often(kills: int, command: list[str], cut: Path, last: int) -> list[float]:
+    """Start and kill at random, each time an epoch further; tell the moments."""
+    moments = []
+    for _ in range(kills):
+        before = epochs(cut)
+        child = begun([*command, str(cut)])
+        while epochs(cut) == before and len(before) < last and child.is_alive():
+            time.sleep(0.002)  # into an epoch of its own first, or it would never come further
+        moments.append(random.uniform(0, 0.2))  # noqa: S311 - any moment will do
+        child.join(moments[-1])
+        child.kill()
+        child.join()
+    return moments
+
+
+def test_killed_at_any_moment_it_ends_in_the_same_bits(
+    whole: Path, command: list[str], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    moments = kill_often(3, command, cut, EPOCHS)
+    ended([*command, str(cut)])
+    print("killed so long after an epoch:", moments)  # shown where the next line fails
+    assert_same_end(whole, cut)
+
+
+@pytest.mark.long
+def test_killed_again_and_again_it_ends_in_the_same_bits(
+    tiny_fer2013: Path, write_recipe: Write, tmp_path: Path
+) -> None:
+    settings = write_recipe(tmp_path / "long.toml", "mixup = 0.5\ndropout = 0.3\n", 30)
+    command = ["--data", str(tiny_fer2013), "--recipe", str(settings), "--out"]
+    ended([*command, str(tmp_path / "whole")])
+    moments = kill_often(25, command, tmp_path / "cut", 30)
+    ended([*command, str(tmp_path / "cut")])
+    print("killed so long after an epoch:", moments)
+    assert_same_end(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_interrupted_from_the_keyboard_it_leaves_whole_files_and_continues(
+    whole: Path, command: list[str], tmp_path: Path
+) -> None:
+    child = begun([*command, str(tmp_path / "cut")])
+    while not (tmp_path / "cut" / LAST).exists():
+        assert child.is_alive()
+        time.sleep(0.01)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGINT)
+    child.join()
+    assert child.exitcode == 130
+    assert not list((tmp_path / "cut").rglob("*.tmp"))
+    ended([*command, str(tmp_path / "cut")])
+    assert_same_end(whole, tmp_path / "cut")
+
+
+def test_in_turns_of_no_time_it_does_an_epoch_each_and_comes_to_the_same_end(
+    whole: Path, command: list[str], tmp_path: Path
+) -> None:
+    turn = [*command, str(tmp_path / "cut"), "--minutes", "0"]
+    for done in range(1, EPOCHS):
+        assert main(turn) == OUT_OF_TIME
+        assert len(epochs(tmp_path / "cut")) == done
+        assert not (tmp_path / "cut" / "report.json").exists()
+    assert main(turn) == 0
+    assert_same_end(whole, tmp_path / "cut")

@@ -1,0 +1,161 @@
+"""Only better weights take the place of those that are packaged."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fer_edge import LABELS, checkpoint
+from fer_edge.errors import ArtifactError
+from fer_edge.network import build
+from fer_edge.record import encode
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
+from fer_train.assessment import assess
+from fer_train.cli import main
+from fer_train.data import prepare
+from fer_train.presets import change, preset
+from fer_train.promotion import promote
+
+SPEC = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
+COUNTS = {"happy": 12, "sad": 4}
+"""Public-test pictures; the other classes have one."""
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise: a network that always says happy is right more often than one that says sad."""
+    path, rng = tmp_path_factory.mktemp("data") / "noise.zip", np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in LABELS:
+            for kind, half, count in (
+                ("Training", "train", 2),
+                ("PublicTest", "test", COUNTS.get(name, 1)),
+            ):
+                for number in range(count):
+                    picture = rng.integers(0, 256, (48, 48), dtype=np.uint8)
+                    encoded = cv2.imencode(".png", picture)[1].tobytes()
+                    archive.writestr(f"{half}/{name}/{kind}_{number:05d}.png", encoded)
+    return path
+
+
+@pytest.fixture
+def run(data: Path, tmp_path: Path) -> MakeRun:
+    """Make the folder of a run whose network always gives the same answer."""
+
+    def make(name: str, answer: str, spec: ModelSpec = SPEC, scale: float = 1.0) -> Path:
+        torch.manual_seed(0)
+        network = build(spec)
+        with torch.no_grad():
+            network.get_parameter("classifier.weight").zero_()
+            network.get_parameter("classifier.bias").copy_(
+                torch.tensor([scale * (label == answer) for label in LABELS])
+            )
+        spec = replace(spec, provenance=Provenance(training_run=name))
+        out = tmp_path / name
+        out.mkdir()
+        checkpoint.save(out / "best.safetensors", network.state_dict(), spec)
+        (out / "metrics.jsonl").write_text('{"epoch": 1}\n')
+        recipe = change(preset("mobilenet"), {"model": "small"}, "test")
+        report = assess(out / "best.safetensors", recipe, prepare(data))
+        (out / "report.json").write_text(json.dumps(encode(report)))
+        return out
+
+    return make
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def test_the_first_weights_take_the_place(run: MakeRun, data: Path, tmp_path: Path) -> None:
+    decided = promote(run("first", "sad"), data, tmp_path / "weights")
+    assert decided.promoted
+    assert decided.comparison is None
+    assert decided.accuracy == 4 / 21
+    assert set(contents(tmp_path / "weights")) == {
+        "small.safetensors",
+        "small.json",
+        "small.metrics.jsonl",
+    }
+
+
+def test_better_weights_replace_worse_ones_and_never_the_other_way(
+    run: MakeRun, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "weights"
+    good, bad = run("good", "happy"), run("bad", "sad")
+    options = ["--data", str(data), "--weights", str(weights)]
+    assert main(["promote", str(bad), *options]) == 0
+    assert main(["promote", str(good), *options, "--json", str(tmp_path / "told.json")]) == 0
+    told = capsys.readouterr().out
+    assert "12 pictures right only now, 4 only before, of 21; McNemar p = 0.077" in told
+    assert f"make default-model DATA={data}" in told
+    assert checkpoint.read_spec(weights / "small.safetensors").provenance.training_run == "good"
+    before = contents(weights)
+    for again in (bad, good):
+        assert main(["promote", str(again), *options, "--force"]) == 1
+        assert "it is not better" in capsys.readouterr().err
+    assert contents(weights) == before
+
+
+def test_an_ill_conditioned_network_is_refused_unless_it_is_forced(
+    run: MakeRun, data: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    promote(run("bad", "sad"), data, weights)
+    before, hot = contents(weights), run("hot", "happy", scale=100.0)
+    decided = promote(hot, data, weights)
+    assert not decided.promoted
+    assert "ill-conditioned: logits up to 100" in decided.objections[0]
+    assert contents(weights) == before
+    assert promote(hot, data, weights, force=True).promoted
+
+
+def test_another_input_contract_is_refused_unless_it_is_forced(
+    run: MakeRun, data: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    promote(run("bad", "sad"), data, weights)
+    wide = run("wide", "happy", replace(SPEC, input=InputSpec(64, 64)))
+    decided = promote(wide, data, weights)
+    assert not decided.promoted
+    assert "input contract" in decided.objections[0]
+    assert promote(wide, data, weights, force=True).promoted
+
+
+def test_large_weights_are_kept_in_half_precision_and_measured_so(
+    run: MakeRun, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run("first", "sad")
+    size = (first / "best.safetensors").stat().st_size
+    monkeypatch.setattr("fer_train.promotion.LARGEST_BYTES", int(0.6 * size))
+    decided = promote(first, data, tmp_path / "weights")
+    stored = tmp_path / "weights" / "small.safetensors"
+    assert (decided.promoted, decided.precision) == (True, "fp16")
+    assert stored.stat().st_size == decided.size_bytes < 0.6 * size
+    assert checkpoint.read_spec(stored).precision == "fp16"
+    network, spec = checkpoint.load(stored)
+    assert spec.precision == "fp32"
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
+    monkeypatch.setattr("fer_train.promotion.LARGEST_BYTES", int(0.1 * size))
+    decided = promote(run("large", "happy"), data, tmp_path / "weights")
+    assert "MB, more than" in decided.objections[0]
+
+
+def test_a_folder_that_is_no_finished_run_is_told(run: MakeRun, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="there is no report"):
+        promote(tmp_path, data, tmp_path / "weights")
+    mixed, other = run("mixed", "sad"), run("other", "happy")
+    (mixed / "best.safetensors").write_bytes((other / "best.safetensors").read_bytes())
+    with pytest.raises(ArtifactError, match="is of other, and the report beside it of another"):
+        promote(mixed, data, tmp_path / "weights")

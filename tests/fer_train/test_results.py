@@ -1,0 +1,119 @@
+"""The page of results says what the reports say, and is written by nobody else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.record import encode
+from fer_train.assessment import Course, Report
+from fer_train.cli import main
+from fer_train.reports import read_report
+from fer_train.results import results_page, write_results
+
+COURSE = Course(
+    recipe="small.toml",
+    epochs=60,
+    seconds=3 * 3600 + 125,
+    hardware=("GPU A", "GPU B"),
+    initial=None,
+    teachers=("teacher-1", "teacher-2"),
+    teachers_accuracy=0.7312,
+    ended="2026-11-30",
+)
+
+
+@pytest.fixture(scope="module")
+def old(root: Path) -> Path:
+    """A report from before reports told how the training went."""
+    return root / "train" / "weights" / "mobilenet.json"
+
+
+@pytest.fixture
+def report(old: Path) -> Report:
+    return replace(read_report(old), course=COURSE, training_run="small-1")
+
+
+def save(path: Path, report: Report) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(encode(report)))
+    return path
+
+
+def row(page: str, run: str) -> dict[str, str]:
+    lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
+    (found,) = (line for line in lines if line[0] == f"`{run}`")
+    return dict(zip(lines[0], found, strict=False))
+
+
+def test_a_row_tells_recipe_seed_hardware_time_and_accuracy(report: Report, tmp_path: Path) -> None:
+    page = results_page([report], tmp_path)
+    cells = row(page, "small-1")
+    accuracy = report.scores.accuracy
+    assert cells["recipe"] == "small.toml"
+    assert cells["seed"] == "0"
+    assert cells["hardware"] == "GPU A; GPU B"
+    assert cells["time"] == "3 h 02 min"
+    assert cells["public-test"].startswith(f"**{accuracy:.2%}** [")
+    assert cells["taught by"] == "teacher-1, teacher-2, together 73.12%"
+    assert cells["starts from"] == "nothing"
+    assert cells["well-conditioned"] == "yes"
+
+
+def test_an_ill_conditioned_run_stands_out(report: Report, tmp_path: Path) -> None:
+    ill = replace(report, well_conditioned=False)
+    assert row(results_page([ill], tmp_path), "small-1")["well-conditioned"] == "**no**"
+
+
+def test_runs_are_kept_and_the_best_comes_first(report: Report, tmp_path: Path) -> None:
+    better = replace(report.scores, accuracy=0.9)
+    save(tmp_path / "runs" / "a" / "report.json", report)
+    save(
+        tmp_path / "campaign" / "b" / "report.json",
+        replace(report, training_run="b", scores=better),
+    )
+    kept, page = tmp_path / "kept", tmp_path / "results.md"
+    where = ["--keep", str(kept), "--page", str(page), "--recipes", str(tmp_path)]
+    assert main(["results", str(tmp_path / "runs"), *where]) == 0
+    assert main(["results", str(tmp_path / "campaign"), *where]) == 0
+    text = page.read_text()
+    assert text.index("`b`") < text.index("`small-1`")
+    assert {path.name for path in kept.iterdir()} == {"b.json", "small-1.json"}
+    assert main(["results", *where]) == 0
+    assert page.read_text() == text
+
+
+def test_an_older_report_is_completed_from_the_files_beside_it(
+    old: Path, root: Path, tmp_path: Path
+) -> None:
+    page, recipes = tmp_path / "results.md", root / "train" / "recipes"
+    (report,) = write_results([old], kept=tmp_path / "kept", page=page, recipes=recipes)
+    lines = [json.loads(x) for x in old.with_suffix(".metrics.jsonl").read_text().splitlines()]
+    assert report.course is not None
+    assert report.course.recipe == "mobilenet-cpu.toml"
+    assert report.course.epochs == len(lines) == 60
+    seconds = [report.training_pictures / line["images_per_s"] for line in lines]
+    assert report.course.seconds == pytest.approx(sum(seconds))
+    assert report.course.hardware == (report.machine,)
+    assert read_report(tmp_path / "kept" / f"{report.training_run}.json") == report
+
+
+def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no report\.json in"):
+        write_results([tmp_path], kept=tmp_path, page=tmp_path / "x.md", recipes=tmp_path)
+    with pytest.raises(ArtifactError, match="there is no report at"):
+        write_results(
+            [tmp_path / "none.json"], kept=tmp_path, page=tmp_path / "x.md", recipes=tmp_path
+        )
+
+
+def test_the_page_of_the_repository_is_what_the_command_writes(root: Path, tmp_path: Path) -> None:
+    kept, page = root / "train" / "results", tmp_path / "results.md"
+    reports = write_results([], kept=kept, page=page, recipes=root / "train" / "recipes")
+    assert reports
+    written = page.read_text().replace(kept.as_posix(), "train/results")
+    assert written == (root / "docs" / "results.md").read_text()

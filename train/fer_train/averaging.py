@@ -1,0 +1,31 @@
+"""The exponential moving average of a network's weights."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+__all__ = ["Average"]
+
+
+class Average(nn.Module):
+    """A copy of a network whose parameters follow it slowly: those are evaluated and kept.
+
+    Only parameters are followed. The statistics of batch norm belong to the weights that they
+    were measured with, so the copy's are estimated anew before each use
+    (``fer_train.conditioning``). torch's ``AveragedModel`` would copy them one by one in every
+    step, and keep a counter that makes a GPU wait.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = deepcopy(network).requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def follow(self, network: nn.Module) -> None:
+        """Move by ``1 - decay`` towards the network's parameters."""
+        ours: list[torch.Tensor] = list(self.module.parameters())
+        torch._foreach_lerp_(ours, list[torch.Tensor](network.parameters()), 1 - self._decay)

@@ -1,0 +1,183 @@
+"""Several trainings in a row, later ones taught by or started from earlier ones.
+
+A plan is a TOML file with a table per stage. Each stage is a run of its own in a folder of its
+name, so the whole is interrupted and continued as a single run is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import tomllib
+
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.files import sha256_of
+from fer_edge.record import decode, parse_json
+from fer_train.assessment import Report
+from fer_train.data import TrainingData, prepare
+from fer_train.deadline import Deadline
+from fer_train.loop import BEST, Sources, run_id
+from fer_train.parallel import World
+from fer_train.pipeline import REPORT, train_model
+from fer_train.presets import change, load_recipe
+from fer_train.recipe import Recipe
+
+__all__ = ["Progressed", "Stage", "load_plan", "run_campaign"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of a campaign.
+
+    ``recipe_name`` tells where the recipe is from. ``initial`` and ``teachers`` are names of
+    earlier stages, or paths of weights.
+    """
+
+    name: str
+    recipe: Recipe
+    recipe_name: str
+    initial: str | None = None
+    teachers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a campaign is: the reports of the stages that are finished, by name, in order."""
+
+    finished: bool
+    reports: dict[str, Report]
+
+
+def load_plan(path: Path) -> tuple[Stage, ...]:
+    """Read a plan: ``[[stages]]``, each with a ``name`` and a ``recipe``, a file beside the plan.
+
+    ``change`` is a table of settings that differ from the recipe's; ``initial`` and ``teachers``
+    name earlier stages, or weights by a path that is relative to the plan. Raises
+    ConfigurationError for a plan that cannot be read or does not fit together.
+    """
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise ConfigurationError(f"cannot read the plan {path}: {problem}") from problem
+    tables = given.get("stages")
+    if given.keys() != {"stages"} or not isinstance(tables, list) or not tables:
+        raise ConfigurationError(f"{path} should hold [[stages]] and nothing else")
+    stages: list[Stage] = []
+    for number, table in enumerate(tables, 1):
+        stages.append(_stage(path, f"stage {number} of {path}", table, [s.name for s in stages]))
+    return tuple(stages)
+
+
+def run_campaign(
+    stages: tuple[Stage, ...],
+    data: Path,
+    out: Path,
+    *,
+    votes: Path | None = None,
+    world: World = World(),
+    compiled: bool = False,
+    deterministic: bool = False,
+    deadline: Deadline | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Progressed:
+    """Run the stages that are left, each in ``out/NAME``, until all are done or time is up.
+
+    Call it again to continue; what is finished is not done again. The options mean what they do
+    for ``train_model``, and raise what it raises.
+    """
+    deadline = deadline or Deadline()
+    read = cache(lambda share: prepare(data, votes, share))
+    reports: dict[str, Report] = {}
+    for number, stage in enumerate(stages, 1):
+        report(f"stage {number} of {len(stages)}: {stage.name}")
+        prepared, sources = read(stage.recipe.votes), _sources(stage, out)
+        done = _finished(stage, prepared, sources, out / stage.name)
+        if done is None:
+            outcome = train_model(
+                stage.recipe,
+                prepared,
+                out / stage.name,
+                name=stage.recipe_name,
+                sources=sources,
+                world=world,
+                compiled=compiled,
+                deterministic=deterministic,
+                deadline=deadline,
+                report=report,
+            )
+            world.wait()  # the next stage reads what the first process wrote
+            if not outcome.finished:
+                return Progressed(finished=False, reports=reports)
+            done = outcome.report
+        if done is not None:
+            reports[stage.name] = done
+            report(f"{stage.name}: {done.scores.accuracy:.2%} on {done.split}")
+    return Progressed(finished=True, reports=reports)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A stage as its file has it."""
+
+    name: str
+    recipe: str
+    initial: str | None = None
+    teachers: tuple[str, ...] = ()
+
+
+def _stage(path: Path, where: str, table: object, earlier: list[str]) -> Stage:
+    given = dict(table) if isinstance(table, Mapping) else {}
+    changes = given.pop("change", {})
+    asked = decode(_Table, given, where, ConfigurationError)
+    if not _NAME.fullmatch(asked.name) or asked.name in earlier:
+        raise ConfigurationError(
+            f"{where}: {asked.name!r} should be a name of its own, of small letters, digits and "
+            "hyphens"
+        )
+    if not isinstance(changes, Mapping):
+        raise ConfigurationError(f"{where}: change should be a table of settings, not {changes!r}")
+    return Stage(
+        name=asked.name,
+        recipe=change(load_recipe(path.parent / asked.recipe), changes, where),
+        recipe_name=Path(asked.recipe).name,
+        initial=None if asked.initial is None else _source(path, where, asked.initial, earlier),
+        teachers=tuple(_source(path, where, text, earlier) for text in asked.teachers),
+    )
+
+
+def _source(path: Path, where: str, text: str, earlier: list[str]) -> str:
+    if text in earlier:
+        return text
+    if not (file := path.parent / text).is_file():
+        raise ConfigurationError(
+            f"{where}: {text!r} is neither an earlier stage ({', '.join(earlier) or 'none'}) nor "
+            "a file beside the plan"
+        )
+    return str(file.resolve())
+
+
+def _sources(stage: Stage, out: Path) -> Sources:
+    def weights(text: str) -> Path:
+        return Path(text) if Path(text).is_absolute() else out / text / BEST
+
+    return Sources(
+        None if stage.initial is None else str(weights(stage.initial)),
+        tuple(map(weights, stage.teachers)),
+    )
+
+
+def _finished(stage: Stage, data: TrainingData, sources: Sources, out: Path) -> Report | None:
+    """Read the report of the very training that the stage asks for, if it has come to one."""
+    path = out / REPORT
+    if not path.is_file() or not (out / BEST).is_file():
+        return None
+    found = decode(Report, parse_json(path.read_bytes(), str(path)), str(path), ArtifactError)
+    parent = None if sources.initial is None else sha256_of(Path(sources.initial))
+    wanted = run_id(stage.recipe, data, parent, sources.teachers)
+    return found if found.training_run == wanted else None

@@ -1,0 +1,42 @@
+"""The command fer-train: a training, and with a word before the options what belongs to it."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from fer_edge.command import command_parser, run_command
+from fer_train.cli import campaign, importing, promotion, results, training
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "campaign": campaign,
+    "import": importing,
+    "promote": promotion,
+    "results": results,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run fer-train; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _commands() if given and given[0] in _COMMANDS else _training()
+    return run_command(parser, given)
+
+
+def _training() -> ArgumentParser:
+    parser = command_parser("fer-train", "Train a face-expression network on FER2013.")
+    summaries = (f"fer-train {name}: {module.SUMMARY}" for name, module in _COMMANDS.items())
+    parser.epilog = f"Also: {'; '.join(summaries)}. Each has its own --help."
+    training.add_options(parser)
+    return parser
+
+
+def _commands() -> ArgumentParser:
+    parser = command_parser("fer-train", "What belongs to training.", common=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in _COMMANDS.values():
+        module.add_to(commands)
+    return parser

@@ -1,0 +1,57 @@
+"""``fer-train campaign``: several trainings in a row."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from fer_edge.command import Commands, add_command, add_data_option, say, write_result
+from fer_edge.dependencies import requires
+from fer_edge.record import encode
+from fer_train.cli.training import add_device_options, print_report
+from fer_train.deadline import OUT_OF_TIME, Deadline
+
+SUMMARY = "run several trainings, teachers and their students, as a plan says"
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "campaign", SUMMARY, _run)
+    add_data_option(parser)
+    parser.add_argument(
+        "--plan", metavar="FILE", type=Path, required=True, help="a TOML file with [[stages]]"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="a folder per stage goes there; continues there",
+    )
+    add_device_options(parser)
+
+
+def _run(options: Namespace) -> int:
+    deadline = Deadline(options.minutes)
+    with requires("train"):
+        from fer_train.campaign import load_plan, run_campaign
+        from fer_train.parallel import world
+    stages = load_plan(options.plan)
+    with world() as joined:
+        progressed = run_campaign(
+            stages,
+            options.data,
+            options.out,
+            votes=options.votes,
+            world=joined,
+            compiled=options.compile,
+            deterministic=options.deterministic,
+            deadline=deadline,
+            report=say if joined.leads else lambda _: None,
+        )
+        if joined.leads:
+            for name, report in progressed.reports.items():
+                print(f"{options.out / name / 'best.safetensors'}")
+                print_report(report)
+            write_result(options, encode(progressed))
+    return 0 if progressed.finished else OUT_OF_TIME

@@ -1,0 +1,164 @@
+"""Putting a training's weights in the place of those that are packaged, if they are better."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge import checkpoint
+from fer_edge.errors import ArtifactError
+from fer_edge.fer2013 import LabelledCrops
+from fer_edge.files import write_bytes, write_json
+from fer_edge.metrics import mcnemar, paired_difference_interval
+from fer_edge.record import encode
+from fer_edge.spec import ModelSpec
+from fer_train.assessment import Report, assess
+from fer_train.data import prepare
+from fer_train.evaluation import logits_of
+from fer_train.journal import METRICS
+from fer_train.loop import BEST
+from fer_train.pipeline import REPORT
+from fer_train.reports import read_report
+
+__all__ = ["LARGEST_BYTES", "Comparison", "Promotion", "promote"]
+
+LARGEST_BYTES = 12_000_000
+"""Larger weights are kept in half precision; what is then still larger is not kept."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same ``n`` pictures; rates are fractions of 1.
+
+    ``only_candidate`` and ``only_incumbent`` count what only that one answered rightly;
+    ``difference_ci95`` is of the candidate's accuracy minus the incumbent's, ``p`` of McNemar's
+    exact test.
+    """
+
+    n: int
+    candidate: float
+    incumbent: float
+    only_candidate: int
+    only_incumbent: int
+    difference_ci95: tuple[float, float]
+    p: float
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What was decided on the weights ``name``, and why.
+
+    ``accuracy`` is of the weights as they would be stored, in ``precision``. ``comparison`` is
+    None where nothing stood in the place before. ``objections`` can be overruled; that the
+    incumbent is as good or better cannot.
+    """
+
+    name: str
+    training_run: str
+    accuracy: float
+    precision: str
+    size_bytes: int
+    comparison: Comparison | None
+    objections: tuple[str, ...]
+    promoted: bool
+
+
+def promote(
+    run: Path, data: Path, weights: Path, *, name: str | None = None, force: bool = False
+) -> Promotion:
+    """Measure a finished run and what stands in its place; replace that by a better one.
+
+    ``run`` is the folder of a training; ``weights`` the folder that receives
+    ``NAME.safetensors``, ``NAME.json`` and ``NAME.metrics.jsonl``, where ``name`` is by default
+    the recipe's model. Both are measured on ``public-test`` of ``data``. An ill-conditioned
+    network, one of another input or order of labels, and one that is too large even in half
+    precision are refused unless ``force`` is given.
+
+    Raises ArtifactError for a run without its report or checkpoint.
+    """
+    report, source = read_report(run / REPORT), run / BEST
+    if (told := checkpoint.read_spec(source).provenance.training_run) != report.training_run:
+        raise ArtifactError(f"{source} is of {told}, and the report beside it of another training")
+    name = name or report.recipe.model
+    prepared = prepare(data)
+    with TemporaryDirectory() as folder:
+        staged = _staged(source, Path(folder) / BEST)
+        measured = assess(staged, report.recipe, prepared, course=report.course)
+        measured = replace(measured, data_sha256=report.data_sha256)
+        spec = checkpoint.read_spec(staged)
+        incumbent = weights / f"{name}.safetensors"
+        known = incumbent.exists()
+        objections = _objections(measured, staged, incumbent if known else None)
+        comparison = _compare(staged, incumbent, prepared.validation) if known else None
+        better = comparison is None or comparison.candidate > comparison.incumbent
+        promoted = better and (force or not objections)
+        decided = Promotion(
+            name=name,
+            training_run=report.training_run,
+            accuracy=measured.scores.accuracy,
+            precision=spec.precision,
+            size_bytes=staged.stat().st_size,
+            comparison=comparison,
+            objections=objections,
+            promoted=promoted,
+        )
+        if promoted:
+            write_bytes(incumbent, staged.read_bytes())
+            write_json(weights / f"{name}.json", encode(measured))
+            write_bytes(weights / f"{name}.{METRICS}", (run / METRICS).read_bytes())
+    return decided
+
+
+def _staged(source: Path, target: Path) -> Path:
+    """Copy the weights as they would be stored."""
+    if source.stat().st_size <= LARGEST_BYTES:
+        shutil.copyfile(source, target)
+    else:
+        network, spec = checkpoint.load(source)
+        checkpoint.save(target, network.state_dict(), spec, half=True)
+    return target
+
+
+def _objections(measured: Report, staged: Path, incumbent: Path | None) -> tuple[str, ...]:
+    found, seen = [], measured.conditioning
+    if not measured.well_conditioned:
+        found.append(
+            f"it is ill-conditioned: logits up to {seen.largest_logit:.0f}, activations up to "
+            f"{seen.largest_activation:.0f}"
+        )
+    if (size := staged.stat().st_size) > LARGEST_BYTES:
+        found.append(f"it takes {size / 1e6:.1f} MB, more than {LARGEST_BYTES / 1e6:.0f} MB")
+    if incumbent is not None:
+        ours, theirs = _contract(staged), _contract(incumbent)
+        if ours != theirs:
+            found.append(f"its input contract is another: {ours}, where {theirs} stands")
+    return tuple(found)
+
+
+def _contract(path: Path) -> dict[str, object]:
+    spec: ModelSpec = checkpoint.read_spec(path)
+    return {**encode(spec.input), "labels": list(spec.labels)}
+
+
+def _compare(candidate: Path, incumbent: Path, crops: LabelledCrops) -> Comparison:
+    ours, theirs = _right(candidate, crops), _right(incumbent, crops)
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    return Comparison(
+        n=len(crops),
+        candidate=float(ours.mean()),
+        incumbent=float(theirs.mean()),
+        only_candidate=only_ours,
+        only_incumbent=only_theirs,
+        difference_ci95=paired_difference_interval(only_ours, only_theirs, len(crops)),
+        p=mcnemar(only_ours, only_theirs),
+    )
+
+
+def _right(path: Path, crops: LabelledCrops) -> npt.NDArray[np.bool_]:
+    network, spec = checkpoint.load(path)
+    return np.asarray(logits_of(network, spec, crops).argmax(axis=1) == crops.labels)

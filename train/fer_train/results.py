@@ -1,0 +1,99 @@
+"""The page of all trainings that are worth remembering, written from their reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fer_edge.files import write_bytes, write_json
+from fer_edge.record import encode
+from fer_train.assessment import Report
+from fer_train.reports import find_reports, read_report, with_course
+
+__all__ = ["results_page", "write_results"]
+
+_HEAD = """\
+# Results of training
+
+Written by `fer-train results` from the reports in `{kept}`; `docs/training.md` tells how to run
+each recipe again. Accuracy is on `public-test`, {n} pictures, **on which the checkpoint of each run
+was selected**, with one view of each picture and its 95 % interval (Wilson); beside it the same
+without the pictures that also stand in the training split, and the mean of two views, the picture
+and its mirror image. Well-conditioned is what fp16 and INT8 need (`fer_train.conditioning`).
+"""
+
+_COLUMNS = (
+    "run",
+    "recipe",
+    "seed",
+    "parameters",
+    "starts from",
+    "taught by",
+    "hardware",
+    "epochs",
+    "time",
+    "public-test",
+    "without copies",
+    "two views",
+    "well-conditioned",
+    "ended",
+)
+
+
+def write_results(
+    runs: Iterable[Path], *, kept: Path, page: Path, recipes: Path
+) -> tuple[Report, ...]:
+    """Add the reports of ``runs`` to the folder ``kept``, and write the page of all in it.
+
+    ``runs`` are folders of trainings, or of campaigns, or report files. Returns all reports, the
+    best first. Raises ArtifactError for a report that cannot be read.
+    """
+    for path in find_reports(runs):
+        report = with_course(path, recipes)
+        write_json(kept / f"{report.training_run}.json", encode(report))
+    reports = [read_report(path) for path in sorted(kept.glob("*.json"))]
+    reports.sort(key=lambda report: (-report.scores.accuracy, report.training_run))
+    write_bytes(page, results_page(reports, kept).encode())
+    return tuple(reports)
+
+
+def results_page(reports: Iterable[Report], kept: Path) -> str:
+    """The page in Markdown, a row per report in the order given."""
+    rows = list(reports)
+    n = rows[0].scores.n if rows else 0
+    lines = [_HEAD.format(kept=kept.as_posix(), n=n), _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+    lines += [_row(_cells(report)) for report in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(report: Report) -> list[str]:
+    low, high = report.scores.accuracy_ci95
+    course, alone = report.course, report.accuracy_without_copies
+    taught = [] if course is None else list(course.teachers)
+    if course is not None and course.teachers_accuracy is not None:
+        taught.append(f"together {course.teachers_accuracy:.2%}")
+    return [
+        f"`{report.training_run}`",
+        "" if course is None else course.recipe,
+        str(report.recipe.seed),
+        f"{report.parameters / 1e6:.2f} M",
+        "" if course is None else course.initial or "nothing",
+        ", ".join(taught),
+        "" if course is None else "; ".join(course.hardware),
+        "" if course is None else str(course.epochs),
+        "" if course is None else _duration(course.seconds),
+        f"**{report.scores.accuracy:.2%}** [{low:.2%}, {high:.2%}]",
+        "" if alone is None else f"{alone:.2%} of {report.n_without_copies}",
+        f"{report.accuracy_with_flip_averaging:.2%}",
+        "yes" if report.well_conditioned else "**no**",
+        "" if course is None else course.ended,
+    ]
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
