@@ -67,7 +67,7 @@ def test_report_bench_and_manifest_name_the_same_accuracy(run: Path) -> None:
     (measured,) = json.loads(result.read_text())["results"]
     assert measured["n"] == 7 * TEST_PER_CLASS
     assert measured["accuracy"] == report["scores"]["accuracy"]
-    assert measured["accuracy"] == manifest["artifacts"][0]["accuracy"]["accuracy"]
+    assert measured["accuracy"] == manifest["artifacts"][0]["measured"][0]["accuracy"]["accuracy"]
 
 
 def test_the_spec_names_its_training_and_its_data(run: Path) -> None:

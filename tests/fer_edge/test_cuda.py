@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+pytest.importorskip("cuda.bindings", reason="no cuda-python, on which the double stands")
+
 from tensorrt_double.cuda import GPU, CudaDouble
 
 from fer_edge import cuda

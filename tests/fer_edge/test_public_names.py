@@ -17,8 +17,8 @@ def test_all_lists_what_the_package_gives() -> None:
     assert {*fer_edge.__all__} == {*homes, "__version__"}
 
 
-def test_the_type_checker_sees_what_a_program_gets(root: Path) -> None:
-    tree = ast.parse((root / "fer_edge/__init__.py").read_text(encoding="utf-8"))
+def test_the_type_checker_sees_what_a_program_gets() -> None:
+    tree = ast.parse(Path(fer_edge.__file__).read_text(encoding="utf-8"))
     block = next(
         node
         for node in tree.body

@@ -38,9 +38,7 @@ def seen(strongest: int, share: float = 0.9) -> Prediction:
 def fed(
     smoother: EmotionSmoother, classes: Sequence[int], times: Iterable[float]
 ) -> list[SmoothedPrediction]:
-    return [
-        smoother.update(seen(which), time) for which, time in zip(classes, times, strict=True)
-    ]
+    return [smoother.update(seen(which), time) for which, time in zip(classes, times, strict=True)]
 
 
 def changes(smoothed: Iterable[Prediction]) -> int:

@@ -50,51 +50,92 @@ def test_a_source_root_is_no_package(root: Path) -> None:
 
 
 def test_the_runtime_imports_an_engine_only_in_its_own_backend(root: Path) -> None:
-    torch_modules = {"network.py", "checkpoint.py"}
+    torch_modules = {"architectures.py", "network.py", "checkpoint.py"}
     for file in (root / "fer_edge").rglob("*.py"):
         engines = imports_of(file) & ENGINES
-        if file.parent.name == "backends" and file.stem in ENGINES:
-            engines.discard(file.stem)
+        if file.parent.name == "backends":  # openvino.py, and openvino_model.py which it uses
+            engines.discard(file.stem.split("_")[0])
         if file.name in torch_modules:
             engines.discard("torch")
         assert not engines, file
 
 
-def test_importing_the_runtime_brings_no_engine() -> None:
-    code = f"import sys, fer_edge; print(*({ENGINES!r} & sys.modules.keys()))"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+EVERYTHING = "import fer_edge; [getattr(fer_edge, name) for name in fer_edge.__all__]"
+
+
+def test_using_all_of_the_runtime_brings_no_engine() -> None:
+    answer = in_a_new_process(
+        f"{EVERYTHING}; import sys; print(*({ENGINES!r} & sys.modules.keys()))"
     )
-    assert answer.stdout.split() == []
+    assert answer.split() == []
 
 
-def test_importing_the_runtime_takes_under_300_ms_of_its_own() -> None:
+def test_importing_the_runtime_brings_nothing_that_may_be_broken() -> None:
+    """A command that tells why OpenCV does not load has to load without it."""
+    refused = {"cv2", "numpy", *ENGINES}
+    answer = in_a_new_process(
+        f"{refusing(refused)}import fer_edge\n"
+        "print(fer_edge.FerEdgeError.__name__, fer_edge.LABELS[3], fer_edge.__version__)\n"
+        "try:\n    fer_edge.Predictor\nexcept ModuleNotFoundError as problem:\n    print(problem)\n"
+    )
+    first, second = answer.splitlines()
+    assert first.startswith("FerEdgeError happy ")
+    assert second in refused
+
+
+def test_importing_the_runtime_takes_150_ms_at_most() -> None:
+    """Of its own: numpy, OpenCV and ONNX Runtime are there. A busy machine may take twice that."""
     code = (
-        "import time, numpy, cv2; start = time.process_time(); import fer_edge;"
-        "print(time.process_time() - start)"
+        "import time, numpy, cv2, onnxruntime; start = time.process_time(); "
+        f"{EVERYTHING}; print(time.process_time() - start)"
     )
-    times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-        for _ in range(3)
-    ]
-    assert min(times) < 0.3
+    assert min(float(in_a_new_process(code)) for _ in range(3)) < 2 * 0.15
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_first_answer_takes_half_a_second_at_most() -> None:
+    """And the process stays small. With the packaged model and the engine that is always there."""
+    code = (
+        "import pathlib, re, time, fer_edge, numpy as np, cv2, onnxruntime\n"
+        "crop = np.zeros((180, 160, 3), np.uint8)\n"
+        "fer_edge.Predictor\n"
+        "start = time.process_time()\n"
+        "fer = fer_edge.Predictor(backend='onnxruntime', threads=1)\n"
+        "fer.predict(crop)\n"
+        "print(time.process_time() - start)\n"
+        "list(fer.predict_stream([crop] * 64))\n"
+        # what getrusage calls the largest includes what this process was forked from
+        "status = pathlib.Path('/proc/self/status').read_text()\n"
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) * 1024)\n"
+    )
+    answers = [in_a_new_process(code).split() for _ in range(2)]
+    assert min(float(seconds) for seconds, _ in answers) < 0.5
+    assert min(int(peak) for _, peak in answers) < 150e6 * 1.1
+
+
+def in_a_new_process(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def refusing(names: set[str]) -> str:
+    """Code that puts a finder which refuses these modules before all others."""
+    return (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.split('.')[0] in {names!r}:\n"
+        "            raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["fer_edge.cli", "fer_train", "fer_calib", "fer_export"])
 def test_help_needs_no_heavy_dependency(command: str) -> None:
-    """A finder that refuses them stands before all others."""
-    heavy = ("torch", "torchvision", "timm", "onnx", "onnxscript", "matplotlib", "safetensors")
+    heavy = {"torch", "torchvision", "timm", "onnx", "onnxscript", "matplotlib", "safetensors"}
     module = command if command.endswith(".cli") else f"{command}.cli"
-    code = (
-        "import sys\n"
-        "class Refuse:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name.split('.')[0] in {heavy!r}:\n"
-        "            raise ModuleNotFoundError(name, name=name)\n"
-        "sys.meta_path.insert(0, Refuse())\n"
-        f"from {module} import main\n"
-        "main(['--help'])"
-    )
+    code = f"{refusing(heavy)}from {module} import main\nmain(['--help'])"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
@@ -113,8 +154,10 @@ def test_the_table_of_extras_agrees_with_the_package_metadata(root: Path) -> Non
         found: set[str] = set()
         for requirement in extras[extra]:
             name, _, inner = re.match(r"([\w-]+)(\[([\w,-]+)\])?", requirement).groups()  # type: ignore[union-attr]
-            found |= {p for e in inner.split(",") for p in packages(e)} if inner else {name}
+            ours = inner.split(",") if name == "fer-edge" else []
+            found |= {p for e in ours for p in packages(e)} or {name}
         return found
 
     for extra, names in EXTRAS.items():
-        assert set(names) <= packages(extra) | {"torchvision"}, extra
+        distributions = {{"cuda": "cuda-python"}.get(name, name) for name in names}
+        assert distributions <= packages(extra), extra

@@ -150,7 +150,8 @@ def test_the_runtime_passes_its_tests_under_python_3_10(
     inside = make_environment(
         python_3_10() or "", tmp_path / "venv", f"{wheel}", "pytest>=8.2", "onnx>=1.17"
     )
-    shutil.copytree(root / "tests" / "fer_edge", tmp_path / "tests" / "fer_edge")
+    for name in ("fer_edge", "support"):
+        shutil.copytree(root / "tests" / name, tmp_path / "tests" / name)
     shutil.copy(root / "tests" / "conftest.py", tmp_path / "tests")
     shutil.copy(root / "pyproject.toml", tmp_path)
     printed = run(inside, "-m", "pytest", "-q", "tests/fer_edge", cwd=tmp_path)

@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+pytest.importorskip("cuda.bindings", reason="no cuda-python, on which the double stands")
+
 from tensorrt_double.cuda import GPU, CudaDouble
 from tensorrt_double.engine import TensorRtDouble, plan_bytes
 

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tensorrt_double import bindings
-from tensorrt_double.cuda import CudaDouble
-from tensorrt_double.engine import TensorRtDouble
+
+if TYPE_CHECKING:
+    from tensorrt_double.cuda import CudaDouble
+    from tensorrt_double.engine import TensorRtDouble
 
 _STANDING_ON_TENSORRT = (
     "fer_edge.backends.tensorrt",
@@ -42,6 +45,9 @@ def tensorrt_bindings(bindings_cache: Path) -> ModuleType:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> CudaDouble:
     """CUDA on the host, in place of cuda-python's runtime."""
+    pytest.importorskip("cuda.bindings", reason="no cuda-python, on which the double stands")
+    from tensorrt_double.cuda import CudaDouble
+
     double = CudaDouble()
     monkeypatch.setattr("fer_edge.cuda.cudart", double)
     return double
@@ -50,6 +56,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> CudaDouble:
 @pytest.fixture
 def tensorrt(tensorrt_bindings: ModuleType, cuda: CudaDouble) -> Iterator[TensorRtDouble]:
     """TensorRT on ONNX Runtime, imported by our modules as ``tensorrt``."""
+    from tensorrt_double.engine import TensorRtDouble
+
     double = TensorRtDouble(tensorrt_bindings, cuda)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "tensorrt", double.module())

@@ -1,0 +1,373 @@
+"""Any manifest, spec, table, archive or checkpoint: what it says, or an error of ours."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fer_bench.regression.baseline import Baseline
+from fer_calib import calibration
+from fer_calib.calibration import CalibrationSet
+from fer_edge import LABELS, ArtifactError, DataError, ModelSpec, fer2013
+from fer_edge.fer2013 import LabelledCrops
+from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
+from fer_edge.record import encode, parse_json
+from fer_edge.spec import InputSpec, NetworkSpec
+
+FUZZ = settings(settings.get_profile("fuzz"))
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.sampled_from(["../x", "/etc/passwd", "x\0", "fp32", "int8", "\ud800", "a" * 300, 10**400]),
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@st.composite
+def changed_json(draw: st.DrawFn, value: Any) -> str:
+    """A document in which something was replaced, removed or added, or its text was damaged."""
+    changed = copy.deepcopy(value)
+    for _ in range(draw(st.integers(0, 2))):
+        place, key = None, None
+        inner = changed
+        while isinstance(inner, (dict, list)) and inner and draw(st.integers(0, 4)):
+            place = inner
+            key = draw(
+                st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner)))
+            )
+            inner = inner[key]
+        if place is None:
+            continue
+        if draw(st.booleans()):
+            place[key] = draw(JSON)
+        elif isinstance(place, dict):
+            del place[key]
+            place[draw(st.text(max_size=6))] = draw(JSON)
+        else:
+            place.append(draw(JSON))
+    text = json.dumps(changed)
+    if draw(st.integers(0, 3)) == 0:
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(st.text(max_size=3)) + text[at + draw(st.integers(0, 9)) :]
+    return text
+
+
+def _sealed(text: str) -> bytes:
+    """Give a document the digest that it should have: an attacker can."""
+    try:
+        value = json.loads(text)
+        value["digest"] = ""
+        canonical = json.dumps(value, sort_keys=True).encode()
+        value["digest"] = hashlib.sha256(canonical).hexdigest()
+        return (json.dumps(value, indent=2) + "\n").encode()
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        return text.encode("utf-8", "surrogatepass")
+
+
+HASH = "a" * 64
+PLAIN_MANIFEST = encode(
+    Manifest(
+        "model",
+        "fp32",
+        (ArtifactEntry("m.xml", HASH, 3, "t", "fp32", (Companion("m.bin", HASH, 3),)),),
+        (GoldenCrop("AAAA", (1, 4), "AAAA", (4, 1), (0.5,) * 7),),
+    ).sealed()
+)
+PLAIN_SPEC = encode(ModelSpec(NetworkSpec("x", arguments={"a": 1}), InputSpec(48, 48)))
+
+
+@FUZZ
+@given(changed_json(PLAIN_MANIFEST), st.booleans())
+def test_any_manifest_is_read_or_refused(
+    survive: Any, folder: Path, text: str, sealed: bool
+) -> None:
+    content = _sealed(text) if sealed else text.encode("utf-8", "surrogatepass")
+    (folder / MANIFEST).write_bytes(content)
+    found = survive(Manifest.read, folder)
+    if isinstance(found, Manifest):
+        for file in (f for entry in found.artifacts for f in (entry, *entry.companions)):
+            inside = (folder / file.file).resolve()
+            assert inside.is_relative_to(folder.resolve()), file.file
+        for crop in found.golden:
+            survive(crop.arrays)
+    else:
+        assert isinstance(found, ArtifactError)
+
+
+@FUZZ
+@given(st.one_of(changed_json(PLAIN_SPEC), st.text(max_size=40), st.binary(max_size=40)))
+def test_any_spec_is_read_or_refused(survive: Any, text: str | bytes) -> None:
+    found = survive(ModelSpec.from_json, text)
+    if isinstance(found, ModelSpec):
+        assert ModelSpec.from_json(found.to_json()) == found
+    else:
+        assert isinstance(found, ArtifactError)
+
+
+@FUZZ
+@given(st.one_of(st.binary(max_size=60), st.text('[]{}",:0123456789e-.ntf\\u ', max_size=60)))
+def test_any_text_is_json_or_refused(survive: Any, text: str | bytes) -> None:
+    survive(parse_json, text, "the file")
+
+
+@pytest.mark.parametrize("text", ["[" * 10**6, "9" * 10**6, '"' + "\\" * 10**6, '{"a":' * 10**5])
+def test_json_made_to_exhaust_is_refused(survive: Any, text: str) -> None:
+    assert isinstance(survive(parse_json, text, "the file"), ArtifactError)
+
+
+@FUZZ
+@given(changed_json(encode(Baseline("m"))))
+def test_any_baseline_is_read_or_refused(survive: Any, folder: Path, text: str) -> None:
+    (folder / "b.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert isinstance(survive(Baseline.read, folder / "b.json"), (Baseline, DataError))
+
+
+@st.composite
+def table(draw: st.DrawFn, headers: st.SearchStrategy[str], rows: st.SearchStrategy[str]) -> bytes:
+    """A CSV file with a header and up to four rows, sometimes with bytes that are no text."""
+    lines = [draw(headers), *draw(st.lists(rows, max_size=4))]
+    rest = draw(st.one_of(st.just(b""), st.binary(max_size=9)))
+    return "\n".join(lines).encode("utf-8", "surrogatepass") + rest
+
+
+ROW = st.one_of(
+    st.builds(
+        "{},{},{}".format,
+        st.sampled_from(["0", "6", "7", "-1", "x", "", "٣"]),
+        st.sampled_from([" ".join(["7"] * 2304), "1 2", "", "256", '"' + "9 " * 2304 + '"']),
+        st.sampled_from(["Training", "PublicTest", "PrivateTest", "", "Test"]),
+    ),
+    st.text(max_size=20),
+)
+HEADERS = st.sampled_from(
+    ["emotion,pixels,Usage", "emotion, Usage, pixels", "\ufeffemotion,pixels,Usage", "a,b", ""]
+)
+
+
+@FUZZ
+@given(table(HEADERS, ROW), st.sampled_from(fer2013.SPLITS))
+def test_any_table_is_fer2013_or_refused(
+    survive: Any, folder: Path, content: bytes, split: str
+) -> None:
+    (folder / "fer2013.csv").write_bytes(content)
+    found = survive(fer2013.load, folder / "fer2013.csv", split)
+    assert isinstance(found, (LabelledCrops, DataError))
+
+
+def _archive() -> bytes:
+    stream = io.BytesIO()
+    picture = cv2.imencode(".png", np.full((48, 48), 9, np.uint8))[1].tobytes()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in LABELS:
+            archive.writestr(f"train/{name}/Training_1.png", picture)
+            archive.writestr(f"test/{name}/PublicTest_1.png", picture)
+    return stream.getvalue()
+
+
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
+    """``data`` with a few bytes changed, removed or inserted, or cut off."""
+
+    @st.composite
+    def build(draw: st.DrawFn) -> bytes:
+        changed = bytearray(data)
+        for _ in range(draw(st.integers(1, 4))):
+            at = draw(st.integers(0, max(len(changed) - 1, 0)))
+            end = at + draw(st.sampled_from([0, 1, 1, 4, 60]))
+            changed[at:end] = draw(st.binary(max_size=8))
+        if draw(st.integers(0, 5)) == 0:
+            del changed[draw(st.integers(0, len(changed))) :]
+        return bytes(changed)
+
+    return build()
+
+
+ARCHIVE = _archive()
+
+
+@FUZZ
+@given(damaged(ARCHIVE), st.sampled_from(fer2013.SPLITS))
+def test_any_archive_is_fer2013_or_refused(
+    survive: Any, folder: Path, data: bytes, split: str
+) -> None:
+    (folder / "fer2013.zip").write_bytes(data)
+    found = survive(fer2013.load, folder / "fer2013.zip", split)
+    assert isinstance(found, (LabelledCrops, DataError))
+
+
+def test_a_picture_in_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "fer2013.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in LABELS:
+            archive.writestr(f"test/{name}/PublicTest_1.png", bytes(64 << 20))
+    with pytest.raises(DataError, match="far more than a 48 x 48 picture"):
+        fer2013.load(path, "test")
+
+
+@pytest.fixture(scope="module")
+def calibration_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A sound calibration set."""
+    images = np.random.default_rng(0).integers(0, 256, (7, 48, 48), np.uint8)
+    crops = LabelledCrops(images, np.arange(7), tuple(f"crop {n}" for n in range(7)))
+    path = tmp_path_factory.mktemp("calibration") / "calib.npz"
+    CalibrationSet(crops).save(path)
+    return path.read_bytes()
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_calibration_file_is_read_or_refused(
+    survive: Any, folder: Path, calibration_file: bytes, data: st.DataObject
+) -> None:
+    (folder / "calib.npz").write_bytes(data.draw(damaged(calibration_file)))
+    found = survive(calibration.load, folder / "calib.npz")
+    assert isinstance(found, (CalibrationSet, DataError))
+
+
+ARRAYS = hnp.arrays(
+    st.sampled_from(
+        [np.dtype(kind) for kind in ("u1", "i8", "f4", "U3", "S2", "?", "c8", "M8[s]")]
+    ),
+    st.sampled_from([(), (0,), (1,), (2,), (2, 48, 48), (0, 48, 48), (2, 48), (1, 48, 48)]),
+)
+
+
+@FUZZ
+@given(st.lists(ARRAYS, min_size=4, max_size=4), st.integers(0, 4))
+def test_any_arrays_are_a_calibration_set_or_refused(
+    survive: Any, folder: Path, arrays: list[np.ndarray], count: int
+) -> None:
+    names = ("images", "labels", "names", "sha256")[:count]
+    np.savez(folder / "calib.npz", **dict(zip(names, arrays, strict=False)))  # type: ignore[arg-type]
+    found = survive(calibration.load, folder / "calib.npz")
+    assert isinstance(found, (CalibrationSet, DataError))
+
+
+def test_a_calibration_file_that_claims_terabytes_is_refused(survive: Any, tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 48, 48)}
+    )
+    with zipfile.ZipFile(tmp_path / "calib.npz", "w") as archive:
+        for name in ("images", "labels", "names", "sha256"):
+            archive.writestr(f"{name}.npy", header.getvalue())
+    assert isinstance(survive(calibration.load, tmp_path / "calib.npz"), DataError)
+
+
+def test_a_calibration_file_that_unpacks_to_too_much_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "calib.npz", images=np.zeros((2000, 48, 48), np.uint8))
+    assert (tmp_path / "calib.npz").stat().st_size < 100_000
+    monkeypatch.setattr(calibration, "MAX_UNPACKED", 4_000_000)
+    with pytest.raises(DataError, match="unpacks to more than 4,000,000 bytes"):
+        calibration.load(tmp_path / "calib.npz")
+
+
+class _Payload:
+    """Unpickling this would run a command."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self.trace,)
+
+
+def test_a_pickle_in_a_calibration_file_is_not_run(tmp_path: Path) -> None:
+    np.savez(tmp_path / "calib.npz", images=np.array([_Payload(tmp_path / "ran")], object))
+    with pytest.raises(DataError):
+        calibration.load(tmp_path / "calib.npz")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_where_safetensors_belongs_is_not_run(tmp_path: Path) -> None:
+    checkpoint = pytest.importorskip("fer_edge.checkpoint", reason="no torch to load it with")
+    path = tmp_path / "best.safetensors"
+    path.write_bytes(pickle.dumps(_Payload(tmp_path / "ran")))
+    for read in (checkpoint.read_spec, checkpoint.load):
+        with pytest.raises(ArtifactError, match="safetensors"):
+            read(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_checkpoint_is_read_or_refused(
+    survive: Any, folder: Path, checkpoint_file: bytes, data: st.DataObject
+) -> None:
+    checkpoint = pytest.importorskip("fer_edge.checkpoint", reason="no torch to load it with")
+    path = folder / "best.safetensors"
+    path.write_bytes(data.draw(st.one_of(damaged(checkpoint_file), st.binary(max_size=60))))
+    found = survive(checkpoint.read_spec, path)
+    assert isinstance(found, (ModelSpec, ArtifactError))
+
+
+@pytest.fixture(scope="module")
+def checkpoint_file() -> bytes:
+    """Safetensors with a spec, and two tensors."""
+    spec = ModelSpec(NetworkSpec("resnet18"), InputSpec(48, 48)).to_json()
+    header = {
+        "__metadata__": {"fer_edge": spec},
+        "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        "b": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]},
+    }
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(12)
+
+
+VOTES = "file,anger,disgust,fear,happiness,sadness,surprise,neutral,contempt,unknown,NF"
+VOTE_HEADERS = st.sampled_from([VOTES, VOTES.replace("file", "name"), "", "\ufeff" + VOTES])
+VOTE_ROWS = st.one_of(
+    st.builds(
+        lambda name, votes: ",".join([name, *votes]),
+        st.sampled_from(["Training_1.png", "", "a/b.png", "\0"]),
+        st.lists(
+            st.sampled_from(["0", "5", "-1", "nan", "inf", "1e400", "x", "", "٣"]), max_size=11
+        ),
+    ),
+    st.text(max_size=20),
+)
+
+
+@FUZZ
+@given(table(VOTE_HEADERS, VOTE_ROWS))
+def test_any_votes_are_read_or_refused(survive: Any, folder: Path, content: bytes) -> None:
+    targets = pytest.importorskip("fer_train.targets", reason="no package to train with")
+    (folder / "votes.csv").write_bytes(content)
+    found = survive(targets.read_votes, folder / "votes.csv")
+    assert isinstance(found, (dict, DataError))
+    if isinstance(found, dict):
+        for shares in found.values():
+            assert np.isfinite(shares).all()
+            assert shares.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all inputs of a test."""
+    return tmp_path_factory.mktemp("fuzz")
