@@ -7,16 +7,27 @@ is fer-bench.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_edge.predictor import Predictor
 
-__all__ = ["median_latencies"]
+__all__ = ["Run", "median_latencies", "ratios"]
 
 _ROUNDS, _ROUND_SECONDS, _WARM_UP_CALLS = 8, 0.06, 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """An artifact on a backend; ``inference_precision`` None is the artifact's own."""
+
+    file: str
+    backend: str
+    precision: str
+    inference_precision: str | None = None
 
 
 def median_latencies(
@@ -41,3 +52,19 @@ def _round(predictor: Predictor, crop: npt.NDArray[np.uint8]) -> list[float]:
         predictor.predict_tensor(crop)
         taken.append(time.perf_counter() - start)
     return taken
+
+
+def ratios(runs: Mapping[str, Run], times: Mapping[str, float]) -> Iterator[str]:
+    """Sentences on what INT8 gains over each other precision in the same engine, for a report."""
+    fastest: dict[tuple[str, str], float] = {}
+    for name, run in runs.items():
+        if name in times:
+            key = run.backend, run.precision
+            fastest[key] = min(times[name], fastest.get(key, float("inf")))
+    for (backend, precision), taken in fastest.items():
+        int8 = fastest.get((backend, "int8"))
+        if int8 is not None and precision != "int8":
+            yield (
+                f"{backend}: int8 takes {int8:.3f} ms, {precision} {taken:.3f} ms: int8 is "
+                f"{taken / int8:.2f} times as fast"
+            )

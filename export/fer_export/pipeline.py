@@ -18,10 +18,9 @@ from fer_edge.manifest import (
     MeasuredLatency,
     Measurement,
 )
-from fer_edge.predictor import Predictor
 from fer_edge.preprocess import preprocess
 from fer_edge.synthetic import synthetic_crops
-from fer_export.latency import median_latencies
+from fer_export.latency import Run, ratios
 from fer_export.replacing import check_replaceable
 from fer_export.report import write_report
 from fer_export.source import Source
@@ -95,19 +94,19 @@ def _companion(folder: Path, name: str) -> Companion:
 
 
 def _with_latencies(shop: Workshop, entries: list[ArtifactEntry]) -> list[ArtifactEntry]:
-    """Measure all artifacts on all their backends side by side, single-threaded."""
+    """Measure all artifacts on all their backends side by side, and compare the precisions."""
     shop.report("measuring latency")
-    opened: dict[str, Predictor] = {}
-    try:
-        for entry in entries:
-            for one in entry.measured:
-                opened[f"{entry.file} {one.backend}"] = Predictor(
-                    shop.folder / entry.file, backend=one.backend, threads=1
-                )
-        times = median_latencies(opened, shop.crops.tensors[:1])
-    finally:
-        for predictor in opened.values():
-            predictor.close()
+    pairs = [(entry, one) for entry in entries for one in entry.measured]
+    runs = {
+        f"{entry.file} {one.backend}": Run(entry.file, one.backend, entry.precision)
+        for entry, one in pairs
+    }
+    floats = [run for run in runs.values() if (run.backend, run.precision) == ("openvino", "fp32")]
+    if floats:  # what OpenVINO would choose by itself, where the processor has it
+        runs["bf16"] = replace(floats[0], precision="bf16", inference_precision="bf16")
+    times = shop.race(runs)
+    for line in ratios(runs, times):
+        shop.note(line)
 
     def timed(entry: ArtifactEntry, one: Measurement) -> Measurement:
         p50 = times[f"{entry.file} {one.backend}"]

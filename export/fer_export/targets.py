@@ -12,6 +12,7 @@ from fer_edge.dependencies import requires
 from fer_edge.errors import ConfigurationError, GateError, MissingDependencyError
 from fer_edge.plan import sidecar_path
 from fer_edge.spec import ModelSpec
+from fer_export.latency import Run
 from fer_export.tensorrt import TRT_TARGETS, build_plan, finish_command
 from fer_export.workshop import Workshop
 
@@ -224,7 +225,12 @@ def _variant(shop: Workshop, scheme: str, file: str) -> Path | None:
 
 def _wins(shop: Workshop, variant: Path, canonical: Path, backend: str) -> bool:
     """Whether a variant is faster here, or as fast and more accurate; says so either way."""
-    times = shop.race({"variant": variant, "canonical": canonical}, backend)
+    times = shop.race(
+        {
+            "variant": Run(variant.name, backend, "int8"),
+            "canonical": Run(canonical.name, backend, "int8"),
+        }
+    )
     gain = 1 - times["variant"] / times["canonical"]
     drops = [
         measured.accuracy.drop if measured.accuracy else 0.0

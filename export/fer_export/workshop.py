@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from fer_calib.crops import Crops
 from fer_calib.ranges import DEFAULT_METHOD
 from fer_edge.artifact import FORMATS
 from fer_edge.backends import BACKENDS
-from fer_edge.errors import ConfigurationError
+from fer_edge.errors import ConfigurationError, EngineError
 from fer_edge.manifest import Measurement
 from fer_edge.predictor import Predictor
 from fer_edge.preprocess import preprocess_all
@@ -27,7 +28,7 @@ from fer_edge.spec import ModelSpec
 from fer_edge.synthetic import synthetic_crops
 from fer_export.contract import attach_contract
 from fer_export.half import to_half
-from fer_export.latency import median_latencies
+from fer_export.latency import Run, median_latencies
 from fer_export.replacing import REPORT_FOLDER
 from fer_export.source import Source
 from fer_export.static import with_static_batch
@@ -144,15 +145,18 @@ class Workshop:
             limits = Limits(accuracy_drop=self.options.allowed_drop)
             done = control(self._prepared, scheme, limits=limits, report=self.report)
             self._controlled[scheme] = done
-            pictures = self.folder / REPORT_FOLDER
-            pictures.mkdir(exist_ok=True)
-            self._prepared.sensitivity.save(
-                pictures, f"sensitivity-{scheme}", kept_float=done.kept_float
-            )
+            self._save_sensitivity()
             kept = ", ".join(done.kept_float) or "nothing"
             self.note(f"int8, the form {scheme}: kept in float: {kept}")
         spec = self._spec("int8").with_provenance(calibration_sha256=self.calibration.sha256)
         return self._artifact(self._controlled[scheme].core, spec)
+
+    def _save_sensitivity(self) -> None:
+        """Write the table and the picture, with what stayed in float in any form so far."""
+        kept = {name: None for done in self._controlled.values() for name in done.kept_float}
+        folder = self.folder / REPORT_FOLDER
+        folder.mkdir(exist_ok=True)
+        self._prepared.sensitivity.save(folder, kept_float=tuple(kept))
 
     def save(self, model: onnx.ModelProto, file: str) -> Path:
         """Write an artifact into the folder."""
@@ -168,10 +172,21 @@ class Workshop:
             self._measured[file, backend] = verify(path, backend, self.crops, self.expected)
         return self._measured[file, backend]
 
-    def race(self, paths: dict[str, Path], backend: str) -> dict[str, float]:
-        """Median latency in ms of artifacts on one backend, single-threaded, side by side."""
-        opened = {name: Predictor(path, backend=backend, threads=1) for name, path in paths.items()}
+    def race(self, runs: Mapping[str, Run]) -> dict[str, float]:
+        """Median latency in ms of each run, single-threaded, side by side.
+
+        A run whose inference precision this machine does not have is left out.
+        """
+        opened: dict[str, Predictor] = {}
         try:
+            for name, run in runs.items():
+                with suppress(EngineError) if run.inference_precision else nullcontext():
+                    opened[name] = Predictor(
+                        self.folder / run.file,
+                        backend=run.backend,
+                        inference_precision=run.inference_precision,
+                        threads=1,
+                    )
             return median_latencies(opened, self.crops.tensors[:1])
         finally:
             for predictor in opened.values():

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from fer_edge import Predictor
-from fer_export.latency import median_latencies
+from fer_export.latency import Run, median_latencies, ratios
 
 
 class Sleeper:
@@ -30,3 +30,15 @@ def test_the_slower_one_is_told_and_rounds_alternate() -> None:
     assert 2 <= times["a"] < times["b"]
     changes = sum(first != second for first, second in itertools.pairwise(calls))
     assert changes >= 15
+
+
+def test_int8_is_compared_within_an_engine() -> None:
+    runs = {
+        "a": Run("m.onnx", "openvino", "fp32"),
+        "b": Run("m8.onnx", "openvino", "int8"),
+        "c": Run("m8.xml", "openvino", "int8"),
+        "d": Run("m.onnx", "onnxruntime", "fp32"),
+        "absent": Run("m.onnx", "openvino", "bf16", "bf16"),
+    }
+    (line,) = ratios(runs, {"a": 1.0, "b": 0.8, "c": 0.4, "d": 3.0})
+    assert line == "openvino: int8 takes 0.400 ms, fp32 1.000 ms: int8 is 2.50 times as fast"
