@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types fuzz soak lowest audit train default-model bench clean
+.PHONY: help demo test check lint types fuzz soak lowest audit train default-model bench runtime-page clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -45,6 +45,12 @@ default-model: $(VENV)/dev.installed
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 	cp demo/astronaut.faces.png docs/demo.png
 
+# The figures and the plot of docs/runtime.md.
+runtime-page: $(VENV)/dev.installed
+	$(BIN)/python docs/smoothing.py
+	$(BIN)/fer-bench overhead --backend onnxruntime --threads 1 --write docs/runtime.md --check
+
+# Needs a machine with nothing else to do; takes a quarter of an hour.
 bench: $(VENV)/dev.installed
 	$(need_data)$(BIN)/fer-bench peers install fer
 	$(BIN)/fer-bench page --data $(DATA) --readme README.md --strict

@@ -252,15 +252,15 @@ class Predictor:
         backend = self._backend
         if backend is None:
             raise ClosedError("this Predictor is closed; make a new one")
-        self._check_process()
+        if self._forks != _forks[0]:
+            self._refuse_process()
         return backend
 
-    def _check_process(self) -> None:
-        if self._forks != _forks[0]:
-            raise EngineError(
-                "this Predictor was made before the process forked, and its engine did not come "
-                "along; make a Predictor in each process"
-            )
+    def _refuse_process(self) -> NoReturn:
+        raise EngineError(
+            "this Predictor was made before the process forked, and its engine did not come along; "
+            "make a Predictor in each process"
+        )
 
     def _check_count(self, count: int) -> None:
         if count > self._max_batch:
@@ -330,7 +330,8 @@ class Predictor:
                 if raises and isinstance(answer, InputError):
                     raise answer
                 yield answer
-                self._check_process()
+                if self._forks != _forks[0]:  # the stream's threads stayed behind as well
+                    self._refuse_process()
 
 
 def _refuse_path(crops: object, instead: str) -> None:

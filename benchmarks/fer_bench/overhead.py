@@ -218,8 +218,8 @@ def _difference(whole: Callable[[], object], part: Callable[[], object], rounds:
     for call in (part, whole):
         call()
     pairs = [(_seconds(part), _seconds(whole)) for _ in range(rounds)]
-    parts, wholes = zip(*pairs, strict=True)
-    return statistics.median(wholes) - statistics.median(parts)
+    parts, wholes = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return float(wholes - parts)
 
 
 def _stream_share(
@@ -241,10 +241,11 @@ def _stream_share(
         for _ in fer.predict_stream(islice(cycle(crops), calls * size), batch=size):
             pass
 
-    alone(), stream()
+    for warm_up in (alone, stream):
+        warm_up()
     pairs = [(_seconds(alone), _seconds(stream)) for _ in range(5)]
-    bare, streamed = zip(*pairs, strict=True)
-    return statistics.median(bare) / statistics.median(streamed)
+    bare, streamed = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return float(bare / streamed)
 
 
 def _prediction_s() -> float:

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 from fer_edge import ArtifactError, ConfigurationError, ModelSpec, Predictor
+from fer_edge.backends import Choice, choose_backend
 from fer_edge.predictor import MAX_THREADS
 
 
@@ -26,6 +28,8 @@ from fer_edge.predictor import MAX_THREADS
         ({"threads": MAX_THREADS + 1}, "not 1025"),
         ({"threads": 1.5}, "not 1.5"),
         ({"threads": "2"}, "not '2'"),
+        ({"compiled": True}, "cannot do compiled=True"),
+        ({"goal": "speed"}, "unknown goal 'speed'; there are latency, throughput"),
         ({"color": "hsv"}, "unknown color 'hsv'; there are bgr, rgb"),
     ],
 )
@@ -110,6 +114,46 @@ def test_info_tells_what_runs(
     assert (info.device, info.provider) == ("cpu", "CPUExecutionProvider")
     assert (info.precision, info.inference_precision, info.threads) == ("fp32", "fp32", 2)
     assert info.spec == tiny_spec
+
+
+def test_info_tells_why_this_backend(tiny_artifact: Path, double: Any) -> None:
+    with Predictor(tiny_artifact, backend="onnxruntime") as asked, Predictor(tiny_artifact) as auto:
+        assert asked.info.reason == "asked for"
+        assert auto.info.reason.startswith("the first of tensorrt, openvino, onnxruntime, torch")
+    assert Predictor(backend=double).info.reason == "the caller's own"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "threads"),
+    [({}, 3), ({"threads": 2}, 2), ({"goal": "throughput", "threads": 1}, 1)],
+)
+def test_the_threads_that_were_measured_best_are_taken_unless_the_caller_says(
+    tiny_artifact: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wishes: dict[str, Any],
+    threads: int,
+) -> None:
+    tuned = create_autospec(
+        choose_backend, return_value=Choice("onnxruntime", "the fastest of 5", 3)
+    )
+    monkeypatch.setattr("fer_edge.opening.choose_backend", tuned)
+    with Predictor(tiny_artifact, **wishes) as fer:
+        assert fer.info.threads == threads
+        assert fer.info.reason == "the fastest of 5"
+    tuned.assert_called_once_with(
+        "auto", tiny_artifact, precision=None, device="auto", threads=wishes.get("threads")
+    )
+
+
+def test_threads_that_were_measured_for_latency_are_not_taken_for_throughput(
+    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Predictor(tiny_artifact, backend="onnxruntime", goal="throughput") as fer:
+        usual = fer.info.threads
+    tuned = create_autospec(choose_backend, return_value=Choice("onnxruntime", "measured", 7))
+    monkeypatch.setattr("fer_edge.opening.choose_backend", tuned)
+    with Predictor(tiny_artifact, goal="throughput") as fer:
+        assert fer.info.threads == usual != 7
 
 
 def test_info_tells_of_a_backend_of_the_callers_own(double: Any, tiny_spec: ModelSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from fer_edge import ClosedError, Predictor
 Image = npt.NDArray[np.uint8]
 
 CLOSE = 1e-5
+THREADS = 32
 CROP = np.zeros((48, 48), np.uint8)
 
 
@@ -71,10 +73,10 @@ def test_a_call_that_is_under_way_finishes(
         assert under_way.result(20).emotion.class_index == 4
 
 
-def test_sixteen_threads_share_a_predictor(
+def test_32_threads_share_a_predictor(
     fer: Predictor, crops: list[Image], expected: npt.NDArray[np.float64]
 ) -> None:
-    start = threading.Barrier(16)
+    start = threading.Barrier(THREADS)
 
     def work(number: int) -> float:
         start.wait(20)
@@ -86,8 +88,8 @@ def test_sixteen_threads_share_a_predictor(
                 worst = max(worst, float(np.abs(given.probabilities - expected[at]).max()))
         return worst
 
-    with ThreadPoolExecutor(16) as pool:
-        assert max(pool.map(work, range(16))) < CLOSE
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert max(pool.map(work, range(THREADS))) < CLOSE
 
 
 def test_closing_while_threads_predict_gives_right_answers_or_closed(
@@ -111,3 +113,35 @@ def test_closing_while_threads_predict_gives_right_answers_or_closed(
         all_have_answers.wait(20)
         fer.close()
         assert max(future.result(20) for future in running) < CLOSE
+
+
+def test_no_lock_is_held_while_the_engine_works(
+    make_waiting: Callable[..., Any], gray: Callable[[int], Image]
+) -> None:
+    backend = make_waiting()
+    fer = Predictor(backend=backend)
+    with ThreadPoolExecutor(THREADS) as pool:
+        futures = [pool.submit(fer.predict, gray(n % 7)) for n in range(THREADS)]
+        deadline = time.monotonic() + 20
+        while backend.at_work < THREADS and time.monotonic() < deadline:
+            time.sleep(0.005)
+        backend.go.set()
+        assert [f.result(20).emotion.class_index for f in futures] == [
+            n % 7 for n in range(THREADS)
+        ]
+    assert backend.most_at_work == THREADS
+
+
+def test_many_threads_waste_no_work() -> None:
+    """In CPU time, which other programs change little; half as much again is allowed."""
+    with Predictor(backend="onnxruntime", threads=1) as fer:
+        fer.predict(CROP)
+
+        def seconds(threads: int) -> float:
+            start = time.process_time()
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(lambda _: fer.predict(CROP), range(320)))
+            return time.process_time() - start
+
+        alone, shared = (min(seconds(n) for _ in range(3)) for n in (1, THREADS))
+    assert shared < 1.5 * alone
