@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types fuzz soak lowest audit train default-model bench runtime-page clean
+.PHONY: help demo test check lint types fuzz kills soak lowest audit train default-model bench runtime-page clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -20,6 +20,22 @@ test: lint types
 
 check: lint types
 	$(BIN)/python -m pytest -q --long
+
+# The long forms of what the tests hold (SECURITY.md, docs/reliability.md).
+fuzz: $(VENV)/dev.installed
+	FER_FUZZ_EXAMPLES=200000 $(BIN)/python -m pytest -q tests/fuzz
+
+kills: $(VENV)/dev.installed
+	$(BIN)/python -m pytest -q --long tests/faults
+
+soak: $(VENV)/dev.installed
+	$(BIN)/fer-bench soak default --minutes 60 --page docs/reliability.md
+
+lowest: $(VENV)/dev.installed
+	$(BIN)/python -m pytest -q --long tests/packaging/test_lowest_versions.py
+
+audit: $(VENV)/dev.installed
+	$(BIN)/pip-audit --skip-editable
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff check

@@ -5,9 +5,11 @@ find what is not in the repository.
 from __future__ import annotations
 
 import os
+import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ from fer_edge.synthetic import synthetic_crops
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+_HERE = {"localhost", "127.0.0.1", "::1", ""}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +45,39 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_EDGE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """Tests reach this machine alone: a name or an address elsewhere is an error."""
+
+    def refuse(address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else None  # a path is a local socket
+        if host is not None and str(host) not in _HERE:
+            pytest.fail(f"a test reached for {host} over the network")
+
+    connect, connect_ex, lookup = (
+        socket.socket.connect,
+        socket.socket.connect_ex,
+        socket.getaddrinfo,
+    )
+
+    def checked(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: socket.socket, address: object) -> Any:
+            refuse(address)
+            return real(self, address)
+
+        return call
+
+    def looked_up(host: object, *arguments: Any, **settings: Any) -> Any:
+        refuse((host or "",))
+        return lookup(host, *arguments, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", checked(connect))
+        patch.setattr(socket.socket, "connect_ex", checked(connect_ex))
+        patch.setattr(socket, "getaddrinfo", looked_up)
+        yield
 
 
 @pytest.fixture(scope="session")

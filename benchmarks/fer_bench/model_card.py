@@ -45,11 +45,16 @@ def _summary(result: AccuracyResult, entry: ArtifactEntry) -> str:
     rows = [
         ("accuracy on `public-test`, on which it was selected", _accuracy(result)),
         ("macro-F1", f"{result.macro_f1:.3f}"),
-        ("size", f"{entry.size_bytes / 1e6:.2f} MB"),
+        ("size", _size(entry)),
     ]
     for measured in entry.measured:
-        gap = f"max. difference {measured.parity.max_probability_difference:.1e}"
-        rows.append((f"{measured.backend} against torch, {measured.parity.crops} pictures", gap))
+        parity = measured.parity
+        rows.append(
+            (
+                f"same answer as the fp32 network, {measured.backend}, {parity.crops} pictures",
+                f"{parity.top1_agreement:.2%}",
+            )
+        )
     return _table(("packaged model", f"{result.precision}, {result.n} pictures"), rows)
 
 
@@ -58,7 +63,7 @@ def _card(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) -> 
     facts = [
         ("network", f"{spec.network.architecture}, stem stride {spec.network.stem_stride}"),
         ("input", f"{spec.input.width} x {spec.input.height}, {spec.input.color}"),
-        ("artifact", f"{entry.file}, {entry.precision}, {entry.size_bytes / 1e6:.2f} MB"),
+        ("artifact", f"{entry.file}, {entry.precision}, {_size(entry)}"),
         ("temperature", f"{spec.temperature:.3f}"),
         ("training run", f"`{provenance.training_run}`"),
         ("sha256 of the decoded pictures and labels", f"`{provenance.data_sha256}`"),
@@ -88,6 +93,12 @@ def _card(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) -> 
         + "; ".join(_confusions(result))
         + ".",
     ]
+
+
+def _size(entry: ArtifactEntry) -> str:
+    """Of all files of an artifact."""
+    total = entry.size_bytes + sum(file.size_bytes for file in entry.companions)
+    return f"{total / 1e6:.2f} MB"
 
 
 def _accuracy(result: AccuracyResult) -> str:

@@ -18,7 +18,10 @@ from fer_edge.files import atomic_path
 from fer_edge.preprocess import preprocess_all
 from fer_edge.spec import ModelSpec
 
-__all__ = ["CalibrationSet", "draw", "load"]
+__all__ = ["MAX_UNPACKED", "CalibrationSet", "draw", "load"]
+
+MAX_UNPACKED = 1 << 30
+"""Bytes that a file may unpack to; enough for 400,000 crops."""
 
 _ARRAYS = ("images", "labels", "names", "sha256")
 _TEST_PREFIXES = ("PublicTest_", "PrivateTest_")
@@ -142,6 +145,8 @@ def load(path: Path) -> CalibrationSet:
         raise DataError(f"there is no calibration set at {path}; make one: fer-calib")
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            if sum(member.file_size for member in archive.zip.infolist()) > MAX_UNPACKED:
+                raise ValueError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
             images, labels, names, hashes = (archive[name] for name in _ARRAYS)
     except Exception as problem:  # zipfile, zlib and numpy each fail in their own ways
         raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem

@@ -19,7 +19,7 @@ from fer_edge.errors import GateError
 
 __all__ = ["Controlled", "Limits", "Prepared", "control", "prepare"]
 
-_PROBE_CROPS = 512
+_PROBE_CROPS, _FEWEST_CROPS, _PROBE_PIXELS = 256, 32, 256 * 48 * 48
 _NAMED = 5
 
 
@@ -86,12 +86,14 @@ def prepare(
     """Observe ranges, smooth where it pays and measure every layer; once for all forms.
 
     ``evaluation`` are the crops to stay accurate on, with labels where there are any; the
-    sensitivity is measured on 512 of them.
+    sensitivity is measured on 256 of them, or fewer of more than 48 x 48 pixels, as there is a run
+    for every layer.
     """
     smoothing = choose_smoothing(core, calibration, method)
-    costs = sensitivity(
-        smoothing.core, smoothing.observation, evaluation.thin(_PROBE_CROPS), method=method
-    )
+    height, width, _ = evaluation.spec.input.shape
+    fitting = max(_FEWEST_CROPS, min(_PROBE_CROPS, _PROBE_PIXELS // (height * width)))
+    probe = evaluation.thin(fitting)
+    costs = sensitivity(smoothing.core, smoothing.observation, probe, method=method)
     return Prepared(core, smoothing, costs, evaluation, method)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections.abc import Collection
 from contextlib import redirect_stdout
 
@@ -27,6 +28,8 @@ def quantize_with_nncf(
     NNCF averages the ranges of batches and corrects biases. Its uint8 quantisers behind ReLU have
     the zero-point 0: TensorRT refuses them. Raises MissingDependencyError without NNCF.
     """
+    # else it reports every use to its makers; what is set already is the user's choice
+    os.environ.setdefault("NNCF_CI", "1")
     with requires("calib"):
         import nncf
     graph = Graph(core)

@@ -106,7 +106,8 @@ class _Rewriter:
     def _quantise_parameters(self, layer: Layer, input_scale: np.float32) -> None:
         weight = self._graph.array(layer.weight)
         others = tuple(axis for axis in range(weight.ndim) if axis != layer.axis)
-        scales = np.abs(weight).max(axis=others) / _INT8_MAX
+        limit = self._scheme.weight_limit
+        scales = np.abs(weight).max(axis=others) / limit
         bias = None
         if layer.bias is not None and self._scheme.integer_bias:
             bias = self._graph.array(layer.bias)
@@ -115,7 +116,7 @@ class _Rewriter:
         scales = _usable(scales)
         along = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
         steps = np.rint(weight / scales.reshape(along))
-        integers = np.clip(steps, -_INT8_MAX, _INT8_MAX).astype(np.int8)
+        integers = np.clip(steps, -limit, limit).astype(np.int8)
         node = self._nodes[layer.node]
         node.input[1] = self._add_constant(f"{layer.name}{WEIGHT_SUFFIX}", integers, scales, layer)
         if bias is not None:

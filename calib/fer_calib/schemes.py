@@ -10,6 +10,7 @@ __all__ = ["SCHEMES", "Scheme", "find_scheme"]
 
 ACTIVATIONS = ("int8", "uint8", "mixed")
 SUMS = ("skip", "all")
+INT8_MAX, X86_MAX = 127, 64
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Scheme:
     - ``sums``: which operands of a residual addition are quantised. ``skip`` leaves the one that a
       convolution has just given, so that an engine adds to it before rounding.
     - ``outputs``: whether what a convolution gives is quantised even where nothing asks for it.
+    - ``weight_limit``: the largest integer of a weight. 127 uses all 8 bits. x86 without VNNI adds
+      pairs of products of uint8 and int8 in 16 bits, which overflow above 64 (the remedy is
+      OpenVINO's, "Saturation (overflow) Issue Workaround"); no check on a newer machine finds it.
     - ``integer_bias``: biases as int32 in the scale of the products, or in float.
     - ``engine``: what runs it, for measuring.
     """
@@ -33,6 +37,7 @@ class Scheme:
     activations: str
     sums: str
     outputs: bool
+    weight_limit: int
     integer_bias: bool
     engine: str
 
@@ -42,6 +47,8 @@ class Scheme:
                 raise ValueError(
                     f"{what} should be {' or '.join(known)}, not {getattr(self, what)!r}"
                 )
+        if not 1 <= self.weight_limit <= INT8_MAX:
+            raise ValueError(f"weight_limit should be 1 to {INT8_MAX}, not {self.weight_limit}")
 
 
 SCHEMES = {
@@ -53,6 +60,7 @@ SCHEMES = {
             activations="int8",
             sums="skip",
             outputs=False,
+            weight_limit=INT8_MAX,
             integer_bias=False,
             engine="onnxruntime",
         ),
@@ -62,6 +70,7 @@ SCHEMES = {
             activations="uint8",
             sums="all",
             outputs=True,
+            weight_limit=X86_MAX,
             integer_bias=True,
             engine="onnxruntime",
         ),
@@ -71,6 +80,7 @@ SCHEMES = {
             activations="mixed",
             sums="all",
             outputs=False,
+            weight_limit=X86_MAX,
             integer_bias=False,
             engine="openvino",
         ),

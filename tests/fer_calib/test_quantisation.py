@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -15,7 +17,7 @@ from fer_calib.observation import observe
 from fer_calib.quantisation import quantize
 from fer_calib.ranges import METHODS
 from fer_calib.running import RUNNERS, logits_of
-from fer_calib.schemes import SCHEMES, Scheme, find_scheme
+from fer_calib.schemes import SCHEMES, find_scheme
 from fer_edge.errors import ConfigurationError
 from fer_edge.predictor import Predictor
 from fer_edge.spec import ModelSpec
@@ -61,7 +63,9 @@ def test_int8_answers_as_float32_does(
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_calibrates(method: str, cnn: onnx.ModelProto, crops: Crops) -> None:
     given = logits_of(quantize(cnn, crops, "canonical", method=method), crops)
-    assert compare(logits_of(cnn, crops), given, crops).mean_kl <= 0.01
+    found = compare(logits_of(cnn, crops), given, crops)
+    assert found.agreement == 1
+    assert found.mean_kl <= (0.05 if method == "averaged-min-max" else 0.005)
 
 
 # --- the canonical form, as TensorRT wants it
@@ -179,6 +183,20 @@ def test_openvino_gets_symmetric_int8_where_values_are_negative(
     assert int(arrays(quantize(cnn, crops, "onnxruntime"))["sum.zero_point"]) > 0
 
 
+def test_the_forms_for_x86_cannot_overflow_where_there_is_no_vnni(
+    core: onnx.ModelProto, crops: Crops
+) -> None:
+    """There, two products of uint8 and int8 are added in 16 bits."""
+    largest = {}
+    for scheme in SCHEMES:
+        model = quantize(core, crops, scheme)
+        weights = [v for name, v in arrays(model).items() if name.endswith(".weight_int8")]
+        largest[scheme] = max(int(np.abs(weight.astype(int)).max()) for weight in weights)
+    assert largest["canonical"] == 127
+    assert 2 * 255 * largest["onnxruntime"] < 2**15
+    assert 2 * 255 * largest["openvino"] < 2**15
+
+
 # --- what a caller may rely on
 
 
@@ -259,7 +277,7 @@ def test_a_tensor_that_is_always_zero_gets_a_scale_that_can_be_used(
     for scheme in SCHEMES:
         given = logits_of(quantize(silent, crops, scheme), crops)
         assert np.isfinite(given).all()
-        np.testing.assert_allclose(given, logits_of(silent, crops), atol=1e-2)
+        np.testing.assert_allclose(given, logits_of(silent, crops), atol=0.05)
 
 
 # --- wishes that cannot be met
@@ -294,5 +312,9 @@ def test_all_layers_in_float_is_no_int8(cnn: onnx.ModelProto, crops: Crops) -> N
 
 def test_a_scheme_of_ones_own_is_checked() -> None:
     with pytest.raises(ValueError, match="activations should be int8 or uint8 or mixed, not 'u4'"):
-        Scheme("mine", "", "u4", "skip", False, False, "onnxruntime")
+        replace(SCHEMES["canonical"], activations="u4")
+    with pytest.raises(ValueError, match="sums should be skip or all, not 'none'"):
+        replace(SCHEMES["canonical"], sums="none")
+    with pytest.raises(ValueError, match="weight_limit should be 1 to 127, not 128"):
+        replace(SCHEMES["canonical"], weight_limit=128)
     assert find_scheme(SCHEMES["canonical"]) is SCHEMES["canonical"]

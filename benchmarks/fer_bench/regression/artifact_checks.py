@@ -39,7 +39,7 @@ def recorded(subject: Subject) -> Outcome:
         raise NotCompared(subject.no_baseline)
     kept = subject.recorded
     if kept is None:
-        return Outcome((Row("in the baseline", "", "no", "yes", holds=False),))
+        return Outcome((Row("in the baseline, or --fer-update-baseline", "", "no", "yes", False),))
     same = kept.precision == subject.precision
     rows = [Row("precision", kept.precision, subject.precision, "the same", same)]
     if subject.data is not None:

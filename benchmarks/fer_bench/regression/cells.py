@@ -82,42 +82,53 @@ def find_model(
 ) -> ModelUnderTest:
     """List the cells of a model directory or artifact, in the manifest's order.
 
-    ``backends`` limits them; one that is named and not installed raises MissingDependencyError,
-    and one that does not exist ConfigurationError. Raises ArtifactError for what is no model.
+    ``backends`` limits them. Engines that open none of the artifacts are not imported. Raises
+    ArtifactError for what is no model, and ConfigurationError for a backend that does not exist,
+    for one that was named and is not installed, and where nothing is left to test.
     """
     if unknown := [name for name in backends or () if name not in BACKENDS]:
         raise ConfigurationError(
             f"unknown backend {', '.join(unknown)}; there are {', '.join(BACKENDS)}"
         )
-    absent: dict[str, str] = {}
-    for name in backends or BACKENDS:
-        try:
-            backend_class(name)
-        except MissingDependencyError as problem:
-            if backends:
-                raise
-            absent[name] = str(problem)
-    present = [name for name in backends or BACKENDS if name not in absent]
     path = model_path(model)
     manifest = Manifest.read(path) if path.is_dir() else None
     if manifest is None and not path.is_file():
         raise ArtifactError(f"there is no model at {path}; give a model directory or an artifact")
-    folder = path if manifest else path.parent
     files: list[tuple[str, ArtifactEntry | None]] = [(path.name, None)]
     if manifest:
         files = [(entry.file, entry) for entry in manifest.artifacts]
+    wanted = [
+        name
+        for name in backends or BACKENDS
+        if any(_fits(file, name, entry) for file, entry in files)
+    ]
+    absent = _absent(wanted)
+    if backends and absent:
+        raise ConfigurationError(" ".join(absent.values()))
+    folder = path if manifest else path.parent
     cells = [
         Cell(folder, file, backend, entry)
         for file, entry in files
-        for backend in present
-        if _fits(file, backend, entry)
+        for backend in wanted
+        if backend not in absent and _fits(file, backend, entry)
     ]
     if not cells:
         raise ConfigurationError(
-            f"none of {', '.join(present)} opens an artifact of {path}; {' '.join(absent.values())}"
+            f"no backend of this machine opens an artifact of {path}; {' '.join(absent.values())}"
         )
     name = manifest.name if manifest else path.stem
     return ModelUnderTest(name, tuple(cells), manifest.golden if manifest else (), absent)
+
+
+def _absent(backends: Sequence[str]) -> dict[str, str]:
+    """Those whose engine is not installed, and how to install it."""
+    found = {}
+    for name in backends:
+        try:
+            backend_class(name)
+        except MissingDependencyError as problem:
+            found[name] = str(problem)
+    return found
 
 
 def _fits(file: str, backend: str, entry: ArtifactEntry | None) -> bool:

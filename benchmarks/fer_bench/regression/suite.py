@@ -43,7 +43,7 @@ class Suite:
     ``baseline`` has to exist where ``required`` says so. ``update`` records a new one: only what
     has to hold of any model is checked, and ``save`` writes what was measured. Nothing but the
     manifest and the baseline is opened before a check needs it. Raises ArtifactError,
-    ConfigurationError, DataError or MissingDependencyError for what cannot be used.
+    ConfigurationError or DataError for what cannot be used.
 
     ``failed`` tells whether a check has failed so far.
     """

@@ -32,7 +32,7 @@ SHORTEST_S = 4.0
 _WINDOWS = 8
 _WARM_UP = 0.15
 _REOPENED_EVERY = 500
-_SAMPLE_S = 0.25
+_SAMPLE_S, _SAMPLES = 0.25, 10
 _KEPT = 5
 
 
@@ -79,6 +79,7 @@ class _Tally:
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    opening: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
     window: int | None = None
 
@@ -94,8 +95,8 @@ def soak(
     """Let ``workers`` threads share a Predictor for ``seconds``.
 
     Their calls are of mixed sizes, and one in seven is a mistake that has to be refused; now and
-    then a second Predictor is opened, used and closed. ``open_predictor`` gives a new one each
-    time. Raises ConfigurationError for less than 4 seconds or no workers, and what
+    then a second Predictor is opened, used and closed, one at a time. ``open_predictor`` gives a
+    new one each time. Raises ConfigurationError for less than 4 seconds or no workers, and what
     ``open_predictor`` raises.
     """
     if not seconds >= SHORTEST_S or workers < 1:
@@ -128,14 +129,16 @@ def soak(
 def _watch(tally: _Tally, seconds: float, label: str) -> None:
     start = time.monotonic()
     warm = seconds * _WARM_UP
+    pause = max(_SAMPLE_S, (seconds - warm) / _WINDOWS / _SAMPLES)
     with progress(round(seconds), label) as bar:
         while (passed := time.monotonic() - start) < seconds:
             if passed >= warm:
                 share = (passed - warm) / (seconds - warm)
                 tally.window = min(int(share * _WINDOWS), _WINDOWS - 1)
-                tally.windows[tally.window].held.append(observe())
+                with tally.opening:  # a model that is being opened is held, and no leak
+                    tally.windows[tally.window].held.append(observe())
             bar.advance(round(passed) - bar.done)
-            time.sleep(_SAMPLE_S)
+            time.sleep(pause)
 
 
 def _work(
@@ -150,7 +153,7 @@ def _work(
     while not tally.stop.is_set():
         calls += 1
         if calls % _REOPENED_EVERY == 0:
-            with open_predictor() as another:
+            with tally.opening, open_predictor() as another:
                 deed = load.step(another, rng)
             tally.counts["reopened"] += 1
         else:

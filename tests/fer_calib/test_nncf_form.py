@@ -1,0 +1,44 @@
+"""NNCF's form: it goes through the same doors as ours, so that the two can be compared."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from fer_calib.comparison import compare
+from fer_calib.crops import Crops
+from fer_calib.inspection import int8_share
+from fer_calib.nncf_form import quantize_with_nncf
+from fer_calib.running import logits_of
+from fer_export.contract import attach_contract
+
+pytest.importorskip("nncf", reason="no nncf, whose form is made here")
+
+
+@pytest.fixture(scope="module")
+def made(cnn: onnx.ModelProto, crops: Crops) -> onnx.ModelProto:
+    return quantize_with_nncf(cnn, crops, keep_float=["last"])
+
+
+def test_it_answers_as_float32_does(
+    made: onnx.ModelProto, cnn: onnx.ModelProto, crops: Crops
+) -> None:
+    found = compare(logits_of(cnn, crops), logits_of(made, crops), crops)
+    assert found.agreement >= 0.97
+    assert found.mean_kl <= 0.05
+
+
+def test_only_the_layer_that_was_named_stays_in_float(made: onnx.ModelProto) -> None:
+    assert int8_share(made).float_layers == ("last",)
+
+
+def test_the_contract_goes_around_it(made: onnx.ModelProto, crops: Crops) -> None:
+    artifact = attach_contract(made, crops.spec)
+    assert [item.name for item in artifact.graph.input] == ["crop"]
+
+
+def test_nothing_is_printed(
+    cnn: onnx.ModelProto, crops: Crops, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quantize_with_nncf(cnn, crops.thin(16))
+    assert capsys.readouterr().out == ""

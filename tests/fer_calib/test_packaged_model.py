@@ -1,0 +1,48 @@
+"""The packaged network on FER2013: what its INT8 forms have to reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fer_calib.calibration import draw
+from fer_calib.comparison import compare
+from fer_calib.crops import Crops
+from fer_calib.observation import Observation, observe
+from fer_calib.quantisation import quantize
+from fer_calib.running import RUNNERS
+from fer_calib.schemes import SCHEMES
+from fer_edge import fer2013
+from fer_edge.preprocess import preprocess_all
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def packaged(root: Path, fer2013_archive: Path) -> tuple[object, Observation, Crops]:
+    pytest.importorskip("torch", reason="no torch to trace the packaged checkpoint with")
+    from fer_edge import checkpoint
+    from fer_export.core import export_core
+
+    network, spec = checkpoint.load(root / "train/weights/mobilenet.safetensors")
+    core = export_core(network, spec)
+    chosen = draw(fer2013_archive, 512)
+    chosen.check(fer2013_archive)
+    split = fer2013.load(fer2013_archive, "public-test")
+    tensors = preprocess_all(split.images, spec.input)
+    evaluation = Crops(tensors, spec, split.labels, "FER2013 public-test")
+    return core, observe(core, chosen.for_model(spec)), evaluation
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_int8_reaches_the_goals(name: str, packaged: tuple[object, Observation, Crops]) -> None:
+    core, observed, evaluation = packaged
+    run = RUNNERS[SCHEMES[name].engine]
+    model = quantize(core, observed, name)  # type: ignore[arg-type]
+    found = compare(run(core, evaluation), run(model, evaluation), evaluation)  # type: ignore[arg-type]
+    assert found.accuracy_drop is not None
+    assert found.accuracy_drop <= 0.003
+    assert found.agreement >= 0.96
+    assert found.mean_kl <= 0.02
+    assert model.ByteSize() < 3_000_000
