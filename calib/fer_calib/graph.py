@@ -82,9 +82,8 @@ class Graph:
 
     def tensors(self) -> list[str]:
         """Every activation that some form of INT8 quantises, in the order of the graph."""
-        operands = [name for node in self.additions() for name in node.input]
-        ends = [name for layer in self.layers for name in (layer.input, layer.output)]
-        wanted = {*operands, *ends} - {CORE_OUTPUT}
+        given = {layer.output for layer in self.layers if layer.op == "Conv"}
+        wanted = ({layer.input for layer in self.layers} | given) - {CORE_OUTPUT}
         made = [name for node in self.core.graph.node for name in node.output]
         return [name for name in (CORE_INPUT, *made) if name in wanted]
 

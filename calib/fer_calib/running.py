@@ -13,7 +13,7 @@ import onnxruntime as ort
 from fer_calib.crops import Crops
 from fer_calib.graph import CORE_INPUT
 from fer_edge.dependencies import requires
-from fer_edge.errors import ConfigurationError
+from fer_edge.errors import ArtifactError, ConfigurationError
 
 __all__ = ["RUNNERS", "Floats", "Runner", "activations", "find_runner", "logits_of"]
 
@@ -35,7 +35,11 @@ def logits_of(core: onnx.ModelProto, crops: Crops) -> Floats:
 def activations(
     core: onnx.ModelProto, names: Sequence[str], crops: Crops
 ) -> Iterator[dict[str, Floats]]:
-    """Give what the tensors ``names`` hold, batch by batch."""
+    """Give what the tensors ``names`` hold, batch by batch, each ``(n, …)`` for a batch of n crops.
+
+    Some networks fold parts of a crop into the batch (windows, patches); these are unfolded to
+    ``(n, parts, …)``. Raises ArtifactError for a tensor that does not follow the batch.
+    """
     probe = onnx.ModelProto()
     probe.CopyFrom(core)
     del probe.graph.output[:]
@@ -46,10 +50,21 @@ def activations(
     session = _session(probe) if inner else None
     for batch in crops.batches():
         values = session.run(inner, {CORE_INPUT: batch}) if session else []
-        held = dict(zip(inner, values, strict=True))
+        held = {n: _unfolded(n, v, len(batch)) for n, v in zip(inner, values, strict=True)}
         if CORE_INPUT in names:
             held[CORE_INPUT] = batch
         yield held
+
+
+def _unfolded(name: str, values: Floats, count: int) -> Floats:
+    if values.shape[:1] == (count,):
+        return values
+    if not values.ndim or values.shape[0] % count:
+        raise ArtifactError(
+            f"the tensor {name} has the shape {values.shape} for {count} crops: it does not follow "
+            "the batch, so it cannot be calibrated"
+        )
+    return values.reshape(count, -1, *values.shape[1:])
 
 
 def _logits_of_openvino(core: onnx.ModelProto, crops: Crops) -> Floats:

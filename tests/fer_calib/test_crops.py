@@ -9,7 +9,7 @@ import pytest
 from fer_calib.calibration import CalibrationSet
 from fer_calib.crops import Crops
 from fer_calib.running import activations
-from fer_edge.errors import DataError
+from fer_edge.errors import ArtifactError, DataError
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.preprocess import preprocess_all
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
@@ -96,3 +96,31 @@ def test_activations_come_in_the_order_of_the_crops(crops: Crops, cnn: onnx.Mode
     pixels = np.concatenate([batch["normalized"] for batch in held])
     np.testing.assert_array_equal(pixels, np.concatenate(batches(crops, 131)))
     assert sum(len(batch["stem.act"]) for batch in held) == 131
+
+
+def folded(core: onnx.ModelProto, shape: list[int]) -> onnx.ModelProto:
+    """A core that goes on with its pixels in another shape, as tensor ``folded``."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(core)
+    copied.graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape), "shape"))
+    copied.graph.node.append(
+        onnx.helper.make_node("Reshape", ["normalized", "shape"], ["folded"], "node_folded")
+    )
+    return copied
+
+
+def test_parts_of_a_crop_that_were_folded_into_the_batch_are_unfolded(
+    crops: Crops, cnn: onnx.ModelProto
+) -> None:
+    windows = folded(cnn, [-1, 1, 12, 48])
+    (first, *_) = activations(windows, ["folded"], crops)
+    (batch, *_) = crops.batches()
+    assert first["folded"].shape == (16, 4, 1, 12, 48)
+    np.testing.assert_array_equal(first["folded"].reshape(batch.shape), batch)
+
+
+def test_a_tensor_that_does_not_follow_the_batch_is_refused(
+    crops: Crops, cnn: onnx.ModelProto
+) -> None:
+    with pytest.raises(ArtifactError, match=r"folded has the shape \(1, 36864\) for 16 crops"):
+        list(activations(folded(cnn, [1, -1]), ["folded"], crops))

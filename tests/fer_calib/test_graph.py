@@ -69,6 +69,22 @@ def test_residual_additions_are_told_from_biases(
     assert [node.name for node in Graph(transformer).additions()] == ["node_total"]
 
 
+def test_what_can_be_quantised_are_inputs_of_layers_and_what_convolutions_give(
+    cnn: onnx.ModelProto, transformer: onnx.ModelProto
+) -> None:
+    assert Graph(cnn).tensors() == [
+        "normalized",
+        "stem.act",
+        "depthwise.act",
+        "pointwise",
+        "sum",
+        "last.act",
+        "pooled",
+    ]
+    # no residual stream, and no input of a layer norm
+    assert Graph(transformer).tensors() == ["normalized", "patch_embed", "norm", "gelu", "p"]
+
+
 def test_an_artifact_with_its_contract_is_no_core(
     cnn: onnx.ModelProto, tiny_spec: ModelSpec
 ) -> None:

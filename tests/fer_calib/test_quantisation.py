@@ -277,7 +277,7 @@ def test_a_tensor_that_is_always_zero_gets_a_scale_that_can_be_used(
     for scheme in SCHEMES:
         given = logits_of(quantize(silent, crops, scheme), crops)
         assert np.isfinite(given).all()
-        np.testing.assert_allclose(given, logits_of(silent, crops), atol=0.05)
+        np.testing.assert_allclose(given, logits_of(silent, crops), atol=0.2)
 
 
 # --- wishes that cannot be met

@@ -12,13 +12,22 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fer_bench.soak.load import Workload
-from fer_bench.soak.observation import Window, observe
+from fer_bench.soak.observation import Holdings, Window, observe
 from fer_edge.errors import ConfigurationError
 from fer_edge.machine import cpu_name
 from fer_edge.predictor import Predictor, PredictorInfo
 from fer_edge.progress import progress
 
-__all__ = ["MAX_MEMORY_GROWTH", "P99_ALLOWANCE", "SHORTEST_S", "SoakResult", "judge", "soak"]
+__all__ = [
+    "MAX_MEMORY_GROWTH",
+    "MAX_REOPENED_GROWTH",
+    "P99_ALLOWANCE",
+    "REOPENED",
+    "SHORTEST_S",
+    "SoakResult",
+    "judge",
+    "soak",
+]
 
 MAX_MEMORY_GROWTH = 0.01
 """Share by which resident memory may grow from the first window to the last."""
@@ -26,12 +35,17 @@ MAX_MEMORY_GROWTH = 0.01
 P99_ALLOWANCE = 1.15
 """The last window's p99 may be this times the highest of the first half's windows, its noise."""
 
+REOPENED = 60
+"""How often a model is opened and closed after the calls."""
+
+MAX_REOPENED_GROWTH = 0.25
+"""Share by which memory may grow over the last 40 of these: engines keep pages for the next."""
+
 SHORTEST_S = 4.0
 """A shorter soak has windows without a sample."""
 
 _WINDOWS = 8
 _WARM_UP = 0.15
-_REOPENED_EVERY = 500
 _SAMPLE_S, _SAMPLES = 0.25, 10
 _KEPT = 5
 
@@ -79,9 +93,9 @@ class _Tally:
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    opening: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
     window: int | None = None
+    reopened: tuple[Holdings, Holdings] | None = None
 
 
 def soak(
@@ -94,9 +108,9 @@ def soak(
 ) -> SoakResult:
     """Let ``workers`` threads share a Predictor for ``seconds``.
 
-    Their calls are of mixed sizes, and one in seven is a mistake that has to be refused; now and
-    then a second Predictor is opened, used and closed, one at a time. ``open_predictor`` gives a
-    new one each time. Raises ConfigurationError for less than 4 seconds or no workers, and what
+    Their calls are of mixed sizes, and one in seven is a mistake that has to be refused. Then
+    Predictors are opened, used and closed one after the other. ``open_predictor`` gives a new one
+    each time. Raises ConfigurationError for less than 4 seconds or no workers, and what
     ``open_predictor`` raises.
     """
     if not seconds >= SHORTEST_S or workers < 1:
@@ -110,9 +124,7 @@ def soak(
     with open_predictor() as shared:
         info = shared.info
         threads = [
-            threading.Thread(
-                target=_work, args=(load, shared, open_predictor, tally, seed + number), daemon=True
-            )
+            threading.Thread(target=_work, args=(load, shared, tally, seed + number), daemon=True)
             for number in range(workers)
         ]
         for thread in threads:
@@ -123,6 +135,7 @@ def soak(
             tally.stop.set()
             for thread in threads:
                 thread.join()
+    tally.reopened = _reopen(open_predictor, load)
     return _result(tally, info, model, seconds, workers)
 
 
@@ -135,29 +148,15 @@ def _watch(tally: _Tally, seconds: float, label: str) -> None:
             if passed >= warm:
                 share = (passed - warm) / (seconds - warm)
                 tally.window = min(int(share * _WINDOWS), _WINDOWS - 1)
-                with tally.opening:  # a model that is being opened is held, and no leak
-                    tally.windows[tally.window].held.append(observe())
+                tally.windows[tally.window].held.append(observe())
             bar.advance(round(passed) - bar.done)
             time.sleep(pause)
 
 
-def _work(
-    load: Workload,
-    shared: Predictor,
-    open_predictor: Callable[[], Predictor],
-    tally: _Tally,
-    seed: int,
-) -> None:
+def _work(load: Workload, shared: Predictor, tally: _Tally, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    calls = 0
     while not tally.stop.is_set():
-        calls += 1
-        if calls % _REOPENED_EVERY == 0:
-            with tally.opening, open_predictor() as another:
-                deed = load.step(another, rng)
-            tally.counts["reopened"] += 1
-        else:
-            deed = load.step(shared, rng)
+        deed = load.step(shared, rng)
         with tally.lock:
             tally.counts["calls"] += 1
             tally.counts["crops"] += deed.crops
@@ -170,8 +169,24 @@ def _work(
                 tally.windows[tally.window].latency.add(deed.seconds)
 
 
-def judge(windows: Sequence[Window], wrong: int) -> tuple[str, ...]:
-    """What does not hold, as phrases: answers, memory, handles, threads, and the tail of times."""
+def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> tuple[Holdings, Holdings]:
+    """Open, use and close again and again; what is held after a third of it, and at the end."""
+    rng, held = np.random.default_rng(0), []
+    for number in range(REOPENED):
+        with open_predictor() as another:
+            load.step(another, rng)
+        if number in (REOPENED // 3, REOPENED - 1):
+            held.append(observe())
+    return held[0], held[1]
+
+
+def judge(
+    windows: Sequence[Window], wrong: int, reopened: tuple[Holdings, Holdings] | None = None
+) -> tuple[str, ...]:
+    """What does not hold, as phrases: answers, memory, handles, threads, and the tail of times.
+
+    ``reopened`` is what was held early and late in opening and closing.
+    """
     first, last = windows[0], windows[-1]
     defects = [f"{wrong} wrong answers"] if wrong else []
     if (growth := last.memory / first.memory - 1) > MAX_MEMORY_GROWTH:
@@ -183,6 +198,13 @@ def judge(windows: Sequence[Window], wrong: int) -> tuple[str, ...]:
     ended, allowed = last.latency.quantile(0.99) or math.inf, _allowed_p99(windows)
     if not ended <= allowed:
         defects.append(f"p99 of {ended * 1e3:.2f} ms at the end, allowed are {allowed * 1e3:.2f}")
+    if reopened is not None:
+        early, late = reopened
+        if late.memory > early.memory * (1 + MAX_REOPENED_GROWTH):
+            share = late.memory / early.memory - 1
+            defects.append(f"memory grew by {share:.0%} from opening and closing")
+        if late.handles > early.handles or late.threads > early.threads:
+            defects.append("closing leaves file handles or threads behind")
     return tuple(defects)
 
 
@@ -207,7 +229,7 @@ def _result(
         calls=counts["calls"],
         crops=counts["crops"],
         refused=counts["refused"],
-        reopened=counts["reopened"],
+        reopened=REOPENED,
         wrong=counts["wrong"],
         examples=tuple(tally.examples),
         memory_first_mb=first.memory / 1e6,
@@ -220,7 +242,7 @@ def _result(
         p99_first_ms=_ms(first.latency.quantile(0.99)),
         p99_last_ms=_ms(last.latency.quantile(0.99)),
         p99_allowed_ms=_ms(_allowed_p99(tally.windows)),
-        defects=judge(tally.windows, counts["wrong"]),
+        defects=judge(tally.windows, counts["wrong"], tally.reopened),
     )
 
 

@@ -31,7 +31,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second and a half is enough to see what is put in on purpose."""
     monkeypatch.setattr(run, "_SAMPLE_S", 0.02)
     monkeypatch.setattr(run, "SHORTEST_S", 1.0)
-    monkeypatch.setattr(run, "_REOPENED_EVERY", 50)
+    monkeypatch.setattr(run, "REOPENED", 6)
     # a process of one second is still growing by itself
     monkeypatch.setattr(run, "MAX_MEMORY_GROWTH", 0.2)
     monkeypatch.setattr(run, "P99_ALLOWANCE", 1e9)  # other processes decide that here
@@ -66,7 +66,7 @@ def test_what_holds_passes() -> None:
     assert result.wrong == 0
     assert result.calls > 200
     assert result.refused > 10
-    assert result.reopened > 1
+    assert result.reopened == 6
     assert result.crops > result.calls / 2
 
 
@@ -188,6 +188,20 @@ def test_an_error_that_is_not_ours_is_a_wrong_answer() -> None:
     result = soaked(fault)
     assert result.wrong > 0
     assert "untyped KeyError" in result.examples[0]
+
+
+@pytest.mark.parametrize(
+    ("late", "defect"),
+    [
+        (Holdings(126, 5, 5), "memory grew by 26% from opening and closing"),
+        (Holdings(100, 6, 5), "closing leaves file handles or threads behind"),
+        (Holdings(100, 5, 6), "closing leaves file handles or threads behind"),
+    ],
+)
+def test_what_closing_leaves_behind_is_found(late: Holdings, defect: str) -> None:
+    windows = _windows([10] * 8)
+    assert judge(windows, 0, (Holdings(100, 5, 5), late)) == (defect,)
+    assert judge(windows, 0, (Holdings(100, 5, 5), Holdings(124, 5, 5))) == ()
 
 
 @pytest.mark.parametrize(("seconds", "workers"), [(0.5, 1), (float("nan"), 1), (60, 0)])
