@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types fuzz kills soak lowest audit train default-model bench runtime-page clean
+.PHONY: help demo test check lint types fuzz kills soak lowest audit train default-model baseline bench runtime-page clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -60,6 +60,11 @@ default-model: $(VENV)/dev.installed
 	$(BIN)/fer-bench card --data $(DATA)
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 	cp demo/astronaut.faces.png docs/demo.png
+
+# What the regression suite holds the packaged model against; read the diff.
+baseline: $(VENV)/dev.installed
+	$(need_data)$(BIN)/python -m pytest -q docs --fer-model=default --fer-data=$(DATA) \
+	  --fer-baseline=tests/fer_bench/regression/default.json --fer-update-baseline
 
 # The figures and the plot of docs/runtime.md.
 runtime-page: $(VENV)/dev.installed
