@@ -19,14 +19,14 @@ test: lint types
 	$(BIN)/python -m pytest -q
 
 check: lint types
-	$(BIN)/python -m pytest -q --long
+	FER_KILLS=50 $(BIN)/python -m pytest -q --long
 
 # The long forms of what the tests hold (SECURITY.md, docs/reliability.md).
 fuzz: $(VENV)/dev.installed
 	FER_FUZZ_EXAMPLES=200000 $(BIN)/python -m pytest -q tests/fuzz
 
 kills: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -q --long tests/faults
+	FER_KILLS=50 $(BIN)/python -m pytest -q --long tests/faults
 
 soak: $(VENV)/dev.installed
 	$(BIN)/fer-bench soak default --minutes 60 --page docs/reliability.md
@@ -35,7 +35,7 @@ lowest: $(VENV)/dev.installed
 	$(BIN)/python -m pytest -q --long tests/packaging/test_lowest_versions.py
 
 audit: $(VENV)/dev.installed
-	$(BIN)/pip-audit --skip-editable
+	$(BIN)/pip-audit --skip-editable --strict
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff check

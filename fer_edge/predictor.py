@@ -337,3 +337,5 @@ class Predictor:
 def _refuse_path(crops: object, instead: str) -> None:
     if isinstance(crops, (str, os.PathLike)):
         raise InputError(f"expected an iterable of crops, not a single path; use {instead}")
+    if not isinstance(crops, Iterable):
+        raise InputError(f"expected an iterable of crops, not {type(crops).__name__}")

@@ -92,7 +92,7 @@ def _of_onnxruntime(model: onnx.ModelProto) -> list[tuple[str, bool]]:
 
 def _of_openvino(model: onnx.ModelProto) -> list[tuple[str, bool]]:
     with requires("openvino"):
-        import openvino as ov
+        from fer_edge.backends.openvino_runtime import ov
     engine = ov.Core()
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = engine.compile_model(engine.read_model(model.SerializeToString()), "CPU", options)

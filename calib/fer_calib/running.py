@@ -69,7 +69,7 @@ def _unfolded(name: str, values: Floats, count: int) -> Floats:
 
 def _logits_of_openvino(core: onnx.ModelProto, crops: Crops) -> Floats:
     with requires("openvino"):
-        import openvino as ov
+        from fer_edge.backends.openvino_runtime import ov
     engine = ov.Core()
     # left to itself, it would compute the float layers in bf16 where the processor can
     options = {"INFERENCE_PRECISION_HINT": "f32"}

@@ -16,6 +16,7 @@ import pytest
 from fer_bench.cli import soak as command
 from fer_bench.pages import markers
 from fer_bench.soak import run
+from fer_bench.soak.load import TOLERANCE
 from fer_bench.soak.observation import Histogram, Holdings, Window, observe
 from fer_bench.soak.run import judge, soak
 from fer_edge import ConfigurationError, Predictor
@@ -248,7 +249,7 @@ def test_the_command_writes_figures_and_fails_where_something_does_not_hold(
     (entry,) = json.loads(result.read_text())["results"]
     assert (entry["backend"], entry["wrong"], entry["defects"]) == ("onnxruntime", 0, [])
     assert "| 0 |" in page.read_text()
-    monkeypatch.setattr("fer_bench.soak.load.TOLERANCE", -1.0)
+    monkeypatch.setitem(TOLERANCE, "fp32", -1.0)
     assert fer_bench() == 1
     assert "wrong answers" in page.read_text()
 

@@ -41,6 +41,12 @@ def test_one_unfit_crop_refuses_its_batch_and_is_named(
     assert double.batches == []
 
 
+@pytest.mark.parametrize("nothing", [None, 3])
+def test_what_cannot_be_iterated_is_no_batch(fer: Predictor, nothing: Any) -> None:
+    with pytest.raises(InputError, match="expected an iterable of crops, not"):
+        fer.predict_batch(nothing)
+
+
 @pytest.mark.parametrize("path", ["face.png", Path("face.png")])
 def test_a_path_is_no_batch(fer: Predictor, path: Any) -> None:
     with pytest.raises(InputError, match="not a single path; use predict"):
