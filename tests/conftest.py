@@ -5,6 +5,7 @@ find what is not in the repository.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import zipfile
 from collections.abc import Callable, Iterator
@@ -30,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the long tests too")
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start, even where the tests themselves run in the background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip the long tests unless they are asked for."""
     if not config.getoption("--long"):
@@ -53,6 +60,7 @@ def no_network() -> Iterator[None]:
 
     def refuse(address: object) -> None:
         host = address[0] if isinstance(address, tuple) else None  # a path is a local socket
+        host = host.decode() if isinstance(host, bytes) else host
         if host is not None and str(host) not in _HERE:
             pytest.fail(f"a test reached for {host} over the network")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from own_process import start_training
 
 from fer_edge import checkpoint
 from fer_edge.errors import ArtifactError, ConfigurationError
@@ -87,10 +86,7 @@ def test_in_turns_and_killed_between_it_comes_to_the_same_weights(
     out, codes = tmp_path / "cut", []
     for _ in range(2):
         codes.append(main([*command, str(out), "--minutes", "0"]))
-    child = multiprocessing.get_context("fork").Process(
-        target=lambda: os._exit(main([*command, str(out)]))
-    )
-    child.start()
+    child = start_training([*command, str(out)])
     while not (out / "second" / LAST).exists():
         assert child.is_alive()
         time.sleep(0.002)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+from own_process import start_training
 
 from fer_train.cli import main
 from fer_train.deadline import OUT_OF_TIME
@@ -45,17 +44,6 @@ def whole(command: list[str], tmp_path_factory: Factory) -> Path:
     return out
 
 
-def begun(command: list[str]) -> BaseProcess:
-    """Run a command in a copy of this process, which has torch loaded already."""
-
-    def run() -> None:
-        os._exit(main(command))
-
-    child = multiprocessing.get_context("fork").Process(target=run)
-    child.start()
-    return child
-
-
 def epochs(out: Path) -> list[int]:
     path = out / METRICS
     lines = path.read_text().splitlines() if path.exists() else []
@@ -80,7 +68,7 @@ def kill_often(kills: int, command: list[str], cut: Path, last: int) -> list[flo
     moments = []
     for _ in range(kills):
         before = epochs(cut)
-        child = begun([*command, str(cut)])
+        child = start_training([*command, str(cut)])
         while epochs(cut) == before and len(before) < last and child.is_alive():
             time.sleep(0.002)  # into an epoch of its own first, or it would never come further
         moments.append(random.uniform(0, 0.2))  # noqa: S311 - any moment will do
@@ -116,7 +104,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bits(
 def test_interrupted_from_the_keyboard_it_leaves_whole_files_and_continues(
     whole: Path, command: list[str], tmp_path: Path
 ) -> None:
-    child = begun([*command, str(tmp_path / "cut")])
+    child = start_training([*command, str(tmp_path / "cut")])
     while not (tmp_path / "cut" / LAST).exists():
         assert child.is_alive()
         time.sleep(0.01)

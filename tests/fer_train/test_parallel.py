@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from own_process import start_training
 
 from fer_edge import LABELS
 from fer_train.cli import main
@@ -89,19 +89,16 @@ erasing = 0.0
 
 
 def on_two_processes(*arguments: object) -> int:
-    """What torchrun does, in copies of this process, which has torch loaded already."""
+    """What torchrun does."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
 
-    def run(rank: int) -> None:
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        os._exit(main([*map(str, arguments)]))
-
-    both = [multiprocessing.get_context("fork").Process(target=run, args=(i,)) for i in range(2)]
-    for process in both:
-        process.start()
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    both = [
+        start_training([*map(str, arguments)], {**meeting, "RANK": rank, "LOCAL_RANK": rank})
+        for rank in ("0", "1")
+    ]
     for process in both:
         process.join()
     assert both[0].exitcode == both[1].exitcode

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,13 +55,17 @@ for module in pkgutil.walk_packages(package.__path__, PACKAGE + "."):
         pass
 assert tried
 """
+ROOT = Path(__file__).parents[2]
+SOURCES = os.pathsep.join(
+    str(ROOT / folder) for folder in ("", "train", "calib", "export", "benchmarks")
+)
 PACKAGES = ("fer_edge", "fer_train", "fer_calib", "fer_export", "fer_bench")
 
 
 def run(work: str, *prefix: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*prefix, sys.executable, "-c", SCRIPT.replace("WORK", work)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env={**os.environ, "PYTHONPATH": SOURCES},
         capture_output=True,
         text=True,
         check=False,

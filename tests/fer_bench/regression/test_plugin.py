@@ -20,6 +20,12 @@ PLUGIN = "fer_bench.regression.plugin"
 BACKEND = ("--fer-backend", "onnxruntime")
 
 
+ROOT = Path(__file__).parents[3]
+SOURCES = os.pathsep.join(
+    str(ROOT / folder) for folder in ("", "train", "calib", "export", "benchmarks")
+)
+
+
 def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run pytest in ``folder``, this repository's own plugin settings left out."""
     return subprocess.run(
@@ -34,7 +40,7 @@ def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
             *map(str, arguments),
         ],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sys.path))},
+        env={**os.environ, "PYTHONPATH": SOURCES},
         capture_output=True,
         text=True,
         check=False,
