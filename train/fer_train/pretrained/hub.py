@@ -8,6 +8,7 @@ from pathlib import Path
 
 import timm
 from huggingface_hub import (
+    constants,
     get_hf_file_metadata,
     hf_hub_download,
     hf_hub_url,
@@ -21,6 +22,8 @@ from fer_edge.errors import ConfigurationError, DownloadError
 __all__ = ["fetch_from_hub"]
 
 _WAIT_S, _DEADLINE_S = 5.0, 10.0
+# nobody asked the hub's client to look up, and to tell, which tool runs it
+constants.HF_HUB_DISABLE_TELEMETRY = True
 _LISTED = 8
 
 
