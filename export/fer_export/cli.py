@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_edge.artifact import DEFAULT_MODEL, find_artifact
+from fer_edge.artifact import DEFAULT_MODEL, find_artifact, model_path
 from fer_edge.command import command_parser, run_command, say, write_result
 from fer_edge.dependencies import requires
 from fer_edge.manifest import ArtifactEntry, Manifest
@@ -180,7 +180,10 @@ def _prepared(source: str, targets: list[str]) -> Path | None:
     if len(targets) != 1 or targets[0] not in TRT_TARGETS:
         return None
     precision = TRT_TARGETS[targets[0]]
-    wanted = None if Path(source).is_file() else precision
+    path = model_path(source)
+    if path.is_dir() and precision not in {e.precision for e in Manifest.read(path).artifacts}:
+        return None  # it is made from the fp32 one first
+    wanted = precision if path.is_dir() else None
     artifact = find_artifact(source, backend="tensorrt", formats=("onnx",), precision=wanted)
     own = read_onnx_spec(artifact.path).precision
     return artifact.path if own == precision or own != "fp32" else None

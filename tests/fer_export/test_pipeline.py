@@ -279,12 +279,14 @@ def test_the_command_exits_with_2_for_an_existing_directory_before_any_work(
     assert "give --force to replace it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("source", ["an fp32 file", "default"])
 def test_the_command_exits_with_3_for_a_plan_without_tensorrt(
-    tiny_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: str, tiny_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("onnx")
     if targets.has_tensorrt():
         pytest.skip("TensorRT is installed here")
     out = tmp_path / "out"
-    assert main(["--from-onnx", str(tiny_artifact), "--target", "trt-fp16", "--out", str(out)]) == 3
+    given = "default" if source == "default" else str(tiny_artifact)
+    assert main(["--from-onnx", given, "--target", "trt-fp16", "--out", str(out)]) == 3
     assert capsys.readouterr().err.count("\n") == 1
