@@ -55,7 +55,9 @@ def _summary(result: AccuracyResult, entry: ArtifactEntry) -> str:
                 f"{parity.top1_agreement:.2%}",
             )
         )
-    return _table(("packaged model", f"{result.precision}, {result.n} pictures"), rows)
+    return _table(
+        ("packaged model", f"{result.precision} on {result.backend}, {result.n} pictures"), rows
+    )
 
 
 def _card(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) -> list[str]:

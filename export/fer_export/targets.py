@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_edge.backends import BACKENDS
 from fer_edge.dependencies import requires
 from fer_edge.errors import ConfigurationError, GateError, MissingDependencyError
 from fer_edge.plan import sidecar_path
@@ -189,8 +189,8 @@ def expand(names: Iterable[str], *, from_checkpoint: bool) -> list[str]:
 
 
 def has_tensorrt() -> bool:
-    """Whether TensorRT's Python package is installed."""
-    return importlib.util.find_spec("tensorrt") is not None
+    """Whether what the TensorRT backend imports is installed."""
+    return BACKENDS["tensorrt"].missing() is None
 
 
 def _ir(

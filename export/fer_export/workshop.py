@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -214,7 +213,5 @@ def runnable_backends(file: str, made_for: tuple[str, ...] = ()) -> list[str]:
     return [
         name
         for name, entry in BACKENDS.items()
-        if form in entry.formats
-        and (not made_for or name in made_for)
-        and importlib.util.find_spec(entry.package) is not None
+        if form in entry.formats and (not made_for or name in made_for) and entry.missing() is None
     ]
