@@ -18,6 +18,7 @@ __all__ = [
     "confusion_matrix",
     "expected_calibration_error",
     "mcnemar",
+    "mean_kl_divergence",
     "negative_log_likelihood",
     "paired_difference_interval",
     "score",
@@ -153,6 +154,16 @@ def negative_log_likelihood(labels: Labels, probabilities: Floats) -> float:
     """Mean negative log of the true class's probability, in nats; one below 1e-12 counts so."""
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(-np.log(np.maximum(true, _SMALLEST_PROBABILITY)).mean())
+
+
+def mean_kl_divergence(expected: Floats, given: Floats) -> float:
+    """Mean of KL(expected || given) over rows of probabilities ``(N, K)``, in nats, 0 or more.
+
+    Probabilities below 1e-12 count so; NaN stays NaN.
+    """
+    p = np.maximum(expected.astype(np.float64), _SMALLEST_PROBABILITY)
+    q = np.maximum(given.astype(np.float64), _SMALLEST_PROBABILITY)
+    return float(np.maximum((p * np.log(p / q)).sum(axis=1).mean(), 0))
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:

@@ -16,8 +16,6 @@ __all__ = ["Agreement", "PairedTest", "agreement", "bits", "paired_test", "paire
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
-_SMALLEST_PROBABILITY = 1e-12
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -53,12 +51,10 @@ class PairedTest:
 
 def agreement(name: str, reference: Floats, probabilities: Floats) -> Agreement:
     """Compare probabilities, both ``(N, K)``; KL(reference || model), terms below 1e-12 cut."""
-    p = np.maximum(reference.astype(np.float64), _SMALLEST_PROBABILITY)
-    q = np.maximum(probabilities.astype(np.float64), _SMALLEST_PROBABILITY)
     return Agreement(
         name,
         float((reference.argmax(axis=1) == probabilities.argmax(axis=1)).mean()),
-        max(0.0, float((p * np.log(p / q)).sum(axis=1).mean())),
+        metrics.mean_kl_divergence(reference, probabilities),
         float(np.abs(reference.astype(np.float64) - probabilities).max()),
     )
 

@@ -12,8 +12,6 @@ from fer_edge import metrics
 
 __all__ = ["Comparison", "compare"]
 
-_TINY = float(np.finfo(np.float32).tiny)
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -35,7 +33,6 @@ def compare(expected: Floats, given: Floats, crops: Crops) -> Comparison:
     """Compare logits ``(N, 7)`` of the two cores on the same crops."""
     temperature = crops.spec.temperature
     p, q = metrics.softmax(expected, temperature), metrics.softmax(given, temperature)
-    ratio = np.log(np.maximum(p, _TINY)) - np.log(np.maximum(q, _TINY))
     accuracy = drop = None
     if crops.labels is not None:
         accuracy = float((q.argmax(axis=1) == crops.labels).mean())
@@ -43,7 +40,7 @@ def compare(expected: Floats, given: Floats, crops: Crops) -> Comparison:
     return Comparison(
         crops=len(crops),
         agreement=float((p.argmax(axis=1) == q.argmax(axis=1)).mean()),
-        mean_kl=float((p * ratio).sum(axis=1).mean()),
+        mean_kl=metrics.mean_kl_divergence(p, q),
         max_probability_difference=float(np.abs(p - q).max()),
         accuracy=accuracy,
         accuracy_drop=drop,

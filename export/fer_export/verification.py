@@ -39,7 +39,6 @@ _BATCH_SIZES = (1, 2, 7)
 _BATCH = 256
 _SYNTHETIC = 512
 _SELECTION_SPLIT = "public-test"
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -160,14 +159,13 @@ def batches(
 
 
 def _parity(expected: Probabilities, given: Probabilities, source: str) -> Parity:
-    ratio = np.log(np.maximum(expected, _TINY)) - np.log(np.maximum(given, _TINY))
     answers = expected.argmax(axis=1)
     same = answers == given.argmax(axis=1)
     return Parity(
         crops=len(given),
         crops_from=source,
         max_probability_difference=float(np.abs(expected - given).max()),
-        mean_kl=float((expected * ratio).sum(axis=1).mean()),
+        mean_kl=metrics.mean_kl_divergence(expected, given),
         top1_agreement=float(same.mean()),
         top1_agreement_by_class={
             name: float(same[answers == index].mean())

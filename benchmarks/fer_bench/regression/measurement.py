@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.metrics import mean_kl_divergence
 from fer_edge.predictor import Predictor
 from fer_edge.progress import progress
 
@@ -19,7 +20,7 @@ Probabilities = npt.NDArray[np.floating]
 UInt8Array = npt.NDArray[np.uint8]
 
 _BATCH = 64
-_TINY, _TIE = 1e-12, 1e-4
+_TIE = 1e-4
 _ROUNDS, _BUDGET_S, _MAX_CALLS = 15, 1.5, 40
 
 
@@ -50,12 +51,10 @@ def compare(expected: Probabilities, given: Probabilities) -> Agreement:
     """Compare ``(N, 7)`` with ``(N, 7)``; a top-1 that ties within 1e-4 counts as the same."""
     chosen = given.argmax(axis=1)[:, None]
     close = np.take_along_axis(expected, chosen, axis=1)[:, 0] >= expected.max(axis=1) - _TIE
-    reference = np.maximum(expected.astype(np.float64), _TINY)
-    ratio = np.log(reference) - np.log(np.maximum(given.astype(np.float64), _TINY))
     return Agreement(
         n=len(given),
         top1=float(close.mean()),
-        mean_kl=float(np.maximum((reference * ratio).sum(axis=1).mean(), 0)),  # NaN stays NaN
+        mean_kl=mean_kl_divergence(expected, given),
         max_difference=float(np.abs(expected - given).max()),
     )
 
