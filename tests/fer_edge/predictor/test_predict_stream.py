@@ -76,27 +76,30 @@ def test_nothing_is_read_before_the_first_prediction_is_asked_for(double: Any, g
 
 @pytest.mark.parametrize(("batch", "largest"), [(None, STREAM_BATCH), (1, 1), (5, 5)])
 def test_a_fast_source_is_classified_in_full_batches(
-    make_waiting: Callable[..., Any], gray: Gray, batch: int | None, largest: int
+    make_double: MakeDouble, gray: Gray, batch: int | None, largest: int
 ) -> None:
-    """While the engine works on the first, the others gather."""
-    backend = make_waiting()
-    read = []
+    """While the engine works on some, others gather."""
+    total = 11 * largest
+    read: list[int] = []
+
+    class Gathering(type(make_double())):  # type: ignore[misc]
+        """Works on a batch until the next one has been read."""
+
+        def infer(self, batch: Image) -> Any:
+            behind = len(batch) + sum(map(len, self.batches))
+            deadline = time.monotonic() + 20
+            while len(read) <= min(behind + largest, total - 1):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            return super().infer(batch)
 
     def source() -> Iterator[Image]:
-        for value in range(11 * largest):
+        for value in range(total):
             read.append(value)
             yield gray(value % 7)
 
-    stream = Predictor(backend=backend).predict_stream(source(), batch=batch)
-
-    def let_go() -> None:
-        settle(read)
-        backend.go.set()
-
-    letting_go = threading.Thread(target=let_go)
-    letting_go.start()
-    assert len(list(stream)) == 11 * largest
-    letting_go.join()
+    backend = Gathering(make_double().spec)
+    assert len(list(Predictor(backend=backend).predict_stream(source(), batch=batch))) == total
     sizes = [len(b) for b in backend.batches]
     assert max(sizes) == largest
     assert sizes.count(largest) >= 9

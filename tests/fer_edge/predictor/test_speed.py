@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from speed import comes_below
 
 from fer_edge import Predictor
 
@@ -25,14 +26,10 @@ def photos() -> list[Image]:
     return [rng.integers(0, 256, (180, 160, 3), np.uint8) for _ in range(32)]
 
 
-def best(call: Callable[[], object], times: int) -> float:
-    """Seconds of the fastest of many calls, which nothing interrupted."""
-    shortest = float("inf")
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        shortest = min(shortest, time.perf_counter() - start)
-    return shortest
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def test_a_prediction_costs_60_microseconds_beside_the_engine(
@@ -40,7 +37,9 @@ def test_a_prediction_costs_60_microseconds_beside_the_engine(
 ) -> None:
     answer = np.full((1, 7), 1 / 7, np.float32)
     fer = Predictor(backend=answering(answer, answer))
-    assert best(lambda: fer.predict(photos[0]), 1000) < 60e-6
+    assert comes_below(
+        60e-6, lambda: min(seconds(lambda: fer.predict(photos[0])) for _ in range(100))
+    )
 
 
 def test_in_a_batch_a_crop_costs_25_microseconds_beside_the_engine(
@@ -48,7 +47,9 @@ def test_in_a_batch_a_crop_costs_25_microseconds_beside_the_engine(
 ) -> None:
     answer = np.full((32, 7), 1 / 7, np.float32)
     fer = Predictor(backend=answering(answer, answer))
-    assert best(lambda: fer.predict_batch(photos), 100) / 32 < 2 * 25e-6
+    assert comes_below(
+        32 * 25e-6, lambda: min(seconds(lambda: fer.predict_batch(photos)) for _ in range(10))
+    )
 
 
 class Sleeping:
@@ -66,7 +67,7 @@ class Sleeping:
 def test_a_stream_keeps_the_engine_busy(
     make_double: Callable[..., Any], photos: list[Image], concurrency: int
 ) -> None:
-    """To nine tenths on a quiet machine; a busy one wakes threads late."""
+    """To nine tenths on a quiet machine; here to eight, for a busy one wakes threads late."""
     double = make_double(concurrency=concurrency)
     double.infer = Sleeping(double.infer).infer
     fer = Predictor(backend=double)
@@ -76,7 +77,7 @@ def test_a_stream_keeps_the_engine_busy(
         assert sum(1 for _ in fer.predict_stream(islice(cycle(photos), count))) == count
 
     engine_alone = 0.0005 * count / concurrency
-    assert engine_alone / best(stream, 4) > 0.6
+    assert comes_below(engine_alone / 0.8, lambda: seconds(stream))
 
 
 def test_a_stream_costs_little_beside_the_engine(
@@ -88,9 +89,9 @@ def test_a_stream_costs_little_beside_the_engine(
     """
     fer = Predictor(backend=make_double())
 
-    def seconds() -> float:
+    def processor_seconds() -> float:
         start = time.process_time()
         assert sum(1 for _ in fer.predict_stream(islice(cycle(photos), 640))) == 640
         return (time.process_time() - start) / 640
 
-    assert min(seconds() for _ in range(4)) < 200e-6
+    assert comes_below(200e-6, processor_seconds)
