@@ -11,46 +11,49 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import onnx
-import openvino as ov
-from openvino import opset8 as ops
-from openvino.passes import ConstantFolding, Manager
 
+from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError
 from fer_edge.files import atomic_path
 from fer_edge.spec import METADATA_KEY, ModelSpec
 from fer_export.contract import CORE_OUTPUT
 from fer_export.static import check_batch
 
+if TYPE_CHECKING:
+    from openvino import Model, Node, Output
+
 __all__ = ["attach_contract", "from_onnx", "read_spec", "save_ir"]
+
+ops = ov.opset8
 
 _FRAMEWORK = "framework"
 _PROBABILITIES = "probabilities"
 
 
-def from_onnx(model: onnx.ModelProto | Path) -> ov.Model:
+def from_onnx(model: onnx.ModelProto | Path) -> Model:
     """Convert an ONNX artifact, with its names of inputs and outputs.
 
     Raises ArtifactError for a file that OpenVINO does not read or an operator that it lacks.
     """
-    content = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
-    try:
-        converted = ov.Core().read_model(content)
-    except RuntimeError as problem:
-        reason = " ".join(str(problem).split())[-300:]
-        raise ArtifactError(f"OpenVINO cannot convert this ONNX: …{reason}") from problem
-    # folding would turn the weights of an INT8 graph back into floats
-    if all(node.get_type_name() != "FakeQuantize" for node in converted.get_ops()):
-        passes = Manager()
-        passes.register_pass(ConstantFolding())
-        passes.run_passes(converted)
-    return converted
+    with TemporaryDirectory() as folder:
+        if isinstance(model, onnx.ModelProto):
+            file = Path(folder, "model.onnx")
+            onnx.save(model, file)
+        else:
+            file = model
+        try:
+            return ov.convert_model(file)
+        except Exception as problem:  # of several modules of OpenVINO's, without a common class
+            reason = " ".join(str(problem).split())[-300:]
+            raise ArtifactError(f"OpenVINO cannot convert this ONNX: …{reason}") from problem
 
 
-def attach_contract(core: ov.Model, spec: ModelSpec) -> ov.Model:
+def attach_contract(core: Model, spec: ModelSpec) -> Model:
     """Wrap a core that is an openvino.Model, such as NNCF's; ``core`` stays as it is.
 
     ``core`` maps float32 ``(batch, C, H, W)``, normalised, to logits ``(batch, 7)``. The result
@@ -83,7 +86,7 @@ def attach_contract(core: ov.Model, spec: ModelSpec) -> ov.Model:
     return ov.Model(results, [crop], spec.network.architecture)
 
 
-def save_ir(model: ov.Model, spec: ModelSpec, path: Path, *, batch: int | None = None) -> Path:
+def save_ir(model: Model, spec: ModelSpec, path: Path, *, batch: int | None = None) -> Path:
     """Write ``path``, an ``.xml``, and the ``.bin`` beside it, which is returned.
 
     Weights keep the type that they have in ``model``; the spec goes to ``rt_info["fer_edge"]``.
@@ -112,7 +115,7 @@ def save_ir(model: ov.Model, spec: ModelSpec, path: Path, *, batch: int | None =
     return weights
 
 
-def read_spec(model: ov.Model, where: str) -> ModelSpec:
+def read_spec(model: Model, where: str) -> ModelSpec:
     """Read the spec of an IR; ``where`` names it in errors. Raises ArtifactError if it has none."""
     if not model.has_rt_info(METADATA_KEY):
         raise ArtifactError(
@@ -121,17 +124,17 @@ def read_spec(model: ov.Model, where: str) -> ModelSpec:
     return ModelSpec.from_json(model.get_rt_info(METADATA_KEY).astype(str), where=where)
 
 
-def _preprocessing(crop: ov.Node, spec: ModelSpec) -> ov.Node:
+def _preprocessing(crop: Node, spec: ModelSpec) -> Node:
     mean = np.array(spec.input.mean, np.float32).reshape(1, -1, 1, 1) * 255
     std = np.array(spec.input.std, np.float32).reshape(1, -1, 1, 1) * 255
     planes = ops.transpose(ops.convert(crop, "f32"), np.array([0, 3, 1, 2]))
     return ops.multiply(ops.subtract(planes, mean), 1 / std)
 
 
-def _check_contract(model: ov.Model, spec: ModelSpec) -> None:
+def _check_contract(model: Model, spec: ModelSpec) -> None:
     """Refuse what a backend of ours could not run."""
 
-    def described(ports: list[ov.Output]) -> list[tuple[set[str], str, str]]:
+    def described(ports: list[Output]) -> list[tuple[set[str], str, str]]:
         return [
             (port.get_names(), port.get_element_type().get_type_name(), str(port.partial_shape[1:]))
             for port in ports
@@ -148,7 +151,7 @@ def _check_contract(model: ov.Model, spec: ModelSpec) -> None:
         )
 
 
-def _name_in_order(model: ov.Model) -> None:
+def _name_in_order(model: Model) -> None:
     """Number what OpenVINO numbers by a counter of the whole process."""
     for number, node in enumerate(model.get_ordered_ops()):
         if re.fullmatch(r"[A-Za-z0-9]+_\d+", node.get_friendly_name()):

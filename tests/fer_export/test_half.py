@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
-import openvino as ov
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from fer_edge import checkpoint, network
+from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, ConfigurationError, GateError
 from fer_edge.preprocess import preprocess_all
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec

@@ -18,6 +18,7 @@ import openvino
 assert openvino is ov
 assert callable(openvino.convert_model)
 assert "openvino.tools.ovc" in sys.modules
+assert "openvino_telemetry" not in sys.modules
 try:
     openvino.no_such_name
 except AttributeError as problem:
