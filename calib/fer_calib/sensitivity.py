@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import onnx
 
@@ -17,13 +15,9 @@ from fer_calib.quantisation import quantize
 from fer_calib.ranges import DEFAULT_METHOD
 from fer_calib.running import find_runner
 from fer_calib.schemes import Scheme, find_scheme
-from fer_edge.dependencies import requires
-from fer_edge.files import atomic_path, write_json
 from fer_edge.progress import track
 
 __all__ = ["LayerCost", "Sensitivity", "sensitivity"]
-
-SCHEMA = "fer-calib-sensitivity/1"
 
 
 @dataclass(frozen=True)
@@ -55,24 +49,6 @@ class Sensitivity:
     def ranked(self) -> tuple[LayerCost, ...]:
         """The most sensitive first. KL decides: accuracy is too coarse to tell layers apart."""
         return tuple(sorted(self.layers, key=lambda cost: -cost.mean_kl))
-
-    def save(
-        self, folder: Path, stem: str = "sensitivity", kept_float: tuple[str, ...] = ()
-    ) -> tuple[Path, ...]:
-        """Write the table as ``.json`` and ``.csv`` and the picture as ``.png``; returns the paths.
-
-        ``kept_float`` marks layers that stayed in float in the end.
-        """
-        with requires("calib"):
-            from fer_calib.pictures import draw_sensitivity
-        as_json, as_csv, as_png = (folder / f"{stem}.{kind}" for kind in ("json", "csv", "png"))
-        write_json(as_json, {"schema": SCHEMA, **asdict(self), "kept_float": list(kept_float)})
-        with atomic_path(as_csv) as temporary, temporary.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, [field.name for field in fields(LayerCost)])
-            writer.writeheader()
-            writer.writerows(asdict(cost) for cost in self.layers)
-        draw_sensitivity(self, as_png, kept_float)
-        return as_json, as_csv, as_png
 
 
 def sensitivity(

@@ -17,6 +17,7 @@ from fer_calib.calibration import CalibrationSet, draw, load
 from fer_calib.control import Controlled, Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
 from fer_calib.ranges import DEFAULT_METHOD
+from fer_calib.sensitivity_report import save_sensitivity
 from fer_edge.artifact import FORMATS
 from fer_edge.backends import BACKENDS
 from fer_edge.errors import ConfigurationError, EngineError
@@ -155,7 +156,7 @@ class Workshop:
         kept = {name: None for done in self._controlled.values() for name in done.kept_float}
         folder = self.folder / REPORT_FOLDER
         folder.mkdir(exist_ok=True)
-        self._prepared.sensitivity.save(folder, kept_float=tuple(kept))
+        save_sensitivity(self._prepared.sensitivity, folder, kept_float=tuple(kept))
 
     def save(self, model: onnx.ModelProto, file: str) -> Path:
         """Write an artifact into the folder."""

@@ -16,7 +16,8 @@ from fer_calib.crops import Crops
 from fer_calib.inspection import int8_share
 from fer_calib.observation import observe
 from fer_calib.schemes import SCHEMES
-from fer_calib.sensitivity import Sensitivity, sensitivity
+from fer_calib.sensitivity import sensitivity
+from fer_calib.sensitivity_report import save_sensitivity
 from fer_edge.errors import ConfigurationError, GateError
 
 LAYERS = ["stem", "depthwise", "pointwise", "last", "head"]
@@ -69,7 +70,7 @@ def test_an_unknown_scheme_is_refused(cnn: onnx.ModelProto, crops: Crops) -> Non
 
 @pytest.fixture
 def saved(hard: Prepared, tmp_path: Path) -> dict[str, Path]:
-    paths = hard.sensitivity.save(tmp_path, "costs", kept_float=("last",))
+    paths = save_sensitivity(hard.sensitivity, tmp_path, "costs", kept_float=("last",))
     return {path.suffix: path for path in paths}
 
 
@@ -111,13 +112,9 @@ def test_a_picture_without_labels_has_no_accuracy(
     cnn: onnx.ModelProto, crops: Crops, tmp_path: Path
 ) -> None:
     found = sensitivity(cnn, observe(cnn, crops), Crops(crops.tensors, crops.spec))
-    wide = cv2.imread(str(hard_picture(found, tmp_path)))
+    wide = cv2.imread(str(save_sensitivity(found, tmp_path)[-1]))
     assert wide is not None
     assert wide.shape[1] < 1000
-
-
-def hard_picture(found: Sensitivity, folder: Path) -> Path:
-    return found.save(folder)[-1]
 
 
 # --- accuracy control

@@ -9,7 +9,7 @@ from typing import Any
 from fer_bench.accuracy import AccuracyResult, load_split, measure_all
 from fer_bench.contestants import ALL, choices
 from fer_bench.peers import choose_peers, load_peers
-from fer_bench.reliability import draw_reliability
+from fer_bench.reliability_diagram import draw_reliability
 from fer_bench.tables import paired_sentence
 from fer_edge.artifact import model_path
 from fer_edge.command import MODEL_HELP, Commands, add_command, add_data_option, say, write_result

@@ -1,28 +1,49 @@
-"""The picture of a sensitivity run."""
+"""A sensitivity run as a table and a picture."""
 
 from __future__ import annotations
 
+import csv
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from fer_calib.sensitivity import LayerCost, Sensitivity
+from fer_edge.dependencies import requires
+from fer_edge.files import atomic_path, write_json
 
-from fer_edge.files import atomic_path
+__all__ = ["SCHEMA", "save_sensitivity"]
 
-if TYPE_CHECKING:
-    from fer_calib.sensitivity import Sensitivity
+SCHEMA = "fer-calib-sensitivity/1"
 
-__all__ = ["draw_sensitivity"]
-
-mpl.use("agg")
 _DPI = 120
 _FLOOR = 1e-9
 _INTEGER, _FLOAT = "tab:blue", "tab:orange"
 
 
-def draw_sensitivity(found: Sensitivity, target: Path, kept_float: tuple[str, ...] = ()) -> None:
+def save_sensitivity(
+    found: Sensitivity,
+    folder: Path,
+    stem: str = "sensitivity",
+    kept_float: tuple[str, ...] = (),
+) -> tuple[Path, ...]:
+    """Write the table as ``.json`` and ``.csv`` and the picture as ``.png``; returns the paths.
+
+    ``kept_float`` marks layers that stayed in float in the end.
+    """
+    as_json, as_csv, as_png = (folder / f"{stem}.{kind}" for kind in ("json", "csv", "png"))
+    _draw(found, as_png, kept_float)
+    write_json(as_json, {"schema": SCHEMA, **asdict(found), "kept_float": list(kept_float)})
+    with atomic_path(as_csv) as temporary, temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [field.name for field in fields(LayerCost)])
+        writer.writeheader()
+        writer.writerows(asdict(cost) for cost in found.layers)
+    return as_json, as_csv, as_png
+
+
+def _draw(found: Sensitivity, target: Path, kept_float: tuple[str, ...]) -> None:
     """Draw a bar per layer, the network's first on top: KL, and the drop of accuracy if known."""
+    with requires("calib"):
+        from matplotlib.figure import Figure
+
     known = all(cost.accuracy_drop is not None for cost in found.layers)
     height = 1.6 + 0.17 * len(found.layers)
     figure = Figure(figsize=(10 if known else 6.5, height), layout="constrained")
