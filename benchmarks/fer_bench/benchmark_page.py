@@ -42,19 +42,19 @@ _LABELLED = ("fer",)
 def page_contestants(model: str, peers: Sequence[Peer] | None = None) -> list[Contestant]:
     """Who stands on the page: what this machine runs of the model, the bare engines, the peers.
 
-    Single-stream with all usable cores and, for the model and what is as light, with one thread;
-    the other scenarios for the model alone.
+    Single-stream with all usable cores and with one thread; the bare engines and the other
+    scenarios with all cores.
     """
     table = load_peers()
-    chosen = [peer for peer in table.values() if not peer.bare] if peers is None else list(peers)
+    if peers is None:
+        peers = [peer for peer in table.values() if not peer.bare]
     cores = usable_cores()
     ours = Wishes((model,), backends=(ALL,), precisions=(ALL,), threads=(cores,))
     found = bare_contestants(contestants_for(ours), table)
-    found += contestants_for(Wishes((), threads=(cores,), peers=tuple(chosen)))
+    found += contestants_for(Wishes((), threads=(cores,), peers=tuple(peers)))
     if cores > 1:
         found += contestants_for(replace(ours, threads=(1,)))
-        light = tuple(peer for peer in chosen if peer.name in _LABELLED)
-        found += contestants_for(Wishes((), threads=(1,), peers=light))
+        found += contestants_for(Wishes((), threads=(1,), peers=tuple(peers)))
     return found + contestants_for(replace(ours, scenarios=("multi-stream", "offline", "server")))
 
 

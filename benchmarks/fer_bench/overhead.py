@@ -113,7 +113,7 @@ def measure_overhead(
         batch_s = _difference(
             lambda: fer.predict_batch(crops[:size]),
             lambda: engine.infer(tensor[:size]),
-            max(5, rounds // 8),
+            max(5, rounds // 2),
         )
         bar.advance()
         share = _stream_share(fer, engine, crops, tensor, rounds)
