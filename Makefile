@@ -69,7 +69,7 @@ baseline: $(VENV)/dev.installed
 # The figures and the plot of docs/runtime.md.
 runtime-page: $(VENV)/dev.installed
 	$(BIN)/python docs/smoothing.py
-	$(BIN)/fer-bench overhead --backend onnxruntime --threads 1 --write docs/runtime.md --check
+	$(BIN)/fer-bench overhead --backend all --threads 1 --write docs/runtime.md --check
 
 # Needs a machine with nothing else to do; takes a quarter of an hour.
 bench: $(VENV)/dev.installed

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -15,6 +15,7 @@ from itertools import cycle, islice
 import numpy as np
 import numpy.typing as npt
 
+from fer_bench.tables import markdown_table
 from fer_edge import EngineError, Predictor
 from fer_edge.backends import Backend, BackendOptions
 from fer_edge.opening import open_backend
@@ -38,6 +39,26 @@ LIMITS = {
     "memory_mb": 150.0,
 }
 """At most, and for ``stream_share`` at least."""
+
+_AT_LEAST = ("stream_share",)
+_ROWS = {
+    "predict_us": ("`predict`, beyond the engine's call", "{:.0f} µs", 0),
+    "batch_us": (
+        f"`predict_batch` of {BATCH}, beyond the engine's call, per crop",
+        "{:.0f} µs",
+        0,
+    ),
+    "stream_share": ("`predict_stream`, of the engine's own throughput", "{:.0%}", 0),
+    "prediction_us": ("making one `Prediction`", "{:.1f} µs", 0),
+    "import_s": (
+        "`import fer_edge`, all of it, after numpy, OpenCV and the engine",
+        "{:.2f} s",
+        1,
+    ),
+    "first_answer_s": ("`Predictor()` to its first answer", "{:.2f} s", 1),
+    "memory_mb": ("memory of the process then", "{:.0f} MB", 1),
+}
+"""What each limit is of, how it is written, and in which half of a measurement it stands."""
 
 _START = """
 import sys, time
@@ -151,55 +172,29 @@ def failures(overhead: Overhead, start: Start) -> list[str]:
     measured = {**vars(overhead), **vars(start)}
     problems = []
     for name, limit in LIMITS.items():
-        at_least = name == "stream_share"
-        if measured[name] < limit if at_least else measured[name] > limit:
-            bound = "least" if at_least else "most"
-            problems.append(f"{name} is {measured[name]:.3g}, and should be at {bound} {limit:g}")
+        if measured[name] < limit if name in _AT_LEAST else measured[name] > limit:
+            shown = _ROWS[name][1]
+            problems.append(
+                f"{name} on {overhead.backend} is {shown.format(measured[name])}, and should be "
+                f"{wanted(name, shown)}"
+            )
     return problems
 
 
-def table(overhead: Overhead, start: Start) -> str:
-    """Everything measured, with its limit, as Markdown."""
-    limit = {name: f"{value:g}" for name, value in LIMITS.items()}
+def table(measured: Sequence[tuple[Overhead, Start]]) -> str:
+    """Everything measured, a column per engine, and its limit, as Markdown."""
+    engines = [f"{overhead.backend}, {overhead.precision}" for overhead, _ in measured]
     rows = [
-        (
-            "`predict`, beyond the engine's call",
-            f"{overhead.predict_us:.0f} µs",
-            f"at most {limit['predict_us']} µs",
-        ),
-        (
-            f"`predict_batch` of {BATCH}, beyond the engine's call, per crop",
-            f"{overhead.batch_us:.0f} µs",
-            f"at most {limit['batch_us']} µs",
-        ),
-        (
-            "`predict_stream`, of the engine's own throughput",
-            f"{overhead.stream_share:.0%}",
-            f"at least {LIMITS['stream_share']:.0%}",
-        ),
-        (
-            "making one `Prediction`",
-            f"{overhead.prediction_us:.2f} µs",
-            f"at most {limit['prediction_us']} µs",
-        ),
-        (
-            "`import fer_edge`, all of it, after numpy, OpenCV and the engine",
-            f"{start.import_s:.2f} s",
-            f"at most {limit['import_s']} s",
-        ),
-        (
-            "`Predictor()` to its first answer",
-            f"{start.first_answer_s:.2f} s",
-            f"at most {limit['first_answer_s']} s",
-        ),
-        (
-            "memory of the process then",
-            f"{start.memory_mb:.0f} MB",
-            f"at most {limit['memory_mb']} MB",
-        ),
+        [what, *(shown.format(vars(part[place])[name]) for part in measured), wanted(name, shown)]
+        for name, (what, shown, place) in _ROWS.items()
     ]
-    lines = ["| what | measured | wanted |", "|---|---|---|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+    return markdown_table(("what", *engines, "wanted"), rows)
+
+
+def wanted(name: str, shown: str) -> str:
+    """The limit in words."""
+    bound = "least" if name in _AT_LEAST else "most"
+    return f"at {bound} {shown.format(LIMITS[name])}"
 
 
 def _crops(count: int) -> list[npt.NDArray[np.uint8]]:

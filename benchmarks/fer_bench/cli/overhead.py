@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from fer_bench.contestants import choices
 from fer_bench.environment import describe_environment
 from fer_bench.overhead import CROP_SHAPE, failures, measure_overhead, measure_start, table
 from fer_bench.pages import MeasuredBlock
@@ -23,13 +24,16 @@ from fer_edge.record import encode
 
 __all__ = ["add_parser"]
 
-SCHEMA = "fer-bench-overhead/1"
+SCHEMA = "fer-bench-overhead/2"
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
-        commands, "overhead", "measure what Predictor adds to its engine, and its start", _overhead
+        commands,
+        "overhead",
+        "measure what Predictor adds to its engine, and its start (--backend all)",
+        _overhead,
     )
     parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=MODEL_HELP)
     add_predictor_options(parser)
@@ -43,36 +47,37 @@ def _overhead(options: Namespace) -> int:
     wishes = BackendOptions(
         options.device, options.threads, options.inference_precision, trust=options.trust
     )
-    overhead = measure_overhead(
-        options.model,
-        options.backend,
-        precision=options.precision,
-        options=wishes,
-        rounds=options.rounds,
-    )
-    start = measure_start(
-        options.model, overhead.backend, options.threads, processes=min(5, options.rounds)
-    )
-    text = table(overhead, start)
+    measured = []
+    for backend, precision in choices(options.model, [options.backend], [options.precision]):
+        overhead = measure_overhead(
+            options.model, backend, precision=precision, options=wishes, rounds=options.rounds
+        )
+        start = measure_start(
+            options.model, overhead.backend, options.threads, processes=min(5, options.rounds)
+        )
+        measured.append((overhead, start))
+    text = table(measured)
     print(text)
     environment = describe_environment()
     if page:
         height, width, _ = CROP_SHAPE
+        threads = " and ".join(sorted({str(overhead.threads) for overhead, _ in measured}))
         page.write(
-            f"Crops of {height} x {width} pixels in colour, the model `{options.model}` "
-            f"({overhead.precision}) on {overhead.backend}, {overhead.threads} thread(s), on "
-            f"{environment.cpu.model}.\n\n{text}"
+            f"Crops of {height} x {width} pixels in colour, the model `{options.model}` on "
+            f"{threads} thread(s) of {environment.cpu.model}.\n\n{text}"
         )
     write_result(
         options,
         {
             "schema": SCHEMA,
             "environment": encode(environment),
-            "overhead": encode(overhead),
-            "start": encode(start),
+            "engines": [
+                {"overhead": encode(overhead), "start": encode(start)}
+                for overhead, start in measured
+            ],
         },
     )
-    problems = failures(overhead, start)
+    problems = [problem for pair in measured for problem in failures(*pair)]
     for problem in problems:
         say(problem)
     if problems and options.check:
