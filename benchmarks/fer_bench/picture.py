@@ -24,7 +24,6 @@ _COLORS = {
     "litert": "#f2a93b",
 }
 _OTHER = "#8c6bb1"
-_OFFSETS = ((11, 11), (-11, 11), (11, -11), (-11, -11))
 
 
 def draw_picture(
@@ -59,7 +58,9 @@ def draw_picture(
             zorder=1,
         )
     if known:
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)
+        axes.legend(
+            loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, labelspacing=1
+        )
     _draw_marks(axes, [dot for dot in dots if dot.accuracy is None])
     splits = sorted({dot.split for dot in known if dot.split})
     where = f" on {', '.join(splits)}" if splits else ""
@@ -89,28 +90,31 @@ def _draw_dot(axes: Axes, dot: Dot, place: int) -> None:
     accuracy = 100 * (dot.accuracy or 0)
     low, high = (100 * value for value in dot.accuracy_ci95 or (accuracy / 100, accuracy / 100))
     bounds = dot.latency_ci95 or (dot.latency_ms, dot.latency_ms)
-    axes.errorbar(
+    _, _, intervals = axes.errorbar(
         dot.latency_ms,
         accuracy,
         xerr=[[max(0, dot.latency_ms - bounds[0])], [max(0, bounds[1] - dot.latency_ms)]],
         yerr=[[max(0, accuracy - low)], [max(0, high - accuracy)]],
         fmt="o" if dot.row.kind == "model" else "s",
         color=color,
-        markersize=9 if dot.on_front else 6,
-        markeredgecolor="black" if dot.on_front else color,
+        markersize=12,
+        markeredgecolor="black" if dot.on_front else "white",
+        markeredgewidth=1.6 if dot.on_front else 0.8,
         elinewidth=0.8,
-        zorder=3,
+        zorder=3 + place,
         label=f"{letter}  {label(dot)}",
     )
+    for interval in intervals:
+        interval.set_zorder(2)
     axes.annotate(
         letter,
         (dot.latency_ms, accuracy),
-        textcoords="offset points",
-        xytext=_OFFSETS[place % len(_OFFSETS)],
         ha="center",
-        va="center",
-        fontsize=9,
-        fontweight="bold" if dot.on_front else "normal",
+        va="center_baseline",
+        fontsize=7,
+        fontweight="bold",
+        color="white",
+        zorder=3.5 + place,
     )
 
 
