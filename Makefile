@@ -46,13 +46,15 @@ types: $(VENV)/dev.installed
 
 # The packaged model: train (hours on a CPU), then export, measure and draw it.
 WEIGHTS := train/weights/mobilenet
-RUN := runs/mobilenet
+RUNS := runs/cpu
 need_data = $(if $(DATA),,$(error say where FER2013 is: make $@ DATA=fer2013.zip))
+need_votes = $(if $(VOTES),,$(error say where the votes of FER+ are: make $@ DATA=fer2013.zip VOTES=ferplus_votes.csv))
 
 train: $(VENV)/dev.installed
-	$(need_data)$(BIN)/fer-train --recipe train/recipes/mobilenet-cpu.toml --data $(DATA) --out $(RUN) --compile
-	$(BIN)/fer-train results $(RUN)
-	$(BIN)/fer-train promote $(RUN) --data $(DATA) --weights train/weights
+	$(need_data)$(need_votes)$(BIN)/fer-train campaign --plan train/campaigns/cpu.toml --data $(DATA) --votes $(VOTES) \
+	  --out $(RUNS) --compile
+	$(BIN)/fer-train results $(RUNS)
+	$(BIN)/fer-train promote $(RUNS)/mobilenet --data $(DATA) --weights train/weights
 
 default-model: $(VENV)/dev.installed
 	$(need_data)$(BIN)/fer-export --weights $(WEIGHTS).safetensors --data $(DATA) --out fer_edge/models/default --force \

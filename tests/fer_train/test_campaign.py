@@ -170,6 +170,12 @@ def test_the_plan_for_a_large_gpu_fits_together(root: Path) -> None:
     assert all(len(stage.teachers) == 3 for stage in stages[-2:])
 
 
+def test_the_plan_for_two_cores_fits_together(root: Path) -> None:
+    first, second = load_plan(root / "train" / "campaigns" / "cpu.toml")
+    assert (second.initial, second.teachers) == (first.name, (first.name,))
+    assert (first.recipe.votes, second.recipe.votes) == (0, 0.25)
+
+
 def test_a_damaged_report_of_a_stage_is_told(
     whole: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
