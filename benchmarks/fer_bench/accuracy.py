@@ -210,9 +210,10 @@ def answers_of(
     """Classify every crop of a split, in batches."""
     crops = split.crops
     parts = []
+    size = min(_BATCH, predictor.info.max_batch or _BATCH)
     with progress(len(crops), label) as bar:
-        for start in range(0, len(crops), _BATCH):
-            images = crops.images[start : start + _BATCH]
+        for start in range(0, len(crops), size):
+            images = crops.images[start : start + size]
             parts += [p.probabilities for p in predictor.predict_batch(list(images))]
             bar.advance(len(images))
     info = predictor.info

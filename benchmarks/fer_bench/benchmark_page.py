@@ -16,6 +16,7 @@ from fer_bench.contestants import (
     choices,
     contestants_for,
 )
+from fer_bench.goals import goal_table
 from fer_bench.pages import MeasuredBlock
 from fer_bench.peers import Peer, load_peers
 from fer_bench.picture import draw_picture
@@ -115,6 +116,8 @@ def _page_parts(
     yield picture
     yield "## Side by side"
     yield comparison_table(found)
+    yield "## What it aims at"
+    yield goal_table(latency, accuracy)
     yield "## Ratios"
     yield (
         "How many times as long as the fastest contestant of ours, by the p50 of the same rounds, "

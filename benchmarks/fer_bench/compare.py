@@ -16,6 +16,7 @@ from fer_bench.results import LATENCY_SCHEMA, LatencyRow, LatencyRun, read_json,
 from fer_edge.errors import ConfigurationError
 
 __all__ = [
+    "SEARCHED",
     "Collected",
     "Comparison",
     "Dot",
@@ -27,10 +28,12 @@ __all__ = [
     "got_worse",
     "latency_changes",
     "machine_changes",
+    "newly_failing",
     "pareto_front",
     "row_name",
 ]
 
+SEARCHED = "rate per s"
 METRICS = ("p50_ms", "p90_ms", "p99_ms")
 LEAST_CHANGE = 0.03
 """A change below this share is none, however sure it is: machines differ more from day to day."""
@@ -68,7 +71,8 @@ class Dot:
 class Comparison:
     """A contestant in the baseline and now. ``what`` names the figure, ``worse`` the verdict.
 
-    ``change`` is None where there are too few rounds to tell noise from change.
+    ``change`` is None where there are too few rounds to tell noise from change, and for a rate
+    that a search found.
     """
 
     name: str
@@ -150,9 +154,7 @@ def latency_changes(old: LatencyRun, new: LatencyRun) -> list[Comparison]:
         if now.scenario == "server":
             if was.rate_per_s and now.rate_per_s:
                 found.append(
-                    Comparison(
-                        row_name(now), "rate per s", was.rate_per_s, now.rate_per_s, None, False
-                    )
+                    Comparison(row_name(now), SEARCHED, was.rate_per_s, now.rate_per_s, None, False)
                 )
             continue
         offline = now.scenario == "offline"
@@ -175,6 +177,25 @@ def latency_changes(old: LatencyRun, new: LatencyRun) -> list[Comparison]:
             )
         )
     return found
+
+
+def newly_failing(old: LatencyRun, new: LatencyRun) -> list[str]:
+    """Contestants that were measured in the baseline and fail now, with the reason."""
+    measured = [row for row in old.results if not row.error]
+    return [
+        f"{row_name(row)}: measured in the baseline, and now: {row.error}"
+        for row in new.results
+        if row.error and any(_may_be(row, was) for was in measured)
+    ]
+
+
+def _may_be(failed: LatencyRow, was: LatencyRow) -> bool:
+    """Whether both were asked for alike, as far as a row that was never opened knows."""
+    exact = ("model", "kind", "scenario", "batch")
+    told = ("backend", "precision", "inference_precision", "threads", "device")
+    return all(getattr(failed, name) == getattr(was, name) for name in exact) and all(
+        getattr(failed, name) in (None, "auto", getattr(was, name)) for name in told
+    )
 
 
 def accuracy_changes(

@@ -14,7 +14,7 @@ from fer_bench.scenarios import SCENARIOS
 from fer_edge.artifact import find_artifact, model_path
 from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.backends.cores import default_threads, usable_cores
-from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
+from fer_edge.errors import ArtifactError, ConfigurationError, FerEdgeError, MissingDependencyError
 from fer_edge.manifest import Manifest
 
 __all__ = [
@@ -71,6 +71,7 @@ class Contestant:
                     "artifact": str(self.artifact.absolute()),
                     "inference_precision": self.inference_precision,
                     "goal": SCENARIOS[self.scenario].goal,
+                    "batch": self.calls,
                 }
             return adapter_program(self.peer, extra)
         parameters = {
@@ -176,13 +177,20 @@ def bare_contestants(contestants: Sequence[Contestant], peers: dict[str, Peer]) 
             continue
         if contestant.backend == "auto":
             raise ConfigurationError("the bare loop needs to know the engine: name a --backend")
-        if contestant.backend in _BARE:
-            artifact = find_artifact(
-                contestant.model,
-                backend=contestant.backend,
-                formats=BACKENDS[contestant.backend].formats,
-                precision=contestant.precision,
+        if contestant.device not in ("auto", "cpu"):
+            raise ConfigurationError(
+                f"the bare loops run on the CPU, not on {contestant.device}; leave --bare out"
             )
+        if contestant.backend in _BARE:
+            try:
+                artifact = find_artifact(
+                    contestant.model,
+                    backend=contestant.backend,
+                    formats=BACKENDS[contestant.backend].formats,
+                    precision=contestant.precision,
+                )
+            except FerEdgeError:  # the model's own row says why
+                continue
             peer = peers[_BARE[contestant.backend]]
             threads = contestant.threads or _default_threads(contestant.scenario)
             found.append(replace(contestant, peer=peer, artifact=artifact.path, threads=threads))
@@ -197,7 +205,11 @@ def _default_threads(scenario: str) -> int:
 def choices(
     model: str, backends: Sequence[str], precisions: Sequence[str | None]
 ) -> list[tuple[str, str | None]]:
-    """Pairs of backend and precision; what ``all`` stands for is narrowed to what there is."""
+    """Pairs of backend and precision; what ``all`` stands for is narrowed to what there is.
+
+    What is there and broken stays, and so does everything where nothing fits: it fails with its
+    reason when it is opened.
+    """
     engines = [name for asked in backends for name in (_usable() if asked == ALL else [asked])]
     kinds = [
         name for asked in precisions for name in (_precisions(model) if asked == ALL else [asked])
@@ -205,12 +217,7 @@ def choices(
     pairs = list(dict.fromkeys(product(engines, kinds)))
     if ALL not in (*backends, *precisions):
         return pairs
-    fitting = [pair for pair in pairs if _opens(model, *pair)]
-    if not fitting:
-        raise ConfigurationError(
-            f"{model} has no artifact for any of {', '.join(engines)}; name a --backend to see why"
-        )
-    return fitting
+    return [pair for pair in pairs if _opens(model, *pair)] or pairs
 
 
 def _usable() -> list[str]:
@@ -220,6 +227,8 @@ def _usable() -> list[str]:
             backend_class(name)
         except MissingDependencyError:
             continue
+        except Exception:  # noqa: S110 - an engine that is there and broken says so when measured
+            pass
         found.append(name)
     return found
 
@@ -228,7 +237,10 @@ def _precisions(model: str) -> list[str | None]:
     path = model_path(model)
     if not path.is_dir():
         return [None]
-    return list(dict.fromkeys(entry.precision for entry in Manifest.read(path).artifacts))
+    try:
+        return list(dict.fromkeys(entry.precision for entry in Manifest.read(path).artifacts))
+    except ArtifactError:
+        return [None]
 
 
 def _opens(model: str, backend: str, precision: str | None) -> bool:
@@ -239,4 +251,6 @@ def _opens(model: str, backend: str, precision: str | None) -> bool:
         find_artifact(model, backend=backend, formats=formats, precision=precision)
     except ConfigurationError:
         return False
+    except ArtifactError:
+        return True
     return True

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fer_bench.machine import Machine
 from fer_edge import __version__
+from fer_edge.backends.table import BACKENDS
 
 __all__ = ["Cpu", "Environment", "Gpu", "describe_environment", "differences"]
 
@@ -27,15 +28,12 @@ _FLAGS = {
     "bf16": "NEON BF16",
     "sve": "SVE",
 }
-_ENGINES = (
+_DISTRIBUTIONS = (
     "numpy",
     "opencv-python",
     "opencv-python-headless",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "torch",
-    "tensorrt",
+    *(name for entry in BACKENDS.values() for name in entry.distributions or (entry.package,)),
+    "cuda-python",
     "timm",
 )
 
@@ -169,7 +167,7 @@ def _one_line(text: str | None) -> str | None:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for name in _ENGINES:
+    for name in dict.fromkeys(_DISTRIBUTIONS):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

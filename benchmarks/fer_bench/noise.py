@@ -18,6 +18,7 @@ __all__ = ["Noise", "NoiseWatch", "Reading"]
 OTHER_LOAD = 0.05
 STOLEN = 0.02
 SPEED_SPREAD = 0.10
+FREQUENCY_SPREAD = 0.25
 """Shares of 1 above which a machine counts as noisy."""
 
 _PROBE = bytes(1 << 20)
@@ -108,6 +109,11 @@ class NoiseWatch:
             findings.append(
                 f"the speed of a core changed: the same work took {spread:.0%} longer in the slow "
                 "tenth of the slices than in the fast tenth"
+            )
+        if _spread(sorted(clocks)) > FREQUENCY_SPREAD:
+            findings.append(
+                f"the clock of the cores changed between {min(clocks):.0f} and "
+                f"{max(clocks):.0f} MHz"
             )
         if events:
             findings.append(f"cores were throttled for their heat {events} times")

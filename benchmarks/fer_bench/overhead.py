@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
 import numpy as np
@@ -49,6 +49,7 @@ _ROWS = {
         0,
     ),
     "stream_share": ("`predict_stream`, of the engine's own throughput", "{:.0%}", 0),
+    "stream_share_all_cores": ("the same with every core for the engine", "{:.0%}", 0),
     "prediction_us": ("making one `Prediction`", "{:.1f} µs", 0),
     "import_s": (
         "`import fer_edge`, all of it, after numpy, OpenCV and the engine",
@@ -58,7 +59,7 @@ _ROWS = {
     "first_answer_s": ("`Predictor()` to its first answer", "{:.2f} s", 1),
     "memory_mb": ("memory of the process then", "{:.0f} MB", 1),
 }
-"""What each limit is of, how it is written, and in which half of a measurement it stands."""
+"""What each figure is of, how it is written, and in which half of a measurement it stands."""
 
 _START = """
 import sys, time
@@ -81,9 +82,11 @@ print(imported - start, answered - imported, memory)
 @dataclass(frozen=True)
 class Overhead:
     """Medians on one engine. ``predict_us`` and ``batch_us`` are microseconds per crop of
-    ``CROP_SHAPE``, everything included, beyond the bare call on a ready tensor; ``stream_share``
-    is the throughput of ``predict_stream`` over that of the engine alone, in batches of the same
-    size, as many side by side; ``prediction_us`` is what making one Prediction takes.
+    ``CROP_SHAPE``, everything included, beyond the bare call on a ready tensor. ``stream_share``
+    is the throughput of ``predict_stream`` over that of the engine alone, both for throughput and
+    with the same threads, in batches of the same size, as many side by side;
+    ``stream_share_all_cores`` is that where the engine has every core, so that preparing crops
+    takes its part of the same. ``prediction_us`` is what making one Prediction takes.
     """
 
     backend: str
@@ -94,6 +97,7 @@ class Overhead:
     predict_us: float
     batch_us: float
     stream_share: float
+    stream_share_all_cores: float
     prediction_us: float
 
 
@@ -119,8 +123,9 @@ def measure_overhead(
     rounds: int = 200,
 ) -> Overhead:
     """Measure one model on one engine. Raises what Predictor's constructor raises."""
-    engine, _ = open_backend(model, backend, options or BackendOptions(), precision=precision)
-    with Predictor(backend=engine) as fer, progress(3, "overhead") as bar:
+    options = options or BackendOptions()
+    engine, _ = open_backend(model, backend, options, precision=precision)
+    with Predictor(backend=engine) as fer, progress(4, "overhead") as bar:
         info = fer.info
         crops = _crops(BATCH)
         tensor = np.empty((BATCH, *info.spec.input.shape), np.uint8)
@@ -137,8 +142,12 @@ def measure_overhead(
             max(5, rounds // 2),
         )
         bar.advance()
-        share = _stream_share(fer, engine, crops, tensor, rounds)
-        bar.advance()
+        shares = []
+        for threads in (info.threads, None):
+            abreast = replace(options, goal="throughput", threads=threads)
+            other, _ = open_backend(model, info.backend, abreast, precision=info.precision)
+            shares.append(_stream_share(other, crops, tensor, rounds))
+            bar.advance()
         return Overhead(
             backend=info.backend,
             provider=info.provider,
@@ -147,7 +156,8 @@ def measure_overhead(
             concurrency=info.concurrency,
             predict_us=predict_s * 1e6,
             batch_us=batch_s / size * 1e6,
-            stream_share=share,
+            stream_share=shares[0],
+            stream_share_all_cores=shares[1],
             prediction_us=_prediction_s() * 1e6,
         )
 
@@ -192,7 +202,9 @@ def table(measured: Sequence[tuple[Overhead, Start]]) -> str:
 
 
 def wanted(name: str, shown: str) -> str:
-    """The limit in words."""
+    """The limit in words, a dash where there is none."""
+    if name not in LIMITS:
+        return "-"
     bound = "least" if name in _AT_LEAST else "most"
     return f"at {bound} {shown.format(LIMITS[name])}"
 
@@ -218,6 +230,16 @@ def _difference(whole: Callable[[], object], part: Callable[[], object], rounds:
 
 
 def _stream_share(
+    engine: Backend,
+    crops: list[npt.NDArray[np.uint8]],
+    tensor: npt.NDArray[np.uint8],
+    rounds: int,
+) -> float:
+    with Predictor(backend=engine) as fer:
+        return _share_of(fer, engine, crops, tensor, rounds)
+
+
+def _share_of(
     fer: Predictor,
     engine: Backend,
     crops: list[npt.NDArray[np.uint8]],

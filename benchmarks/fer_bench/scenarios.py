@@ -136,8 +136,15 @@ class RateSearch(Load):
 
     @property
     def at_held(self) -> list[Slice]:
-        """The trials at the highest rate that holds."""
+        """The trials at the highest rate that holds; none once it has just been lowered."""
         return [trial for trial in self.trials if trial.rate == self.held]
+
+    @property
+    def best(self) -> list[Slice]:
+        """The trials at the highest rate that was tried and held, every time."""
+        rates = {trial.rate for trial in self.trials if trial.rate and self.holds(trial)}
+        highest = max((rate for rate in rates if rate <= self.held), default=None)
+        return [trial for trial in self.trials if trial.rate == highest]
 
     @property
     def finished(self) -> bool:
@@ -171,8 +178,8 @@ class RateSearch(Load):
             return
         self.failed = min(self.failed, measured.rate)
         if self.held >= self.failed:
-            self.held = self.failed / self.CLOSE
             self.trials = [trial for trial in self.trials if trial.rate != measured.rate]
+            self.held = self.failed / self.CLOSE
 
     def holds(self, trial: Slice) -> bool:
         """Whether every query was answered and the p99 stayed within the bound."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fer_bench.agreement import PairedTest
-from fer_bench.compare import Collected, Comparison, accuracy_of, dots
+from fer_bench.compare import SEARCHED, Collected, Comparison, accuracy_of, dots, row_name
 from fer_bench.results import LatencyRow, LatencyRun
 
 __all__ = [
     "change_table",
     "comparison_table",
+    "failures",
     "latency_table",
     "markdown_table",
     "noise_lines",
@@ -135,6 +136,11 @@ def comparison_table(found: Collected) -> str:
     return markdown_table(("contestant", "backend", "precision", "accuracy", "split"), short)
 
 
+def failures(found: Collected) -> str:
+    """A line for each contestant that could not be measured."""
+    return "\n".join(f"- {row_name(row)}: {row.error}" for row in found.latency if row.error)
+
+
 def change_table(changes: Sequence[Comparison]) -> str:
     """What changed since the baseline, and whether it is more than noise."""
     if not changes:
@@ -143,7 +149,9 @@ def change_table(changes: Sequence[Comparison]) -> str:
     for entry in changes:
         change = entry.change
         if change is None:
-            verdict, span = "too few rounds to say", f"{entry.new / entry.old:.3f}"
+            searched = entry.what == SEARCHED
+            verdict = "one search, no interval" if searched else "too few rounds to say"
+            span = f"{entry.new / entry.old:.3f}"
         else:
             low, high = change.interval
             span = f"{change.ratio:.3f} [{low:.3f}, {high:.3f}]"

@@ -29,9 +29,9 @@ class Scripted(Backend):
     confidence in percent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_batch: int | None = None) -> None:
         self.spec = ModelSpec(NetworkSpec("scripted"), InputSpec(48, 48), precision="int8")
-        self.engine = EngineInfo("double", "1.0", "nowhere", "unknown", None)
+        self.engine = EngineInfo("double", "1.0", "nowhere", "unknown", None, 1, max_batch)
         self.sizes: list[int] = []
 
     def infer(self, batch: Image) -> tuple[Floats, Floats]:
@@ -116,6 +116,12 @@ def test_more_pictures_than_a_batch_are_all_measured() -> None:
     result = measure_accuracy("m", Predictor(backend=backend), split_of(FIVE * 30))
     assert (result.n, result.accuracy) == (150, 3 / 5)
     assert sum(backend.sizes) == 150
+
+
+def test_no_more_pictures_are_sent_than_the_artifact_takes() -> None:
+    backend = Scripted(max_batch=8)
+    result = measure_accuracy("m", Predictor(backend=backend), split_of([(3, 3, 90)] * 20))
+    assert (result.n, result.accuracy, backend.sizes) == (20, 1.0, [8, 8, 4])
 
 
 def test_the_result_says_what_ran() -> None:

@@ -27,6 +27,7 @@ from fer_bench.compare import (
     machine_changes,
     pareto_front,
 )
+from fer_bench.goals import goal_table, verdicts
 from fer_bench.pages import markers
 from fer_edge import LABELS, ConfigurationError
 from fer_edge.fer2013 import LabelledCrops
@@ -226,6 +227,17 @@ def test_a_slowdown_is_exit_code_1_where_it_counts(
     assert "**slower**" not in capsys.readouterr().out.split("verdict")[-1]
 
 
+def test_what_fails_where_it_ran_before_is_for_the_worse(
+    files: dict[str, Path], make_run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run({"a": 1.0, "b": 2.0}, seed=2)
+    failed = replace(run.results[0], error="it is damaged", p50_ms=None, precision=None)
+    write_json(files["same"], replace(run, results=(failed, run.results[1]), ratios=()).to_json())
+    against = ["--baseline", str(files["old"]), "--strict"]
+    assert main(["compare", str(files["same"]), *against]) == 1
+    assert "measured in the baseline, and now: it is damaged" in capsys.readouterr().out
+
+
 def test_a_baseline_of_another_schema_is_a_clear_error(
     files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,6 +302,36 @@ def test_the_page_and_the_readme_are_written_from_results(
     assert f"{accuracy.results[0].accuracy:.2%}" in readme
     assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
     assert all(label not in text for label in LABELS)
+
+
+def test_the_aims_are_judged_by_the_run(make_run: Any) -> None:
+    run = make_run({"default": 1.0, "vit-b16-onnxruntime": 700.0, "fer": 2.0, "bare": 0.8})
+    described: list[dict[str, Any]] = [
+        {"backend": "openvino", "precision": "int8"},
+        {"kind": "peer"},
+        {"kind": "peer"},
+        {"backend": "openvino", "kind": "bare", "model": "default"},
+    ]
+    results = tuple(
+        replace(row, threads=1, **more) for row, more in zip(run.results, described, strict=True)
+    )
+    accuracy = AccuracyRun(
+        (measured("default", 0.75, precision="int8"), measured("fer", 0.6, seed=1))
+    )
+    found = {v.aim: v for v in verdicts(replace(run, results=results), accuracy)}
+    kept = {aim: verdict.kept for aim, verdict in found.items()}
+    assert kept == {
+        "int8 on openvino beside vit-b16-onnxruntime, one thread each": False,
+        "int8 on onnxruntime beside vit-b16-onnxruntime, one thread each": None,
+        "int8 on openvino beside efficientnet-b0-onnxruntime, one thread each": None,
+        "int8 on openvino beside fer, one thread each": True,
+        "`Predictor` over the engine's own loop, the worst of all engines and precisions": False,
+        "accuracy above fer": True,
+    }
+    text = goal_table(replace(run, results=results), None)
+    assert "| accuracy above fer | at least 3 points | not measured | - |" in text
+    told = [line for line in text.splitlines() if "at least 800 times as fast" in line]
+    assert told[0].endswith(" times | **no** |")
 
 
 def test_a_run_of_failures_still_makes_a_page(page: Page, make_run: Any, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_bench import contestants
 from fer_bench.contestants import Wishes, bare_contestants, choices, contestants_for
 from fer_bench.peers import choose_peers, load_peers
 from fer_edge import ArtifactError, ConfigurationError
@@ -61,11 +62,31 @@ def test_what_is_asked_for_by_name_stays_in(tiny_artifact: Path) -> None:
     assert choices(str(tiny_artifact), ["tensorrt"], ["int8"]) == [("tensorrt", "int8")]
 
 
-def test_all_of_nothing_is_an_error(tmp_path: Path) -> None:
-    other = tmp_path / "notes.txt"
+def test_what_fits_no_engine_or_is_damaged_stays_in(tmp_path: Path) -> None:
+    other, damaged = tmp_path / "notes.txt", tmp_path / "damaged"
     other.write_text("no model")
-    with pytest.raises(ConfigurationError, match="has no artifact for any of"):
-        choices(str(other), ["all"], [None])
+    damaged.mkdir()
+    (damaged / "manifest.json").write_text("{")
+    assert ("onnxruntime", None) in choices(str(other), ["all"], [None])
+    assert ("onnxruntime", None) in choices(str(damaged), ["all"], ["all"])
+    bare = bare_contestants(
+        contestants_for(Wishes((str(damaged),), ("onnxruntime",))), load_peers()
+    )
+    assert [c.kind for c in bare] == ["model"]
+
+
+def test_an_engine_that_is_broken_stays_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise OSError("libopenvino.so: cannot open shared object file")
+
+    monkeypatch.setattr(contestants, "backend_class", broken)
+    assert ("openvino", None) in choices("default", ["all"], [None])
+
+
+def test_bare_loops_on_a_gpu_are_refused() -> None:
+    wishes = Wishes(("default",), ("onnxruntime",), device="cuda")
+    with pytest.raises(ConfigurationError, match="the bare loops run on the CPU, not on cuda"):
+        bare_contestants(contestants_for(wishes), load_peers())
 
 
 def test_a_model_that_is_not_there_is_found_at_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from fer_bench.contestants import Contestant
 from fer_bench.intervals import percentile
 from fer_bench.latency import measure_latency
 from fer_bench.launching import ContestantError, Slice
+from fer_bench.loops import open_loop, poisson_arrivals
 from fer_bench.noise import NoiseWatch
 from fer_bench.results import LatencyRun, read_latency
 from fer_bench.scenarios import Settings
@@ -202,6 +203,34 @@ def test_a_rate_that_no_machine_holds_is_an_error_of_the_row(
     error = run.results[0].error
     assert error is not None
     assert "does not hold 5000 queries per second: it answered 100 per second" in error
+
+
+@pytest.mark.parametrize(("rate", "holds"), [(400.0, True), (600.0, False), (5000.0, False)])
+def test_a_rate_holds_where_its_queue_does_not_grow(
+    fake_time: Any, make_slice: Any, quiet_watch: NoiseWatch, rate: float, holds: bool
+) -> None:
+    """Of a server that can do 500 per second and answers everything in the end."""
+
+    def serve(_: Any, request: Mapping[str, Any]) -> Slice:
+        arrivals = poisson_arrivals(rate, request["seconds"], request["count"], request["seed"])
+        begin = fake_time.clock()
+        latencies = open_loop(
+            lambda _: fake_time.work(2.0),
+            arrivals,
+            fake_time.clock,
+            fake_time.sleep,
+            clients=1,
+            limit_s=request["limit_s"],
+        )
+        answered = [value / 1e6 for value in latencies if value is not None]
+        assert len(answered) == len(latencies)
+        return make_slice(answered, rate=rate, wall_s=(fake_time.clock() - begin) / 1e9)
+
+    settings = Settings(rounds=5, rate=rate, server_seconds=2.0)
+    run = measure_latency([one(scenario="server")], settings, launch=serve, watch=quiet_watch)
+    error = run.results[0].error
+    assert (error is None) is holds
+    assert holds or f"does not hold {rate:g} queries per second" in str(error)
 
 
 def test_unsteady_warm_ups_and_few_samples_are_noted(

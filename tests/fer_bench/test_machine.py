@@ -96,15 +96,24 @@ def test_load_is_read_in_seconds(jetson: Machine) -> None:
 class FakeMachine(Machine):
     """Busy seconds and throttle counts as a script says, reading after reading."""
 
-    def __init__(self, times: list[CpuTimes | None], throttled: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        times: list[CpuTimes | None],
+        throttled: list[int] | None = None,
+        clocks: Sequence[int] = (),
+    ) -> None:
         super().__init__(Path("/no system"), lambda _: None)
         self._times, self._throttled = iter(times), iter(throttled or [])
+        self._clocks = iter(clocks)
 
     def cpu_times(self) -> CpuTimes | None:
         return next(self._times)
 
     def throttle_events(self) -> int | None:
         return next(self._throttled, None)
+
+    def frequencies_mhz(self) -> list[int]:
+        return [clock for clock in [next(self._clocks, 0)] if clock]
 
 
 def watched(
@@ -113,6 +122,7 @@ def watched(
     own: Sequence[float] = (0.0, 1.0),
     probes: Sequence[float] = (1.0,),
     throttled: list[int] | None = None,
+    clocks: Sequence[int] = (),
 ) -> NoiseWatch:
     """Watch slices of one second on two cores; ``own`` is our CPU time before and after each."""
     count = len(times) // 2
@@ -120,7 +130,7 @@ def watched(
     own_cpu = iter(list(own) * count)
     probe = iter(list(probes) * count)
     watch = NoiseWatch(
-        FakeMachine(times, throttled),
+        FakeMachine(times, throttled, clocks),
         own_cpu=lambda: next(own_cpu),
         clock=lambda: next(clock),
         probe=lambda: next(probe),
@@ -162,6 +172,13 @@ def test_a_core_that_slows_down_is_found() -> None:
 
 def test_a_single_slow_probe_is_not() -> None:
     assert watched(busy(1.0) * 20, probes=[1.0] * 19 + [2.0]).verdict().quiet
+
+
+def test_a_clock_that_changes_is_found() -> None:
+    clocks = [3000] * 20 + [2000] * 20  # before and after each slice
+    noise = watched(busy(1.0) * 20, clocks=clocks).verdict()
+    assert noise.findings == ("the clock of the cores changed between 2000 and 3000 MHz",)
+    assert watched(busy(1.0) * 20, clocks=[3000] * 38 + [2000] * 2).verdict().quiet
 
 
 def test_throttling_is_found() -> None:

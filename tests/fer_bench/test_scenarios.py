@@ -88,9 +88,19 @@ def test_a_rate_that_fails_to_hold_again_is_lowered(make_slice: Any) -> None:
     assert load.failed == 980.0
     assert load.held == pytest.approx(980 / 1.05)
     assert (load.confirmed, load.finished) == (0, False)
+    assert load.best == []
     request = load.request(3)
     assert request is not None
     assert request["rate"] == load.held
+
+
+def test_where_a_search_ends_too_early_the_best_rate_that_held_counts(make_slice: Any) -> None:
+    load = RateSearch({"rate": None, "seed": 0, "seconds": 1, "count": 9, "limit_s": 9}, 10.0)
+    load.record(make_slice([1.0] * 100, rate=None))
+    for rate, latency in ((500.0, 1.0), (700.0, 1.0), (700.0, 99.0)):
+        load.record(make_slice([latency] * 100, rate=rate))
+    assert load.at_held == []
+    assert [trial.rate for trial in load.best] == [500.0]
 
 
 def test_unanswered_queries_do_not_hold(make_slice: Any) -> None:

@@ -17,9 +17,10 @@ from fer_bench.compare import (
     got_worse,
     latency_changes,
     machine_changes,
+    newly_failing,
 )
 from fer_bench.picture import draw_picture
-from fer_bench.tables import change_table, comparison_table, paired_sentence
+from fer_bench.tables import change_table, comparison_table, failures, paired_sentence
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.errors import ConfigurationError
 from fer_edge.files import write_bytes
@@ -52,27 +53,32 @@ def _compare(options: Namespace) -> int:
     found = collect(options.results)
     if not found.latency and not found.accuracy:
         raise ConfigurationError("these results are empty; there is nothing to compare")
-    sections = [comparison_table(found)]
+    sections = [comparison_table(found), failures(found)]
     worse, changes = False, {}
     if options.baseline:
         old = collect(options.baseline)
         latency = list(_latency_changes(old, found))
         tests = accuracy_changes(old.accuracy, found.accuracy)
-        if not latency and not tests:
+        failing = [
+            line for run in found.runs for was in old.runs for line in newly_failing(was, run)
+        ]
+        if not latency and not tests and not failing:
             raise ConfigurationError(
                 "the baseline has no contestant in common with these results; were they measured "
                 "with the same models, backends, threads, batches and scenarios?"
             )
-        worse = got_worse(latency, tests)
+        worse = got_worse(latency, tests) or bool(failing)
         notes = [
             line for run in found.runs for was in old.runs for line in machine_changes(was, run)
         ]
         sections.append(change_table(latency))
         sections += [paired_sentence(test) for test in tests]
+        sections += [f"- **fails**: {line}" for line in failing]
         sections += [f"- {line}" for line in notes]
         changes = {
             "latency": [encode(entry) for entry in latency],
             "accuracy": [encode(entry) for entry in tests],
+            "failing": failing,
             "machine": notes,
         }
     text = "\n\n".join(section for section in sections if section)
