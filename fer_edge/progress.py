@@ -15,11 +15,14 @@ T = TypeVar("T")
 
 _DELAY_S = 2.0
 _INTERVAL_S = 0.1
-_WIDTH = 24
+_WIDTH, _NARROWEST = 24, 4
 
 
 class Progress:
-    """A bar with rate and time left, redrawn in place on ``stream``."""
+    """A line with bar, rate and time left, redrawn in place on ``stream``.
+
+    The bar gives way to the note where there is no room for both.
+    """
 
     def __init__(self, total: int, label: str, stream: TextIO | None = None) -> None:
         self.total, self.label = total, label
@@ -49,16 +52,15 @@ class Progress:
 
     def _line(self, elapsed: float, note: str) -> str:
         share = min(1.0, self.done / max(self.total, 1))
-        bar = "█" * round(share * _WIDTH)
         rate = self.done / elapsed
         left = max(0, self.total - self.done) / rate if rate else 0.0
         minutes, seconds = divmod(round(left), 60)
-        line = (
-            f"{self.label} {bar:░<{_WIDTH}} {self.done}/{self.total} "
-            f"{rate:.1f}/s {minutes}:{seconds:02d} left {note}"
-        )
+        told = f"{self.done}/{self.total} {rate:.1f}/s {minutes}:{seconds:02d} left {note}"
         # a line that wraps could not be redrawn in place
-        return line[: shutil.get_terminal_size().columns - 1]
+        room = shutil.get_terminal_size().columns - 1
+        width = min(_WIDTH, room - len(f"{self.label}  {told}"))
+        bar = f"{'█' * round(share * width):░<{width}} " if width >= _NARROWEST else ""
+        return f"{self.label} {bar}{told}"[:room]
 
 
 @contextmanager

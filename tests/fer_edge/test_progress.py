@@ -94,6 +94,22 @@ def test_the_line_never_wraps(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(terminal.getvalue().removeprefix(CLEAR)) == 29
 
 
+@pytest.mark.parametrize(("columns", "cells"), [(120, 24), (90, 14), (80, 4), (79, 0), (75, 0)])
+def test_the_bar_gives_way_to_the_note(
+    columns: int, cells: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    terminal = Terminal()
+    bar = Progress(28358, "epoch 12/70, images", terminal)
+    clock.now += 30
+    bar.advance(12800, "loss 1.234, accuracy 56%")
+    line = terminal.getvalue().removeprefix(CLEAR)
+    assert line.endswith(" 12800/28358 426.7/s 0:36 left loss 1.234, accuracy 56%")
+    assert line.count("█") + line.count("░") == cells
+    assert line.count("█") == round(cells * 12800 / 28358)
+    assert len(line) < columns
+
+
 def test_more_than_was_announced_is_no_negative_time(clock: Clock) -> None:
     terminal = Terminal()
     bar = Progress(2, "reading", terminal)

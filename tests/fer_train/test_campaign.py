@@ -61,7 +61,9 @@ def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_stage_is_a_run_of_its_own(whole: Path) -> None:
-    reports = json.loads((whole / "told.json").read_text())["reports"]
+    told = json.loads((whole / "told.json").read_text())
+    assert (told["schema"], told["finished"]) == ("fer-train-campaign/1", True)
+    reports = told["reports"]
     assert list(reports) == ["first", "second", "student"]
     for name, report in reports.items():
         assert report == json.loads((whole / name / "report.json").read_text())

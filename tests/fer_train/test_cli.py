@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from fer_edge import checkpoint
 from fer_edge.network import build
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_train.cli import main
+from fer_train.cli.training import print_report
 from fer_train.deadline import OUT_OF_TIME
 from fer_train.loop import BEST, LAST
+from fer_train.reports import read_report
 
 Write = Callable[..., Path]
 
@@ -154,6 +158,21 @@ def test_the_options_of_a_training_stay_without_a_word_before_them(
     assert course["seconds"] > 0
     assert len(course["hardware"]) == 1
     assert "1 threads" in course["hardware"][0] or "cuda" in course["hardware"][0].lower()
+
+
+def test_an_ill_conditioned_network_is_told_in_red_on_a_terminal_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = read_report(root / "train" / "weights" / "mobilenet.json")
+    told: dict[bool, str] = {}
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
+        print_report(replace(good, well_conditioned=False))
+        told[terminal] = capsys.readouterr().out
+    assert "  ILL-CONDITIONED: largest logit" in told[False]
+    assert "  \033[31mILL-CONDITIONED\033[0m: largest logit" in told[True]
+    print_report(good)
+    assert "\033" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["campaign", "import", "promote", "results"])

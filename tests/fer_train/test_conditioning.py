@@ -39,7 +39,7 @@ def small_network(*middle: nn.Module) -> nn.Sequential:
 
 @pytest.fixture
 def crops() -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(1)  # 0 draws the noise that measuring adds
     return torch.randint(0, 256, (300, 1, 8, 8), generator=generator, dtype=torch.uint8)
 
 
@@ -164,6 +164,30 @@ def test_an_exploding_channel_is_found_though_it_never_reaches_the_logits(
     assert found.largest_logit < 5
 
 
+class Residual(nn.Module):
+    """As a block of a ViT: the sum is no layer's output."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values + self.branch(values)
+
+
+def test_a_residual_sum_is_found_though_no_layer_makes_it(crops: torch.Tensor) -> None:
+    """Each of the two summands stays below the bound."""
+    residual = Residual(4)
+    network = small_network(Multiply(2, 600.0), residual, Multiply(2, 1e-5))
+    with torch.no_grad():
+        network[2].weight[2], network[2].bias[2] = 0.0, 1.0
+        residual.branch.weight.zero_()
+        residual.branch.bias.copy_(torch.tensor([0.0, 0.0, 600.0, 0.0]))
+    found = measure(network, crops)
+    assert found.largest_activation == 1200
+    assert not found.holds
+
+
 class Saturating(nn.Module):
     """Harmless, but for a picture that is all of one level."""
 
@@ -188,12 +212,20 @@ def test_every_kind_of_crop_is_tried(crops: torch.Tensor) -> None:
             return pixels.float().mean((2, 3))
 
     measure(Watching(), crops)
+    clean = {tuple(picture.flatten().tolist()) for picture in crops}
     shown = {tuple(picture.flatten().tolist()) for batch in seen for picture in batch}
     pixel = crops[0].flatten().tolist()
     assert tuple(pixel) in shown
     assert tuple(255 - value for value in pixel) in shown
     assert tuple(255 * (value >= 128) for value in pixel) in shown
-    assert {(level,) * 64 for level in range(256)} <= shown
+    constant = {(level,) * 64 for level in range(256)}
+    assert constant <= shown
+    inverted = {tuple(255 - value for value in pixels) for pixels in clean}
+    saturated = {tuple(255 * (value >= 128) for value in pixels) for pixels in clean}
+    noise = torch.tensor(list(shown - clean - constant - inverted - saturated))
+    assert len(noise) == 256
+    assert noise.unique().tolist() == list(range(256))
+    assert noise.float().mean() == pytest.approx(127.5, abs=3)
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
@@ -209,7 +241,9 @@ def test_what_is_not_finite_does_not_hold(odd: float, crops: torch.Tensor) -> No
 def test_measuring_leaves_no_hooks(crops: torch.Tensor) -> None:
     network = small_network()
     measure(network, crops)
-    assert not any(module._forward_hooks for module in network.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in network.modules()
+    )
 
 
 @pytest.mark.parametrize(

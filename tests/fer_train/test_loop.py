@@ -22,6 +22,7 @@ from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
 from fer_train.parallel import World
 from fer_train.randomness import Draws, draws_of
 from fer_train.recipe import Recipe
+from fer_train.teachers import Ensemble
 
 RECIPE = Recipe(
     model="test",
@@ -253,6 +254,39 @@ def test_bfloat16_is_what_the_recipe_says_and_close(data: TrainingData, tmp_path
         assert seen == [torch.bfloat16 if arithmetic == "bf16" else torch.float32]
         assert {p.dtype for p in trainer.state.network.parameters()} == {torch.float32}
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
+def test_a_teacher_on_a_cpu_computes_in_fp32_uncompiled_whatever_the_student_does(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    Trainer(replace(RECIPE, epochs=1), data, tmp_path / "teacher").train()
+    sources = Sources(teachers=(tmp_path / "teacher" / BEST,))
+    on_cpu = World(device=torch.device("cpu"))
+    trainer = Trainer(
+        replace(RECIPE, arithmetic="bf16"), data, tmp_path, sources=sources, world=on_cpu
+    )
+    seen: dict[str, torch.dtype] = {}
+    assert type(trainer.teachers) is Ensemble
+    for name, network in (("teacher", trainer.teachers), ("student", trainer.state.network)):
+        stem = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+        stem.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.dtype}))
+    draws = draws_of(0, 0, 28, on_cpu)
+    trainer._one_step(draws.order[:8], draws)
+    assert seen == {"teacher": torch.float32, "student": torch.bfloat16}
+
+
+def test_a_network_without_batch_norm_needs_no_clean_crops(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared, needy = (
+        Trainer(replace(RECIPE, network=NetworkSpec(name)), data, tmp_path / name)
+        for name in ("test_vit2", "test_efficientnet")
+    )
+    for trainer in (spared, needy):
+        monkeypatch.setattr(trainer, "_clean_crops", pytest.fail)
+    assert spared._evaluate()[1] > 0
+    with pytest.raises(pytest.fail.Exception):
+        needy._evaluate()
 
 
 def test_what_a_killed_run_left_half_written_is_removed(data: TrainingData, tmp_path: Path) -> None:

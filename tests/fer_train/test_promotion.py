@@ -98,6 +98,7 @@ def test_better_weights_replace_worse_ones_and_never_the_other_way(
     assert main(["promote", str(bad), *options]) == 0
     assert main(["promote", str(good), *options, "--json", str(tmp_path / "told.json")]) == 0
     told = capsys.readouterr().out
+    assert json.loads((tmp_path / "told.json").read_text())["schema"] == "fer-train-promotion/1"
     assert "12 pictures right only now, 4 only before, of 21; McNemar p = 0.077" in told
     assert f"make default-model DATA={data}" in told
     assert checkpoint.read_spec(weights / "small.safetensors").provenance.training_run == "good"
@@ -108,17 +109,21 @@ def test_better_weights_replace_worse_ones_and_never_the_other_way(
     assert contents(weights) == before
 
 
-def test_an_ill_conditioned_network_is_refused_unless_it_is_forced(
-    run: MakeRun, data: Path, tmp_path: Path
+def test_an_ill_conditioned_network_is_refused_even_if_it_is_forced(
+    run: MakeRun, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = tmp_path / "weights"
     promote(run("bad", "sad"), data, weights)
     before, hot = contents(weights), run("hot", "happy", scale=100.0)
-    decided = promote(hot, data, weights)
-    assert not decided.promoted
-    assert "ill-conditioned: logits up to 100" in decided.objections[0]
+    for force in (False, True):
+        decided = promote(hot, data, weights, force=force)
+        assert not decided.promoted
+        assert "ill-conditioned: logits up to 100" in decided.refusals[0]
+        assert decided.objections == ()
+    command = ["promote", str(hot), "--data", str(data), "--weights", str(weights), "--force"]
+    assert main(command) == 1
+    assert "small.safetensors stays: it is ill-conditioned" in capsys.readouterr().err
     assert contents(weights) == before
-    assert promote(hot, data, weights, force=True).promoted
 
 
 def test_another_input_contract_is_refused_unless_it_is_forced(
@@ -159,3 +164,15 @@ def test_a_folder_that_is_no_finished_run_is_told(run: MakeRun, data: Path, tmp_
     (mixed / "best.safetensors").write_bytes((other / "best.safetensors").read_bytes())
     with pytest.raises(ArtifactError, match="is of other, and the report beside it of another"):
         promote(mixed, data, tmp_path / "weights")
+
+
+def test_a_run_without_its_journal_leaves_the_old_weights(
+    run: MakeRun, data: Path, tmp_path: Path
+) -> None:
+    weights, good = tmp_path / "weights", run("good", "happy")
+    promote(run("bad", "sad"), data, weights)
+    before = contents(weights)
+    (good / "metrics.jsonl").unlink()
+    with pytest.raises(ArtifactError, match=r"there is no journal at .*metrics\.jsonl"):
+        promote(good, data, weights)
+    assert contents(weights) == before

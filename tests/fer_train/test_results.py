@@ -10,7 +10,7 @@ import pytest
 
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.record import encode
-from fer_train.assessment import Course, Report
+from fer_train.assessment import NOT_RECORDED, Course, Report
 from fer_train.cli import main
 from fer_train.reports import read_report
 from fer_train.results import results_page, write_results
@@ -24,6 +24,7 @@ COURSE = Course(
     teachers=("teacher-1", "teacher-2"),
     teachers_accuracy=0.7312,
     ended="2026-11-30",
+    votes="votes.csv, sha256 0123456789ab",
 )
 
 
@@ -60,6 +61,7 @@ def test_a_row_tells_recipe_seed_hardware_time_and_accuracy(report: Report, tmp_
     assert cells["time"] == "3 h 02 min"
     assert cells["public-test"].startswith(f"**{accuracy:.2%}** [")
     assert cells["taught by"] == "teacher-1, teacher-2, together 73.12%"
+    assert cells["targets"] == "votes 50%"
     assert cells["starts from"] == "nothing"
     assert cells["well-conditioned"] == "yes"
 
@@ -67,6 +69,40 @@ def test_a_row_tells_recipe_seed_hardware_time_and_accuracy(report: Report, tmp_
 def test_an_ill_conditioned_run_stands_out(report: Report, tmp_path: Path) -> None:
     ill = replace(report, well_conditioned=False)
     assert row(results_page([ill], tmp_path), "small-1")["well-conditioned"] == "**no**"
+
+
+@pytest.mark.parametrize(
+    ("votes", "share", "told"),
+    [
+        ("votes.csv, sha256 0123456789ab", 0.25, "votes 25%"),
+        ("votes.csv, sha256 0123456789ab", 0.0, "labels"),
+        (None, 0.25, "labels"),
+        (NOT_RECORDED, 0.25, "not recorded"),
+    ],
+)
+def test_a_row_tells_what_was_learnt(
+    votes: str | None, share: float, told: str, report: Report, tmp_path: Path
+) -> None:
+    recipe = replace(report.recipe, votes=share)
+    learnt = replace(report, recipe=recipe, course=replace(COURSE, votes=votes))
+    assert row(results_page([learnt], tmp_path), "small-1")["targets"] == told
+
+
+def test_a_run_without_teachers_was_taught_by_nobody(report: Report, tmp_path: Path) -> None:
+    alone = replace(report, course=replace(COURSE, teachers=(), teachers_accuracy=None))
+    assert row(results_page([alone], tmp_path), "small-1")["taught by"] == "nobody"
+
+
+def test_a_course_that_was_kept_before_votes_were_is_still_read(
+    report: Report, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "old.json", report)
+    older = json.loads(path.read_text())
+    del older["course"]["votes"]
+    path.write_text(json.dumps(older))
+    read = read_report(path)
+    assert read.course == replace(COURSE, votes=NOT_RECORDED)
+    assert row(results_page([read], tmp_path), "small-1")["targets"] == "not recorded"
 
 
 def test_runs_are_kept_and_the_best_comes_first(report: Report, tmp_path: Path) -> None:
@@ -99,6 +135,8 @@ def test_an_older_report_is_completed_from_the_files_beside_it(
     seconds = [report.training_pictures / line["images_per_s"] for line in lines]
     assert report.course.seconds == pytest.approx(sum(seconds))
     assert report.course.hardware == (report.machine,)
+    cells = row(page.read_text(), report.training_run)
+    assert (cells["taught by"], cells["targets"]) == ("not recorded", "not recorded")
     assert read_report(tmp_path / "kept" / f"{report.training_run}.json") == report
 
 

@@ -103,7 +103,8 @@ def test_the_state_of_another_training_is_refused_and_nothing_changes(saved: Pat
     state = made(seed=1)
     before = weights(state)
     with pytest.raises(
-        ConfigurationError, match=r"another recipe or other data.*Give another --out"
+        ConfigurationError,
+        match=r"another recipe or other data, teachers or weights .*Give another --out",
     ):
         state.restore(saved, "tiny-4567")
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(state).items())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from fer_edge import checkpoint, network
 from fer_edge.errors import ArtifactError
@@ -70,6 +72,26 @@ def test_the_loss_is_least_where_the_student_agrees() -> None:
         for change in (torch.zeros(3), torch.tensor([1.0, 0, 0]), torch.tensor([0, 0, -1.0]))
     ]
     assert losses[0] < min(losses[1:])
+    assert float(losses[0]) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_loss_pulls_as_the_cross_entropy_does_without_what_cannot_be_learnt() -> None:
+    """Hinton et al. write the cross-entropy; the entropy of the teachers is the difference."""
+    generator, temperature = torch.Generator().manual_seed(0), 2.0
+    logits = torch.randn(5, 7, generator=generator, dtype=torch.float64, requires_grad=True)
+    taught = torch.randn(5, 7, generator=generator, dtype=torch.float64).softmax(1)
+    loss = distillation_loss(logits, taught, temperature)
+    written = functional.cross_entropy(logits / temperature, taught) * temperature**2
+    ours, theirs = (torch.autograd.grad(value, logits)[0] for value in (loss, written))
+    assert torch.allclose(ours, theirs)
+    entropy = -(taught * taught.log()).sum(1).mean() * temperature**2
+    assert float((written - loss).detach()) == pytest.approx(float(entropy))
+
+
+def test_an_answer_that_is_certain_is_no_trouble() -> None:
+    """The logarithm of the zeros in it is infinite."""
+    loss = distillation_loss(torch.zeros(1, 7), torch.eye(7)[:1], 1.0)
+    assert float(loss) == pytest.approx(math.log(7))
 
 
 def test_a_teacher_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -19,9 +19,12 @@ from fer_train.evaluation import as_tensor, logits_of
 from fer_train.recipe import Recipe
 from fer_train.temperature import cross_fitted, fit
 
-__all__ = ["Course", "Report", "assess"]
+__all__ = ["NOT_RECORDED", "Course", "Report", "assess"]
 
 SCHEMA = "fer-train/1"
+NOT_RECORDED = "not recorded"
+"""Stands in a course for what was not kept at the time."""
+
 _CONDITIONING_CROPS = 2048
 
 
@@ -32,7 +35,8 @@ class Course:
     ``recipe`` names the recipe file or the preset, ``initial`` the weights that it started from,
     ``teachers`` the runs that taught it; ``teachers_accuracy`` is of their mean, on
     ``public-test``. ``seconds`` is the time of the ``epochs`` on ``hardware``, evaluations
-    included; ``ended`` the date in UTC.
+    included; ``ended`` the date in UTC. ``votes`` is the table of FER+ votes that was mixed into
+    the labels, None where there was none.
     """
 
     recipe: str
@@ -43,6 +47,7 @@ class Course:
     teachers: tuple[str, ...]
     teachers_accuracy: float | None
     ended: str
+    votes: str | None = NOT_RECORDED
 
 
 @dataclass(frozen=True)

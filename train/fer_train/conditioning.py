@@ -13,9 +13,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["MAX_ACTIVATION", "MAX_LOGIT", "Conditioning", "measure", "refresh_batch_norm"]
+__all__ = [
+    "MAX_ACTIVATION",
+    "MAX_LOGIT",
+    "Conditioning",
+    "batch_norms",
+    "measure",
+    "refresh_batch_norm",
+]
 
 MAX_LOGIT = 30.0
 MAX_ACTIVATION = 1000.0
@@ -41,6 +49,11 @@ class Conditioning:
         return self.largest_logit <= MAX_LOGIT and self.largest_activation <= MAX_ACTIVATION
 
 
+def batch_norms(network: nn.Module) -> list[_BatchNorm]:
+    """All batch-norm layers of a network."""
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
 @torch.no_grad()
 def refresh_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
     """Estimate all batch-norm statistics anew: plain averages over even batches of ``images``.
@@ -49,7 +62,7 @@ def refresh_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
     only batch norm is in training mode, so dropout stays off. A network without batch norm is left
     as it is.
     """
-    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    layers = batch_norms(network)
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
@@ -101,18 +114,30 @@ def _kinds(crops: torch.Tensor) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def _peaks(network: nn.Module) -> Iterator[list[float]]:
-    """Collect the largest absolute output of every layer while the block runs."""
+    """Collect the largest absolute input and output of every layer while the block runs.
+
+    A residual sum is no layer's output, but the next one's input. Pixels, which are bytes, are no
+    activations.
+    """
     peaks = [0.0]
     handles: list[RemovableHandle] = []
 
-    def note(_layer: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, torch.Tensor):
-            peaks.append(_largest(output))
+    def note(value: object) -> None:
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            peaks.append(_largest(value))
+
+    def note_inputs(_layer: nn.Module, inputs: tuple[object, ...]) -> None:
+        for value in inputs:
+            note(value)
+
+    def note_output(_layer: nn.Module, _inputs: object, output: object) -> None:
+        note(output)
 
     try:
         for layer in network.modules():
             if not any(layer.children()):
-                handles.append(layer.register_forward_hook(note))
+                handles.append(layer.register_forward_pre_hook(note_inputs))
+                handles.append(layer.register_forward_hook(note_output))
         yield peaks
     finally:
         for handle in handles:

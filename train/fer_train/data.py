@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fer_edge import fer2013
 from fer_edge.fer2013 import LabelledCrops
+from fer_edge.files import sha256_of
 from fer_train.targets import read_votes, soft_targets
 
 __all__ = ["TrainingData", "prepare"]
@@ -23,7 +24,8 @@ class TrainingData:
     ``targets``, float32 ``(N, 7)``, is what each training picture should be answered with.
     ``copied_validation``, bool ``(N,)``, marks the validation pictures that stand in the archive's
     train split. ``left_out`` counts the training pictures that were dropped, by reason;
-    ``sha256`` covers what is left, its targets and the validation split.
+    ``sha256`` covers what is left, its targets and the validation split. ``votes`` tells the table
+    of FER+ votes that is in the targets, None where they are the labels.
     """
 
     train: LabelledCrops
@@ -32,6 +34,7 @@ class TrainingData:
     copied_validation: npt.NDArray[np.bool_]
     left_out: dict[str, int]
     sha256: str
+    votes: str | None
 
 
 def prepare(path: Path, votes: Path | None = None, share: float = 0.5) -> TrainingData:
@@ -50,7 +53,8 @@ def prepare(path: Path, votes: Path | None = None, share: float = 0.5) -> Traini
     )
     copied = fer2013.copies_of(validation.images, whole.images)
     targets = soft_targets(train, None if votes is None else read_votes(votes), share)
-    digest = both.sha256
+    digest, voted = both.sha256, None
     if votes is not None:
+        voted = f"{votes.name}, sha256 {sha256_of(votes)[:12]}"
         digest = hashlib.sha256(digest.encode() + targets.tobytes()).hexdigest()
-    return TrainingData(train, targets, validation, copied, left_out, digest)
+    return TrainingData(train, targets, validation, copied, left_out, digest, voted)

@@ -28,7 +28,7 @@ from fer_edge.progress import progress
 from fer_edge.spec import ModelSpec
 from fer_train.augmentation import augment, fit_to, mix
 from fer_train.averaging import Average
-from fer_train.conditioning import refresh_batch_norm
+from fer_train.conditioning import batch_norms, refresh_batch_norm
 from fer_train.data import TrainingData
 from fer_train.deadline import Deadline
 from fer_train.evaluation import as_tensor, logits_of
@@ -209,7 +209,9 @@ class Trainer:
         if self.teachers is None:
             return loss
         temperature = recipe.distillation_temperature
-        with self._mixed_precision():
+        # a convolutional teacher is slower in bf16 than in fp32 on a CPU, whatever the student is
+        gpu = self.world.device.type == "cuda"
+        with self._mixed_precision() if gpu else nullcontext():
             taught = self.teachers(images, temperature).float()
         return torch.lerp(loss, distillation_loss(logits, taught, temperature), recipe.distillation)
 
@@ -240,8 +242,9 @@ class Trainer:
         """Accuracy and loss on ``public-test``, measured by the first process, known to all."""
         measured, averaged = torch.zeros(2, dtype=torch.float64), self.state.averaged.module
         if self.world.leads:
-            normalized = Normalized(averaged, self.spec).to(self.world.device)
-            refresh_batch_norm(normalized, self._clean_crops())
+            if batch_norms(averaged):
+                normalized = Normalized(averaged, self.spec).to(self.world.device)
+                refresh_batch_norm(normalized, self._clean_crops())
             logits = logits_of(averaged, self.spec, self.data.validation)
             measured = _accuracy_and_loss(self.data.validation, logits)
         accuracy, loss = self.world.told(measured).tolist()

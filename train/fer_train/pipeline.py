@@ -78,6 +78,8 @@ def train_model(
         f"{len(prepared.train)} training pictures (left out: {dropped}), "
         f"{len(prepared.validation)} to select on"
     )
+    if unused := _unused(recipe, prepared, sources):
+        report(f"without effect: {' and '.join(unused)}")
     with repeatable(deterministic):
         trainer = Trainer(
             recipe,
@@ -97,17 +99,27 @@ def train_model(
         return Outcome(finished=True, report=_finish(trainer, sources, name))
 
 
+def _unused(recipe: Recipe, data: TrainingData, sources: Sources) -> list[str]:
+    """Settings that a recipe has of its own, and that this training has no use for."""
+    found = []
+    if data.votes is None and recipe.votes not in (0, Recipe.votes):
+        found.append(f"votes = {recipe.votes:g}, since no votes are given")
+    if not sources.teachers and recipe.distillation not in (0, Recipe.distillation):
+        found.append(f"distillation = {recipe.distillation:g}, since no teachers are given")
+    return found
+
+
 def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
     data, out, device = trainer.data, trainer.out, trainer.world.device
     course = _course(trainer, sources, name)
     result = assess(out / BEST, trainer.recipe, data, device=device, course=course)
-    write_json(out / REPORT, encode(result))
     draw_curves(out / METRICS, out / "curves.png")
     draw_confusion(result, out / "confusion.png")
     network, spec = checkpoint.load(out / BEST)
     logits = logits_of(network.to(device), spec, data.validation)
     probabilities = metrics.softmax(logits, spec.temperature)
     draw_errors(data.validation, probabilities, out / "errors.png")
+    write_json(out / REPORT, encode(result))  # the last: it tells a campaign that all is done
     return result
 
 
@@ -126,5 +138,6 @@ def _course(trainer: Trainer, sources: Sources, name: str) -> Course:
         initial=f"{initial.path.name}, sha256 {initial.sha256[:12]}" if initial else None,
         teachers=tuple(taught.training_run or path.name for path, taught in runs),
         teachers_accuracy=accuracy,
+        votes=trainer.data.votes,
         ended=datetime.now(timezone.utc).date().isoformat(),
     )

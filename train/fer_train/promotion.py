@@ -54,8 +54,8 @@ class Promotion:
     """What was decided on the weights ``name``, and why.
 
     ``accuracy`` is of the weights as they would be stored, in ``precision``. ``comparison`` is
-    None where nothing stood in the place before. ``objections`` can be overruled; that the
-    incumbent is as good or better cannot.
+    None where nothing stood in the place before. ``refusals`` cannot be overruled, ``objections``
+    can.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Promotion:
     precision: str
     size_bytes: int
     comparison: Comparison | None
+    refusals: tuple[str, ...]
     objections: tuple[str, ...]
     promoted: bool
 
@@ -75,13 +76,14 @@ def promote(
 
     ``run`` is the folder of a training; ``weights`` the folder that receives
     ``NAME.safetensors``, ``NAME.json`` and ``NAME.metrics.jsonl``, where ``name`` is by default
-    the recipe's model. Both are measured on ``public-test`` of ``data``. An ill-conditioned
-    network, one of another input or order of labels, and one that is too large even in half
-    precision are refused unless ``force`` is given.
+    the recipe's model. Both are measured on ``public-test`` of ``data``. A network that is not
+    better or is ill-conditioned is refused; one of another input or order of labels, and one that
+    is too large even in half precision, unless ``force`` is given.
 
-    Raises ArtifactError for a run without its report or checkpoint.
+    Raises ArtifactError for a run without its report, journal or checkpoint; the weights that are
+    there then stay.
     """
-    report, source = read_report(run / REPORT), run / BEST
+    report, journal, source = read_report(run / REPORT), _journal(run), run / BEST
     if (told := checkpoint.read_spec(source).provenance.training_run) != report.training_run:
         raise ArtifactError(f"{source} is of {told}, and the report beside it of another training")
     name = name or report.recipe.model
@@ -93,10 +95,10 @@ def promote(
         spec = checkpoint.read_spec(staged)
         incumbent = weights / f"{name}.safetensors"
         known = incumbent.exists()
-        objections = _objections(measured, staged, incumbent if known else None)
         comparison = _compare(staged, incumbent, prepared.validation) if known else None
-        better = comparison is None or comparison.candidate > comparison.incumbent
-        promoted = better and (force or not objections)
+        refusals = _refusals(measured, comparison)
+        objections = _objections(staged, incumbent if known else None)
+        promoted = not refusals and (force or not objections)
         decided = Promotion(
             name=name,
             training_run=report.training_run,
@@ -104,14 +106,22 @@ def promote(
             precision=spec.precision,
             size_bytes=staged.stat().st_size,
             comparison=comparison,
+            refusals=refusals,
             objections=objections,
             promoted=promoted,
         )
         if promoted:
             write_bytes(incumbent, staged.read_bytes())
             write_json(weights / f"{name}.json", encode(measured))
-            write_bytes(weights / f"{name}.{METRICS}", (run / METRICS).read_bytes())
+            write_bytes(weights / f"{name}.{METRICS}", journal)
     return decided
+
+
+def _journal(run: Path) -> bytes:
+    try:
+        return (run / METRICS).read_bytes()
+    except OSError as problem:
+        raise ArtifactError(f"there is no journal at {run / METRICS}: {problem}") from problem
 
 
 def _staged(source: Path, target: Path) -> Path:
@@ -124,13 +134,20 @@ def _staged(source: Path, target: Path) -> Path:
     return target
 
 
-def _objections(measured: Report, staged: Path, incumbent: Path | None) -> tuple[str, ...]:
+def _refusals(measured: Report, comparison: Comparison | None) -> tuple[str, ...]:
     found, seen = [], measured.conditioning
+    if comparison is not None and comparison.candidate <= comparison.incumbent:
+        found.append("it is not better")
     if not measured.well_conditioned:
         found.append(
             f"it is ill-conditioned: logits up to {seen.largest_logit:.0f}, activations up to "
             f"{seen.largest_activation:.0f}"
         )
+    return tuple(found)
+
+
+def _objections(staged: Path, incumbent: Path | None) -> tuple[str, ...]:
+    found = []
     if (size := staged.stat().st_size) > LARGEST_BYTES:
         found.append(f"it takes {size / 1e6:.1f} MB, more than {LARGEST_BYTES / 1e6:.0f} MB")
     if incumbent is not None:

@@ -10,15 +10,13 @@ from pathlib import Path
 from fer_edge import checkpoint
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.record import decode, parse_json
-from fer_train.assessment import Course, Report
+from fer_train.assessment import NOT_RECORDED, Course, Report
 from fer_train.journal import METRICS
 from fer_train.loop import BEST
 from fer_train.pipeline import REPORT
 from fer_train.presets import load_recipe
 
 __all__ = ["find_reports", "read_report", "with_course"]
-
-_NOT_RECORDED = "not recorded"
 
 
 def read_report(path: Path) -> Report:
@@ -60,9 +58,9 @@ def with_course(path: Path, recipes: Path) -> Report:
         seconds=sum(report.training_pictures / line["images_per_s"] for line in lines),
         hardware=(report.machine,),
         initial=_parent(path, report),
-        teachers=(),
+        teachers=(NOT_RECORDED,),
         teachers_accuracy=None,
-        ended=_NOT_RECORDED,
+        ended=NOT_RECORDED,
     )
     return replace(report, course=course)
 
@@ -88,4 +86,4 @@ def _parent(path: Path, report: Report) -> str | None:
             known = checkpoint.read_spec(weights).provenance
             if known.training_run == report.training_run:
                 return f"sha256 {known.parent_sha256[:12]}" if known.parent_sha256 else None
-    return _NOT_RECORDED
+    return NOT_RECORDED

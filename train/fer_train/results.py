@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_edge.files import write_bytes, write_json
 from fer_edge.record import encode
-from fer_train.assessment import Report
+from fer_train.assessment import NOT_RECORDED, Course, Report
 from fer_train.reports import find_reports, read_report, with_course
 
 __all__ = ["results_page", "write_results"]
@@ -29,6 +29,7 @@ _COLUMNS = (
     "parameters",
     "starts from",
     "taught by",
+    "targets",
     "hardware",
     "epochs",
     "time",
@@ -69,16 +70,14 @@ def results_page(reports: Iterable[Report], kept: Path) -> str:
 def _cells(report: Report) -> list[str]:
     low, high = report.scores.accuracy_ci95
     course, alone = report.course, report.accuracy_without_copies
-    taught = [] if course is None else list(course.teachers)
-    if course is not None and course.teachers_accuracy is not None:
-        taught.append(f"together {course.teachers_accuracy:.2%}")
     return [
         f"`{report.training_run}`",
         "" if course is None else course.recipe,
         str(report.recipe.seed),
         f"{report.parameters / 1e6:.2f} M",
         "" if course is None else course.initial or "nothing",
-        ", ".join(taught),
+        "" if course is None else _taught_by(course),
+        _targets(report),
         "" if course is None else "; ".join(course.hardware),
         "" if course is None else str(course.epochs),
         "" if course is None else _duration(course.seconds),
@@ -88,6 +87,19 @@ def _cells(report: Report) -> list[str]:
         "yes" if report.well_conditioned else "**no**",
         "" if course is None else course.ended,
     ]
+
+
+def _taught_by(course: Course) -> str:
+    together = course.teachers_accuracy
+    told = [] if together is None else [f"together {together:.2%}"]
+    return ", ".join([*course.teachers, *told]) or "nobody"
+
+
+def _targets(report: Report) -> str:
+    votes = NOT_RECORDED if report.course is None else report.course.votes
+    if votes is None or report.recipe.votes == 0:
+        return "labels"
+    return votes if votes == NOT_RECORDED else f"votes {report.recipe.votes:.0%}"
 
 
 def _duration(seconds: float) -> str:

@@ -54,9 +54,8 @@ class TrainingState:
     def restore(self, path: Path, run: str) -> None:
         """Continue from a saved state.
 
-        Raises ConfigurationError where it belongs to another recipe or other data, and
-        ArtifactError where the file is damaged or does not fit the network; then what it was to
-        fill may be filled in part.
+        Raises ConfigurationError where it belongs to another training, and ArtifactError where the
+        file is damaged or does not fit the network; then what it was to fill may be filled in part.
         """
         try:
             with safe_open(path, framework="pt") as stream:
@@ -66,8 +65,8 @@ class TrainingState:
             raise _damaged(path, problem) from problem
         if not isinstance(facts, dict) or facts.get("run") != run:
             raise ConfigurationError(
-                f"{path} belongs to a training with another recipe or other data. "
-                "Give another --out, or remove the folder to start again."
+                f"{path} belongs to a training with another recipe or other data, teachers or "
+                "weights to start from. Give another --out, or remove the folder to start again."
             )
         try:
             self.epoch, self.best_accuracy = int(facts["epoch"]), float(facts["best_accuracy"])

@@ -61,11 +61,13 @@ def accuracy_of(ensemble: Ensemble, crops: LabelledCrops, device: torch.device) 
 def distillation_loss(
     logits: torch.Tensor, taught: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Cross-entropy with the teachers' probabilities ``taught``, scaled by the temperature squared.
+    """KL divergence from the teachers' probabilities ``taught``, times the temperature squared.
 
-    The square keeps its gradients as large as those of the labels, whatever the temperature.
+    The square keeps its gradients as large as those of the labels, whatever the temperature. It is
+    0 where the student agrees, so it can be compared whoever teaches.
     """
-    return functional.cross_entropy(logits / temperature, taught) * temperature**2
+    told = functional.log_softmax(logits / temperature, dim=1)
+    return functional.kl_div(told, taught, reduction="batchmean") * temperature**2
 
 
 def _frozen(network: nn.Module, spec: ModelSpec) -> nn.Module:

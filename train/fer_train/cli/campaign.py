@@ -53,5 +53,5 @@ def _run(options: Namespace) -> int:
             for name, report in progressed.reports.items():
                 print(f"{options.out / name / 'best.safetensors'}")
                 print_report(report)
-            write_result(options, encode(progressed))
+            write_result(options, {"schema": "fer-train-campaign/1", **encode(progressed)})
     return 0 if progressed.finished else OUT_OF_TIME

@@ -33,8 +33,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="even if it is ill-conditioned, too large, or takes another input; "
-        "never if it is not better",
+        help="even if it is too large or takes another input; "
+        "never if it is ill-conditioned or not better",
     )
 
 
@@ -45,12 +45,10 @@ def _promote(options: Namespace) -> int:
         options.run, options.data, options.weights, name=options.name, force=options.force
     )
     _print(decided)
-    write_result(options, encode(decided))
+    write_result(options, {"schema": "fer-train-promotion/1", **encode(decided)})
     target = options.weights / f"{decided.name}.safetensors"
     if not decided.promoted:
-        reasons = list(decided.objections)
-        if decided.comparison and decided.comparison.candidate <= decided.comparison.incumbent:
-            reasons.insert(0, "it is not better")
+        reasons = decided.refusals + (() if options.force else decided.objections)
         raise GateError(f"{target} stays: {'; '.join(reasons)}")
     print(f"{target} now holds it. Then: make default-model DATA={options.data}")
     return 0

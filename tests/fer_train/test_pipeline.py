@@ -1,0 +1,109 @@
+"""A training as one call: what it writes, in which order, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fer_edge.files import sha256_of
+from fer_edge.spec import InputSpec, NetworkSpec
+from fer_train.data import prepare
+from fer_train.loop import BEST, Sources
+from fer_train.pipeline import REPORT, train_model
+from fer_train.recipe import Recipe
+from fer_train.reports import read_report
+
+RECIPE = Recipe(
+    model="test",
+    network=NetworkSpec("test_efficientnet"),
+    input=InputSpec(48, 48),
+    epochs=1,
+    batch_size=8,
+    warmup_epochs=0,
+    batch_norm_crops=16,
+)
+
+VOTES = """\
+file,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
+Training_00000.png,4,6,0,0,0,0,0,0,0,0
+"""
+
+
+@pytest.fixture
+def votes(tmp_path: Path) -> Path:
+    path = tmp_path / "votes.csv"
+    path.write_text(VOTES)
+    return path
+
+
+def test_a_run_that_was_cut_off_at_its_pictures_has_no_report_yet(
+    tiny_fer2013: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fer_train.pipeline.draw_errors", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train_model(RECIPE, tiny_fer2013, tmp_path)
+    assert (tmp_path / BEST).exists()
+    assert not (tmp_path / REPORT).exists()
+    assert train_model(RECIPE, tiny_fer2013, tmp_path).report == read_report(tmp_path / REPORT)
+    assert (tmp_path / "errors.png").exists()
+
+
+def test_the_report_tells_which_votes_were_given(
+    tiny_fer2013: Path, votes: Path, tmp_path: Path
+) -> None:
+    given = train_model(RECIPE, tiny_fer2013, tmp_path / "a", votes=votes).report
+    none = train_model(RECIPE, tiny_fer2013, tmp_path / "b").report
+    assert given is not None
+    assert none is not None
+    assert given.course is not None
+    assert none.course is not None
+    assert given.course.votes == f"votes.csv, sha256 {sha256_of(votes)[:12]}"
+    assert none.course.votes is None
+
+
+# --- settings without effect
+
+
+@pytest.fixture
+def told(tiny_fer2013: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """What a training says of settings that it has no use for."""
+
+    def run(
+        recipe: Recipe, votes: Path | None = None, teachers: tuple[Path, ...] = ()
+    ) -> list[str]:
+        lines: list[str] = []
+        data, sources = prepare(tiny_fer2013, votes), Sources(teachers=teachers)
+        train_model(recipe, data, tmp_path / "run", sources=sources, report=lines.append)
+        return [line for line in lines if "without effect" in line]
+
+    return run
+
+
+def test_shares_of_what_is_not_given_are_told_in_one_line(told: Callable[..., list[str]]) -> None:
+    assert told(replace(RECIPE, votes=0.25, distillation=0.6)) == [
+        "without effect: votes = 0.25, since no votes are given and distillation = 0.6, since no "
+        "teachers are given"
+    ]
+
+
+@pytest.mark.parametrize("share", [0.0, None])
+def test_shares_that_nobody_asked_for_are_not_told(
+    share: float | None, told: Callable[..., list[str]]
+) -> None:
+    changes = {} if share is None else {"votes": share, "distillation": share}
+    assert told(replace(RECIPE, **changes)) == []
+
+
+def test_shares_of_what_is_given_are_not_told(
+    told: Callable[..., list[str]], tiny_fer2013: Path, votes: Path, tmp_path: Path
+) -> None:
+    train_model(RECIPE, tiny_fer2013, tmp_path / "teacher")
+    recipe = replace(RECIPE, votes=0.25, distillation=0.6)
+    assert told(recipe, votes, (tmp_path / "teacher" / BEST,)) == []
