@@ -74,10 +74,16 @@ class Diagnosis:
     system: str
 
 
-def diagnose(model: str | os.PathLike[str] = DEFAULT_MODEL) -> Diagnosis:
+def diagnose(
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    precision: str | None = None,
+    device: str = "auto",
+) -> Diagnosis:
     """Look at this machine, and run the golden crops of ``model``, ``default`` or a directory.
 
-    Changes nothing and raises nothing of its own.
+    ``precision`` and ``device`` are those for which ``auto`` is asked what it takes. Changes
+    nothing and raises nothing of its own.
     """
     try:
         checked = _check_golden_crops(model)
@@ -94,7 +100,7 @@ def diagnose(model: str | os.PathLike[str] = DEFAULT_MODEL) -> Diagnosis:
         core=(_check_import("numpy"), _check_import("cv2")),
         backends=tuple(_check_backend(name) for name in BACKENDS),
         auto_order=AUTO_ORDER,
-        auto=_check_auto(model),
+        auto=_check_auto(model, precision, device),
         faces=_check_faces(),
         devices=(_cpu(), *_accelerators()),
         extras=tuple(_check_extra(extra) for extra in EXTRAS),
@@ -126,9 +132,9 @@ def _check_golden_crops(model: str | os.PathLike[str]) -> Check:
     return Check(name, largest <= allowed, verdict)
 
 
-def _check_auto(model: str | os.PathLike[str]) -> Check:
+def _check_auto(model: str | os.PathLike[str], precision: str | None, device: str) -> Check:
     try:
-        choice = choose_backend("auto", model)
+        choice = choose_backend("auto", model, precision, device)
     except FerEdgeError as problem:
         return Check("auto", False, str(problem))
     return Check("auto", True, f"{choice.name}: {choice.reason}")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.agreement import Agreement, PairedTest, agreement, bits, paired_tests
+from fer_bench.environment import Environment, describe_environment
 from fer_bench.launching import ask
 from fer_bench.peers import Peer, adapter_program, prepare
 from fer_bench.reliability import ReliabilityBin, reliability_bins
@@ -99,11 +100,15 @@ class AccuracyResult:
 
 @dataclass(frozen=True)
 class AccuracyRun:
-    """A run of ``fer-bench accuracy``: what was measured, what failed, and every pair tested."""
+    """A run of ``fer-bench accuracy``: what was measured, what failed, and every pair tested.
+
+    ``environment`` is None in runs that were written before it was kept.
+    """
 
     results: tuple[AccuracyResult, ...]
     failures: tuple[AccuracyFailure, ...] = ()
     mcnemar: tuple[PairedTest, ...] = ()
+    environment: Environment | None = None
 
     def to_json(self) -> dict[str, object]:
         """Plain data; a failure is a row too, with its ``error``."""
@@ -111,6 +116,7 @@ class AccuracyRun:
             "schema": ACCURACY_SCHEMA,
             "results": [encode(entry) for entry in (*self.results, *self.failures)],
             "mcnemar": [encode(test) for test in self.mcnemar],
+            "environment": None if self.environment is None else encode(self.environment),
         }
 
 
@@ -162,6 +168,7 @@ def measure_all(
         tuple(scored(own, split, asked) for own in answers),
         tuple(failures),
         tuple(compare_answers(answers, split)),
+        describe_environment(),
     )
 
 
@@ -175,13 +182,15 @@ def read_accuracy(path: Path) -> AccuracyRun:
     failed = [row for row in rows if isinstance(row, dict) and "error" in row]
     measured = [row for row in rows if row not in failed]
 
-    def records(kind: type[T], items: list[Any]) -> tuple[T, ...]:
-        return tuple(decode(kind, item, str(path), ConfigurationError) for item in items)
+    def record(kind: type[T], item: Any) -> T:
+        return decode(kind, item, str(path), ConfigurationError)
 
+    environment = value.get("environment")
     return AccuracyRun(
-        records(AccuracyResult, measured),
-        records(AccuracyFailure, failed),
-        records(PairedTest, tests),
+        tuple(record(AccuracyResult, row) for row in measured),
+        tuple(record(AccuracyFailure, row) for row in failed),
+        tuple(record(PairedTest, test) for test in tests),
+        None if environment is None else record(Environment, environment),
     )
 
 

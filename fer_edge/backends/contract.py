@@ -17,7 +17,15 @@ from fer_edge.artifact import Artifact
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 
-__all__ = ["INPUT", "OUTPUTS", "Port", "contract_spec", "padded", "static_batch"]
+__all__ = [
+    "INPUT",
+    "OUTPUTS",
+    "Port",
+    "contract_spec",
+    "padded",
+    "refuse_another_spec",
+    "static_batch",
+]
 
 INPUT = "crop"
 OUTPUTS = ("logits", "probabilities")
@@ -60,13 +68,18 @@ def contract_spec(
         spec = given
     else:
         spec = ModelSpec.from_json(text, where=f"the spec in {artifact.path}")
-        if given is not None and given != spec:
-            raise ConfigurationError(
-                f"{artifact.path} carries a spec of its own, and the one that was given is "
-                "another; leave it out"
-            )
+        refuse_another_spec(artifact, spec)
     _check_ports(spec, artifact, inputs, outputs, "the spec that was given" if given else None)
     return spec
+
+
+def refuse_another_spec(artifact: Artifact, own: ModelSpec) -> None:
+    """Raise ConfigurationError where the caller gave another spec than the artifact carries."""
+    if artifact.spec is not None and artifact.spec != own:
+        raise ConfigurationError(
+            f"{artifact.path} carries a spec of its own, and the one that was given is another; "
+            "leave it out"
+        )
 
 
 def static_batch(ports: Sequence[Port]) -> int | None:

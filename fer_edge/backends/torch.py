@@ -15,6 +15,7 @@ from torch import nn
 from fer_edge import checkpoint
 from fer_edge.artifact import Artifact
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.contract import refuse_another_spec
 from fer_edge.backends.cores import usable_cores
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
@@ -50,6 +51,7 @@ class TorchBackend(Backend):
         options.refuse("torch", "spinning")
         device = _device(options)
         network, self.spec = checkpoint.load_bytes(artifact.data, artifact.path)
+        refuse_another_spec(artifact, self.spec)
         precision = options.inference_precision or "fp32"
         whole = _Contract(network, self.spec, _DTYPES[precision]).to(device)
         forward: Forward = torch.compile(whole, dynamic=True) if options.compiled else whole

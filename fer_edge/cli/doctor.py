@@ -40,8 +40,12 @@ def add_parser(commands: Commands) -> None:
         help="first measure every backend and some thread counts with a model (the one of "
         "--model), for backend=auto to take the fastest from then on",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, help="for --tune: the manifest's choice")
-    parser.add_argument("--device", default="auto", help="for --tune: auto, cpu, cuda, gpu, npu")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="for --tune and auto: the manifest's choice"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="for --tune and auto: auto, cpu, cuda, gpu, npu"
+    )
 
 
 def _doctor(options: Namespace) -> int:
@@ -53,7 +57,7 @@ def _doctor(options: Namespace) -> int:
         tuning = tune(model, precision=options.precision, device=options.device)
         _print_tuning(tuning)
         result["tuning"] = encode(tuning)
-    diagnosis = diagnose(model)
+    diagnosis = diagnose(model, precision=options.precision, device=options.device)
     _print(diagnosis)
     write_result(options, {**result, **encode(diagnosis)})
     return diagnosis.exit_code

@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 
 from fer_bench.cli import main
@@ -45,7 +46,8 @@ KEYS = [
 
 def measured(out: Path) -> list[dict[str, Any]]:
     value = json.loads(out.read_text())
-    assert list(value) == ["schema", "results", "mcnemar"]
+    assert list(value) == ["schema", "results", "mcnemar", "environment"]
+    assert value["environment"]["versions"]["onnxruntime"] == onnxruntime.__version__
     assert value["schema"] == "fer-bench-accuracy/1"
     results: list[dict[str, Any]] = value["results"]
     return results

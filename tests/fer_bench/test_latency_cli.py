@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from fer_bench.cli import main
+from fer_bench.contestants import Contestant
 from fer_bench.launching import Slice
-from fer_bench.results import read_latency
+from fer_bench.results import LatencyRun, read_latency
+from fer_bench.scenarios import Settings
 from fer_edge import Predictor
 
 QUICK = ["--rounds", "2", "--seconds", "0.04", "--count", "10"]
@@ -93,7 +96,6 @@ def test_a_rate_that_is_too_high_is_a_clear_error(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "nothing to measure"),
         (["gone.onnx"], "there is no model at gone.onnx"),
         (["default", "--peer", "deepface"], "unknown peer 'deepface'"),
         (["default", "--bare"], "name a --backend"),
@@ -106,6 +108,24 @@ def test_bad_wishes_are_exit_code_2(
 ) -> None:
     assert main(["latency", *arguments]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_naming_nothing_measures_all_that_the_packaged_model_can_run(
+    make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measure(contestants: Sequence[Contestant], settings: Settings) -> LatencyRun:
+        asked.extend(contestants)
+        run: LatencyRun = make_run({"m": 1.0}, rounds=3)
+        return run
+
+    monkeypatch.setattr("fer_bench.cli.latency.measure_latency", measure)
+    assert main(["latency"]) == 0
+    assert {c.model for c in asked} == {"default"}
+    assert {("onnxruntime", "fp32"), ("onnxruntime", "int8")} <= {
+        (c.backend, c.precision) for c in asked
+    }
 
 
 def test_a_noisy_machine_is_told_and_strict_makes_it_an_error(

@@ -94,6 +94,12 @@ def test_a_damaged_model_does_not_work(model_directory: Path) -> None:
     assert "is damaged" in found.model.detail
 
 
+def test_auto_is_asked_for_what_was_wished(model_directory: Path) -> None:
+    assert diagnose(model_directory).auto.ok
+    found = diagnose(model_directory, precision="int8").auto
+    assert (found.ok, "int8" in found.detail) == (False, True)
+
+
 @pytest.mark.usefixtures("no_default_model")
 def test_a_missing_model_does_not_stop_the_rest() -> None:
     found = diagnose()

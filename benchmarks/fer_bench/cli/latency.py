@@ -10,6 +10,7 @@ from fer_bench.peers import choose_peers, load_peers
 from fer_bench.results import LatencyRun
 from fer_bench.scenarios import SCENARIOS, Settings
 from fer_bench.tables import latency_table, noise_lines
+from fer_edge.artifact import DEFAULT_MODEL
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.command import MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.spec import PRECISIONS
@@ -25,7 +26,9 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands, "latency", "measure latency and throughput, in interleaved rounds", _latency
     )
-    parser.add_argument("models", nargs="*", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP}; none: all that default can run"
+    )
     _add_contestants(parser)
     _add_method(parser)
 
@@ -106,10 +109,11 @@ def _code(run: LatencyRun, *, strict: bool) -> int:
 
 def _wishes(options: Namespace) -> Wishes:
     inference = options.inference_precision or ["own"]
+    nothing_named = not options.models and not options.peer
     return Wishes(
-        models=tuple(dict.fromkeys(options.models)),
-        backends=tuple(dict.fromkeys(options.backend or ["auto"])),
-        precisions=tuple(dict.fromkeys(options.precision or [None])),
+        models=(DEFAULT_MODEL,) if nothing_named else tuple(dict.fromkeys(options.models)),
+        backends=tuple(dict.fromkeys(options.backend or [ALL if nothing_named else "auto"])),
+        precisions=tuple(dict.fromkeys(options.precision or [ALL if nothing_named else None])),
         inference_precisions=tuple(None if name == "own" else name for name in inference),
         threads=tuple(dict.fromkeys(options.threads or [None])),
         batches=tuple(dict.fromkeys(options.batch or [None])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ def test_it_answers_as_the_network_does(
     assert logits == pytest.approx(exact.numpy(), abs=1e-4)
     scaled = torch.softmax(exact / small_spec.temperature, 1).numpy()
     assert probabilities == pytest.approx(scaled, abs=1e-5)
+
+
+def test_another_spec_than_its_own_is_refused(
+    artifact_of: Callable[..., Artifact], small_checkpoint: Path, small_spec: ModelSpec
+) -> None:
+    given = artifact_of(small_checkpoint.read_bytes(), "model.safetensors")
+    own = checkpoint.read_spec(small_checkpoint)
+    TorchBackend(replace(given, spec=own), BackendOptions())
+    with pytest.raises(ConfigurationError, match=r"carries a spec of its own, .* leave it out"):
+        TorchBackend(replace(given, spec=replace(own, temperature=2.5)), BackendOptions())
 
 
 def test_it_says_what_it_runs_on(opened: OpenBytes) -> None:
