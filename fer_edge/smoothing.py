@@ -89,13 +89,16 @@ class EmotionSmoother:
         """Take in what was seen at ``time``, in seconds of any clock that does not go back.
 
         A second prediction for the same moment carries no time and changes nothing. Raises
-        InputError for a time before the last one, or that is no number.
+        InputError for a time before the last one, or that is no number, and for probabilities that
+        are none.
         """
-        if not (math.isfinite(time) and time >= self._last):
+        if not (_is_finite(time) and time >= self._last):
             raise InputError(
                 f"expected a time in seconds of at least {self._last}, that of the last "
-                f"prediction, not {time}; call reset where a video starts anew"
+                f"prediction, not {time!r:.40}; call reset where a video starts anew"
             )
+        if not np.isfinite(prediction.probabilities).all():
+            raise InputError("expected finite probabilities; this prediction holds NaN or Inf")
         elapsed, self._last = time - self._last, time
         if self._average is None or elapsed > self._gap:
             average = prediction.probabilities.astype(np.float64)
@@ -133,3 +136,10 @@ class EmotionSmoother:
 def _require(name: str, expected: str, came: float, holds: bool) -> None:
     if not holds:
         raise ConfigurationError(f"{name} should be {expected}, not {came}")
+
+
+def _is_finite(time: object) -> bool:
+    try:
+        return math.isfinite(time)  # type: ignore[arg-type]
+    except (OverflowError, TypeError, ValueError):  # an int beyond floats; no number at all
+        return False

@@ -9,6 +9,7 @@ import signal
 import socket
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from fer_edge import LABELS
 from fer_edge.faces.yunet import YUNET_FILE
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.synthetic import synthetic_crops
+
+with suppress(ImportError):
+    import fer_edge.backends.openvino_runtime  # noqa: F401 - else a test may import its telemetry
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

@@ -6,6 +6,7 @@ import math
 import pickle
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -173,13 +174,21 @@ def test_a_second_prediction_of_the_same_moment_changes_nothing() -> None:
     assert smoother.update(seen(SAD), 3.0).probabilities == pytest.approx(shares(HAPPY))
 
 
-@pytest.mark.parametrize("time", [2.9, -1.0, math.nan, math.inf])
-def test_a_clock_that_goes_back_is_refused_and_changes_nothing(time: float) -> None:
+@pytest.mark.parametrize("time", [2.9, -1.0, math.nan, math.inf, 10**400, "4"])
+def test_a_clock_that_goes_back_is_refused_and_changes_nothing(time: Any) -> None:
     smoother = EmotionSmoother()
     smoother.update(seen(HAPPY), 3.0)
     with pytest.raises(InputError, match=r"at least 3\.0, .* not .*; call reset"):
         smoother.update(seen(SAD), time)
     assert smoother.update(seen(HAPPY), 3.1).probabilities == pytest.approx(shares(HAPPY))
+
+
+def test_probabilities_that_are_none_are_refused_and_change_nothing() -> None:
+    smoother = EmotionSmoother()
+    smoother.update(seen(HAPPY), 3.0)
+    with pytest.raises(InputError, match="finite probabilities"):
+        smoother.update(Prediction(np.full(7, np.nan, np.float32)), 3.1)
+    assert smoother.update(seen(HAPPY), 3.2).probabilities == pytest.approx(shares(HAPPY))
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,7 @@ def test_a_stage_that_the_plan_changed_is_not_taken_for_done(
         (PLAN.replace("seed = 1", "sed = 1"), "stage 2 .* unknown fields 'sed'"),
         (PLAN.replace("{ seed = 1, augmentation = { flip = 0.0 } }", "7"), "change should be a"),
         ("[[stages]", "cannot read the plan"),
+        (f"stages = {'1' * 5000}", "cannot read the plan"),
     ],
 )
 def test_a_plan_that_does_not_fit_together_is_told(

@@ -100,6 +100,7 @@ def test_a_whole_number_does_for_a_fraction(file: Path) -> None:
         ("epoch = 5", r"recipe.toml has unknown fields 'epoch'; known are model, network"),
         ("[augmentation]\nflips = 1.0", r"recipe.toml.augmentation has unknown fields 'flips'"),
         ('epochs = "5"', r"recipe.toml.epochs should be of type int, not '5'"),
+        (f"epochs = {'1' * 5000}", "cannot read the recipe"),
         ("epochs = 5.0", r"recipe.toml.epochs should be of type int, not 5.0"),
         ("epochs = true", r"recipe.toml.epochs should be of type int, not True"),
         ("epochs = 1979-05-27", r"recipe.toml.epochs should be of type int"),

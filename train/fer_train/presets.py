@@ -106,7 +106,7 @@ def load_recipe(path: Path) -> Recipe:
     """
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:  # an endless number is a ValueError
         raise ConfigurationError(f"cannot read the recipe {path}: {problem}") from problem
     return change(preset(str(given.get("model", "mobilenet"))), given, str(path))
 

@@ -56,6 +56,41 @@ def test_it_is_found(tiny_artifact: Path, edit: Callable[[Any], None]) -> None:
     assert has_external_data(model.SerializeToString())
 
 
+def part(tag: bytes, content: bytes) -> bytes:
+    """A field of fewer than 128 bytes; C++ readers keep the lower 32 bits of its tag."""
+    return tag + bytes([len(content)]) + content
+
+
+GRAPH, INITIALIZER, EXTERNAL_DATA = b"\x3a", b"\x2a", b"\x6a"
+LOCATION = part(b"\x0a", b"location") + part(b"\x12", b"/etc/passwd")
+EXTERNAL = b"\x70\x01"
+
+
+@pytest.mark.parametrize(
+    ("graph", "initializer", "tensor"),
+    [
+        (GRAPH, INITIALIZER, part(b"\xea\x80\x80\x80\x10", LOCATION)),
+        (GRAPH, INITIALIZER, b"\xf0\x80\x80\x80\x10\x01"),
+        (GRAPH, INITIALIZER, part(b"\xea\x80\x80\x80\x80\x80\x80\x80\x80\x01", LOCATION)),
+        (GRAPH, b"\xaa\x80\x80\x80\x10", EXTERNAL),
+        (b"\xba\x80\x80\x80\x10", INITIALIZER, EXTERNAL),
+    ],
+    ids=["its place", "its kind", "ten bytes", "an initializer", "the graph"],
+)
+def test_a_tag_of_more_than_32_bits_hides_nothing(
+    graph: bytes, initializer: bytes, tensor: bytes
+) -> None:
+    assert has_external_data(part(GRAPH, part(INITIALIZER, part(EXTERNAL_DATA, LOCATION))))
+    assert has_external_data(part(GRAPH, part(INITIALIZER, EXTERNAL)))
+    with pytest.raises(ValueError, match="there is no field"):
+        has_external_data(part(graph, part(initializer, tensor)))
+
+
+@pytest.mark.parametrize("tensor", [part(b"\xea\x00", LOCATION), b"\xf0\x80\x80\x80\x00\x01"])
+def test_a_tag_that_is_longer_than_it_need_be_is_the_same_field(tensor: bytes) -> None:
+    assert has_external_data(part(GRAPH, part(INITIALIZER, tensor)))
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_no_backend_opens_what_keeps_weights_elsewhere(
     tiny_artifact: Path,
@@ -80,8 +115,28 @@ def test_no_backend_opens_what_keeps_weights_elsewhere(
 
 @pytest.mark.parametrize(
     "data",
-    [b"no model", b"\x3a\xff\xff\xff\xff\x0f", b"\x0b\x0c", b"\xff" * 11, b"\x3a\x02\x0a" * 200],
-    ids=["text", "longer than it is", "groups", "endless number", "cut"],
+    [
+        b"no model",
+        b"\x3a\xff\xff\xff\xff\x0f",
+        b"\x3a\x80\x80\x80\x80\x10",
+        b"\x3a" + b"\x80" * 10 + b"\x00",
+        b"\x08" + b"\x80" * 10 + b"\x00",
+        b"\x02\x00",
+        b"\x0b\x0c",
+        b"\xff" * 11,
+        b"\x3a\x02\x0a" * 200,
+    ],
+    ids=[
+        "text",
+        "longer than it is",
+        "a length of 2**32",
+        "a length of eleven bytes",
+        "a number of eleven bytes",
+        "no field",
+        "groups",
+        "endless number",
+        "cut",
+    ],
 )
 def test_what_cannot_be_walked_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
