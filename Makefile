@@ -4,24 +4,33 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types fuzz kills soak lowest audit train default-model baseline bench runtime-page clean
+.PHONY: help demo test check lint types bindings fuzz kills soak lowest audit train default-model baseline bench runtime-page clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
-	@echo "make check   the same, and what takes longer"
+	@echo "make check   the same, and the long forms: 50 kills of each command, 10,000 corruptions,"
+	@echo "             lowest versions, a minute of soak for each backend"
+	@echo "make fuzz    200,000 inputs for each function that takes data; by far the longest"
+	@echo "make soak    an hour of load for each artifact and backend"
+	@echo "make audit   known vulnerabilities of every dependency; asks over the network"
 	@echo "make bench   measure speed and accuracy, beside what else there is (DATA=fer2013.zip)"
 	@echo "make clean   remove what the others made"
 
 demo: $(VENV)/demo.installed
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 
-test: lint types
+test: lint types bindings
 	$(BIN)/python -m pytest -q
 
-check: lint types
+check: lint types bindings
 	FER_KILLS=50 $(BIN)/python -m pytest -q --long
 
-# The long forms of what the tests hold (SECURITY.md, docs/reliability.md).
+# Tests fetch nothing: the bindings of TensorRT that doubles stand on are fetched here, once.
+bindings: $(VENV)/dev.installed
+	@PYTHONPATH=tests/support $(BIN)/python -m tensorrt_double.bindings
+
+# Verbs of their own for each long form (SECURITY.md, docs/reliability.md); check has all but these
+# 200,000 inputs and this hour.
 fuzz: $(VENV)/dev.installed
 	FER_FUZZ_EXAMPLES=200000 $(BIN)/python -m pytest -q tests/fuzz
 
@@ -35,7 +44,9 @@ lowest: $(VENV)/dev.installed
 	$(BIN)/python -m pytest -q --long tests/packaging/test_lowest_versions.py
 
 audit: $(VENV)/dev.installed
-	$(BIN)/pip-audit --skip-editable --strict
+	@frozen=$$(mktemp) && trap 'rm -f "$$frozen"' EXIT && \
+	  $(BIN)/pip freeze --exclude-editable > "$$frozen" && \
+	  $(BIN)/pip-audit --requirement "$$frozen" --no-deps --strict
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff check
@@ -43,6 +54,7 @@ lint: $(VENV)/dev.installed
 
 types: $(VENV)/dev.installed
 	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 # The packaged model: train (hours on a CPU), then export, measure and draw it.
 WEIGHTS := train/weights/mobilenet

@@ -38,6 +38,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 _MAX_DEPTH = 100
 _LONGEST_VARINT = 10
+_MAX_TAG = 2**32 - 1
 
 
 def refuse_external_data(artifact: Artifact) -> None:
@@ -83,6 +84,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while at < end:
         tag, at = _varint(data, at)
         field, wire = tag >> 3, tag & 7
+        if not field or tag > _MAX_TAG:
+            # readers that keep 32 bits of a tag would see another field
+            raise ValueError(f"there is no field {field}")
         if wire == _VARINT:
             value, at = _varint(data, at)
             yield field, value

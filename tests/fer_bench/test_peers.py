@@ -133,6 +133,7 @@ def test_a_bare_engine_gives_the_answers_of_the_predictor(
         "artifact": str(tiny_artifact),
         "inference_precision": None,
         "goal": "latency",
+        "batch": len(images),
     }
     program = adapter_program(load_peers()[name], extra)
     reply = ask(program, {"work": "classify", "crops": str(crops), "out": str(out)}, 120)

@@ -6,11 +6,15 @@ few, and the same in every run.
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import re
 import resource
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 from hypothesis import HealthCheck, Verbosity, settings
@@ -18,7 +22,7 @@ from hypothesis import HealthCheck, Verbosity, settings
 from fer_edge.errors import FerEdgeError
 
 _EXAMPLES = int(os.environ.get("FER_FUZZ_EXAMPLES", "0"))
-_SECONDS = 1.0
+_SECONDS, _HANGS = 1.0, 60.0
 _MAX_GROWTH = 1 << 30
 
 settings.register_profile(
@@ -35,17 +39,40 @@ settings.register_profile(
 Survive = Callable[..., Any]
 
 
+@contextmanager
+def ended_where_it_hangs(terminal: TextIO, seconds: float) -> Iterator[None]:
+    """End the process, its stacks written to ``terminal``, if this is not left in time."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=terminal)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 @pytest.fixture(scope="session")
-def survive() -> Survive:
+def terminal(pytestconfig: pytest.Config) -> Iterator[TextIO]:
+    """Standard error behind pytest's capture, which an ended process takes with it."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        behind = os.fdopen(os.dup(2), "w")
+    with behind:
+        yield behind
+
+
+@pytest.fixture(scope="session")
+def survive(terminal: TextIO) -> Survive:
     """Call a function that may return or raise a FerEdgeError, within a second of its own time.
 
-    Returns what the function returns, or the error.
+    Returns what the function returns, or the error. A call that waits counts no processor time:
+    after a minute of any kind the whole run ends, and says where it stood.
     """
 
     def call(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
         start = time.thread_time()
         try:
-            result = function(*arguments, **settings)
+            with ended_where_it_hangs(terminal, _HANGS):
+                result = function(*arguments, **settings)
         except FerEdgeError as problem:
             result = problem
         taken = time.thread_time() - start
@@ -59,10 +86,22 @@ def survive() -> Survive:
 @pytest.fixture(autouse=True, scope="module")
 def bounded_memory() -> Iterator[None]:
     """No input makes the process grow by more than a gigabyte (300 MB of pixels, thrice)."""
-    before = _peak()
+    forget_peak()
+    before = peak()
     yield
-    assert _peak() - before < _MAX_GROWTH
+    assert peak() - before < _MAX_GROWTH
 
 
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def forget_peak() -> None:
+    """Let Linux count the peak from here on; elsewhere it stays that of the process's life."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak() -> int:
+    """The most bytes that were resident."""
+    try:
+        told = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        told = None
+    return 1024 * (int(told[1]) if told else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -1,7 +1,7 @@
 """Model directories that something or somebody changed: refused, and no engine sees them.
 
-What refuses them is a hash, so no engine needs to start to try thousands. ``FER_FUZZ_EXAMPLES``
-sets how many.
+What refuses them is a hash, so no engine needs to start to try thousands: 10,000 with ``--long``,
+or as many as ``FER_FUZZ_EXAMPLES`` says.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fer_edge.artifact import FORMATS, find_artifact
 from fer_edge.backends import BACKENDS, Backend
 from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
 
-CORRUPTIONS = int(os.environ.get("FER_FUZZ_EXAMPLES", "0")) or 500
+FEW, MANY = 500, 10_000
 ARTIFACTS = {
     "model.onnx": ("fp32", ()),
     "model.int8.onnx": ("int8", ()),
@@ -97,10 +97,19 @@ def corrupted(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def test_every_random_corruption_of_a_model_directory_is_caught(sound: Path) -> None:
+@pytest.fixture
+def corruptions(pytestconfig: pytest.Config) -> int:
+    """How many to try."""
+    chosen = int(os.environ.get("FER_FUZZ_EXAMPLES", "0"))
+    return chosen or (MANY if pytestconfig.getoption("--long") else FEW)
+
+
+def test_every_random_corruption_of_a_model_directory_is_caught(
+    sound: Path, corruptions: int
+) -> None:
     whole = {file: (sound / file).read_bytes() for file in FILES}
     rng, tried, missed = np.random.default_rng(7), 0, []
-    while tried < CORRUPTIONS:
+    while tried < corruptions:
         file, other = (str(name) for name in rng.choice(FILES, 2, replace=False))
         damage = corrupted(whole[file], whole[other], rng)
         if damage == whole[file]:

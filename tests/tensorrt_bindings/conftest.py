@@ -13,6 +13,6 @@ from tensorrt_double.fixtures import bindings_cache, tensorrt_bindings  # noqa: 
 def release(request: pytest.FixtureRequest, bindings_cache: Path) -> tuple[str, Path]:  # noqa: F811
     """A release, and the folder with its bindings."""
     try:
-        return request.param, bindings.obtain(request.param, bindings_cache)
+        return request.param, bindings.find(request.param, bindings_cache)
     except bindings.UnavailableError as problem:
         pytest.skip(f"no bindings of TensorRT {request.param}: {problem}")

@@ -103,7 +103,7 @@ def test_what_holds_on_the_newest_release_holds_on_the_oldest(
 ) -> None:
     (oldest,) = bindings.RELEASES.keys() - {bindings.chosen()}
     try:
-        bindings.obtain(oldest, bindings_cache)
+        bindings.find(oldest, bindings_cache)
     except bindings.UnavailableError as problem:
         pytest.skip(f"no bindings of TensorRT {oldest}: {problem}")
     done = subprocess.run(

@@ -57,7 +57,7 @@ def stubs(
 ) -> tuple[str, Path]:
     """A release, and a folder with the package ``tensorrt`` as stubs."""
     try:
-        folder = bindings.obtain(request.param, bindings_cache)
+        folder = bindings.find(request.param, bindings_cache)
     except bindings.UnavailableError as problem:
         pytest.skip(f"no bindings of TensorRT {request.param}: {problem}")
     return request.param, make_stubs(folder, tmp_path_factory.mktemp("stubs"))

@@ -61,20 +61,36 @@ class Cell:
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """A model directory (or one artifact), its golden crops and its cells.
+    """A model directory, or one artifact (``manifest`` None), and its cells.
 
     ``absent`` lists backends that this machine lacks, with the reason.
     """
 
-    name: str
+    path: Path
+    manifest: Manifest | None
     cells: tuple[Cell, ...]
-    golden: tuple[GoldenCrop, ...]
     absent: dict[str, str]
 
     @property
+    def name(self) -> str:
+        """The manifest's, or the artifact's without its suffix."""
+        return self.manifest.name if self.manifest else self.path.stem
+
+    @property
+    def golden(self) -> tuple[GoldenCrop, ...]:
+        """The manifest's golden crops."""
+        return self.manifest.golden if self.manifest else ()
+
+    @property
     def files(self) -> set[str]:
-        """Names of the artifacts that are there to be tested."""
-        return {cell.file for cell in self.cells}
+        """Names of all artifacts, those that nothing opens here included."""
+        return {e.file for e in self.manifest.artifacts} if self.manifest else {self.path.name}
+
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of each of ``files``: the manifest's, or that of the one artifact."""
+        if self.manifest is None:
+            return {self.path.name: sha256_of(self.path)}
+        return {entry.file: entry.sha256 for entry in self.manifest.artifacts}
 
 
 def find_model(
@@ -116,8 +132,7 @@ def find_model(
         raise ConfigurationError(
             f"no backend of this machine opens an artifact of {path}; {' '.join(absent.values())}"
         )
-    name = manifest.name if manifest else path.stem
-    return ModelUnderTest(name, tuple(cells), manifest.golden if manifest else (), absent)
+    return ModelUnderTest(path, manifest, tuple(cells), absent)
 
 
 def _absent(backends: Sequence[str]) -> dict[str, str]:

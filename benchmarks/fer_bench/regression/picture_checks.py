@@ -74,8 +74,10 @@ def recall(subject: Subject) -> Outcome:
 
 
 def calibration(subject: Subject) -> Outcome:
-    """Confidence means what it meant."""
+    """Confidence means what it meant; the ECE of bins depends on which pictures, and how many."""
     kept = _kept(subject)
+    if not subject.same_data:
+        raise NotCompared("the ECE was recorded on other pictures; --fer-update-baseline")
     now = metrics.expected_calibration_error(subject.labels, subject.on_data())
     bound = kept.ece + subject.bounds.ece_growth
     return Outcome((at_most("ECE", now, bound, ".4f", f"{kept.ece:.4f}"),))

@@ -111,9 +111,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which baseline was written, or that none was."""
-    for line in terminalreporter.config.stash.get(_NOTES, []):
+    """Say what was not tested here, and which baseline was written."""
+    stash = terminalreporter.config.stash
+    suite = stash.get(_SUITE, None)
+    lines = [] if suite is None else _left_out(suite)
+    for line in [*lines, *stash.get(_NOTES, [])]:
         terminalreporter.write_line(line)
+
+
+def _left_out(suite: Suite) -> list[str]:
+    """Engines that are not here, and cells of the baseline that nothing was tested of."""
+    lines = [f"{backend} is not tested: {why}" for backend, why in suite.model.absent.items()]
+    if suite.untested:
+        lines.append(f"in the baseline and not tested here: {', '.join(suite.untested)}")
+    return lines
 
 
 class ModelCollector(pytest.Collector):

@@ -24,7 +24,7 @@ from fer_edge.emotion import LABELS
 from fer_edge.files import sha256_of
 from fer_edge.machine import cpu_name
 
-__all__ = ["artifact_of", "merge", "record"]
+__all__ = ["artifact_of", "backend_of", "merge", "record"]
 
 _RATE_DIGITS, _SMALL_DIGITS = 5, 3
 
@@ -80,6 +80,11 @@ def merge(
 def artifact_of(cell: str) -> str:
     """The file in the name of a cell."""
     return cell.rpartition("[")[0]
+
+
+def backend_of(cell: str) -> str:
+    """The backend in the name of a cell."""
+    return cell.rpartition("[")[2].removesuffix("]")
 
 
 def _accuracy(subject: Subject) -> RecordedAccuracy:

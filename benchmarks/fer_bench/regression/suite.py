@@ -16,11 +16,10 @@ from fer_bench.regression.checks import CHECKS, DATA_CHECKS, LASTING_CHECKS, PAI
 from fer_bench.regression.evaluation import EvaluationData, load_data
 from fer_bench.regression.outcome import NotCompared, Outcome
 from fer_bench.regression.probes import probes
-from fer_bench.regression.recording import artifact_of, merge, record
+from fer_bench.regression.recording import artifact_of, backend_of, merge, record
 from fer_bench.regression.subject import Subject
 from fer_edge.errors import ConfigurationError, DataError, FerEdgeError
 from fer_edge.fer2013 import SPLITS
-from fer_edge.files import sha256_of
 
 __all__ = ["Result", "Suite", "run_suite"]
 
@@ -45,7 +44,7 @@ class Suite:
     manifest and the baseline is opened before a check needs it. Raises ArtifactError,
     ConfigurationError or DataError for what cannot be used.
 
-    ``failed`` tells whether a check has failed so far.
+    ``failed`` tells whether a check or a recording has failed so far.
     """
 
     def __init__(
@@ -88,9 +87,18 @@ class Suite:
     @property
     def lost(self) -> dict[str, str]:
         """Cells of the baseline whose artifact is not in the model any more, and how to say so."""
-        kept = {} if self.update or self._stored is None else self._stored.cells
-        gone = [name for name in kept if artifact_of(name) not in self.model.files]
+        gone = [name for name in self._expected if artifact_of(name) not in self.model.files]
         return {n: f"{artifact_of(n)} is in the baseline and not in the model" for n in gone}
+
+    @property
+    def untested(self) -> dict[str, str]:
+        """Cells of the baseline whose artifact is there and is not tested, and why."""
+        tested = {cell.name for cell in self.model.cells}
+        return {
+            name: self.model.absent.get(backend_of(name), "its backend does not take part here")
+            for name in self._expected
+            if name not in tested and artifact_of(name) in self.model.files
+        }
 
     def checks(self, cell: Cell) -> list[str]:
         """Names of the checks that apply to a cell, in their order; opens nothing."""
@@ -119,16 +127,22 @@ class Suite:
         return outcome
 
     def record(self, cell: Cell) -> None:
-        """Measure what a baseline keeps of a cell, for ``save``."""
-        self._recorded[cell.name] = record(self._ready(cell))
+        """Measure what a baseline keeps of a cell, for ``save``; raises as ``check`` does."""
+        try:
+            self._recorded[cell.name] = record(self._ready(cell))
+        except Exception:
+            self.failed = True
+            raise
 
     def save(self) -> Path:
-        """Write the baseline with everything that was recorded; its bounds stay as they are."""
+        """Write the baseline with everything that was recorded.
+
+        Its bounds stay as they are, and so do its cells of engines that take no part here.
+        """
         data = self.data
         seen = None if data is None else RecordedData(data.split, len(data.crops), data.sha256)
-        files = {cell.file: sha256_of(cell.path) for cell in self.model.cells}
-        old = self._stored or Baseline(self.model.name)
-        merge(replace(old, model=self.model.name), self._recorded, seen, files).write(self._path)
+        old = replace(self._stored or Baseline(self.model.name), model=self.model.name)
+        merge(old, self._recorded, seen, self.model.hashes()).write(self._path)
         return self._path
 
     def close(self, cell: Cell | None = None) -> None:
@@ -159,6 +173,11 @@ class Suite:
             subject.reference = reference
         return subject
 
+    @property
+    def _expected(self) -> dict[str, RecordedCell]:
+        """What the model is held against; nothing where a new baseline is recorded."""
+        return {} if self.update or self._stored is None else self._stored.cells
+
     @cached_property
     def _probes(self) -> dict[str, np.ndarray]:
         return probes()
@@ -182,6 +201,7 @@ def run_suite(
         model, baseline, data=data, split=split, backends=backends, required=True, update=update
     )
     results = [Result(f"fer::{n}::present", True, None, why) for n, why in suite.lost.items()]
+    results += [Result(f"fer::{n}::tested", False, None, w) for n, w in suite.untested.items()]
     try:
         for cell in suite.model.cells:
             results += [_result(suite, cell, name) for name in suite.checks(cell)]

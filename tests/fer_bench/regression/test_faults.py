@@ -6,6 +6,7 @@ as an exporter would write that has the fault itself.
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _round_to_six_bits(kernel: np.ndarray) -> np.ndarray:
 
 
 def test_a_stale_calibration_fails(workbench: Any, make_int8: Any) -> None:
-    """Ranges of pictures ten times as dark: whatever is brighter is clipped."""
+    """Ranges of pictures fifty times as dark: whatever is brighter is clipped."""
     stale = make_int8(workbench.core, brightness=0.02)
     failed = workbench.failures(workbench.directory("stale", int8=stale))
     assert {f"{INT8}::parity", f"{INT8}::accuracy"} <= failed
@@ -212,6 +213,22 @@ def test_noise_on_other_pictures_does_not_fail(workbench: Any) -> None:
     changed = next(r for r in results if r.name == f"{REFERENCE}::accuracy").outcome.changed
     assert not failed & {f"{REFERENCE}::accuracy", f"{REFERENCE}::recall"}
     assert changed, "the fault is meant to turn some pictures over"
+
+
+def test_calibration_is_judged_on_the_recorded_pictures_alone(
+    workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    """A tenth of the pictures: their ECE is the bins' noise, far above what was recorded."""
+    fewer = tmp_path / "fewer.zip"
+    with zipfile.ZipFile(workbench.data) as whole, zipfile.ZipFile(fewer, "w") as part:
+        for name in whole.namelist():
+            if name.endswith("0.png"):
+                part.writestr(name, whole.read(name))
+    results = {r.name: r for r in workbench.judge(sound, data=fewer)}
+    skipped = results[f"{REFERENCE}::calibration"]
+    assert (skipped.failed, skipped.outcome) == (False, None)
+    assert skipped.reason.startswith("the ECE was recorded on other pictures")
+    assert [name for name, result in results.items() if result.failed] == []
 
 
 def test_ten_runs_of_an_untouched_model_pass(workbench: Any, sound: Path) -> None:

@@ -6,14 +6,19 @@ After a change that is meant: ``make baseline``, and read the diff.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.outcome import table
-from fer_bench.regression.suite import Result, run_suite
+from fer_bench.regression.suite import Result, Suite, run_suite
+from fer_edge.backends import backend_class
+from fer_edge.errors import MissingDependencyError
 
 BASELINE = Path(__file__).with_name("default.json")
+OPENVINO = {name for name in Baseline.read(BASELINE).cells if name.endswith("[openvino]")}
 
 
 def _reports(results: list[Result]) -> list[str]:
@@ -37,6 +42,54 @@ def test_the_packaged_model_answers_fer2013_as_it_did(fer2013_archive: Path) -> 
     assert _reports(results) == []
     checked = {result.name.rpartition("::")[2] for result in results if result.outcome}
     assert {"accuracy", "recall", "calibration"} <= checked
+
+
+@pytest.fixture
+def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device on which OpenVINO is not installed."""
+
+    def found(name: str) -> object:
+        if name == "openvino":
+            raise MissingDependencyError("openvino", "openvino")
+        return backend_class(name)
+
+    monkeypatch.setattr("fer_bench.regression.cells.backend_class", found)
+
+
+@pytest.mark.usefixtures("without_openvino")
+def test_an_engine_that_is_not_here_loses_nothing_and_is_told() -> None:
+    suite = Suite("default", BASELINE)
+    assert suite.lost == {}
+    assert set(suite.untested) == OPENVINO
+    assert all("openvino is not installed" in why for why in suite.untested.values())
+
+
+def test_an_engine_that_was_not_chosen_loses_nothing_and_is_told() -> None:
+    suite = Suite("default", BASELINE, backends=["onnxruntime"])
+    assert suite.lost == {}
+    assert set(suite.untested) == OPENVINO
+    assert OPENVINO
+
+
+def test_what_is_not_tested_stands_in_the_results() -> None:
+    results = {r.name: r for r in run_suite("default", BASELINE, backends=["onnxruntime"])}
+    for name in OPENVINO:
+        left_out = results[f"fer::{name}::tested"]
+        assert (left_out.failed, left_out.reason) == (False, "its backend does not take part here")
+
+
+@pytest.mark.parametrize("lacking", [True, False], ids=["not here", "not chosen"])
+def test_a_recording_keeps_the_cells_of_other_engines(
+    lacking: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if lacking:
+        request.getfixturevalue("without_openvino")
+    baseline = Path(shutil.copy(BASELINE, tmp_path))
+    backends = None if lacking else ["onnxruntime"]
+    Suite("default", baseline, backends=backends, update=True).save()
+    kept = Baseline.read(baseline).cells
+    recorded = Baseline.read(BASELINE).cells
+    assert {name: kept[name] for name in OPENVINO} == {name: recorded[name] for name in OPENVINO}
 
 
 @pytest.mark.long

@@ -116,6 +116,47 @@ def test_a_fault_is_not_recorded_as_a_baseline(team: Path, workbench: Any) -> No
     assert len(entries.artifacts) == 2
 
 
+RECORDING_FAILS = """
+def pytest_collection_finish(session):
+    from fer_bench.regression import suite
+
+    def fails(subject):
+        raise MemoryError("no room to measure in")
+
+    suite.record = fails
+"""
+
+
+def test_a_recording_that_fails_leaves_the_baseline_as_it_was(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "conftest.py").write_text(RECORDING_FAILS)
+    done = run(tmp_path, f"--fer-model={sound}", *BACKEND, "--fer-update-baseline", "-rfs")
+    assert done.returncode == 1
+    assert "no room to measure in" in done.stdout
+    assert "so the baseline stays as it was" in done.stdout
+    assert not (tmp_path / "fer_baselines").exists()
+
+
+def test_what_is_not_tested_here_stands_in_the_summary(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    baseline = Path(__file__).with_name("default.json")
+    chosen = ("--fer-model=default", f"--fer-baseline={baseline}", *BACKEND, "-k", "size")
+    done = run(tmp_path, *chosen)
+    assert done.returncode == 0, done.stdout
+    assert "in the baseline and not tested here: " in done.stdout
+    assert "model.int8.openvino.xml[openvino]" in done.stdout
+
+
+def test_an_engine_that_is_not_here_stands_in_the_summary(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "conftest.py").write_text("import sys\n\nsys.modules['openvino'] = None\n")
+    baseline = Path(__file__).with_name("default.json")
+    done = run(tmp_path, "--fer-model=default", f"--fer-baseline={baseline}", "-k", "size")
+    assert done.returncode == 0, done.stdout
+    assert "openvino is not tested: " in done.stdout
+    assert "model.int8.openvino.xml[openvino]" in done.stdout
+
+
 def test_without_a_baseline_the_rest_still_guards(
     team: Path, sound: Path, workbench: Any, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """The real TensorRT bindings, of either end of what is supported, on a machine without a GPU.
 
+``make bindings`` fetches them into ``CACHE``; tests read that folder and fetch nothing.
+
 NVIDIA's wheels of bindings install anywhere, but import only beside three libraries of TensorRT.
 All that the import needs of them is nine C symbols; here a C compiler makes libraries that have
 these and nothing else. So every class, enum and signature is the true one, and nothing runs.
@@ -18,6 +20,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+CACHE = Path(__file__).parents[3] / ".pytest_cache" / "d" / "tensorrt"
 
 VARIABLE = "FER_EDGE_TENSORRT_BINDINGS"
 """Chooses the version that a test run stands on; one process can load one only."""
@@ -60,13 +64,20 @@ def chosen() -> str:
     return os.environ.get(VARIABLE, "11.4")
 
 
-def obtain(release: str, cache: Path) -> Path:
-    """A folder with a release's bindings and its libraries, made once in ``cache``."""
+def find(release: str, cache: Path) -> Path:
+    """The folder with a release's bindings and libraries. Raises UnavailableError."""
+    folder = _folder(RELEASES[release], cache)
+    if not folder.is_dir():
+        raise UnavailableError("they were not fetched; make bindings does it")
+    return folder
+
+
+def fetch(release: str, cache: Path) -> None:
+    """Download a release's bindings into ``cache``, once. Raises UnavailableError."""
     wanted = RELEASES[release]
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    target = cache / f"{wanted.version}-python{python}"
+    target = _folder(wanted, cache)
     if target.is_dir():
-        return target
+        return
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         folder = Path(scratch) / "made"
@@ -77,12 +88,11 @@ def obtain(release: str, cache: Path) -> Path:
         except OSError:  # another process was faster
             if not target.is_dir():
                 raise
-    return target
 
 
 def load(release: str, cache: Path) -> ModuleType:
     """Import a release's bindings into this process. Raises UnavailableError."""
-    folder = obtain(release, cache)
+    folder = find(release, cache)
     suffix = RELEASES[release].library_suffix
     for name in _LIBRARIES:
         ctypes.CDLL(str(folder / f"lib{name}.so.{suffix}"), ctypes.RTLD_GLOBAL)
@@ -94,6 +104,20 @@ def load(release: str, cache: Path) -> ModuleType:
     if module.__version__ != RELEASES[release].version:
         raise RuntimeError(f"TensorRT {module.__version__} is loaded already, not {release}")
     return module
+
+
+def main() -> None:
+    """Fetch every release; where one cannot be had, say so, as its tests are skipped then."""
+    for release in RELEASES:
+        try:
+            fetch(release, CACHE)
+        except UnavailableError as problem:
+            print(f"no bindings of TensorRT {release}, so tests of it will be skipped: {problem}")
+
+
+def _folder(wanted: Release, cache: Path) -> Path:
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return cache / f"{wanted.version}-python{python}"
 
 
 def _download(wanted: Release, folder: Path) -> Path:
@@ -132,3 +156,7 @@ def _compile(wanted: Release, folder: Path) -> None:
             check=True,
             timeout=_SECONDS,
         )
+
+
+if __name__ == "__main__":
+    main()

@@ -27,10 +27,9 @@ Import = Callable[[str], ModuleType]
 
 
 @pytest.fixture(scope="session")
-def bindings_cache(pytestconfig: pytest.Config) -> Path:
-    """Where downloaded bindings are kept between runs."""
-    assert pytestconfig.cache is not None
-    return Path(pytestconfig.cache.mkdir("tensorrt"))
+def bindings_cache() -> Path:
+    """Where ``make bindings`` keeps what it fetched."""
+    return bindings.CACHE
 
 
 @pytest.fixture(scope="session")
