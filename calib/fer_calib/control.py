@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import onnx
 
 from fer_calib.comparison import Comparison, compare
 from fer_calib.crops import Crops
+from fer_calib.nncf_form import NNCF, quantize_with_nncf
 from fer_calib.quantisation import quantize
 from fer_calib.ranges import DEFAULT_METHOD
 from fer_calib.running import find_runner
@@ -62,6 +63,7 @@ class Prepared:
     core: onnx.ModelProto
     smoothing: Smoothing
     sensitivity: Sensitivity
+    calibration: Crops
     evaluation: Crops
     method: str
 
@@ -71,7 +73,7 @@ class Controlled:
     """An INT8 core within its limits, and the layers that had to stay in float for it."""
 
     core: onnx.ModelProto
-    scheme: Scheme
+    scheme: str
     kept_float: tuple[str, ...]
     measured: Comparison
 
@@ -94,7 +96,7 @@ def prepare(
     fitting = max(_FEWEST_CROPS, min(_PROBE_CROPS, _PROBE_PIXELS // (height * width)))
     probe = evaluation.thin(fitting)
     costs = sensitivity(smoothing.core, smoothing.observation, probe, method=method)
-    return Prepared(core, smoothing, costs, evaluation, method)
+    return Prepared(core, smoothing, costs, calibration, evaluation, method)
 
 
 def control(
@@ -106,32 +108,53 @@ def control(
 ) -> Controlled:
     """Quantise, measure, and give the most sensitive layers back to float until the limits hold.
 
-    The fewest that suffice, by doubling and then halving the gap. ``report`` receives a line per
-    step. Raises GateError, which names the layers and what they cost, where the limits do not hold
-    even with the largest allowed share of layers in float.
+    ``scheme`` is one of ``SCHEMES``, or ``nncf`` for NNCF's form. The fewest layers that suffice,
+    by doubling and then halving the gap. ``report`` receives a line per step. Raises GateError,
+    which names the layers and what they cost, where the limits do not hold even with the largest
+    allowed share of layers in float; for ``nncf`` as ``quantize_with_nncf`` does, too.
     """
     limits = limits or Limits()
-    scheme = find_scheme(scheme)
-    run = find_runner(scheme.engine)
+    form = _form(prepared, scheme)
+    run = find_runner(form.engine)
     ranked = [cost.name for cost in prepared.sensitivity.ranked()]
     expected = run(prepared.core, prepared.evaluation)
 
     def attempt(count: int) -> tuple[Controlled, list[str]]:
         kept = tuple(ranked[:count])
-        model = quantize(
-            prepared.smoothing.core,
-            prepared.smoothing.observation,
-            scheme,
-            method=prepared.method,
-            keep_float=kept,
-        )
+        model = form.quantize(kept)
         measured = compare(expected, run(model, prepared.evaluation), prepared.evaluation)
         defects = limits.defects(measured)
-        report(f"{scheme.name}: {count} layers in float: {'; '.join(defects) or 'within limits'}")
-        return Controlled(model, scheme, kept, measured), defects
+        report(f"{form.name}: {count} layers in float: {'; '.join(defects) or 'within limits'}")
+        return Controlled(model, form.name, kept, measured), defects
 
     most = min(int(limits.float_share * len(ranked)), len(ranked) - 1)
     return _fewest(attempt, most, prepared.sensitivity)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Who quantises, given the layers to keep in float, and the engine that it is measured in."""
+
+    name: str
+    engine: str
+    quantize: Callable[[Collection[str]], onnx.ModelProto]
+
+
+def _form(prepared: Prepared, scheme: str | Scheme) -> _Form:
+    core = prepared.smoothing.core
+    if scheme == NNCF:
+        return _Form(
+            NNCF,
+            "openvino",
+            lambda kept: quantize_with_nncf(core, prepared.calibration, keep_float=kept),
+        )
+    ours = find_scheme(scheme)
+    observation, method = prepared.smoothing.observation, prepared.method
+    return _Form(
+        ours.name,
+        ours.engine,
+        lambda kept: quantize(core, observation, ours, method=method, keep_float=kept),
+    )
 
 
 def _fewest(
@@ -163,7 +186,7 @@ def _message(last: Controlled, defects: list[str], costs: Sensitivity) -> str:
     )
     kept = len(last.kept_float)
     return (
-        f"the {last.scheme.name} INT8 form {' and '.join(defects)}, with {kept} of "
+        f"the {last.scheme} INT8 form {' and '.join(defects)}, with {kept} of "
         f"{len(costs.layers)} layers kept in float. Alone in INT8, these cost most: {named}. "
         "Calibrate with more crops or another method, or train a network that is better conditioned"
     )

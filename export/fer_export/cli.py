@@ -190,6 +190,7 @@ def _prepared(source: str, targets: list[str]) -> Path | None:
 
 
 def _plan_options(options: Namespace) -> PlanOptions:
+    out = options.out.resolve()
     return PlanOptions(
         min_batch=options.min_batch,
         opt_batch=options.opt_batch,
@@ -197,7 +198,7 @@ def _plan_options(options: Namespace) -> PlanOptions:
         workspace_mb=options.workspace,
         hardware_compatible=options.hardware_compat,
         version_compatible=options.version_compatible,
-        timing_cache=options.out.with_name(f"{options.out.name}.timing-cache"),
+        timing_cache=out.with_name(f"{out.name}.timing-cache"),
     )
 
 

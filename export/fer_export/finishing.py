@@ -68,6 +68,6 @@ def finish_plan(
             target=f"onnx-{spec.precision}" if spec.precision != "fp32" else "onnx",
             precision=spec.precision,
         )
-        manifest = Manifest(out.name, spec.precision, (source, entry)).sealed()
+        manifest = Manifest(out.resolve().name, spec.precision, (source, entry)).sealed()
         manifest.write(folder)
     return manifest

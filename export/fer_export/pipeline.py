@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_edge.errors import GateError
 from fer_edge.files import new_folder, sha256_of
 from fer_edge.machine import cpu_name
 from fer_edge.manifest import (
@@ -21,7 +22,7 @@ from fer_edge.manifest import (
 from fer_edge.preprocess import preprocess
 from fer_edge.synthetic import synthetic_crops
 from fer_export.latency import Run, ratios
-from fer_export.replacing import check_replaceable
+from fer_export.replacing import check_replaceable, keep_report
 from fer_export.report import write_report
 from fer_export.source import Source
 from fer_export.targets import TARGETS, Built, check_targets, expand, make
@@ -50,19 +51,25 @@ def export_model(
     replaces a model directory, and nothing else), DataError for a data or calibration set that
     cannot be used, MissingDependencyError and EngineError where a target needs what this machine
     lacks, and GateError for an artifact that is not equal to its network; in every case ``out``
-    stays as it was.
+    stays as it was. After a GateError what INT8 costs each layer, where it was measured, stands
+    beside ``out``, in the folder that the message names.
     """
     check_replaceable(out, force)
     check_targets(targets, prepare_only=options.prepare_only)
     names = expand(targets, from_checkpoint=source.checkpoint is not None)
     with new_folder(out) as folder:
-        shop = Workshop(source, folder, out.name, options, report)
-        built = {one.file: one for name in names for one in make(shop, TARGETS[name])}
-        entries = [_entry(shop, one) for one in built.values()]
+        shop = Workshop(source, folder, out.resolve().name, options, report)
+        try:
+            built = {one.file: one for name in names for one in make(shop, TARGETS[name])}
+            entries = [_entry(shop, one) for one in built.values()]
+        except GateError as problem:
+            if kept := keep_report(folder, out):
+                raise GateError(f"{problem}. The cost of each layer is kept in {kept}") from problem
+            raise
         entries = _with_latencies(shop, entries)
         precisions = {entry.precision for entry in entries}
         manifest = Manifest(
-            name=out.name,
+            name=shop.name,
             precision=next(p for p in _PREFERRED if p in precisions),
             artifacts=tuple(entries),
             golden=_golden_crops(source),

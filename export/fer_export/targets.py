@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_calib.nncf_form import NNCF
 from fer_edge.backends import BACKENDS
 from fer_edge.dependencies import requires
-from fer_edge.errors import ConfigurationError, GateError, MissingDependencyError
+from fer_edge.errors import (
+    ArtifactError,
+    ConfigurationError,
+    GateError,
+    MissingDependencyError,
+)
 from fer_edge.plan import sidecar_path
 from fer_edge.spec import ModelSpec
 from fer_export.latency import Run
@@ -19,6 +25,13 @@ from fer_export.workshop import Workshop
 __all__ = ["ALL", "TARGETS", "Built", "check_targets", "expand", "has_tensorrt", "make"]
 
 ALL = "all"
+_OPENVINO_FORMS = {
+    "canonical": "model.int8.xml",
+    "openvino": "model.int8.openvino.xml",
+    NNCF: "model.int8.nncf.xml",
+}
+"""What competes for the target openvino-int8: forms of INT8, and their files."""
+
 _WINS_BY = 0.02
 """A variant is kept for speed only where it is faster by this share, which a median resolves."""
 
@@ -73,26 +86,15 @@ def _openvino_half(shop: Workshop) -> list[Built]:
 
 
 def _openvino_int8(shop: Workshop) -> list[Built]:
-    """Build OpenVINO's own form and the canonical one, and keep the better."""
-    forms = {
-        "canonical": "model.int8.xml",
-        "openvino": "model.int8.openvino.xml",
-    }
-    made: dict[str, Path] = {}
-    for scheme, file in forms.items():
-        try:
-            _ir(shop, "openvino-int8", "int8", lambda s=scheme: shop.quantized_artifact(s), file)  # type: ignore[misc]
-            shop.prove(shop.folder / file, "openvino")
-            made[scheme] = shop.folder / file
-        except GateError as problem:
-            shop.note(f"openvino-int8: the form {scheme} is left out: {problem}")
-            _remove(shop.folder / file)
+    """Build the canonical form, the one for OpenVINO and NNCF's, and keep the best."""
+    tried = [_openvino_form(shop, form, file) for form, file in _OPENVINO_FORMS.items()]
+    made = [path for path in tried if path is not None]
     if not made:
         raise GateError("openvino-int8: no form of INT8 keeps the answers; see the lines above")
-    kept = made.get("canonical", next(iter(made.values())))
-    if len(made) > 1 and _wins(shop, made["openvino"], kept, "openvino"):
-        kept = made["openvino"]
-    for path in made.values():
+    kept = made[0]
+    for rival in made[1:]:
+        kept = rival if _wins(shop, rival, kept, "openvino") else kept
+    for path in made:
         if path != kept:
             _remove(path)
     return [Built(kept.name, "openvino-int8", "int8", ("openvino",), (f"{kept.stem}.bin",))]
@@ -223,24 +225,37 @@ def _variant(shop: Workshop, scheme: str, file: str) -> Path | None:
     return path
 
 
-def _wins(shop: Workshop, variant: Path, canonical: Path, backend: str) -> bool:
-    """Whether a variant is faster here, or as fast and more accurate; says so either way."""
-    times = shop.race(
-        {
-            "variant": Run(variant.name, backend, "int8"),
-            "canonical": Run(canonical.name, backend, "int8"),
-        }
-    )
-    gain = 1 - times["variant"] / times["canonical"]
+def _openvino_form(shop: Workshop, form: str, file: str) -> Path | None:
+    """A form of INT8 as IR, proved; None where it does not keep the answers, or cannot be made."""
+    path = shop.folder / file
+    try:
+        _ir(shop, "openvino-int8", "int8", lambda: shop.quantized_artifact(form), file)
+        shop.prove(path, "openvino")
+    except MissingDependencyError as problem:
+        if problem.package != NNCF:
+            raise
+        shop.note(f"openvino-int8: the form {form} was not tried: {problem}")
+        return None
+    except (ArtifactError, GateError) as problem:
+        shop.note(f"openvino-int8: the form {form} is left out: {problem}")
+        _remove(path)
+        return None
+    return path
+
+
+def _wins(shop: Workshop, rival: Path, kept: Path, backend: str) -> bool:
+    """Whether a form is faster here, or as fast and more accurate; says so either way."""
+    times = shop.race({path.name: Run(path.name, backend, "int8") for path in (rival, kept)})
+    gain = 1 - times[rival.name] / times[kept.name]
     drops = [
         measured.accuracy.drop if measured.accuracy else 0.0
-        for measured in (shop.prove(variant, backend), shop.prove(canonical, backend))
+        for measured in (shop.prove(rival, backend), shop.prove(kept, backend))
     ]
     wins = gain > _WINS_BY or (abs(gain) <= _WINS_BY and drops[0] < drops[1])
     shop.note(
-        f"int8 on {backend}: the form of its own takes {times['variant']:.3f} ms, the canonical "
-        f"one {times['canonical']:.3f} ms; accuracy drops {drops[0]:.2%} and {drops[1]:.2%}; "
-        f"{'its own is kept' if wins else 'the canonical one serves'}"
+        f"int8 on {backend}: {rival.name} takes {times[rival.name]:.3f} ms, {kept.name} "
+        f"{times[kept.name]:.3f} ms; accuracy drops {drops[0]:.2%} and {drops[1]:.2%}; "
+        f"{rival.name if wins else kept.name} serves"
     )
     return wins
 

@@ -17,6 +17,7 @@ from fer_calib.calibration import CalibrationSet, draw, load
 from fer_calib.control import Controlled, Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
 from fer_calib.ranges import DEFAULT_METHOD
+from fer_calib.sensitivity import Sensitivity
 from fer_calib.sensitivity_report import save_sensitivity
 from fer_edge.artifact import FORMATS
 from fer_edge.backends import BACKENDS
@@ -137,6 +138,7 @@ class Workshop:
         )
         if line := prepared.smoothing.summary():
             self.note(f"int8: {line}")
+        self._save_sensitivity(prepared.sensitivity)
         return prepared
 
     def quantized_artifact(self, scheme: str) -> onnx.ModelProto:
@@ -145,18 +147,18 @@ class Workshop:
             limits = Limits(accuracy_drop=self.options.allowed_drop)
             done = control(self._prepared, scheme, limits=limits, report=self.report)
             self._controlled[scheme] = done
-            self._save_sensitivity()
+            self._save_sensitivity(self._prepared.sensitivity)
             kept = ", ".join(done.kept_float) or "nothing"
             self.note(f"int8, the form {scheme}: kept in float: {kept}")
         spec = self._spec("int8").with_provenance(calibration_sha256=self.calibration.sha256)
         return self._artifact(self._controlled[scheme].core, spec)
 
-    def _save_sensitivity(self) -> None:
+    def _save_sensitivity(self, found: Sensitivity) -> None:
         """Write the table and the picture, with what stayed in float in any form so far."""
         kept = {name: None for done in self._controlled.values() for name in done.kept_float}
         folder = self.folder / REPORT_FOLDER
         folder.mkdir(exist_ok=True)
-        save_sensitivity(self._prepared.sensitivity, folder, kept_float=tuple(kept))
+        save_sensitivity(found, folder, kept_float=tuple(kept))
 
     def save(self, model: onnx.ModelProto, file: str) -> Path:
         """Write an artifact into the folder."""

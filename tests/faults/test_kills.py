@@ -76,6 +76,24 @@ def test_a_killed_export_leaves_the_old_directory_or_the_new(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("target", ["onnx-int8", "openvino-int8", "triton"])
+def test_a_killed_export_of_many_files_leaves_the_old_directory_or_the_new(
+    target: str, killer: Any, tiny_artifact: Path, tiny_fer2013: Path, tmp_path: Path
+) -> None:
+    if not KILLS:
+        pytest.skip("kills by the dozen: give their number in FER_KILLS")
+    out, calib = tmp_path / "dist", tmp_path / "calib.npz"
+    killer.run(fer_calib, ["--data", tiny_fer2013, "--out", calib, "--count", 28])
+    words = ["--from-onnx", tiny_artifact, "--calib", calib, "--out", out, "--target", target]
+    seconds = killer.run(fer_export, words)
+    cut = 0
+    for _ in range(KILLS):
+        cut += killer.kill(fer_export, [*words, "--force"], seconds)
+        _whole(out)
+    assert cut >= KILLS // 3, "most kills came too late to cut anything"
+
+
+@pytest.mark.long
 def test_a_killed_first_export_leaves_nothing_or_the_whole(
     killer: Any, make_weights: Callable[[int], Path], tmp_path: Path
 ) -> None:

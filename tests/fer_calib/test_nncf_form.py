@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
+import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from fer_calib.comparison import compare
 from fer_calib.crops import Crops
 from fer_calib.inspection import int8_share
 from fer_calib.nncf_form import quantize_with_nncf
 from fer_calib.running import logits_of
+from fer_edge.errors import ArtifactError
 from fer_export.contract import attach_contract
 
 pytest.importorskip("nncf", reason="no nncf, whose form is made here")
@@ -30,6 +35,28 @@ def test_it_answers_as_float32_does(
 
 def test_only_the_layer_that_was_named_stays_in_float(made: onnx.ModelProto) -> None:
     assert int8_share(made).float_layers == ("last",)
+
+
+def test_weights_leave_room_for_sums_of_16_bits(made: onnx.ModelProto) -> None:
+    weights = [
+        numpy_helper.to_array(item)
+        for item in made.graph.initializer
+        if item.data_type == onnx.TensorProto.INT8 and len(item.dims) > 1
+        if tuple(item.dims) != (16, 1, 3, 3)  # the depthwise convolution
+    ]
+    assert len(weights) == 3
+    assert max(np.abs(weight.astype(int)).max() for weight in weights) <= 64
+
+
+def test_what_nncf_refuses_is_an_error_of_ours(
+    cnn: onnx.ModelProto, crops: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("an operator\nof another world")
+
+    monkeypatch.setattr(sys.modules["nncf"], "quantize", refuse)
+    with pytest.raises(ArtifactError, match="NNCF cannot quantise this network: an operator of an"):
+        quantize_with_nncf(cnn, crops.thin(16))
 
 
 def test_the_contract_goes_around_it(made: onnx.ModelProto, crops: Crops) -> None:

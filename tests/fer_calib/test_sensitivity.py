@@ -129,10 +129,12 @@ def test_an_easy_network_keeps_nothing_in_float(scheme: str, easy: Prepared) -> 
     assert int8_share(done.core).share == 1
 
 
-@pytest.mark.parametrize("scheme", ["canonical", "openvino"])
+@pytest.mark.parametrize("scheme", ["canonical", "openvino", "nncf"])
 def test_the_most_sensitive_layer_goes_back_to_float_and_no_other(
     scheme: str, hard: Prepared
 ) -> None:
+    if scheme == "nncf":
+        pytest.importorskip("nncf", reason="no nncf, whose form is controlled here")
     done = control(hard, scheme)
     assert done.kept_float == ("last",)
     assert int8_share(done.core).float_layers == ("last",)
@@ -183,7 +185,7 @@ def test_no_more_layers_than_needed_stay_in_float() -> None:
             tried.append(count)
             measured = Comparison(1, 1.0, 0.0, 0.0, None, None)
             kept = tuple(map(str, range(count)))
-            done = Controlled(onnx.ModelProto(), SCHEMES["canonical"], kept, measured)
+            done = Controlled(onnx.ModelProto(), "canonical", kept, measured)
             return done, [] if count >= needed else ["too far"]
 
         done = _fewest(attempt, 12, None)  # type: ignore[arg-type]

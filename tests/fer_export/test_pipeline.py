@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,7 +142,8 @@ def test_what_was_decided_is_said_and_stands_in_the_report(
     folder, said = everything
     text = (folder / "report.md").read_text()
     for decision in (
-        "int8 on onnxruntime: the form of its own takes",
+        "int8 on onnxruntime: model.int8.onnxruntime.onnx takes",
+        "int8 on openvino: model.int8.nncf.xml takes",
         "int8, the form canonical: kept in float",
         "finish it on the device: fer-export --from-onnx",
     ):
@@ -219,6 +221,39 @@ def test_an_artifact_that_is_another_network_fails_the_gate(
     with pytest.raises(GateError, match="a probability differs by"):
         export_model(from_onnx("default"), out, ["onnx"], force=True)
     assert [p.name for p in tmp_path.rglob("*")] == ["model", MANIFEST]
+
+
+def test_a_failed_gate_keeps_the_sensitivity_beside_the_old_model(
+    make_fer2013: MakeData, tmp_path: Path
+) -> None:
+    draw(make_fer2013(tmp_path / "drawings.zip", 10, 1), 70).save(tmp_path / "calib.npz")
+    out = tmp_path / "dist" / "model"
+    Manifest("old", "fp32", ()).write(out)
+    before = (out / MANIFEST).read_bytes()
+    options = ExportOptions(
+        data=tmp_path / "drawings.zip", calibration=tmp_path / "calib.npz", allowed_drop=-1
+    )
+    with pytest.raises(GateError, match=r"is kept in \S*model\.failed-report$"):
+        export_model(from_onnx("default"), out, ["onnx-int8"], options=options, force=True)
+    kept = out.with_name("model.failed-report")
+    assert {path.name for path in out.parent.iterdir()} == {out.name, kept.name}
+    assert {path.suffix for path in kept.iterdir()} == {".json", ".csv", ".png"}
+    assert json.loads((kept / "sensitivity.json").read_text())["layers"]
+    assert [path.name for path in out.iterdir()] == [MANIFEST]
+    assert (out / MANIFEST).read_bytes() == before
+
+
+@pytest.mark.long
+def test_without_nncf_the_report_says_that_its_form_was_not_tried(
+    make_fer2013: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(make_fer2013(tmp_path / "drawings.zip", 10, 1), 70).save(tmp_path / "calib.npz")
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    options = ExportOptions(calibration=tmp_path / "calib.npz")
+    export_model(from_onnx("default"), tmp_path / "out", ["openvino-int8"], options=options)
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "the form nncf was not tried: nncf is not installed" in text
+    assert not list((tmp_path / "out").glob("model.int8.nncf.*"))
 
 
 def test_force_replaces_a_model_directory(tiny_artifact: Path, tmp_path: Path) -> None:

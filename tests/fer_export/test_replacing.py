@@ -8,7 +8,7 @@ import pytest
 
 from fer_edge.errors import ConfigurationError
 from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, Manifest
-from fer_export.replacing import REPORT, REPORT_FOLDER, check_replaceable
+from fer_export.replacing import REPORT, REPORT_FOLDER, check_replaceable, keep_report
 
 HASH = "0" * 64
 
@@ -55,3 +55,40 @@ def test_force_replaces_no_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ConfigurationError, match="is a file"):
         check_replaceable(tmp_path / "out", True)
+
+
+@pytest.mark.parametrize("out", [".", "..", "/", "model/..", ""])
+@pytest.mark.parametrize("force", [True, False])
+def test_the_folder_that_one_is_in_is_not_replaced(
+    out: str, force: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    with pytest.raises(ConfigurationError, match="name a folder inside it"):
+        check_replaceable(Path(out), force)
+
+
+def test_a_folder_inside_or_beside_it_may_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for free in ("model", "a/model", "../model"):
+        check_replaceable(Path(free), False)
+
+
+def test_a_kept_report_replaces_an_older_one_and_nothing_else(tmp_path: Path) -> None:
+    kept = tmp_path / "model.failed-report"
+    kept.mkdir()
+    (kept / "sensitivity.csv").write_text("old")
+    (kept / "notes.txt").write_text("mine")
+    (tmp_path / "work" / REPORT_FOLDER).mkdir(parents=True)
+    (tmp_path / "work" / REPORT_FOLDER / "sensitivity.csv").write_text("new")
+    assert keep_report(tmp_path / "work", tmp_path / "model") == kept
+    assert (kept / "sensitivity.csv").read_text() == "new"
+    assert (kept / "notes.txt").read_text() == "mine"
+
+
+def test_without_a_report_nothing_is_kept(tmp_path: Path) -> None:
+    assert keep_report(tmp_path, tmp_path / "model") is None
+    assert not list(tmp_path.iterdir())
