@@ -177,8 +177,8 @@ def make_artifact() -> Callable[[Path, ModelSpec], Path]:
         height, width, channels = spec.input.shape
         graph = helper.make_graph(
             [
-                helper.make_node("Flatten", ["normalized"], ["flat"]),
-                helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"]),
+                helper.make_node("Flatten", ["normalized"], ["flat"], "flatten"),
+                helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"], "classifier"),
             ],
             "core",
             [
