@@ -30,12 +30,14 @@ _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def build(spec: ModelSpec, *, dropout: float = 0.0, drop_path: float = 0.0) -> nn.Module:
+def build(
+    spec: ModelSpec, *, dropout: float = 0.0, drop_path: float = 0.0, patch_dropout: float = 0.0
+) -> nn.Module:
     """Build the network that ``spec`` describes, with fresh weights.
 
     It takes float32 ``(N, C, H, W)``, normalised, and gives logits ``(N, 7)``. In training,
-    ``dropout`` falls on the classifier's input and ``drop_path`` on whole residual branches
-    (stochastic depth, Huang et al., ECCV 2016). The classifier starts with a standard deviation
+    ``dropout`` falls on the classifier's input, ``drop_path`` on whole residual branches
+    (stochastic depth, Huang et al., ECCV 2016) and ``patch_dropout`` on a ViT's tokens. The classifier starts with a standard deviation
     of 0.01: timm initialises MobileNetV4's for 1000 classes, and with seven its first loss is
     near 4. Raises ConfigurationError for an unknown architecture or a setting that it lacks.
     """
@@ -43,6 +45,8 @@ def build(spec: ModelSpec, *, dropout: float = 0.0, drop_path: float = 0.0) -> n
     arguments: dict[str, Any] = dict(wanted.arguments)
     if drop_path:
         arguments["drop_path_rate"] = drop_path
+    if patch_dropout:
+        arguments["patch_drop_rate"] = patch_dropout
     if wanted.activation is not None:
         if wanted.activation not in _ACTIVATIONS:
             raise ConfigurationError(

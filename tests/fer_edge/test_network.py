@@ -98,12 +98,15 @@ def test_patches_that_do_not_divide_the_picture_are_refused() -> None:
         network.build(spec)
 
 
-def test_whole_branches_are_dropped_in_training_where_that_is_asked_for() -> None:
+@pytest.mark.parametrize("setting", ["drop_path", "patch_dropout"])
+def test_branches_or_tokens_are_dropped_in_training_where_that_is_asked_for(setting: str) -> None:
     spec = changed(architecture="fer_vit_tiny", arguments={"depth": 2})
-    plain, dropping = network.build(spec), network.build(spec, drop_path=0.5)
+    plain, dropping = network.build(spec), network.build(spec, **{setting: 0.5})
     for built, differs in ((plain, False), (dropping, True)):
         nn.init.normal_(built.head.weight)
         answers = [built.train()(torch.zeros(2, 1, 48, 48)).detach() for _ in range(8)]
         assert (not all(torch.equal(answers[0], other) for other in answers)) == differs
-    with pytest.raises(ConfigurationError, match="drop_path_rate"):
-        network.build(changed(architecture="fer_vgg"), drop_path=0.5)
+    answers = [dropping.eval()(torch.zeros(2, 1, 48, 48)) for _ in range(2)]
+    assert torch.equal(*answers)
+    with pytest.raises(ConfigurationError, match=r"drop_path_rate|patch_drop_rate"):
+        network.build(changed(architecture="fer_vgg"), **{setting: 0.5})

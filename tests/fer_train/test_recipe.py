@@ -33,6 +33,7 @@ MOBILENET = PRESETS["mobilenet"]
         ("mixup", 1.1),
         ("dropout", math.nan),
         ("drop_path", 1.0),
+        ("patch_dropout", 1.0),
         ("seed", -1),
         ("seed", 2**32),
         ("optimizer", "adamv"),

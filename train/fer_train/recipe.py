@@ -36,6 +36,7 @@ _BOUNDS = {
     "mixup_alpha": (_TINY, 100),
     "dropout": (0, 0.99),
     "drop_path": (0, 0.99),
+    "patch_dropout": (0, 0.9),
     "ema": (0, 0.999999),
     "batch_norm_crops": (1, _MANY),
     "evaluate_every": (1, _MANY),
@@ -89,7 +90,8 @@ class Recipe:
     on ``batch_norm_crops`` clean training crops before each evaluation.
 
     ``dropout`` falls on the classifier's input, ``drop_path`` on whole residual branches of the
-    architectures that have them. ``batch_size`` counts the pictures of a step over all processes.
+    architectures that have them, ``patch_dropout`` on that share of a ViT's tokens, which it then
+    need not compute (PatchDropout, Liu et al., WACV 2023). ``batch_size`` counts the pictures of a step over all processes.
     ``arithmetic`` is what the network computes in: ``bf16`` is automatic mixed precision, and
     ``auto`` is that on GPUs and ``fp32`` elsewhere. Evaluation is always fp32.
     """
@@ -117,6 +119,7 @@ class Recipe:
     mixup_alpha: float = 0.4
     dropout: float = 0.2
     drop_path: float = 0.0
+    patch_dropout: float = 0.0
     ema: float = 0.998
     batch_norm_crops: int = 4096
     evaluate_every: int = 2
