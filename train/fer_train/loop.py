@@ -215,10 +215,8 @@ class Trainer:
         if self.teachers is None:
             return loss
         temperature = recipe.distillation_temperature
-        # a convolutional teacher is slower in bf16 than in fp32 on a CPU, whatever the student is
-        gpu = self.world.device.type == "cuda"
-        with self._mixed_precision() if gpu else nullcontext():
-            taught = self.teachers(images, temperature).float()
+        with self._mixed_precision():
+            taught = self.teachers(images, temperature)
         return torch.lerp(loss, distillation_loss(logits, taught, temperature), recipe.distillation)
 
     @contextmanager

@@ -35,12 +35,14 @@ class Ensemble(nn.Module):
         loaded = [checkpoint.load(path) for path in paths]
         self.inputs = [spec.input for _, spec in loaded]
         self.networks = nn.ModuleList(_frozen(network, spec) for network, spec in loaded)
+        # depthwise convolutions take half the time so
+        self.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def forward(self, pixels: torch.Tensor, temperature: float) -> torch.Tensor:
         """Map pixels ``(N, C, H, W)``, 0 to 255, to probabilities ``(N, 7)``."""
         answers = [
-            network(fit_to(pixels, spec)).div(temperature).softmax(1)
+            network(fit_to(pixels, spec)).float().div(temperature).softmax(1)
             for network, spec in zip(self.networks, self.inputs, strict=True)
         ]
         return torch.stack(answers).mean(0)
