@@ -51,6 +51,42 @@ def test_any_onnx_file_answers_or_is_refused(
             survive(opened.predict_tensor, np.zeros((2, *shape), np.uint8))
 
 
+@pytest.fixture(scope="session")
+def tiny_ir(tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path_factory: Any) -> Path:
+    """The same model as OpenVINO IR."""
+    pytest.importorskip("openvino", reason="no OpenVINO to make an IR with")
+    from fer_export.openvino_ir import from_onnx, save_ir
+
+    path = tmp_path_factory.mktemp("ir") / "model.xml"
+    save_ir(from_onnx(tiny_artifact), tiny_spec, path)
+    return path
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_ir_answers_or_is_refused(
+    survive: Any, tiny_ir: Path, tmp_path_factory: Any, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.xml"
+    graph, weights = tiny_ir.read_bytes(), tiny_ir.with_suffix(".bin").read_bytes()
+    if data.draw(st.integers(0, 3)):
+        graph = data.draw(damage(graph))
+    else:
+        weights = data.draw(damage(weights))
+    path.write_bytes(graph)
+    path.with_suffix(".bin").write_bytes(weights)
+    opened = survive(Predictor, path, backend="openvino", threads=1)
+    if isinstance(opened, Predictor):
+        with opened:
+            shape = opened.info.spec.input.shape
+            survive(opened.predict_tensor, np.zeros((2, *shape), np.uint8))
+
+
+def test_an_ir_in_a_folder_without_a_manifest_is_refused(tiny_ir: Path) -> None:
+    with pytest.raises(ArtifactError, match="no manifest"):
+        Predictor(tiny_ir.parent, backend="openvino")
+
+
 @FUZZ
 @given(st.binary(max_size=80))
 def test_any_bytes_that_are_no_onnx_are_refused(

@@ -1,12 +1,11 @@
-"""Any manifest, spec, table, archive or checkpoint: what it says, or an error of ours."""
+"""Any table, archive, folder, calibration set or checkpoint: what it says, or an error of ours."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import io
 import json
 import pickle
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable
@@ -20,131 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fer_bench.regression.baseline import Baseline
 from fer_calib import calibration
 from fer_calib.calibration import CalibrationSet
 from fer_edge import LABELS, ArtifactError, DataError, ModelSpec, fer2013
 from fer_edge.fer2013 import LabelledCrops
-from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
-from fer_edge.record import encode, parse_json
 from fer_edge.spec import InputSpec, NetworkSpec
 
 FUZZ = settings(settings.get_profile("fuzz"))
-
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(allow_nan=False),
-    st.text(max_size=8),
-    st.sampled_from(["../x", "/etc/passwd", "x\0", "fp32", "int8", "\ud800", "a" * 300, 10**400]),
-)
-JSON = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-@st.composite
-def changed_json(draw: st.DrawFn, value: Any) -> str:
-    """A document in which something was replaced, removed or added, or its text was damaged."""
-    changed = copy.deepcopy(value)
-    for _ in range(draw(st.integers(0, 2))):
-        place, key = None, None
-        inner = changed
-        while isinstance(inner, (dict, list)) and inner and draw(st.integers(0, 4)):
-            place = inner
-            key = draw(
-                st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner)))
-            )
-            inner = inner[key]
-        if place is None:
-            continue
-        if draw(st.booleans()):
-            place[key] = draw(JSON)
-        elif isinstance(place, dict):
-            del place[key]
-            place[draw(st.text(max_size=6))] = draw(JSON)
-        else:
-            place.append(draw(JSON))
-    text = json.dumps(changed)
-    if draw(st.integers(0, 3)) == 0:
-        at = draw(st.integers(0, len(text)))
-        text = text[:at] + draw(st.text(max_size=3)) + text[at + draw(st.integers(0, 9)) :]
-    return text
-
-
-def _sealed(text: str) -> bytes:
-    """Give a document the digest that it should have: an attacker can."""
-    try:
-        value = json.loads(text)
-        value["digest"] = ""
-        canonical = json.dumps(value, sort_keys=True).encode()
-        value["digest"] = hashlib.sha256(canonical).hexdigest()
-        return (json.dumps(value, indent=2) + "\n").encode()
-    except (ValueError, TypeError, RecursionError, OverflowError):
-        return text.encode("utf-8", "surrogatepass")
-
-
-HASH = "a" * 64
-PLAIN_MANIFEST = encode(
-    Manifest(
-        "model",
-        "fp32",
-        (ArtifactEntry("m.xml", HASH, 3, "t", "fp32", (Companion("m.bin", HASH, 3),)),),
-        (GoldenCrop("AAAA", (1, 4), "AAAA", (4, 1), (0.5,) * 7),),
-    ).sealed()
-)
-PLAIN_SPEC = encode(ModelSpec(NetworkSpec("x", arguments={"a": 1}), InputSpec(48, 48)))
-
-
-@FUZZ
-@given(changed_json(PLAIN_MANIFEST), st.booleans())
-def test_any_manifest_is_read_or_refused(
-    survive: Any, folder: Path, text: str, sealed: bool
-) -> None:
-    content = _sealed(text) if sealed else text.encode("utf-8", "surrogatepass")
-    (folder / MANIFEST).write_bytes(content)
-    found = survive(Manifest.read, folder)
-    if isinstance(found, Manifest):
-        for file in (f for entry in found.artifacts for f in (entry, *entry.companions)):
-            inside = (folder / file.file).resolve()
-            assert inside.is_relative_to(folder.resolve()), file.file
-        for crop in found.golden:
-            survive(crop.arrays)
-    else:
-        assert isinstance(found, ArtifactError)
-
-
-@FUZZ
-@given(st.one_of(changed_json(PLAIN_SPEC), st.text(max_size=40), st.binary(max_size=40)))
-def test_any_spec_is_read_or_refused(survive: Any, text: str | bytes) -> None:
-    found = survive(ModelSpec.from_json, text)
-    if isinstance(found, ModelSpec):
-        assert ModelSpec.from_json(found.to_json()) == found
-    else:
-        assert isinstance(found, ArtifactError)
-
-
-@FUZZ
-@given(st.one_of(st.binary(max_size=60), st.text('[]{}",:0123456789e-.ntf\\u ', max_size=60)))
-def test_any_text_is_json_or_refused(survive: Any, text: str | bytes) -> None:
-    survive(parse_json, text, "the file")
-
-
-@pytest.mark.parametrize("text", ["[" * 10**6, "9" * 10**6, '"' + "\\" * 10**6, '{"a":' * 10**5])
-def test_json_made_to_exhaust_is_refused(survive: Any, text: str) -> None:
-    assert isinstance(survive(parse_json, text, "the file"), ArtifactError)
-
-
-@FUZZ
-@given(changed_json(encode(Baseline("m"))))
-def test_any_baseline_is_read_or_refused(survive: Any, folder: Path, text: str) -> None:
-    (folder / "b.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    assert isinstance(survive(Baseline.read, folder / "b.json"), (Baseline, DataError))
 
 
 @st.composite
@@ -217,6 +98,50 @@ def test_any_archive_is_fer2013_or_refused(
     (folder / "fer2013.zip").write_bytes(data)
     found = survive(fer2013.load, folder / "fer2013.zip", split)
     assert isinstance(found, (LabelledCrops, DataError))
+
+
+FOLDERS = st.sampled_from(
+    [
+        "test/happy",
+        "train/sad",
+        "test/cheerful",
+        "test",
+        ".",
+        "a/test/fear",
+        "test/Angry",
+        "__MACOSX",
+    ]
+)
+NAMES = st.sampled_from(
+    [
+        "PublicTest_1.png",
+        "PrivateTest_2.jpg",
+        "Training_1.png",
+        "fer2013.csv",
+        ".x.png",
+        "\udcff.png",
+    ]
+)
+
+
+@FUZZ
+@given(data=st.data(), split=st.sampled_from(fer2013.SPLITS))
+def test_any_folder_is_fer2013_or_refused(
+    survive: Any, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, split: str
+) -> None:
+    root = tmp_path_factory.mktemp("fer2013")
+    with zipfile.ZipFile(io.BytesIO(ARCHIVE)) as archive:
+        archive.extractall(root)
+        picture = archive.read(archive.namelist()[0])
+    for _ in range(data.draw(st.integers(0, 3))):
+        place = root / data.draw(FOLDERS) / data.draw(NAMES)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data.draw(st.one_of(damaged(picture), table(HEADERS, ROW))))
+    if data.draw(st.booleans()):
+        shutil.rmtree(root / data.draw(st.sampled_from(["test/happy", "train", "test"])))
+    found = survive(fer2013.load, root, split)
+    assert isinstance(found, (LabelledCrops, DataError))
+    shutil.rmtree(root)
 
 
 def test_a_picture_in_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path) -> None:
@@ -338,6 +263,36 @@ def checkpoint_file() -> bytes:
     }
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + bytes(12)
+
+
+@pytest.fixture(scope="module")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A sound checkpoint of a network that is built in no time."""
+    pytest.importorskip("timm", reason="no timm to build a network with")
+    from fer_edge import checkpoint, network
+
+    spec = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
+    path = tmp_path_factory.mktemp("small") / "best.safetensors"
+    checkpoint.save(path, network.build(spec).state_dict(), spec)
+    return path.read_bytes()
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_weights_are_loaded_or_refused(
+    survive: Any, folder: Path, small_checkpoint: bytes, data: st.DataObject
+) -> None:
+    """Damage to the header counts: anything is a weight."""
+    from fer_edge import checkpoint
+
+    end = 8 + int.from_bytes(small_checkpoint[:8], "little")
+    header = data.draw(damaged(small_checkpoint[8:end]))
+    length = len(header) if data.draw(st.booleans()) else end - 8
+    path = folder / "best.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + header + small_checkpoint[end:])
+    for read in (checkpoint.load, lambda file: checkpoint.load_bytes(file.read_bytes(), file)):
+        found = survive(read, path)
+        assert isinstance(found, (tuple, ArtifactError))
 
 
 VOTES = "file,anger,disgust,fear,happiness,sadness,surprise,neutral,contempt,unknown,NF"

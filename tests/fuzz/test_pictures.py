@@ -183,6 +183,27 @@ def test_any_batch_names_the_crop_at_fault(survive: Any, crops: list[Any]) -> No
         assert 0 <= answers.index < len(crops)
 
 
+@FUZZ
+@given(st.lists(ANYTHING, max_size=12), st.integers(-1, 9), st.sampled_from(["raise", "yield"]))
+def test_any_stream_is_answered_in_order_or_ends_at_the_crop_at_fault(
+    survive: Any, crops: list[Any], batch: int, errors: str
+) -> None:
+    with Predictor(backend=Answering()) as fer:
+        answers: list[Any] = []
+        stream = survive(fer.predict_stream, crops, batch=batch, errors=errors)
+        if isinstance(stream, FerEdgeError):
+            return
+        ended = survive(answers.extend, stream)
+    refused = [n for n, answer in enumerate(answers) if isinstance(answer, InputError)]
+    assert [answers[n].index for n in refused] == refused
+    if isinstance(ended, InputError):
+        assert errors == "raise"
+        assert ended.index == len(answers)
+    else:
+        assert ended is None
+        assert len(answers) == len(crops)
+
+
 NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.floats(-50, 50))
 
 

@@ -1,0 +1,288 @@
+"""Any JSON or TOML that is read into a record: what it says, or an error of ours."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer_bench.accuracy import (
+    ACCURACY_SCHEMA,
+    AccuracyFailure,
+    AccuracyResult,
+    AccuracyRun,
+    read_accuracy,
+)
+from fer_bench.agreement import PairedTest
+from fer_bench.regression.baseline import Baseline
+from fer_bench.results import LATENCY_SCHEMA, LatencyRun, read_latency
+from fer_edge import ArtifactError, ConfigurationError, DataError, ModelSpec
+from fer_edge.backends.tuned import Candidate, Timing, Tuning, read_tuning, this_machine
+from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
+from fer_edge.plan import Gpu, PlanLayer, PlanSidecar
+from fer_edge.record import encode, parse_json
+from fer_edge.spec import InputSpec, NetworkSpec
+
+FUZZ = settings(settings.get_profile("fuzz"))
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.sampled_from(["../x", "/etc/passwd", "x\0", "fp32", "int8", "\ud800", "a" * 300, 10**400]),
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@st.composite
+def changed_json(draw: st.DrawFn, value: Any) -> str:
+    """A document in which something was replaced, removed or added, or its text was damaged."""
+    changed = copy.deepcopy(value)
+    for _ in range(draw(st.integers(0, 2))):
+        place, key = None, None
+        inner = changed
+        while isinstance(inner, (dict, list)) and inner and draw(st.integers(0, 4)):
+            place = inner
+            key = draw(
+                st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner)))
+            )
+            inner = inner[key]
+        if place is None:
+            continue
+        if draw(st.booleans()):
+            place[key] = draw(JSON)
+        elif isinstance(place, dict):
+            del place[key]
+            place[draw(st.text(max_size=6))] = draw(JSON)
+        else:
+            place.append(draw(JSON))
+    text = json.dumps(changed)
+    if draw(st.integers(0, 3)) == 0:
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(st.text(max_size=3)) + text[at + draw(st.integers(0, 9)) :]
+    return text
+
+
+def _sealed(text: str) -> bytes:
+    """Give a document the digest that it should have: an attacker can."""
+    try:
+        value = json.loads(text)
+        value["digest"] = ""
+        canonical = json.dumps(value, sort_keys=True).encode()
+        value["digest"] = hashlib.sha256(canonical).hexdigest()
+        return (json.dumps(value, indent=2) + "\n").encode()
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        return text.encode("utf-8", "surrogatepass")
+
+
+HASH = "a" * 64
+PLAIN_MANIFEST = encode(
+    Manifest(
+        "model",
+        "fp32",
+        (ArtifactEntry("m.xml", HASH, 3, "t", "fp32", (Companion("m.bin", HASH, 3),)),),
+        (GoldenCrop("AAAA", (1, 4), "AAAA", (4, 1), (0.5,) * 7),),
+    ).sealed()
+)
+PLAIN_SPEC = encode(ModelSpec(NetworkSpec("x", arguments={"a": 1}), InputSpec(48, 48)))
+
+
+@FUZZ
+@given(changed_json(PLAIN_MANIFEST), st.booleans())
+def test_any_manifest_is_read_or_refused(
+    survive: Any, folder: Path, text: str, sealed: bool
+) -> None:
+    content = _sealed(text) if sealed else text.encode("utf-8", "surrogatepass")
+    (folder / MANIFEST).write_bytes(content)
+    found = survive(Manifest.read, folder)
+    if isinstance(found, Manifest):
+        for file in (f for entry in found.artifacts for f in (entry, *entry.companions)):
+            inside = (folder / file.file).resolve()
+            assert inside.is_relative_to(folder.resolve()), file.file
+        for crop in found.golden:
+            survive(crop.arrays)
+    else:
+        assert isinstance(found, ArtifactError)
+
+
+@FUZZ
+@given(st.one_of(changed_json(PLAIN_SPEC), st.text(max_size=40), st.binary(max_size=40)))
+def test_any_spec_is_read_or_refused(survive: Any, text: str | bytes) -> None:
+    found = survive(ModelSpec.from_json, text)
+    if isinstance(found, ModelSpec):
+        assert ModelSpec.from_json(found.to_json()) == found
+    else:
+        assert isinstance(found, ArtifactError)
+
+
+@FUZZ
+@given(st.one_of(st.binary(max_size=60), st.text('[]{}",:0123456789e-.ntf\\u ', max_size=60)))
+def test_any_text_is_json_or_refused(survive: Any, text: str | bytes) -> None:
+    survive(parse_json, text, "the file")
+
+
+@pytest.mark.parametrize("text", ["[" * 10**6, "9" * 10**6, '"' + "\\" * 10**6, '{"a":' * 10**5])
+def test_json_made_to_exhaust_is_refused(survive: Any, text: str) -> None:
+    assert isinstance(survive(parse_json, text, "the file"), ArtifactError)
+
+
+@FUZZ
+@given(changed_json(encode(Baseline("m"))))
+def test_any_baseline_is_read_or_refused(survive: Any, folder: Path, text: str) -> None:
+    (folder / "b.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert isinstance(survive(Baseline.read, folder / "b.json"), (Baseline, DataError))
+
+
+SIDECAR = PlanSidecar(
+    ModelSpec(NetworkSpec("x"), InputSpec(48, 48)),
+    HASH,
+    "10.3.0",
+    Gpu("Orin", "8.7", 16),
+    1,
+    4,
+    8,
+    "fp16",
+    {"fp16": 1.0},
+    (PlanLayer("conv", "CaskConvolution", "fp16", matrix=True),),
+)
+
+
+@FUZZ
+@given(changed_json(encode(SIDECAR)), st.sampled_from(["10.3.0", "", "11.x.0"]))
+def test_any_sidecar_of_a_plan_is_read_or_refused(survive: Any, text: str, version: str) -> None:
+    found = survive(PlanSidecar.from_json, text, "the sidecar")
+    assert isinstance(found, (PlanSidecar, ArtifactError))
+    if isinstance(found, PlanSidecar):
+        survive(found.misfits, version, SIDECAR.gpu)
+
+
+CANDIDATES = (Candidate("onnxruntime", HASH, "1.20.0"), Candidate("openvino", HASH, "2025.0"))
+TIMINGS = tuple(
+    Timing(one.backend, count, 1.5, "CPU", "fp32") for one in CANDIDATES for count in (1, 2)
+)
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_tuning_is_read_or_refused(survive: Any, data: st.DataObject) -> None:
+    plain = Tuning("m", "fp32", "cpu", this_machine(), "2026-01-01", CANDIDATES, TIMINGS)
+    text = data.draw(st.one_of(changed_json(encode(plain)), st.text(max_size=9)))
+    plain.write().write_bytes(text.encode("utf-8", "surrogatepass"))
+    found = survive(read_tuning, CANDIDATES, "cpu")
+    assert isinstance(found, (Tuning, ArtifactError))
+    if isinstance(found, Tuning):
+        survive(found.best)
+        survive(found.best, 2)
+
+
+def plain(kind: Any) -> Any:
+    """Plain data of a type, with every field that it has."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return {field.name: plain(hints[field.name]) for field in dataclasses.fields(kind)}
+    if origin in (types.UnionType, typing.Union):
+        return plain(arguments[0])
+    if origin is tuple:
+        return [plain(arguments[0])]
+    if origin in (dict, Mapping):
+        return {"happy": plain(arguments[1])}
+    return {str: "x", int: 1, float: 1.0, bool: True}[kind]
+
+
+LATENCY = {**plain(LatencyRun), "schema": LATENCY_SCHEMA}
+ACCURACY = {
+    "schema": ACCURACY_SCHEMA,
+    "results": [plain(AccuracyResult), plain(AccuracyFailure)],
+    "mcnemar": [plain(PairedTest)],
+}
+RESULTS = {
+    "latency": (read_latency, LATENCY, LatencyRun),
+    "accuracy": (read_accuracy, ACCURACY, AccuracyRun),
+}
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_plain_result_is_read(kind: str, folder: Path) -> None:
+    """Else the tests below would change what is refused anyway."""
+    read, value, expected = RESULTS[kind]
+    (folder / "result.json").write_text(json.dumps(value))
+    assert isinstance(read(folder / "result.json"), expected)
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+@FUZZ
+@given(data=st.data())
+def test_any_result_is_read_or_refused(
+    survive: Any, folder: Path, data: st.DataObject, kind: str
+) -> None:
+    read, value, expected = RESULTS[kind]
+    text = data.draw(st.one_of(changed_json(value), st.text(max_size=9)))
+    (folder / "result.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    found = survive(read, folder / "result.json")
+    assert isinstance(found, (expected, ConfigurationError))
+
+
+RECIPE = (
+    'model = "vit-tiny"',
+    "epochs = 2",
+    "learning_rate = 1e-3",
+    "[augmentation]",
+    "shift = 0.1",
+)
+SETTINGS = st.sampled_from(
+    [
+        "model", "network", "input", "augmentation", "epochs", "batch_size", "optimizer",
+        "gradient_clip", "seed", "input.height", "network.arguments", "[input]", "[x]",
+    ]
+)  # fmt: skip
+VALUES = st.sampled_from(
+    [
+        "0", "-1", "1e999", "nan", "inf", "true", '""', '"no such model"', "[]", "{}", "[[1]]",
+        "2026-01-01", "2026-13-41", "07:32:00", "9" * 400, "0x" + "f" * 40, '"\\ud800"', "",
+    ]
+)  # fmt: skip
+LINES = st.one_of(
+    st.sampled_from(RECIPE),
+    st.builds("{} = {}".format, SETTINGS, VALUES),
+    st.text(max_size=12),
+    st.builds(
+        lambda mark, count: "a = " + mark * count, st.sampled_from("[{"), st.integers(1, 3000)
+    ),
+)
+
+
+@FUZZ
+@given(st.lists(LINES, max_size=6), st.one_of(st.just(b""), st.binary(max_size=9)))
+def test_any_recipe_is_read_or_refused(
+    survive: Any, folder: Path, lines: list[str], rest: bytes
+) -> None:
+    presets = pytest.importorskip("fer_train.presets", reason="no package to train with")
+    path = folder / "recipe.toml"
+    path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass") + rest)
+    found = survive(presets.load_recipe, path)
+    assert isinstance(found, (presets.Recipe, ConfigurationError))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all inputs of a test."""
+    return tmp_path_factory.mktemp("fuzz")
