@@ -37,9 +37,10 @@ def build(
 
     It takes float32 ``(N, C, H, W)``, normalised, and gives logits ``(N, 7)``. In training,
     ``dropout`` falls on the classifier's input, ``drop_path`` on whole residual branches
-    (stochastic depth, Huang et al., ECCV 2016) and ``patch_dropout`` on a ViT's tokens. The classifier starts with a standard deviation
-    of 0.01: timm initialises MobileNetV4's for 1000 classes, and with seven its first loss is
-    near 4. Raises ConfigurationError for an unknown architecture or a setting that it lacks.
+    (stochastic depth, Huang et al., ECCV 2016) and ``patch_dropout`` on a ViT's tokens. The
+    classifier starts with a standard deviation of 0.01: timm initialises MobileNetV4's for 1000
+    classes, and with seven its first loss is near 4. Raises ConfigurationError for an unknown
+    architecture or a setting that it lacks.
     """
     wanted = spec.network
     arguments: dict[str, Any] = dict(wanted.arguments)

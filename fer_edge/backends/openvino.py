@@ -12,7 +12,13 @@ from fer_edge.artifact import Artifact
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
 from fer_edge.backends.contract import OUTPUTS, padded
 from fer_edge.backends.cores import default_threads, usable_cores
-from fer_edge.backends.openvino_model import ArtifactModel, computes_in, read_property, reason
+from fer_edge.backends.openvino_model import (
+    REFUSALS,
+    ArtifactModel,
+    computes_in,
+    read_property,
+    reason,
+)
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
@@ -83,7 +89,7 @@ class OpenVinoBackend(Backend):
         with pool.borrow() as request:
             try:
                 logits, probabilities = request.infer(batch)
-            except RuntimeError as problem:
+            except REFUSALS as problem:
                 raise EngineError(
                     f"OpenVINO failed on crops of shape {batch.shape}: {reason(problem)}"
                 ) from problem

@@ -16,7 +16,10 @@ from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, EngineError
 from fer_edge.spec import METADATA_KEY
 
-__all__ = ["ArtifactModel", "computes_in", "read_property", "reason"]
+__all__ = ["REFUSALS", "ArtifactModel", "computes_in", "read_property", "reason"]
+
+REFUSALS = (RuntimeError, UnicodeDecodeError)
+"""What OpenVINO raises; the second where its message, or a name, has bytes that are no text."""
 
 Settings = dict[str, str]
 
@@ -38,9 +41,16 @@ class ArtifactModel:
 
     def __init__(self, core: Any, artifact: Artifact) -> None:
         self._core, self._path = core, artifact.path
-        self._model = _read(core, artifact)
-        inputs, outputs = _ports(self._model.inputs), _ports(self._model.outputs)
-        self.spec = contract_spec(_carried_spec(self._model, artifact), artifact, inputs, outputs)
+        weights = _weights(artifact)
+        try:
+            self._model = core.read_model(artifact.data, weights)
+            inputs, outputs = _ports(self._model.inputs), _ports(self._model.outputs)
+            carried = _carried_spec(self._model, artifact)
+        except REFUSALS as problem:
+            raise ArtifactError(
+                f"OpenVINO cannot read {artifact.path}: {reason(problem)}"
+            ) from problem
+        self.spec = contract_spec(carried, artifact, inputs, outputs)
         self.batch = static_batch(inputs)
         self._digests = [
             artifact.sha256,
@@ -68,7 +78,7 @@ class ArtifactModel:
         if blob is not None:
             try:
                 return self._core.import_model(blob, device, settings)
-            except RuntimeError:
+            except REFUSALS:
                 pass  # whole, but not what this OpenVINO or driver takes any more
         compiled = self._compile(device, settings, batch)
         cache.write(key, compiled.export_model().getvalue())
@@ -81,7 +91,7 @@ class ArtifactModel:
                 model = model.clone()
                 model.reshape({INPUT: [-1 if batch is None else batch, *self.spec.input.shape]})
             return self._core.compile_model(model, device, settings)
-        except RuntimeError as problem:
+        except REFUSALS as problem:
             raise EngineError(
                 f"OpenVINO cannot compile {self._path} for {device}: {reason(problem)}"
             ) from problem
@@ -121,22 +131,18 @@ def reason(problem: Exception) -> str:
     return " ".join(told)[:_MAX_REASON] or repr(problem)
 
 
-def _read(core: Any, artifact: Artifact) -> Any:
-    weights = b""
-    if artifact.format == "openvino":
-        name = artifact.path.with_suffix(".bin").name
-        if name not in artifact.companions:
-            raise ArtifactError(
-                f"{artifact.path} has its weights in {name}, which is not beside it; copy both "
-                "files of the IR"
-            )
-        weights = artifact.companions[name]
-    else:
+def _weights(artifact: Artifact) -> bytes:
+    """Those of an IR, which stand beside it; none for an ONNX file, which has its own."""
+    if artifact.format != "openvino":
         refuse_external_data(artifact)
-    try:
-        return core.read_model(artifact.data, weights)
-    except RuntimeError as problem:
-        raise ArtifactError(f"OpenVINO cannot read {artifact.path}: {reason(problem)}") from problem
+        return b""
+    name = artifact.path.with_suffix(".bin").name
+    if name not in artifact.companions:
+        raise ArtifactError(
+            f"{artifact.path} has its weights in {name}, which is not beside it; copy both "
+            "files of the IR"
+        )
+    return artifact.companions[name]
 
 
 def _return_free_memory() -> None:

@@ -91,9 +91,9 @@ class Recipe:
 
     ``dropout`` falls on the classifier's input, ``drop_path`` on whole residual branches of the
     architectures that have them, ``patch_dropout`` on that share of a ViT's tokens, which it then
-    need not compute (PatchDropout, Liu et al., WACV 2023). ``batch_size`` counts the pictures of a step over all processes.
-    ``arithmetic`` is what the network computes in: ``bf16`` is automatic mixed precision, and
-    ``auto`` is that on GPUs and ``fp32`` elsewhere. Evaluation is always fp32.
+    need not compute (PatchDropout, Liu et al., WACV 2023). ``batch_size`` counts the pictures of a
+    step over all processes. ``arithmetic`` is what the network computes in: ``bf16`` is automatic
+    mixed precision, and ``auto`` is that on GPUs and ``fp32`` elsewhere. Evaluation is always fp32.
     """
 
     model: str
