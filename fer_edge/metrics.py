@@ -166,8 +166,11 @@ def mean_kl_divergence(expected: Floats, given: Floats) -> float:
     return float(np.maximum((p * np.log(p / q)).sum(axis=1).mean(), 0))
 
 
-def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Softmax over the last axis of ``logits / temperature``, in float64."""
+def softmax(logits: Floats, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
+    """Softmax over the last axis of ``logits / temperature``, in float64.
+
+    ``temperature`` is one for all, or ``(N, 1)``.
+    """
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float64)

@@ -88,12 +88,17 @@ def report(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repor
 def test_accuracy_is_of_all_pictures_and_without_copies_of_the_others(report: Report) -> None:
     assert report.left_out["copies of a test picture"] == 1
     assert report.scores.accuracy == 5 / 8
-    assert (report.accuracy_without_copies, report.n_without_copies) == (4 / 7, 7)
+    alone = report.scores_without_copies
+    assert alone is not None
+    assert (report.scores.n, alone.n) == (8, 7)
+    assert alone.accuracy == 4 / 7
 
 
 def test_flip_averaging_takes_the_mean_of_both_views(report: Report) -> None:
     """Picture 3 is lost, 4 and 6 are won."""
-    assert report.accuracy_with_flip_averaging == 6 / 8
+    assert report.flip_averaged.accuracy == 6 / 8
+    assert report.flip_averaged_without_copies is not None
+    assert report.flip_averaged_without_copies.accuracy == 5 / 7
 
 
 def test_calibration_before_scaling_is_of_the_confidences_as_they_are(report: Report) -> None:

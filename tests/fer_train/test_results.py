@@ -47,8 +47,9 @@ def save(path: Path, report: Report) -> Path:
 
 def row(page: str, run: str) -> dict[str, str]:
     lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
-    (found,) = (line for line in lines if line[0] == f"`{run}`")
-    return dict(zip(lines[0], found, strict=False))
+    found, *variants = (line for line in lines if line[0] == f"`{run}`")
+    assert len(variants) == 4
+    return dict(zip(lines[0], found, strict=True))
 
 
 def test_a_row_tells_recipe_seed_hardware_time_and_accuracy(report: Report, tmp_path: Path) -> None:
@@ -64,6 +65,17 @@ def test_a_row_tells_recipe_seed_hardware_time_and_accuracy(report: Report, tmp_
     assert cells["targets"] == f"votes {report.recipe.votes:.0%}"
     assert cells["starts from"] == "nothing"
     assert cells["well-conditioned"] == "yes"
+
+
+def test_each_way_to_measure_has_a_row_of_its_own(report: Report, tmp_path: Path) -> None:
+    told = replace(report, flip_averaged=replace(report.scores, accuracy=0.5, macro_f1=0.25))
+    page = results_page([told], tmp_path)
+    alone = report.scores_without_copies
+    assert alone is not None
+    assert f"| one | without copies | {alone.n} | **{alone.accuracy:.2%}** [" in page
+    (both,) = (line for line in page.splitlines() if "| two | all |" in line)
+    assert f"| {report.scores.n} | **50.00%** [" in both
+    assert both.split(" | ")[-2] == "0.250"
 
 
 def test_an_ill_conditioned_run_stands_out(report: Report, tmp_path: Path) -> None:

@@ -70,9 +70,7 @@ def test_no_picture_has_a_part_in_its_own_temperature(monkeypatch: pytest.Monkey
         return used
 
     monkeypatch.setattr(temperature, "fit", create_autospec(fit, side_effect=note))
-    probabilities = cross_fitted(labels, logits)
-    for row, result in zip(logits, probabilities, strict=True):
-        (used,) = (t for t in fitted_on if np.allclose(softmax(row, t), result))
+    for row, (used,) in zip(logits, cross_fitted(labels, logits), strict=True):
         assert row[0] not in fitted_on[used]
 
 
@@ -93,15 +91,10 @@ def test_folds_are_even(n: int, folds: int, largest: int, monkeypatch: pytest.Mo
 def test_cross_fitting_mends_confidence() -> None:
     labels, logits = planted(3.0, 3000)
     before = expected_calibration_error(labels, softmax(logits))
-    after = expected_calibration_error(labels, cross_fitted(labels, logits))
+    after = expected_calibration_error(labels, softmax(logits, cross_fitted(labels, logits)))
     assert (before > 0.1, after < 0.03) == (True, True)
-
-
-def test_the_answers_stay_the_same() -> None:
-    labels, logits = planted(3.0, 100)
-    assert (cross_fitted(labels, logits).argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
 def test_a_lone_picture_keeps_its_confidence() -> None:
     logits = np.array([[3.0, 1, 0, 0, 0, 0, 0]])
-    np.testing.assert_array_equal(cross_fitted(np.array([1]), logits), softmax(logits))
+    np.testing.assert_array_equal(cross_fitted(np.array([1]), logits), [[1.0]])

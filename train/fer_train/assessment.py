@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fer_edge import checkpoint, metrics
@@ -21,7 +22,7 @@ from fer_train.temperature import cross_fitted, fit
 
 __all__ = ["NOT_RECORDED", "Course", "Report", "assess"]
 
-SCHEMA = "fer-train/1"
+SCHEMA = "fer-train/2"
 NOT_RECORDED = "not recorded"
 """Stands in a course for what was not kept at the time."""
 
@@ -54,11 +55,12 @@ class Course:
 class Report:
     """Everything about a finished training; rates are fractions of 1.
 
-    ``scores`` are on ``public-test``, on which the checkpoint was selected; their ECE and NLL are
-    cross-fitted over five folds, so that no picture had a part in its own temperature.
-    ``accuracy_without_copies`` leaves out the pictures that also stand in the train split, which
-    training never saw. ``course`` is None for weights that were not trained here, and for reports
-    that were written before it was kept.
+    ``scores`` are on ``public-test``, on which the checkpoint was selected, from one view of each
+    picture; ``flip_averaged`` from the mean of its probabilities and those of its mirror image.
+    Either is also taken without the pictures that stand in the train split too, though training
+    never saw those (None where nothing else is left). ECE and NLL are cross-fitted over five folds,
+    so that no picture had a part in its own temperature. ``course`` is None for weights that were
+    not trained here, and for reports that were written before it was kept.
     """
 
     schema: str
@@ -71,9 +73,9 @@ class Report:
     split: str
     use: str
     scores: Scores
-    accuracy_without_copies: float | None
-    n_without_copies: int
-    accuracy_with_flip_averaging: float
+    scores_without_copies: Scores | None
+    flip_averaged: Scores
+    flip_averaged_without_copies: Scores | None
     temperature: float
     ece_before_scaling: float
     conditioning: Conditioning
@@ -101,14 +103,15 @@ def assess(
     validation = data.validation
     logits = logits_of(network, spec, validation)
     temperature = fit(validation.labels, logits)
-    scores = metrics.score(validation.labels, cross_fitted(validation.labels, logits), LABELS)
     mirrored = replace(validation, images=np.ascontiguousarray(validation.images[:, :, ::-1]))
-    averaged = metrics.softmax(logits) + metrics.softmax(logits_of(network, spec, mirrored))
+    temperatures = cross_fitted(validation.labels, logits)
+    upright, other = (
+        metrics.softmax(seen, temperatures) for seen in (logits, logits_of(network, spec, mirrored))
+    )
+    both, alone = (upright + other) / 2, ~data.copied_validation
     drawn = np.random.default_rng(1).permutation(len(data.train))[:_CONDITIONING_CROPS]
     crops = as_tensor(data.train.take(drawn), spec).to(device)
     conditioning = measure(Normalized(network, spec).to(device), crops)
-    right = logits.argmax(axis=1) == validation.labels
-    alone = ~data.copied_validation
     scaled = spec.with_changes(temperature=temperature)
     half = checkpoint.read_spec(path).precision == "fp16"
     checkpoint.save(path, network.state_dict(), scaled, half=half)
@@ -122,10 +125,10 @@ def assess(
         parameters=sum(p.numel() for p in network.parameters()),
         split="public-test",
         use=use,
-        scores=scores,
-        accuracy_without_copies=float(right[alone].mean()) if alone.any() else None,
-        n_without_copies=int(alone.sum()),
-        accuracy_with_flip_averaging=float((averaged.argmax(axis=1) == validation.labels).mean()),
+        scores=metrics.score(validation.labels, upright, LABELS),
+        scores_without_copies=_score(validation.labels[alone], upright[alone]),
+        flip_averaged=metrics.score(validation.labels, both, LABELS),
+        flip_averaged_without_copies=_score(validation.labels[alone], both[alone]),
         temperature=temperature,
         ece_before_scaling=metrics.expected_calibration_error(
             validation.labels, metrics.softmax(logits)
@@ -136,3 +139,7 @@ def assess(
         machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
         course=course,
     )
+
+
+def _score(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Scores | None:
+    return metrics.score(labels, probabilities, LABELS) if len(labels) else None

@@ -10,8 +10,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.metrics import softmax
-
 __all__ = ["cross_fitted", "fit"]
 
 Labels = npt.NDArray[np.int64]
@@ -46,14 +44,14 @@ def fit(labels: Labels, logits: Floats) -> float:
 
 
 def cross_fitted(labels: Labels, logits: Floats, folds: int = 5) -> npt.NDArray[np.float64]:
-    """Probabilities in which no picture had a part in its own temperature; ``(N, K)``.
+    """Temperatures ``(N, 1)``, in which no picture had a part in its own.
 
     A lone picture, with no other to learn from, keeps the temperature 1.
     """
     fold = np.random.default_rng(0).permutation(len(labels)) % min(folds, len(labels))
-    probabilities = np.empty(logits.shape, np.float64)
+    temperatures = np.ones((len(labels), 1))
     for number in np.unique(fold):
         held = fold == number
-        temperature = fit(labels[~held], logits[~held]) if not held.all() else 1.0
-        probabilities[held] = softmax(logits[held], temperature)
-    return probabilities
+        if not held.all():
+            temperatures[held] = fit(labels[~held], logits[~held])
+    return temperatures

@@ -120,7 +120,10 @@ def print_report(result: Report) -> None:
     """Print what a report says, in a few lines."""
     low, high = result.scores.accuracy_ci95
     print(f"  {result.split} ({result.use}): {result.scores.accuracy:.2%} [{low:.2%}, {high:.2%}]")
-    print(f"  with flip averaging: {result.accuracy_with_flip_averaging:.2%}")
+    alone = result.scores_without_copies
+    if alone is not None:
+        print(f"  without the {result.scores.n - alone.n} copies: {alone.accuracy:.2%}")
+    print(f"  with flip averaging: {result.flip_averaged.accuracy:.2%}")
     print(
         f"  ECE {result.ece_before_scaling:.3f}, after temperature scaling {result.scores.ece:.3f}"
     )
