@@ -256,7 +256,7 @@ def test_bfloat16_is_what_the_recipe_says_and_close(data: TrainingData, tmp_path
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
 
 
-def test_a_teacher_on_a_cpu_computes_in_fp32_uncompiled_whatever_the_student_does(
+def test_a_teacher_computes_as_the_student_does_and_tells_probabilities_in_fp32(
     data: TrainingData, tmp_path: Path
 ) -> None:
     Trainer(replace(RECIPE, epochs=1), data, tmp_path / "teacher").train()
@@ -267,12 +267,14 @@ def test_a_teacher_on_a_cpu_computes_in_fp32_uncompiled_whatever_the_student_doe
     )
     seen: dict[str, torch.dtype] = {}
     assert type(trainer.teachers) is Ensemble
+    trainer.teachers.register_forward_hook(lambda _m, _i, out: seen.update(told=out.dtype))
     for name, network in (("teacher", trainer.teachers), ("student", trainer.state.network)):
         stem = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
         stem.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.dtype}))
     draws = draws_of(0, 0, 28, on_cpu)
     trainer._one_step(draws.order[:8], draws)
-    assert seen == {"teacher": torch.float32, "student": torch.bfloat16}
+    half = torch.bfloat16
+    assert seen == {"teacher": half, "told": torch.float32, "student": half}
 
 
 def test_a_network_without_batch_norm_needs_no_clean_crops(

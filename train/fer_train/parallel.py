@@ -43,10 +43,8 @@ class World:
         return name if self.size == 1 else f"{self.size} x {name}"
 
     def place(self, network: M) -> M:
-        """Move a network to the device, its kernels laid out as GPUs like them."""
-        if self.device.type == "cuda":
-            network = network.to(memory_format=torch.channels_last)
-        return network.to(self.device)
+        """Move a network to the device, its kernels laid out as GPUs and oneDNN like them."""
+        return network.to(memory_format=torch.channels_last).to(self.device)
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
         """Cut this process's part of a batch that all of them know."""

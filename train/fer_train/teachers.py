@@ -35,8 +35,6 @@ class Ensemble(nn.Module):
         loaded = [checkpoint.load(path) for path in paths]
         self.inputs = [spec.input for _, spec in loaded]
         self.networks = nn.ModuleList(_frozen(network, spec) for network, spec in loaded)
-        # depthwise convolutions take half the time so
-        self.to(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def forward(self, pixels: torch.Tensor, temperature: float) -> torch.Tensor:
