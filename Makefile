@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types bindings fuzz kills soak lowest audit train default-model baseline bench runtime-page clean
+.PHONY: help demo test check lint types bindings fuzz kills soak lowest audit train default-model vit-tiny baseline bench runtime-page clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -74,6 +74,11 @@ default-model: $(VENV)/dev.installed
 	$(BIN)/fer-bench card --data $(DATA)
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 	cp demo/astronaut.faces.png docs/demo.png
+
+# What the ViT reaches on each engine, beside the packaged model.
+vit-tiny: $(VENV)/dev.installed
+	$(need_data)$(BIN)/fer-export --weights train/weights/vit-tiny.safetensors --data $(DATA) --out dist/vit-tiny --force --target all
+	rm -rf docs/vit-tiny && mkdir docs/vit-tiny && cp -r dist/vit-tiny/report.md dist/vit-tiny/report docs/vit-tiny
 
 # What the regression suite holds the packaged model against; read the diff.
 baseline: $(VENV)/dev.installed

@@ -84,14 +84,14 @@ def load(path: Path) -> tuple[nn.Module, ModelSpec]:
 
 
 def load_bytes(data: bytes, path: Path) -> tuple[nn.Module, ModelSpec]:
-    """As ``load``, of the bytes of the file at ``path``; the spec's precision is the stored one."""
+    """As ``load``, of the bytes of the file at ``path``."""
     try:
         weights = safetensors.torch.load(data)
     except SafetensorError as problem:
         raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
     # safetensors has checked this header and does not hand it out: its length, then JSON
     header = json.loads(data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")])
-    spec = _spec(header.get("__metadata__"), path)
+    spec = _spec(header.get("__metadata__"), path).with_changes(precision="fp32")
     return _filled(spec, weights, path), spec
 
 

@@ -9,10 +9,17 @@ from pathlib import Path
 from fer_edge.artifact import DEFAULT_MODEL, find_artifact, model_path
 from fer_edge.command import command_parser, run_command, say, write_result
 from fer_edge.dependencies import requires
+from fer_edge.errors import ConfigurationError
 from fer_edge.manifest import ArtifactEntry, Manifest
 from fer_edge.record import encode
 from fer_export.replacing import check_replaceable
-from fer_export.tensorrt import TRT_TARGETS, PlanOptions, read_onnx_spec
+from fer_export.tensorrt import (
+    TRT_TARGETS,
+    PlanOptions,
+    check_precision,
+    finish_command,
+    read_onnx_spec,
+)
 
 __all__ = ["main"]
 
@@ -23,6 +30,7 @@ _TARGETS = (
     "trt-int8, torch, triton, all"
 )
 _PLAN = PlanOptions()
+_MAX_DROP = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +83,7 @@ def _add_int8_options(parser: ArgumentParser) -> None:
     group.add_argument(
         "--max-drop",
         type=float,
-        default=0.5,
+        default=_MAX_DROP,
         metavar="POINTS",
         help="of accuracy on public-test that INT8 may cost (default: %(default)s)",
     )
@@ -120,7 +128,7 @@ def _add_plan_options(parser: ArgumentParser) -> None:
 def _export(options: Namespace) -> int:
     targets = options.target or ["onnx"]
     check_replaceable(options.out, options.force)
-    if options.from_onnx is not None and (prepared := _prepared(options.from_onnx, targets)):
+    if options.from_onnx is not None and (prepared := _prepared(options, targets)):
         manifest = _finish(options, prepared, targets[0])
     else:
         manifest = _build(options, targets)
@@ -138,7 +146,8 @@ def _build(options: Namespace, targets: list[str]) -> Manifest:
         from fer_export.targets import check_targets
         from fer_export.workshop import ExportOptions
 
-        check_targets(targets, prepare_only=options.prepare_only)  # before the network is traced
+        # before the network is traced
+        check_targets(targets, prepare_only=options.prepare_only, batch=options.batch)
         source = (
             from_checkpoint(options.weights) if options.weights else from_onnx(options.from_onnx)
         )
@@ -164,6 +173,15 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
     """Build the engine of a prepared ONNX: on a device, without torch and onnx."""
     from fer_export.finishing import finish_plan
 
+    if options.prepare_only:
+        check_precision(prepared, target)
+        command = finish_command(prepared, target, options.out, _plan_options(options))
+        raise ConfigurationError(f"{prepared} is prepared already; on the device: {command}")
+    if given := [flag for flag, given in _of_the_onnx(options).items() if given]:
+        raise ConfigurationError(
+            f"{prepared} is built as it is; leave out {', '.join(given)}, or start from the fp32 "
+            "model"
+        )
     return finish_plan(
         prepared,
         options.out,
@@ -175,11 +193,23 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
     )
 
 
-def _prepared(source: str, targets: list[str]) -> Path | None:
+def _of_the_onnx(options: Namespace) -> dict[str, bool]:
+    """The options that decide on the ONNX, and whether they were given."""
+    return {
+        "--batch": options.batch is not None,
+        "--calib": options.calib is not None,
+        "--method": options.method is not None,
+        "--max-drop": options.max_drop != _MAX_DROP,
+    }
+
+
+def _prepared(options: Namespace, targets: list[str]) -> Path | None:
     """The ONNX to build one engine from, where its precision is the engine's already."""
     if len(targets) != 1 or targets[0] not in TRT_TARGETS:
         return None
-    precision = TRT_TARGETS[targets[0]]
+    source, precision = options.from_onnx, TRT_TARGETS[targets[0]]
+    if precision == "fp32" and options.prepare_only:
+        return None  # any fp32 ONNX is what it would be built from: it is checked, and kept
     path = model_path(source)
     if path.is_dir() and precision not in {e.precision for e in Manifest.read(path).artifacts}:
         return None  # it is made from the fp32 one first

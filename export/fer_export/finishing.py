@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fer_edge.files import new_folder, sha256_of
-from fer_edge.manifest import ArtifactEntry, Companion, Manifest
+from fer_edge.manifest import (
+    MANIFEST,
+    ArtifactEntry,
+    Companion,
+    GoldenCrop,
+    Manifest,
+    MeasuredLatency,
+)
 from fer_edge.plan import sidecar_path
 from fer_edge.predictor import Predictor
+from fer_export.golden import golden_crops
+from fer_export.latency import median_latencies
 from fer_export.replacing import check_replaceable
+from fer_export.report import write_report
 from fer_export.tensorrt import TRT_TARGETS, PlanOptions, build_plan, check_precision
 from fer_export.verification import answers_of, evaluation_crops, verify
 
@@ -48,8 +59,12 @@ def finish_plan(
         crops = evaluation_crops(spec.input, data)
         with Predictor(onnx, backend="onnxruntime") as predictor:
             expected = answers_of(predictor, crops.tensors, onnx.name)
+            golden = _golden_crops(prepared, predictor)
         report(f"{plan.name}: comparing on {len(crops.tensors)} crops")
         measured = verify(plan, "tensorrt", crops, expected)
+        with Predictor(plan, backend="tensorrt") as predictor:
+            p50 = median_latencies({plan.name: predictor}, crops.tensors[:1])[plan.name]
+            latency = MeasuredLatency(p50, None, predictor.info.provider)
         sidecar = sidecar_path(plan)
         entry = ArtifactEntry(
             file=plan.name,
@@ -59,7 +74,7 @@ def finish_plan(
             precision=TRT_TARGETS[target],
             companions=(Companion(sidecar.name, sha256_of(sidecar), sidecar.stat().st_size),),
             backends=("tensorrt",),
-            measured=(measured,),
+            measured=(replace(measured, latency=latency),),
         )
         source = ArtifactEntry(
             file=onnx.name,
@@ -68,6 +83,21 @@ def finish_plan(
             target=f"onnx-{spec.precision}" if spec.precision != "fp32" else "onnx",
             precision=spec.precision,
         )
-        manifest = Manifest(out.resolve().name, spec.precision, (source, entry)).sealed()
+        manifest = Manifest(out.resolve().name, spec.precision, (source, entry), golden).sealed()
+        write_report(folder, manifest, crops, reference=onnx.name)
         manifest.write(folder)
     return manifest
+
+
+def _golden_crops(prepared: Path, predictor: Predictor) -> tuple[GoldenCrop, ...]:
+    """Those of the model directory that the ONNX lies in, which are the fp32 network's answers.
+
+    An ONNX that was copied alone gives its own.
+    """
+    if (prepared.parent / MANIFEST).is_file():
+        golden = Manifest.read(prepared.parent).golden
+        if golden:
+            return golden
+    return golden_crops(
+        predictor.info.spec.input, lambda tensors: predictor.predict_tensor(tensors)[1]
+    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.backends import BACKENDS
 from fer_edge.predictor import Predictor
 
 __all__ = ["Run", "median_latencies", "ratios"]
@@ -28,6 +29,11 @@ class Run:
     backend: str
     precision: str
     inference_precision: str | None = None
+
+    @property
+    def threads(self) -> int | None:
+        """One for engines that run on a CPU, None for those that have no such setting."""
+        return 1 if "cpu" in BACKENDS[self.backend].devices else None
 
 
 def median_latencies(

@@ -6,21 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from fer_edge.errors import GateError
 from fer_edge.files import new_folder, sha256_of
 from fer_edge.machine import cpu_name
 from fer_edge.manifest import (
     ArtifactEntry,
     Companion,
-    GoldenCrop,
     Manifest,
     MeasuredLatency,
     Measurement,
 )
-from fer_edge.preprocess import preprocess
-from fer_edge.synthetic import synthetic_crops
+from fer_export.golden import golden_crops
 from fer_export.latency import Run, ratios
 from fer_export.replacing import check_replaceable, keep_report
 from fer_export.report import write_report
@@ -30,7 +26,6 @@ from fer_export.workshop import ExportOptions, Workshop, runnable_backends
 
 __all__ = ["export_model"]
 
-_GOLDEN_CROPS = 4
 _PREFERRED = ("int8", "fp32", "fp16")
 """Which precision a Predictor loads when its caller names none: the first that was built."""
 
@@ -55,10 +50,15 @@ def export_model(
     beside ``out``, in the folder that the message names.
     """
     check_replaceable(out, force)
-    check_targets(targets, prepare_only=options.prepare_only)
-    names = expand(targets, from_checkpoint=source.checkpoint is not None)
+    check_targets(targets, prepare_only=options.prepare_only, batch=options.batch)
     with new_folder(out) as folder:
         shop = Workshop(source, folder, out.resolve().name, options, report)
+        names = expand(
+            targets,
+            from_checkpoint=source.checkpoint is not None,
+            batch=options.batch,
+            report=shop.note,
+        )
         try:
             built = {one.file: one for name in names for one in make(shop, TARGETS[name])}
             entries = [_entry(shop, one) for one in built.values()]
@@ -72,9 +72,9 @@ def export_model(
             name=shop.name,
             precision=next(p for p in _PREFERRED if p in precisions),
             artifacts=tuple(entries),
-            golden=_golden_crops(source),
+            golden=golden_crops(source.spec.input, source.answers),
         ).sealed()
-        write_report(shop, manifest)
+        write_report(folder, manifest, shop.crops, reference="the fp32 reference", notes=shop.notes)
         manifest.write(folder)
     return manifest
 
@@ -116,22 +116,10 @@ def _with_latencies(shop: Workshop, entries: list[ArtifactEntry]) -> list[Artifa
         shop.note(line)
 
     def timed(entry: ArtifactEntry, one: Measurement) -> Measurement:
-        p50 = times[f"{entry.file} {one.backend}"]
-        return replace(one, latency=MeasuredLatency(p50, 1, cpu_name()))
+        name = f"{entry.file} {one.backend}"
+        return replace(one, latency=MeasuredLatency(times[name], runs[name].threads, cpu_name()))
 
     return [
         replace(entry, measured=tuple(timed(entry, one) for one in entry.measured))
         for entry in entries
     ]
-
-
-def _golden_crops(source: Source) -> tuple[GoldenCrop, ...]:
-    """Gray and colour, shrinking and growing: one drawing each, as the reference answers it."""
-    drawn = synthetic_crops(_GOLDEN_CROPS, seed=1)
-    raw = [drawn[0], drawn[1][:, :, 1], drawn[2][10:80, 20:60], drawn[3][40:72, 40:72, 0]]
-    pixels = [np.ascontiguousarray(crop) for crop in raw]
-    tensors = np.empty((len(pixels), *source.spec.input.shape), np.uint8)
-    for crop, row in zip(pixels, tensors, strict=True):
-        preprocess(crop, source.spec.input, row)
-    answers = source.answers(tensors).astype(np.float32)
-    return tuple(map(GoldenCrop.of, pixels, tensors, answers))

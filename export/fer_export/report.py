@@ -9,7 +9,7 @@ from fer_edge.files import write_bytes
 from fer_edge.machine import cpu_name
 from fer_edge.manifest import ArtifactEntry, Manifest, Measurement
 from fer_export.replacing import REPORT, REPORT_FOLDER
-from fer_export.workshop import Workshop
+from fer_export.verification import EvaluationCrops
 
 __all__ = ["table", "write_report"]
 
@@ -30,12 +30,18 @@ _HEADER = (
 )
 
 
-def write_report(shop: Workshop, manifest: Manifest) -> None:
-    """Write ``report.md`` into the workshop's folder."""
-    crops = shop.crops
+def write_report(
+    folder: Path,
+    manifest: Manifest,
+    crops: EvaluationCrops,
+    *,
+    reference: str,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write ``report.md`` into ``folder``; ``reference`` names what artifacts were held against."""
     parts = [
         f"# {manifest.name}",
-        f"Compared on {len(crops.tensors)} crops, {crops.source}, with the fp32 reference. "
+        f"Compared on {len(crops.tensors)} crops, {crops.source}, with {reference}. "
         f"Latency: one crop, one thread, median, {cpu_name()}; all side by side.",
         table(manifest.artifacts),
     ]
@@ -44,11 +50,11 @@ def write_report(shop: Workshop, manifest: Manifest) -> None:
             "The checkpoint was selected on these pictures. The drop is what the reference has "
             "more, in points, with its paired 95 % interval."
         )
-    if shop.notes:
-        parts.append("\n".join(f"- {note}" for note in shop.notes))
-    for picture in sorted((shop.folder / REPORT_FOLDER).glob("*.png")):
+    if notes:
+        parts.append("\n".join(f"- {note}" for note in notes))
+    for picture in sorted((folder / REPORT_FOLDER).glob("*.png")):
         parts.append(f"![{picture.stem}]({REPORT_FOLDER}/{picture.name})")
-    write_bytes(shop.folder / REPORT, ("\n\n".join(parts) + "\n").encode())
+    write_bytes(folder / REPORT, ("\n\n".join(parts) + "\n").encode())
 
 
 def table(artifacts: Sequence[ArtifactEntry]) -> str:

@@ -130,7 +130,9 @@ def _plan(target: str, prepare: Maker) -> Maker:
         _check_for_tensorrt(shop, onnx_path)
         if shop.options.prepare_only or not has_tensorrt():
             final = Path(shop.name)
-            command = finish_command(final / prepared[0].file, target, Path(f"{final}-{target}"))
+            command = finish_command(
+                final / prepared[0].file, target, Path(f"{final}-{target}"), shop.options.plan
+            )
             shop.note(f"{target}: prepared; finish it on the device: {command}")
             return prepared
         plan = onnx_path.with_suffix(".plan")
@@ -167,8 +169,15 @@ def make(shop: Workshop, maker: Maker) -> list[Built]:
     return made[maker]
 
 
-def check_targets(names: Iterable[str], *, prepare_only: bool) -> None:
-    """Raise ConfigurationError for an unknown target, MissingDependencyError without TensorRT."""
+def check_targets(
+    names: Iterable[str], *, prepare_only: bool = False, batch: int | None = None
+) -> None:
+    """Refuse what cannot be built here, before any work is done.
+
+    Raises ConfigurationError for an unknown target, and for ``triton`` with a static ``batch``;
+    MissingDependencyError where TensorRT is asked for and not installed, or Triton's definitions.
+    """
+    names = list(names)
     if unknown := [name for name in names if name not in TARGETS and name != ALL]:
         raise ConfigurationError(
             f"unknown target {', '.join(unknown)}; there are {', '.join(TARGETS)}, {ALL}"
@@ -180,14 +189,42 @@ def check_targets(names: Iterable[str], *, prepare_only: bool) -> None:
             "tensorrt",
             f"{plans[0]} is built on the device itself; --prepare-only makes what it builds from",
         )
+    if "triton" in names:
+        _check_for_triton(batch)
 
 
-def expand(names: Iterable[str], *, from_checkpoint: bool) -> list[str]:
-    """Resolve ``all`` and drop repetitions; without a checkpoint ``all`` leaves ``torch`` out."""
+def expand(
+    names: Iterable[str],
+    *,
+    from_checkpoint: bool,
+    batch: int | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> list[str]:
+    """Resolve ``all`` and drop repetitions.
+
+    ``all`` leaves out ``torch`` without a checkpoint, and ``triton`` where it cannot be built;
+    ``report`` is told the reason.
+    """
     asked = list(dict.fromkeys(names))
-    if ALL in asked:
-        return [name for name in TARGETS if name != "torch" or from_checkpoint]
-    return asked
+    if ALL not in asked:
+        return asked
+    every = [name for name in TARGETS if name != "torch" or from_checkpoint]
+    if "triton" not in asked:
+        try:
+            _check_for_triton(batch)
+        except (ConfigurationError, MissingDependencyError) as problem:
+            report(f"triton is left out: {problem}")
+            every.remove("triton")
+    return every
+
+
+def _check_for_triton(batch: int | None) -> None:
+    if batch is not None:
+        raise ConfigurationError(
+            "Triton makes batches of every size, and --batch fixes one; leave one of them out"
+        )
+    with requires("serve"):
+        import tritonclient.grpc  # noqa: F401
 
 
 def has_tensorrt() -> bool:

@@ -175,7 +175,7 @@ class Workshop:
         return self._measured[file, backend]
 
     def race(self, runs: Mapping[str, Run]) -> dict[str, float]:
-        """Median latency in ms of each run, single-threaded, side by side.
+        """Median latency in ms of each run, side by side, with one thread on a CPU.
 
         A run whose inference precision this machine does not have is left out.
         """
@@ -187,7 +187,7 @@ class Workshop:
                         self.folder / run.file,
                         backend=run.backend,
                         inference_precision=run.inference_precision,
-                        threads=1,
+                        threads=run.threads,
                     )
             return median_latencies(opened, self.crops.tensors[:1])
         finally:

@@ -64,7 +64,7 @@ def _faces(
     crops = [
         cut_face(picture, box, margin=spec.crop_margin, square=spec.crop_square) for box in boxes
     ]
-    return list(zip(boxes, predictor.predict_batch(crops), strict=True))
+    return list(zip(boxes, predictor.predict_stream(crops), strict=True))
 
 
 def _plain(face: FoundFace) -> dict[str, Any]:

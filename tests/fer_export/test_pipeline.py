@@ -201,6 +201,25 @@ def test_a_static_batch_serves_fewer_crops_as_well(tmp_path: Path, tiny_artifact
         assert len(fer.predict_batch(synthetic_crops(3))) == 3
 
 
+def test_triton_with_a_static_batch_is_refused_at_once(tiny_artifact: Path, tmp_path: Path) -> None:
+    options = ExportOptions(batch=2)
+    with pytest.raises(ConfigurationError, match="leave one of them out"):
+        export_model(from_onnx(tiny_artifact), tmp_path / "out", ["triton"], options=options)
+
+
+def test_all_leaves_out_what_cannot_be_built_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    fixed = targets.expand(["all"], from_checkpoint=True, batch=2, report=said.append)
+    monkeypatch.delitem(sys.modules, "tritonclient.grpc", raising=False)
+    monkeypatch.setitem(sys.modules, "tritonclient", None)
+    without = targets.expand(["all"], from_checkpoint=True, report=said.append)
+    assert fixed == without == [name for name in TARGETS if name != "triton"]
+    assert "--batch fixes one" in said[0]
+    assert "tritonclient" in said[1]
+    with pytest.raises(MissingDependencyError):
+        targets.check_targets(["triton"])
+
+
 def _build_shifted(shop: Workshop) -> list[Built]:
     model = shop.float_artifact()
     for tensor in model.graph.initializer:

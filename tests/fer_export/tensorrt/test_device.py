@@ -11,8 +11,12 @@ from tensorrt_double.cuda import CudaDouble
 from tensorrt_double.engine import TensorRtDouble, convolution
 
 from fer_edge import Predictor
+from fer_edge.diagnosis import diagnose
 from fer_edge.manifest import Manifest
 from fer_export.cli import main
+from fer_export.pipeline import export_model
+from fer_export.source import from_onnx
+from fer_export.workshop import ExportOptions
 
 
 @pytest.fixture
@@ -36,6 +40,10 @@ def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
     manifest = Manifest.read(out)
     (entry,) = [entry for entry in manifest.artifacts if entry.target == "trt-fp16"]
     assert entry.companions[0].file == f"{entry.file}.json"
+    (measured,) = entry.measured
+    assert measured.latency is not None
+    assert measured.latency.p50_ms > 0
+    assert f"| {entry.file} | trt-fp16 | fp16 |" in (out / "report.md").read_text()
     assert (tmp_path / "dist.timing-cache").exists()
     crops = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1), np.uint8)
     with Predictor(out, backend="tensorrt") as fer, Predictor(prepared) as reference:
@@ -44,6 +52,55 @@ def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
             fer.predict_tensor(crops), reference.predict_tensor(crops), strict=True
         ):
             assert given == pytest.approx(exact, abs=1e-5)
+    assert diagnose(out).works  # its golden crops are answered
+
+
+def test_golden_crops_are_those_of_the_directory_that_the_onnx_lies_in(
+    tensorrt: TensorRtDouble, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    tensorrt.layers = [convolution("Float")]
+    options = ExportOptions(prepare_only=True)
+    made = export_model(from_onnx(tiny_artifact), tmp_path / "made", ["trt-fp32"], options=options)
+    source = str(tmp_path / "made" / "model.onnx")
+    out = tmp_path / "dist"
+    assert main(["--from-onnx", source, "--target", "trt-fp32", "--out", str(out)]) == 0
+    assert Manifest.read(out).golden == made.golden
+
+
+def test_where_tensorrt_is_plans_are_built_proved_and_timed_beside_the_others(
+    tensorrt: TensorRtDouble, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    tensorrt.layers = [convolution("Float")]
+    manifest = export_model(from_onnx(tiny_artifact), tmp_path / "out", ["onnx", "trt-fp32"])
+    (entry,) = [entry for entry in manifest.artifacts if entry.target == "trt-fp32"]
+    (measured,) = entry.measured
+    assert measured.backend == "tensorrt"
+    assert measured.latency is not None
+    assert measured.latency.threads is None
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--prepare-only"], "is prepared already; on the device: fer-export --from-onnx"),
+        (["--batch", "4", "--max-drop", "1"], "leave out --batch, --max-drop"),
+    ],
+)
+def test_options_that_decide_on_the_onnx_come_too_late(
+    more: list[str], told: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main([*command, *more]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "dist").exists()
+
+
+def test_an_fp32_onnx_is_prepared_where_tensorrt_is_not(
+    tiny_artifact: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    source = ["--from-onnx", str(tiny_artifact), "--target", "trt-fp32", "--prepare-only"]
+    assert main([*source, "--out", str(out)]) == 0
+    assert [entry.file for entry in Manifest.read(out).artifacts] == ["model.onnx"]
 
 
 def test_layers_of_another_precision_end_it_with_1_and_nothing_written(

@@ -9,7 +9,13 @@ import pytest
 
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.spec import ModelSpec
-from fer_export.tensorrt import TRT_TARGETS, check_precision, finish_command, read_onnx_spec
+from fer_export.tensorrt import (
+    TRT_TARGETS,
+    PlanOptions,
+    check_precision,
+    finish_command,
+    read_onnx_spec,
+)
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]
 
@@ -41,7 +47,15 @@ def test_a_file_that_is_missing_or_no_onnx_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_that_finishes_can_be_pasted_into_a_shell() -> None:
-    command = finish_command(Path("my models/model.fp16.onnx"), "trt-fp16", Path("dist"))
+    command = finish_command(
+        Path("my models/model.fp16.onnx"), "trt-fp16", Path("dist"), PlanOptions()
+    )
     assert command == (
         "fer-export --from-onnx 'my models/model.fp16.onnx' --target trt-fp16 --out dist"
     )
+
+
+def test_the_command_that_finishes_builds_what_was_asked_for() -> None:
+    options = PlanOptions(max_batch=8, hardware_compatible=True)
+    command = finish_command(Path("model.onnx"), "trt-fp32", Path("dist"), options)
+    assert command.endswith("--out dist --max-batch 8 --hardware-compat")

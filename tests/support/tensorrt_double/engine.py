@@ -13,6 +13,7 @@ import json
 import math
 import weakref
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -74,6 +75,7 @@ class TensorRtDouble:
         """A module like the real one, whose three factories make doubles."""
         real = self.bindings
         module = ModuleType("tensorrt")
+        module.__spec__ = ModuleSpec("tensorrt", None)  # it is found, and counts as installed
         module.__dict__.update({n: getattr(real, n) for n in dir(real) if not n.startswith("__")})
         module.__dict__["__version__"] = real.__version__
         for name, make in (
