@@ -224,7 +224,7 @@ def _check_for_triton(batch: int | None) -> None:
             "Triton makes batches of every size, and --batch fixes one; leave one of them out"
         )
     with requires("serve"):
-        import tritonclient.grpc  # noqa: F401
+        from tritonclient import grpc  # noqa: F401
 
 
 def has_tensorrt() -> bool:
