@@ -8,7 +8,9 @@ from __future__ import annotations
 import ctypes
 import importlib
 import math
+import os
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -103,6 +105,9 @@ class CudaLane:
             }
             self.scratch_address = _on_device(held, scratch_bytes)
             self._held = held.pop_all()
+        # for one that is dropped without close; a forked child has no part in its parent's memory
+        self._dropped = weakref.finalize(self, _free, self._held, os.getpid())
+        self._dropped.atexit = False
 
     def run(self, rows: int, enqueue: Enqueue) -> None:
         """Copy ``rows`` rows of the inputs to the device, do the work, copy the outputs back.
@@ -126,6 +131,7 @@ class CudaLane:
     def close(self) -> None:
         """Free everything; the arrays must not be touched afterwards. May be repeated."""
         self._graphs.clear()
+        self._dropped.detach()
         self._held.close()
 
     def _copy_and_enqueue(self, rows: int, enqueue: Enqueue) -> None:
@@ -179,6 +185,11 @@ class CudaLane:
     def _wait(self) -> None:
         _check("record an event", cudart.cudaEventRecord(self._done, self._stream))
         _check("finish", cudart.cudaEventSynchronize(self._done))
+
+
+def _free(held: ExitStack, process: int) -> None:
+    if os.getpid() == process:
+        held.close()
 
 
 def _pinned(held: ExitStack, layout: Layout, rows: int) -> npt.NDArray[Any]:

@@ -141,15 +141,13 @@ class _Form:
 
 
 def _form(prepared: Prepared, scheme: str | Scheme) -> _Form:
-    core = prepared.smoothing.core
+    core, observation = prepared.smoothing.core, prepared.smoothing.observation
     if scheme == NNCF:
+        usual = prepared.calibration.without(observation.outliers)
         return _Form(
-            NNCF,
-            "openvino",
-            lambda kept: quantize_with_nncf(core, prepared.calibration, keep_float=kept),
+            NNCF, "openvino", lambda kept: quantize_with_nncf(core, usual, keep_float=kept)
         )
-    ours = find_scheme(scheme)
-    observation, method = prepared.smoothing.observation, prepared.method
+    ours, method = find_scheme(scheme), prepared.method
     return _Form(
         ours.name,
         ours.engine,

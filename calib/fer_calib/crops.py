@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,12 @@ class Crops:
         """Take ``count`` of them at most, evenly from all over the set."""
         if len(self) <= count:
             return self
-        chosen = np.linspace(0, len(self) - 1, count).round().astype(np.int64)
+        return self._take(np.linspace(0, len(self) - 1, count).round().astype(np.int64))
+
+    def without(self, positions: Collection[int]) -> Crops:
+        """Leave out the crops at these positions."""
+        return self._take(np.setdiff1d(np.arange(len(self)), np.array(list(positions), np.int64)))
+
+    def _take(self, chosen: npt.NDArray[np.int64]) -> Crops:
         labels = None if self.labels is None else self.labels[chosen]
         return Crops(self.tensors[chosen], self.spec, labels, self.source)

@@ -157,15 +157,16 @@ def _check_provider(session: ort.InferenceSession, provider: str) -> None:
     if provider == _CPU or not hasattr(session, "get_provider_graph_assignment_info"):
         return
     left = {
-        node.op_type
+        (node.op_type, part.ep_name)
         for part in session.get_provider_graph_assignment_info()
-        if part.ep_name == _CPU
+        if part.ep_name != provider
         for node in part.get_nodes()
+        if node.op_type in _HEAVY
     }
-    if heavy := sorted(left & _HEAVY):
+    if left:
+        told = ", ".join(f"{op} to {other}" for op, other in sorted(left))
         raise EngineError(
-            f"{provider} leaves {', '.join(heavy)} of this artifact to the CPU; use "
-            "device='cpu', or an artifact of another precision"
+            f"{provider} leaves {told}; use the device of that, or an artifact of another precision"
         )
 
 

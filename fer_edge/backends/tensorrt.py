@@ -67,8 +67,9 @@ class EngineLog(trt.ILogger):  # type: ignore[misc]
         _logger.warning("TensorRT: %s", message)
 
     def reason(self) -> str:
-        """What TensorRT said went wrong."""
-        return "; ".join(dict.fromkeys(self._errors))[:_MAX_REASON] or "TensorRT gave no reason"
+        """What TensorRT said went wrong since this was asked last."""
+        errors, self._errors = self._errors, []
+        return "; ".join(dict.fromkeys(errors))[:_MAX_REASON] or "TensorRT gave no reason"
 
 
 class TensorRtBackend(Backend):
@@ -101,6 +102,7 @@ class TensorRtBackend(Backend):
         make = partial(
             _Lane,
             engine,
+            self._log,
             self.spec,
             batches=(fewest, self._max_batch),
             spinning=options.spinning,
@@ -154,13 +156,14 @@ class _Lane:
     def __init__(
         self,
         engine: trt.ICudaEngine,
+        log: EngineLog,
         spec: ModelSpec,
         *,
         batches: tuple[int, int],
         spinning: bool,
         preparing: threading.Lock,
     ) -> None:
-        self._engine, self._preparing = engine, preparing
+        self._engine, self._log, self._preparing = engine, log, preparing
         self._min_batch, max_batch = batches
         self._shape = spec.input.shape
         self._scratch_bytes = engine.device_memory_size_v2
@@ -193,21 +196,23 @@ class _Lane:
             with self._preparing:
                 self._contexts[rows] = self._context(rows)
         if not self._contexts[rows].execute_async_v3(stream):
-            raise EngineError(f"TensorRT could not run a batch of {rows} crops; see its log")
+            raise EngineError(
+                f"TensorRT could not run a batch of {rows} crops: {self._log.reason()}"
+            )
 
     def _context(self, rows: int) -> trt.IExecutionContext:
         strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         context = self._engine.create_execution_context(strategy)
         if context is None:
-            raise EngineError(
-                "TensorRT could not make an execution context; the GPU's memory may be full"
-            )
+            raise EngineError(f"TensorRT could not make an execution context: {self._log.reason()}")
         context.set_device_memory(self._cuda.scratch_address, self._scratch_bytes)
         fits = context.set_input_shape(INPUT, (rows, *self._shape))
         for name, address in self._cuda.addresses.items():
             fits = context.set_tensor_address(name, address) and fits
         if not fits:
-            raise EngineError(f"TensorRT does not take a batch of {rows} crops; see its log")
+            raise EngineError(
+                f"TensorRT does not take a batch of {rows} crops: {self._log.reason()}"
+            )
         return context
 
 

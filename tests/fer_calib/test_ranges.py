@@ -7,11 +7,14 @@ import onnx
 import pytest
 
 from fer_calib.comparison import compare
+from fer_calib.control import Prepared, control
 from fer_calib.crops import Crops
 from fer_calib.observation import Observation, TensorRecord, observe, outliers_of
 from fer_calib.quantisation import quantize
 from fer_calib.ranges import METHODS, ranges
 from fer_calib.running import logits_of
+from fer_calib.sensitivity import Sensitivity
+from fer_calib.smoothing import Smoothing
 from fer_edge.errors import ConfigurationError
 from fer_edge.spec import ModelSpec
 
@@ -178,6 +181,23 @@ def test_three_outliers_among_512_do_not_spoil_the_answers(
     found = compare(logits_of(explosive_cnn, clean), logits_of(model, clean), clean)
     assert found.agreement >= 0.99
     assert found.mean_kl <= 0.05
+
+
+def test_nncf_is_not_given_the_outliers(
+    explosive_cnn: onnx.ModelProto, planted: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Crops] = []
+
+    def note(core: onnx.ModelProto, crops: Crops, **_: object) -> onnx.ModelProto:
+        seen.append(crops)
+        return core
+
+    monkeypatch.setattr("fer_calib.control.quantize_with_nncf", note)
+    smoothing = Smoothing(explosive_cnn, observe(explosive_cnn, planted), None, ())
+    costs, few = Sensitivity("canonical", "entropy", 16, "drawings", ()), planted.thin(16)
+    control(Prepared(explosive_cnn, smoothing, costs, planted, few, "entropy"), "nncf")
+    assert len(seen[0]) <= len(planted) - len(PLANTED)
+    assert not any((seen[0].tensors == planted.tensors[at]).all((1, 2, 3)).any() for at in PLANTED)
 
 
 def test_without_that_rule_they_would(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -156,6 +157,14 @@ def test_only_the_rows_of_the_call_are_copied(host: CudaDouble, lane: CudaLane) 
     lane.inputs["x"][:] = rows(1, ROWS)
     lane.run(1, doubling(host, lane, []))
     assert (lane.outputs["same"][1:] == 99).all()
+
+
+def test_a_lane_that_is_dropped_frees_what_it_held(host: CudaDouble) -> None:
+    dropped = CudaLane(INPUTS, {}, 4)
+    assert host.held()
+    del dropped
+    gc.collect()
+    assert not host.held()
 
 
 def test_everything_is_allocated_once_and_freed_once(host: CudaDouble, lane: CudaLane) -> None:

@@ -87,6 +87,12 @@ def test_a_model_without_golden_crops_is_not_said_to_work(model_directory: Path)
     assert "no golden crops" in found.model.detail
 
 
+def test_an_artifact_alone_is_run_and_has_no_golden_crops(tiny_artifact: Path) -> None:
+    found = diagnose(tiny_artifact)
+    assert (found.works, found.exit_code) == (True, 0)
+    assert "answers; a file alone" in found.model.detail
+
+
 def test_a_damaged_model_does_not_work(model_directory: Path) -> None:
     (model_directory / "model.onnx").write_bytes(b"damaged")
     found = diagnose(model_directory)

@@ -215,7 +215,7 @@ def test_a_provider_that_leaves_the_work_to_the_cpu_is_refused(
         return session
 
     monkeypatch.setattr(ort, "InferenceSession", loaded)
-    with pytest.raises(EngineError, match="leaves Gemm of this artifact to the CPU"):
+    with pytest.raises(EngineError, match="leaves Gemm to CPUExecutionProvider"):
         opened(data, device="cuda")
 
 
