@@ -5,7 +5,8 @@ Training, export and the torch backend build it here and nowhere else. Needs the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import timm
@@ -16,7 +17,7 @@ import fer_edge.architectures  # noqa: F401 - adds ours to timm's registry
 from fer_edge.errors import ConfigurationError
 from fer_edge.spec import ModelSpec
 
-__all__ = ["Normalized", "build"]
+__all__ = ["Normalized", "build", "without_tf32"]
 
 _HEAD_INIT_STD = 0.01
 _REFUSALS = (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError)
@@ -149,3 +150,15 @@ def _check_forward(network: nn.Module, spec: ModelSpec) -> None:
             f"{spec.network.architecture} gives {tuple(logits.shape)} instead of logits "
             f"(1, {len(spec.labels)})"
         )
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Compute fp32 as fp32 on GPUs, whatever the process has set; it is set back afterwards."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

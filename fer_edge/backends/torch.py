@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -20,7 +19,7 @@ from fer_edge.backends.contract import refuse_another_spec
 from fer_edge.backends.cores import usable_cores
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
-from fer_edge.network import Normalized
+from fer_edge.network import Normalized, without_tf32
 from fer_edge.spec import ModelSpec
 
 __all__ = ["TorchBackend"]
@@ -171,7 +170,8 @@ class _Lane:
         self._graphs.clear()
 
     def _captured(self, pixels: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor]]:
-        with self._capturing, _without_tf32():
+        # a setting of the process, and what is captured keeps it
+        with self._capturing, without_tf32():
             with torch.cuda.stream(self._stream):
                 given = pixels.to(self._device)
                 for _ in range(_WARM_UP):
@@ -182,18 +182,6 @@ class _Lane:
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 logits, probabilities = self._forward(given)
         return graph, [given, logits, probabilities]
-
-
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    """TF32 is a setting of the process, and what is captured keeps it."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _device(options: BackendOptions) -> torch.device:

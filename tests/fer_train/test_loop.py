@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fer_edge import checkpoint
-from fer_edge.errors import DivergedError
+from fer_edge.errors import DivergedError, EngineError
 from fer_edge.spec import InputSpec, NetworkSpec
 from fer_train.data import TrainingData, prepare
 from fer_train.evaluation import logits_of
@@ -289,6 +289,31 @@ def test_a_network_without_batch_norm_needs_no_clean_crops(
     assert spared._evaluate()[1] > 0
     with pytest.raises(pytest.fail.Exception):
         needy._evaluate()
+
+
+def failing(trainer: Trainer, problem: Exception) -> Trainer:
+    def fail(*_: object) -> None:
+        raise problem
+
+    trainer._one_step = fail  # type: ignore[assignment,method-assign]
+    return trainer
+
+
+def test_what_a_machine_lacks_is_an_error_that_says_what_to_do(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    trainer = Trainer(replace(RECIPE, epochs=1), data, tmp_path)
+    with pytest.raises(EngineError, match="smaller --batch-size"):
+        failing(trainer, torch.OutOfMemoryError("tried to allocate 2 GiB")).train()
+    trainer.compiled = True
+    with pytest.raises(EngineError, match="leave out --compile"):
+        failing(trainer, RuntimeError("no C++ compiler")).train()
+
+
+def test_a_defect_of_ours_keeps_its_traceback(data: TrainingData, tmp_path: Path) -> None:
+    trainer = Trainer(replace(RECIPE, epochs=1), data, tmp_path)
+    with pytest.raises(RuntimeError, match="a defect"):
+        failing(trainer, RuntimeError("a defect")).train()
 
 
 def test_what_a_killed_run_left_half_written_is_removed(data: TrainingData, tmp_path: Path) -> None:

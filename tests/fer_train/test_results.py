@@ -117,6 +117,14 @@ def test_a_course_that_was_kept_before_votes_were_is_still_read(
     assert row(results_page([read], tmp_path), "small-1")["targets"] == "not recorded"
 
 
+def test_a_report_of_another_schema_says_how_to_get_one_of_this(
+    report: Report, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "old.json", replace(report, schema="fer-train/1"))
+    with pytest.raises(ArtifactError, match=r"\(fer-train/1, .*run the fer-train command"):
+        read_report(path)
+
+
 def test_runs_are_kept_and_the_best_comes_first(report: Report, tmp_path: Path) -> None:
     better = replace(report.scores, accuracy=0.9)
     save(tmp_path / "runs" / "a" / "report.json", report)

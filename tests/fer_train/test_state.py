@@ -114,7 +114,7 @@ def test_the_state_of_another_training_is_refused_and_nothing_changes(saved: Pat
 @pytest.mark.parametrize("length", [0, 4, 200, -1])
 def test_a_truncated_state_is_refused(length: int, saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:length])
-    with pytest.raises(ArtifactError, match=r"is damaged: .*Remove it to train from the start"):
+    with pytest.raises(ArtifactError, match=r"is damaged: .*Give another --out to train anew"):
         made().restore(saved, RUN)
 
 

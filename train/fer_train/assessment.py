@@ -20,7 +20,7 @@ from fer_train.evaluation import as_tensor, logits_of
 from fer_train.recipe import Recipe
 from fer_train.temperature import cross_fitted, fit
 
-__all__ = ["NOT_RECORDED", "Course", "Report", "assess"]
+__all__ = ["NOT_RECORDED", "SCHEMA", "Course", "Report", "assess"]
 
 SCHEMA = "fer-train/2"
 NOT_RECORDED = "not recorded"

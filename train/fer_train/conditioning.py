@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
+from fer_edge.network import without_tf32
+
 __all__ = [
     "MAX_ACTIVATION",
     "MAX_LOGIT",
@@ -87,8 +89,8 @@ def measure(network: nn.Module, crops: torch.Tensor) -> Conditioning:
     network.eval()
     logits: dict[str, float] = {}
     activations: dict[str, float] = {}
-    for kind, images in _kinds(crops).items():
-        with _peaks(network) as peaks:
+    for kind, images in _kinds(crops):
+        with _peaks(network) as peaks, without_tf32():
             results = [network(batch) for batch in images.split(_BATCH)]
         logits[kind] = max(map(_largest, results))
         activations[kind] = max(peaks)
@@ -99,17 +101,15 @@ def measure(network: nn.Module, crops: torch.Tensor) -> Conditioning:
     )
 
 
-def _kinds(crops: torch.Tensor) -> dict[str, torch.Tensor]:
+def _kinds(crops: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    yield "clean", crops
+    levels = torch.arange(256, dtype=torch.uint8, device=crops.device).view(-1, 1, 1, 1)
+    yield "constant", levels.expand(-1, *crops.shape[1:])
     generator = torch.Generator().manual_seed(0)
-    levels = torch.arange(256, dtype=torch.uint8).view(-1, 1, 1, 1)
     noise = torch.randint(0, 256, crops[:_BATCH].shape, generator=generator, dtype=torch.uint8)
-    return {
-        "clean": crops,
-        "constant": levels.expand(-1, *crops.shape[1:]).to(crops.device),
-        "noise": noise.to(crops.device),
-        "inverted": 255 - crops,
-        "saturated": torch.where(crops < _MIDDLE, 0, 255).to(torch.uint8),
-    }
+    yield "noise", noise.to(crops.device)
+    yield "inverted", 255 - crops
+    yield "saturated", (crops >= _MIDDLE).to(torch.uint8) * 255
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fer_edge.fer2013 import LabelledCrops
-from fer_edge.network import Normalized
+from fer_edge.network import Normalized, without_tf32
 from fer_edge.preprocess import preprocess_all
 from fer_edge.spec import ModelSpec
 
@@ -29,9 +29,11 @@ def logits_of(network: nn.Module, spec: ModelSpec, crops: LabelledCrops) -> npt.
     """Logits of every crop, float32 ``(N, 7)``, with the network in evaluation mode."""
     device = next(network.parameters()).device
     model = Normalized(network, spec).to(device).eval()
-    parts = [
-        model(as_tensor(crops.take(rows), spec).to(device)).cpu() for rows in _slices(len(crops))
-    ]
+    with without_tf32():
+        parts = [
+            model(as_tensor(crops.take(rows), spec).to(device)).cpu()
+            for rows in _slices(len(crops))
+        ]
     return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 

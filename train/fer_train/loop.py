@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fer_edge import checkpoint, metrics
 from fer_edge.emotion import LABELS
-from fer_edge.errors import DivergedError
+from fer_edge.errors import DivergedError, EngineError
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.files import sha256_of
 from fer_edge.network import Normalized, build
@@ -48,6 +48,7 @@ from fer_train.teachers import Ensemble, distillation_loss
 __all__ = ["BEST", "LAST", "Sources", "Trainer", "run_id"]
 
 BEST, LAST = "best.safetensors", "last.safetensors"
+_MAX_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.data, self.out = recipe, data, out
         self.world, self.report, self.journal = world, report, Journal(out)
+        self.compiled = compiled
         self.deadline = deadline or Deadline()
         self.durations: list[float] = []
         device = world.device
@@ -121,11 +123,12 @@ class Trainer:
         """Run the epochs that are left; tell whether none is left, or the deadline came before.
 
         Raises DivergedError when the loss or the weights are no longer finite; the state of the
-        last finished epoch stays on disk.
+        last finished epoch stays on disk. Raises EngineError where a GPU's memory or the compiler
+        fails.
         """
         if self.world.leads:
             self.out.mkdir(parents=True, exist_ok=True)
-            for left in self.out.glob(".*.safetensors.*.tmp"):  # by a run that was killed
+            for left in self.out.glob(".*.tmp"):  # by a run that was killed
                 left.unlink()
         self.world.wait()
         if (self.out / LAST).exists():
@@ -136,6 +139,17 @@ class Trainer:
                 if not self._has_time():
                     return False
                 self._one_epoch()
+        except torch.OutOfMemoryError as problem:
+            raise EngineError(
+                f"the GPU's memory is full; give a smaller --batch-size ({_reason(problem)})"
+            ) from problem
+        except RuntimeError as problem:
+            if not self.compiled:
+                raise
+            raise EngineError(
+                "the compiled step failed; torch's compiler needs a C++ compiler and Python's "
+                f"headers: install them, or leave out --compile ({_reason(problem)})"
+            ) from problem
         finally:
             self.journal.close()
         return True
@@ -281,6 +295,10 @@ def _accuracy_and_loss(crops: LabelledCrops, logits: npt.NDArray[np.float32]) ->
         return torch.full((2,), math.nan, dtype=torch.float64)
     scores = metrics.score(crops.labels, metrics.softmax(logits), LABELS)
     return torch.tensor([scores.accuracy, scores.nll], dtype=torch.float64)
+
+
+def _reason(problem: Exception) -> str:
+    return " ".join(str(problem).split())[:_MAX_REASON]
 
 
 def run_id(

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fer_edge.errors import ConfigurationError
 from fer_edge.machine import cpu_name
 
 __all__ = ["World", "world"]
@@ -93,4 +94,11 @@ def world() -> Iterator[World]:
 
 
 def _device(local: int) -> torch.device:
-    return torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if local >= (count := torch.cuda.device_count()):
+        raise ConfigurationError(
+            f"process {local + 1} on this machine has no GPU, there are {count}; give torchrun "
+            f"--nproc-per-node {count}"
+        )
+    return torch.device(f"cuda:{local}")

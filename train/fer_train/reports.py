@@ -10,7 +10,7 @@ from pathlib import Path
 from fer_edge import checkpoint
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.record import decode, parse_json
-from fer_train.assessment import NOT_RECORDED, Course, Report
+from fer_train.assessment import NOT_RECORDED, SCHEMA, Course, Report
 from fer_train.journal import METRICS
 from fer_train.loop import BEST
 from fer_train.pipeline import REPORT
@@ -25,7 +25,14 @@ def read_report(path: Path) -> Report:
         text = path.read_bytes()
     except OSError as problem:
         raise ArtifactError(f"there is no report at {path}: {problem}") from problem
-    return decode(Report, parse_json(text, str(path)), str(path), ArtifactError)
+    plain = parse_json(text, str(path))
+    told = plain.get("schema") if isinstance(plain, dict) else None
+    if isinstance(told, str) and told.startswith("fer-train/") and told != SCHEMA:
+        raise ArtifactError(
+            f"{path} is of another version ({told}, this one reads {SCHEMA}); run the fer-train "
+            "command of that run again, which measures it anew"
+        )
+    return decode(Report, plain, str(path), ArtifactError)
 
 
 def find_reports(places: Iterable[Path]) -> list[Path]:

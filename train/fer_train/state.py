@@ -99,7 +99,7 @@ class TrainingState:
 
 
 def _damaged(path: Path, problem: Exception) -> ArtifactError:
-    return ArtifactError(f"{path} is damaged: {problem}. Remove it to train from the start.")
+    return ArtifactError(f"{path} is damaged: {problem}. Give another --out to train anew.")
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

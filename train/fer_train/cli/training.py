@@ -66,7 +66,7 @@ def add_device_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="let torch compile the step: needs a C++ compiler, halves a MobileNet's time on a CPU",
+        help="let torch compile the step, which is faster for a CNN; needs a C++ compiler",
     )
     parser.add_argument(
         "--deterministic",
