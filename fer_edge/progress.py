@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -28,7 +29,8 @@ class Progress:
         self.total, self.label = total, label
         self.done = 0
         self._stream = sys.stderr if stream is None else stream
-        self._shown = self._stream.isatty()
+        # of the processes that torchrun starts here, which share a terminal, the first draws
+        self._shown = self._stream.isatty() and os.environ.get("LOCAL_RANK", "0") == "0"
         self._start = time.monotonic()
         self._drawn = self._start + _DELAY_S
         self._visible = False

@@ -56,6 +56,18 @@ def test_nothing_is_written_to_a_pipe(clock: Clock) -> None:
     assert pipe.getvalue() == ""
 
 
+@pytest.mark.parametrize(("process", "shown"), [("0", True), ("1", False)])
+def test_of_several_processes_the_first_draws(
+    process: str, shown: bool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", process)
+    terminal = Terminal()
+    bar = Progress(10, "reading", terminal)
+    clock.now += 60
+    bar.advance()
+    assert bool(terminal.getvalue()) == shown
+
+
 def test_nothing_is_shown_in_the_first_two_seconds(clock: Clock) -> None:
     terminal = Terminal()
     bar = Progress(10, "reading", terminal)

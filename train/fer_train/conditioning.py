@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from fer_edge.network import without_tf32
+from fer_edge.progress import track
 
 __all__ = [
     "MAX_ACTIVATION",
@@ -91,7 +92,8 @@ def measure(network: nn.Module, crops: torch.Tensor) -> Conditioning:
     activations: dict[str, float] = {}
     for kind, images in _kinds(crops):
         with _peaks(network) as peaks, without_tf32():
-            results = [network(batch) for batch in images.split(_BATCH)]
+            batches = images.split(_BATCH)
+            results = [network(one) for one in track(batches, len(batches), f"{kind} crops")]
         logits[kind] = max(map(_largest, results))
         activations[kind] = max(peaks)
     worst_logit = max(logits, key=lambda kind: logits[kind])

@@ -12,6 +12,7 @@ from torch import nn
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.network import Normalized, without_tf32
 from fer_edge.preprocess import preprocess_all
+from fer_edge.progress import track
 from fer_edge.spec import ModelSpec
 
 __all__ = ["as_tensor", "logits_of"]
@@ -32,7 +33,7 @@ def logits_of(network: nn.Module, spec: ModelSpec, crops: LabelledCrops) -> npt.
     with without_tf32():
         parts = [
             model(as_tensor(crops.take(rows), spec).to(device)).cpu()
-            for rows in _slices(len(crops))
+            for rows in track(_slices(len(crops)), -(-len(crops) // _BATCH), "measuring")
         ]
     return np.asarray(torch.cat(parts).numpy(), np.float32)
 
