@@ -63,6 +63,12 @@ PRESETS: dict[str, Recipe] = {
         evaluate_every=1,
     ),
 }
+PRESETS["vit-base-gap"] = replace(
+    PRESETS["vit-base"],
+    model="vit-base-gap",
+    # timm's has sixteen heads, Google's B/16 twelve
+    network=NetworkSpec("vit_base_patch16_gap_224", arguments={"num_heads": 12}),
+)
 
 
 def preset(model: str) -> Recipe:

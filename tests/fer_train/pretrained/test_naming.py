@@ -144,5 +144,5 @@ def test_gsam_weights_without_a_class_token_load_where_there_is_none(
     network = foreign.fresh(spec)
     load_initial(network, spec, str(tmp_path / "gsam.npz"))
     foreign.assert_same(network, gap)
-    with pytest.raises(ArtifactError, match=r"no class token.*vit_base_patch16_gap_224"):
+    with pytest.raises(ArtifactError, match=r"no class token.*--model vit-base-gap"):
         load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(tmp_path / "gsam.npz"))

@@ -146,8 +146,8 @@ def _identified(path: Path, contents: Contents, spec: ModelSpec) -> _Source:
         turned, note = google.to_timm(tensors), ""
         if "cls_token" not in turned:
             note = (
-                " (it has no class token, as GSAM's: train a network without one, such as "
-                "vit_base_patch16_gap_224 with its num_heads)"
+                " (it has no class token, as GSAM's: train a network without one, which is "
+                "--model vit-base-gap for B/16)"
             )
         return _Source("google", turned, told, google.heads(tensors), note)
     if huggingface.recognises(tensors):
