@@ -16,6 +16,7 @@ from fer_edge import checkpoint
 from fer_edge.errors import DivergedError, EngineError
 from fer_edge.spec import InputSpec, NetworkSpec
 from fer_train.data import TrainingData, prepare
+from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS
 from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
@@ -289,6 +290,18 @@ def test_a_network_without_batch_norm_needs_no_clean_crops(
     assert spared._evaluate()[1] > 0
     with pytest.raises(pytest.fail.Exception):
         needy._evaluate()
+
+
+def test_a_stage_is_not_begun_where_one_like_those_before_would_not_end_in_time(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    deadline = Deadline(1.0)
+    assert Trainer(replace(RECIPE, epochs=1), data, tmp_path / "a", deadline=deadline).train()
+    assert deadline.longest > 0
+    deadline.note(120)
+    later = Trainer(replace(RECIPE, epochs=1), data, tmp_path / "b", deadline=deadline)
+    assert not later.train()
+    assert later.state.epoch == 0
 
 
 def failing(trainer: Trainer, problem: Exception) -> Trainer:

@@ -16,7 +16,8 @@ class Deadline:
     """Counts from its making; ``minutes`` None is no limit.
 
     The first piece of work is always allowed, so that every turn brings the work on, however
-    short it is.
+    short it is. ``longest`` is what the longest piece took that was noted, in seconds: what a
+    training expects of its first epoch, which may compile, after another training's.
     """
 
     def __init__(
@@ -25,6 +26,11 @@ class Deadline:
         self._clock = clock
         self._end = math.inf if minutes is None else clock() + 60 * minutes
         self._fresh = True
+        self.longest = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Remember how long a piece of work took."""
+        self.longest = max(self.longest, seconds)
 
     def allows(self, seconds: float) -> bool:
         """Whether work that takes so many seconds would still end in time."""

@@ -157,7 +157,7 @@ class Trainer:
     def _has_time(self) -> bool:
         """Whether the first process still has time for an epoch as long as those before it."""
         # the first one compiles, and tells nothing about the others
-        longest = max(self.durations[1:] or self.durations, default=0.0)
+        longest = max(self.durations[1:] or self.durations, default=self.deadline.longest)
         return bool(self.world.told(torch.tensor(float(self.deadline.allows(longest)))))
 
     def _one_epoch(self) -> None:
@@ -177,6 +177,7 @@ class Trainer:
         state.epoch += 1
         evaluated = self._evaluate() if self._is_evaluated() else None
         self.durations.append(time.perf_counter() - started)
+        self.deadline.note(self.durations[-1])
         line = Epoch(
             epoch=state.epoch,
             train_loss=running.loss,
