@@ -197,6 +197,29 @@ class Saturating(nn.Module):
         return large[:, None].expand(-1, 7)
 
 
+class Attention(nn.Module):
+    """Over pixels as tokens; ``sharpness`` scales what its scores are made of, and nothing else."""
+
+    def __init__(self, sharpness: float) -> None:
+        super().__init__()
+        self.sharpness = sharpness
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        tokens = planes.flatten(2).transpose(1, 2)[:, None]
+        sharp = self.sharpness * tokens
+        mixed = nn.functional.scaled_dot_product_attention(sharp, sharp, tokens)
+        return mixed[:, 0].transpose(1, 2).view_as(planes)
+
+
+@pytest.mark.parametrize(("sharpness", "holds"), [(1.0, True), (300.0, False)])
+def test_scores_of_attention_count_though_no_layer_makes_them(
+    sharpness: float, holds: bool, crops: torch.Tensor
+) -> None:
+    network = small_network(Attention(sharpness))
+    refresh_batch_norm(network, crops)
+    assert measure(network, crops).holds is holds
+
+
 def test_the_kind_of_crop_that_is_to_blame_is_named(crops: torch.Tensor) -> None:
     found = measure(Saturating(), crops)
     assert (found.largest_logit, found.largest_logit_on) == (500, "constant")

@@ -7,13 +7,16 @@ largest activation and logit are measured on ordinary and on odd crops.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 from fer_edge.network import without_tf32
@@ -118,8 +121,8 @@ def _kinds(crops: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
 def _peaks(network: nn.Module) -> Iterator[list[float]]:
     """Collect the largest absolute input and output of every layer while the block runs.
 
-    A residual sum is no layer's output, but the next one's input. Pixels, which are bytes, are no
-    activations.
+    A residual sum is no layer's output, but the next one's input. Scores of attention are neither:
+    they are the product of a batch of matrices. Pixels, which are bytes, are no activations.
     """
     peaks = [0.0]
     handles: list[RemovableHandle] = []
@@ -137,13 +140,30 @@ def _peaks(network: nn.Module) -> Iterator[list[float]]:
 
     try:
         for layer in network.modules():
-            if not any(layer.children()):
+            if next(layer.children(), None) is None:
                 handles.append(layer.register_forward_pre_hook(note_inputs))
                 handles.append(layer.register_forward_hook(note_output))
-        yield peaks
+        with _Products(note), sdpa_kernel(SDPBackend.MATH):  # fused attention shows no scores
+            yield peaks
     finally:
         for handle in handles:
             handle.remove()
+
+
+class _Products(TorchDispatchMode):
+    """Hands the product of every batch of matrices to ``note``."""
+
+    def __init__(self, note: Callable[[object], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._note = note
+
+    def __torch_dispatch__(
+        self, function: Any, _types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        result = function(*arguments, **(named or {}))
+        if function is torch.ops.aten.bmm.default:
+            self._note(result)
+        return result
 
 
 def _largest(values: torch.Tensor) -> float:
