@@ -78,6 +78,16 @@ def test_each_way_to_measure_has_a_row_of_its_own(report: Report, tmp_path: Path
     assert both.split(" | ")[-2] == "0.250"
 
 
+def test_a_run_that_ended_early_says_so(report: Report, tmp_path: Path) -> None:
+    planned = report.recipe.epochs
+    early = replace(report, course=replace(COURSE, epochs=planned - 3))
+    whole = replace(report, course=replace(COURSE, epochs=planned))
+    assert (
+        row(results_page([early], tmp_path), "small-1")["epochs"] == f"{planned - 3} of {planned}"
+    )
+    assert row(results_page([whole], tmp_path), "small-1")["epochs"] == str(planned)
+
+
 def test_an_ill_conditioned_run_stands_out(report: Report, tmp_path: Path) -> None:
     ill = replace(report, well_conditioned=False)
     assert row(results_page([ill], tmp_path), "small-1")["well-conditioned"] == "**no**"

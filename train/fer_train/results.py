@@ -84,12 +84,16 @@ def _cells(report: Report) -> list[str]:
         "" if course is None else _taught_by(course),
         _targets(report),
         "" if course is None else "; ".join(course.hardware),
-        "" if course is None else str(course.epochs),
+        "" if course is None else _epochs(course.epochs, report.recipe.epochs),
         "" if course is None else _duration(course.seconds),
         _accuracy(report.scores),
         "yes" if report.well_conditioned else "**no**",
         "" if course is None else course.ended,
     ]
+
+
+def _epochs(done: int, planned: int) -> str:
+    return str(done) if done == planned else f"{done} of {planned}"
 
 
 def _accuracy(scores: Scores) -> str:
