@@ -100,7 +100,8 @@ def test_better_weights_replace_worse_ones_and_never_the_other_way(
     told = capsys.readouterr().out
     assert json.loads((tmp_path / "told.json").read_text())["schema"] == "fer-train-promotion/1"
     assert "12 pictures right only now, 4 only before, of 21; McNemar p = 0.077" in told
-    assert f"make default-model DATA={data}" in told
+    kept = weights / "small.safetensors"
+    assert f"fer-export --weights {kept} --out DIR --data {data}" in told
     assert checkpoint.read_spec(weights / "small.safetensors").provenance.training_run == "good"
     before = contents(weights)
     for again in (bad, good):

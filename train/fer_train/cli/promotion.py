@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SUMMARY = "put the weights of a run in the place of the packaged ones, if they are better"
 
+_VERBS = {"mobilenet": "default-model", "vit-tiny": "vit-tiny"}
+"""What make does next with the weights of a name."""
+
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
@@ -50,7 +53,10 @@ def _promote(options: Namespace) -> int:
     if not decided.promoted:
         reasons = decided.refusals + (() if options.force else decided.objections)
         raise GateError(f"{target} stays: {'; '.join(reasons)}")
-    print(f"{target} now holds it. Then: make default-model DATA={options.data}")
+    verb = _VERBS.get(decided.name)
+    command = f"make {verb}" if verb else f"fer-export --weights {target} --out DIR"
+    told = f"DATA={options.data}" if verb else f"--data {options.data}"
+    print(f"{target} now holds it. Then: {command} {told}")
     return 0
 
 
