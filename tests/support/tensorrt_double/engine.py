@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import weakref
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
+from tensorrt_double.context import SCRATCH, Context
 from tensorrt_double.cuda import CudaDouble
 from tensorrt_double.signatures import checked, stand_in
 
 _MAGIC = b"PLAN"
 _BUILD_STEPS = 3
 _UNKNOWN = "N/A due to dynamic shapes"
-SCRATCH = 4096
 
 Layers = list[dict[str, Any]]
 
@@ -232,6 +230,11 @@ class TensorRtDouble:
             batches = header["batches"] or [shapes[name][0]] * 3
             return [trt.Dims((batch, *shapes[name][1:])) for batch in batches]
 
+        def create_context(*strategy: Any) -> Any:
+            self.contexts += 1
+            batches = profile("crop", 0)
+            return Context(trt, self.cuda, session, batches, shapes, logger, *strategy).double
+
         engine = stand_in(
             trt,
             trt.ICudaEngine,
@@ -243,9 +246,7 @@ class TensorRtDouble:
             get_tensor_shape=lambda name: trt.Dims(shapes[name]),
             get_tensor_profile_shape=profile,
             create_engine_inspector=lambda: self._inspector(header),
-            create_execution_context=lambda *strategy: (
-                _Context(self, session, profile("crop", 0), shapes, logger, *strategy).double
-            ),
+            create_execution_context=create_context,
         )
         return engine
 
@@ -265,90 +266,6 @@ class TensorRtDouble:
             trt, trt.EngineInspector, get_engine_information=information, execution_context=None
         )
         return inspector
-
-
-class _Context:
-    """An execution context's state, and the double in front of it."""
-
-    def __init__(  # noqa: PLR0917
-        self,
-        owner: TensorRtDouble,
-        session: Any,
-        profile: list[Any],
-        shapes: dict[str, tuple[int, ...]],
-        logger: Any,
-        strategy: Any = None,
-    ) -> None:
-        trt = owner.bindings
-        self._owner, self._session, self._shapes, self._logger = owner, session, shapes, logger
-        self._error = trt.ILogger.ERROR
-        self._range = profile[0][0], profile[2][0]
-        self._needs_memory = strategy is trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        self._memory: tuple[int, int] | None = None
-        self._addresses: dict[str, int] = {}
-        self._rows: int | None = None
-        self._version = 0
-        self._enqueued = -1
-        owner.contexts += 1
-        self.double = stand_in(
-            trt,
-            trt.IExecutionContext,
-            set_device_memory=self._set_device_memory,
-            set_input_shape=self._set_input_shape,
-            set_tensor_address=self._set_tensor_address,
-            execute_async_v3=self._execute,
-        )
-
-    def _set_device_memory(self, memory: int, size: int) -> None:
-        self._owner.cuda.view(memory, size)
-        self._memory = memory, size
-        self._version += 1
-
-    def _set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        rows, *rest = shape
-        fits = self._range[0] <= rows <= self._range[1]
-        if name != "crop" or tuple(rest) != self._shapes["crop"][1:] or not fits:
-            return False
-        self._rows = rows
-        self._version += 1
-        return True
-
-    def _set_tensor_address(self, name: str, memory: int) -> bool:
-        if name not in self._shapes:
-            return False
-        self._addresses[name] = memory
-        self._version += 1
-        return True
-
-    def _execute(self, stream_handle: int) -> bool:
-        ready = self._rows is not None and self._addresses.keys() == self._shapes.keys()
-        if self._needs_memory and (self._memory is None or self._memory[1] < SCRATCH):
-            ready = False
-        cuda = self._owner.cuda
-        # the guide: enqueue once after a change of shape before capturing
-        if not ready or (cuda.capturing(stream_handle) and self._enqueued != self._version):
-            self._logger.log(self._error, "the context is not ready")
-            return False
-        self._enqueued = version = self._version
-
-        def work() -> None:
-            # the guide: changing a context makes the graphs captured from it undefined
-            assert self._version == version, "this context changed after it was captured"
-            self._compute()
-
-        cuda.enqueue(stream_handle, work)
-        return True
-
-    def _compute(self) -> None:
-        shape = (self._rows, *self._shapes["crop"][1:])
-        cuda = self._owner.cuda
-        data = cuda.view(self._addresses["crop"], math.prod(shape))
-        if self._memory is not None:
-            cuda.view(self._memory[0], self._memory[1])[:] = b"\xee" * self._memory[1]
-        crops = np.frombuffer(data, np.uint8).reshape(shape)
-        names = [name for name in self._shapes if name != "crop"]
-        for name, values in zip(names, self._session.run(names, {"crop": crops}), strict=True):
-            cuda.view(self._addresses[name], values.nbytes)[:] = values.tobytes()
 
 
 class _Interrupting:
