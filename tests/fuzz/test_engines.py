@@ -37,6 +37,14 @@ def damage(draw: st.DrawFn, data: bytes) -> bytes:
     return bytes(changed)
 
 
+def open_and_run(survive: Any, path: Path, backend: str) -> None:
+    opened = survive(Predictor, path, backend=backend, threads=1)
+    if isinstance(opened, Predictor):
+        with opened:
+            shape = opened.info.spec.input.shape
+            survive(opened.predict_tensor, np.zeros((2, *shape), np.uint8))
+
+
 @FUZZ
 @given(data=st.data())
 def test_any_onnx_file_answers_or_is_refused(
@@ -44,11 +52,7 @@ def test_any_onnx_file_answers_or_is_refused(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.onnx"
     path.write_bytes(data.draw(damage(tiny_artifact.read_bytes())))
-    opened = survive(Predictor, path, backend="onnxruntime", threads=1)
-    if isinstance(opened, Predictor):
-        with opened:
-            shape = opened.info.spec.input.shape
-            survive(opened.predict_tensor, np.zeros((2, *shape), np.uint8))
+    open_and_run(survive, path, "onnxruntime")
 
 
 @pytest.fixture(scope="session")
@@ -75,11 +79,7 @@ def test_any_ir_answers_or_is_refused(
         weights = data.draw(damage(weights))
     path.write_bytes(graph)
     path.with_suffix(".bin").write_bytes(weights)
-    opened = survive(Predictor, path, backend="openvino", threads=1)
-    if isinstance(opened, Predictor):
-        with opened:
-            shape = opened.info.spec.input.shape
-            survive(opened.predict_tensor, np.zeros((2, *shape), np.uint8))
+    open_and_run(survive, path, "openvino")
 
 
 def test_an_ir_in_a_folder_without_a_manifest_is_refused(tiny_ir: Path) -> None:
