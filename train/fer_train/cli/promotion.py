@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 SUMMARY = "put the weights of a run in the place of the packaged ones, if they are better"
 
-_VERBS = {"mobilenet": "default-model", "vit-tiny": "vit-tiny"}
-"""What make does next with the weights of a name."""
+_NEXT = {
+    "mobilenet": "make default-model DATA={data}",
+    "vit-tiny": "make vit-tiny DATA={data}",
+}
+"""What to do with new weights of a name; with those of any other, an export."""
+_EXPORT = "fer-export --weights {weights} --out DIR --data {data}"
 
 
 def add_to(commands: Commands) -> None:
@@ -53,10 +57,8 @@ def _promote(options: Namespace) -> int:
     if not decided.promoted:
         reasons = decided.refusals + (() if options.force else decided.objections)
         raise GateError(f"{target} stays: {'; '.join(reasons)}")
-    verb = _VERBS.get(decided.name)
-    command = f"make {verb}" if verb else f"fer-export --weights {target} --out DIR"
-    told = f"DATA={options.data}" if verb else f"--data {options.data}"
-    print(f"{target} now holds it. Then: {command} {told}")
+    command = _NEXT.get(decided.name, _EXPORT).format(weights=target, data=options.data)
+    print(f"{target} now holds it. Then: {command}")
     return 0
 
 
