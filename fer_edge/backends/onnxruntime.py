@@ -43,7 +43,7 @@ class OnnxRuntimeBackend(Backend):
 
     Devices are ``cpu``, ``cuda``, ``tensorrt``, the last two with a number (``cuda:1``) where
     there are several; ``auto`` is the CPU. A provider that does not load, or that leaves the
-    convolutions to the CPU, is an error. With ``goal="throughput"`` each call keeps to its own
+    convolutions to another, is an error. With ``goal="throughput"`` each call keeps to its own
     thread, and ``threads`` is the number of calls worth making at once.
 
     Inputs are passed to ``run``: binding them took as long on the CPU (both 0.43 ms at best for
@@ -135,7 +135,7 @@ def _open(
     chain = [(provider, provider_options)]
     if provider != _CPU:  # releases that do not know this entry ignore it
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if provider == _TENSORRT:  # the CUDA provider takes what TensorRT leaves
+    if provider == _TENSORRT:  # the CUDA provider takes the light operators that TensorRT leaves
         chain.append((_CUDA, {"device_id": provider_options["device_id"], "use_tf32": "0"}))
     try:
         # with its fallback, a provider that fails is replaced by the CPU's without an error
