@@ -7,6 +7,7 @@ few, and the same in every run.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import re
 import resource
@@ -69,12 +70,15 @@ def survive(terminal: TextIO) -> Survive:
     """
 
     def call(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+        gc.disable()  # after many inputs, a look through all that hypothesis keeps takes a second
         start = time.thread_time()
         try:
             with ended_where_it_hangs(terminal, _HANGS):
                 result = function(*arguments, **settings)
         except FerEdgeError as problem:
             result = problem
+        finally:
+            gc.enable()
         taken = time.thread_time() - start
         assert not isinstance(result, FerEdgeError) or str(result), "an error that says nothing"
         assert taken < _SECONDS, f"{taken:.2f} s of processor time"
