@@ -55,9 +55,10 @@ class InputSpec:
     over uint8; the graph divides by 255, subtracts ``mean`` and divides by ``std`` (one value
     per channel). Gray is ``gray_coefficients`` over R, G, B (ITU-R BT.601), rounded.
     ``interpolation`` ``linear`` is bilinear between pixel centres, with the border repeated, and
-    rounded. ``area`` is bilinear to ``ceil(side / (2 * new side))`` times the new size in each
-    direction, so densely that no source pixel is left out, then averages those samples in whole
-    blocks and rounds; where the crop is at most twice as large, or grows, it is ``linear``. A face
+    rounded. ``area`` first averages blocks of 2 x 2 pixels, rounded, as long as both sides are at
+    least three times the new ones (an odd last row or column is left out); what then is at most
+    twice as large, or grows, is ``linear``; else it is bilinear to ``ceil(side / (2 * new side))``
+    times the new size in each direction, and whole blocks of these are averaged and rounded. A face
     box becomes a crop by growing it by ``crop_margin`` of its longer side on every side and, if
     ``crop_square``, to a square about its centre.
     """
