@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Literal, NoReturn, overload
 
@@ -270,17 +271,25 @@ class Predictor:
             )
 
     def _predictions(self, backend: Backend, rows: npt.NDArray[np.uint8]) -> list[Prediction]:
+        answers = self._probabilities(backend, rows)
+        return [Prediction(row, self._min_confidence) for row in answers]
+
+    def _probabilities(
+        self, backend: Backend, rows: npt.NDArray[np.uint8]
+    ) -> npt.NDArray[np.float32]:
+        """Float32 ``(N, 7)`` of rows as a TensorMaker makes them, over the copies of each."""
         count, copies = rows.shape[:2]
         if copies == 1:
-            _, probabilities = self._infer(backend, rows[:, 0])
-        elif count * copies <= self._max_batch:
+            return self._infer(backend, rows[:, 0])[1]
+        if count * copies <= self._max_batch:
             _, flat = self._infer(backend, rows.reshape(-1, *self._tensors.shape))
-            probabilities = flat.reshape(count, copies, _CLASSES).mean(axis=1)
-        else:
-            views = [np.ascontiguousarray(rows[:, copy]) for copy in range(copies)]
-            answers = [self._infer(backend, view)[1] for view in views]
-            probabilities = np.stack(answers).mean(axis=0)
-        return [Prediction(row, self._min_confidence) for row in probabilities]
+            averaged: npt.NDArray[np.float32] = flat.reshape(count, copies, _CLASSES).mean(axis=1)
+            return averaged
+        views = [np.ascontiguousarray(rows[:, copy]) for copy in range(copies)]
+        answers: npt.NDArray[np.float32] = np.mean(
+            [self._infer(backend, view)[1] for view in views], axis=0
+        )
+        return answers
 
     def _infer(
         self, backend: Backend, batch: npt.NDArray[np.uint8]
@@ -312,24 +321,27 @@ class Predictor:
     def _stream(
         self, source: Iterator[Crop], batch: int, flip: bool, raises: bool
     ) -> Generator[Prediction | InputError, None, None]:
-        def prepare(crop: Crop, index: int) -> npt.NDArray[np.uint8]:
-            rows = self._tensors.rows(1, flip)
+        def prepare(crop: Crop, index: int, row: npt.NDArray[np.uint8]) -> None:
             try:
-                self._tensors.fill(rows[0], crop)
+                self._tensors.fill(row, crop)
             except InputError as problem:
                 named = InputError(f"crop {index} of the stream: {problem}")
                 named.index = index
                 raise named from problem
-            return rows
 
-        def infer(rows: Sequence[npt.NDArray[np.uint8]]) -> list[Prediction]:
-            return self._predictions(self._opened(), np.concatenate(rows))
+        def infer(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            return self._probabilities(self._opened(), rows)
 
-        with Stream(source, prepare, infer, batch=batch, workers=self.info.concurrency) as stream:
+        rows = partial(self._tensors.rows, flip=flip)
+        workers = self.info.concurrency
+        with Stream(source, rows, prepare, infer, batch=batch, workers=workers) as stream:
             for answer in stream.answers():
-                if raises and isinstance(answer, InputError):
+                if not isinstance(answer, InputError):
+                    yield Prediction(answer, self._min_confidence)
+                elif raises:
                     raise answer
-                yield answer
+                else:
+                    yield answer
                 if self._forks != _forks[0]:  # the stream's threads stayed behind as well
                     self._refuse_process()
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import atexit
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from fer_edge.errors import InputError
 
 __all__ = ["Stream"]
 
 Item = TypeVar("Item")
-Row = TypeVar("Row")
+Rows: TypeAlias = "npt.NDArray[Any]"
 Answer = TypeVar("Answer")
 
 _PATIENCE = 1.0
@@ -32,13 +35,14 @@ class _Raised:
 _END = object()
 
 
-class Stream(Generic[Item, Row, Answer]):
+class Stream(Generic[Item, Answer]):
     """One thread reads and prepares items, ``workers`` others infer, the consumer takes answers.
 
-    ``prepare(item, index)`` makes a row; an InputError that it raises takes the answer's place.
-    ``infer(rows)`` answers 1 to ``batch`` rows in one call. Workers do not wait for a batch to
-    fill: each takes what is ready, so a slow source is answered at once, and a fast one in full
-    batches. Fewer than ``batch`` are taken as a power of two, so that an engine sees few shapes.
+    ``make_rows(count)`` makes the ring of rows that items are prepared into. ``prepare(item, index,
+    row)`` fills one of them; an InputError that it raises takes the answer's place. ``infer(rows)``
+    answers 1 to ``batch`` rows in one call. Workers do not wait for a batch to fill: each takes
+    what is ready, so a slow source is answered at once, and a fast one in full batches. Fewer than
+    ``batch`` are taken as a power of two, so that an engine sees few shapes.
 
     No more than ``batch * (workers + 2)`` items are between source and consumer. What the source
     or ``infer`` raises is raised to the consumer at its place, after the answers before it.
@@ -51,8 +55,9 @@ class Stream(Generic[Item, Row, Answer]):
     def __init__(
         self,
         source: Iterator[Item],
-        prepare: Callable[[Item, int], Row],
-        infer: Callable[[Sequence[Row]], Sequence[Answer]],
+        make_rows: Callable[[int], Rows],
+        prepare: Callable[[Item, int, Rows], None],
+        infer: Callable[[Rows], Iterable[Answer]],
         *,
         batch: int,
         workers: int,
@@ -60,8 +65,10 @@ class Stream(Generic[Item, Row, Answer]):
         self._source, self._prepare, self._infer = source, prepare, infer
         self._batch = batch
         self._bound = batch * (workers + 2)
-        self._read = self._given = 0
-        self._ready: deque[tuple[int, Row]] = deque()
+        # a row is free again once its item was answered, so as many do as items may be under way
+        self._rows = make_rows(self._bound)
+        self._read = self._given = self._taken = 0
+        self._ready: deque[int] = deque()  # items whose rows follow one another from _taken on
         self._answers: dict[int, Any] = {}
         self._stopped = self._complete = False
         lock = threading.Lock()
@@ -76,7 +83,7 @@ class Stream(Generic[Item, Row, Answer]):
             for n in range(workers)
         ]
 
-    def __enter__(self) -> Stream[Item, Row, Answer]:
+    def __enter__(self) -> Stream[Item, Answer]:
         # once the interpreter is going down, its threads can neither work nor be waited for
         atexit.register(self._stop)
         try:
@@ -99,17 +106,13 @@ class Stream(Generic[Item, Row, Answer]):
     def answers(self) -> Generator[Answer | InputError, None, None]:
         """Give the answer, or the InputError, of each item in order."""
         while True:
-            with self._has_answer:
-                while self._given not in self._answers:
-                    self._has_answer.wait()
-                answer = self._answers.pop(self._given)
+            for answer in self._next_answers():
+                if answer is _END:
+                    return
+                if isinstance(answer, _Raised):
+                    raise answer.problem
                 self._given += 1
-                self._has_room.notify()
-            if answer is _END:
-                return
-            if isinstance(answer, _Raised):
-                raise answer.problem
-            yield answer
+                yield answer
 
     def _stop(self) -> None:
         with self._has_room:
@@ -123,6 +126,7 @@ class Stream(Generic[Item, Row, Answer]):
 
     def _read_ahead(self) -> None:
         """Read and prepare until the source ends, fails, or nobody listens."""
+        prepared = 0
         while self._wait_for_room():
             index = self._read
             try:
@@ -134,15 +138,16 @@ class Stream(Generic[Item, Row, Answer]):
                 self._finish(index, _Raised(problem))
                 return
             try:
-                row = self._prepare(item, index)
+                self._prepare(item, index, self._rows[prepared % self._bound])
             except InputError as problem:
                 self._put({index: problem})
             except BaseException as problem:  # likewise
                 self._finish(index, _Raised(problem))
                 return
             else:
+                prepared += 1
                 with self._has_ready:
-                    self._ready.append((index, row))
+                    self._ready.append(index)
                     self._has_ready.notify()
             self._read = index + 1
 
@@ -159,29 +164,45 @@ class Stream(Generic[Item, Row, Answer]):
         self._put({index: last})
 
     def _work(self) -> None:
-        while taken := self._take():
-            indices, rows = zip(*taken, strict=True)
+        while (taken := self._take())[0]:
+            indices, rows = taken
             try:
-                answers = self._infer(rows)
-                outcome: dict[int, Any] = dict(zip(indices, answers, strict=True))
+                outcome: dict[int, Any] = dict(zip(indices, self._infer(rows), strict=True))
             except BaseException as problem:  # as above
                 outcome = {indices[0]: _Raised(problem)}
             self._put(outcome)
 
-    def _take(self) -> list[tuple[int, Row]]:
-        """Wait for rows; nothing once there will be none."""
+    def _take(self) -> tuple[list[int], Rows]:
+        """Wait for rows; none once there will be none."""
         with self._has_ready:
             while not self._ready and not self._complete and not self._stopped:
                 self._has_ready.wait()
             count = min(len(self._ready), self._batch)
             if 0 < count < self._batch:
                 count = 1 << count.bit_length() - 1
-            return [self._ready.popleft() for _ in range(count)]
+            start = self._taken % self._bound
+            self._taken += count
+            indices = [self._ready.popleft() for _ in range(count)]
+        if start + count <= self._bound:
+            return indices, self._rows[start : start + count]
+        return indices, self._rows.take(np.arange(start, start + count), axis=0, mode="wrap")
 
     def _put(self, answers: dict[int, Any]) -> None:
         with self._has_answer:
             self._answers.update(answers)
             self._has_answer.notify()
+
+    def _next_answers(self) -> list[Any]:
+        """Wait for the next answer; with it come those after it that are there already."""
+        with self._has_answer:
+            self._has_room.notify()  # once for all that was given since
+            while self._given not in self._answers:
+                self._has_answer.wait()
+            index, answers = self._given, []
+            while index in self._answers:
+                answers.append(self._answers.pop(index))
+                index += 1
+            return answers
 
 
 def _join(thread: threading.Thread, seconds: float | None) -> None:
