@@ -57,7 +57,6 @@ class OpenVinoBackend(Backend):
         self._model: ArtifactModel | None = model
         self._device, self._settings = device, settings
         self._fixed = model.batch
-        self._handed_over = options.goal == "throughput"
         self._one_by_one = self._fixed is None and device.startswith(_ONE_BY_ONE)
         first = model.compile(device, settings, self._fixed or 1)
         precision = _checked_precision(first, options, device)
@@ -71,6 +70,7 @@ class OpenVinoBackend(Backend):
             concurrency=requests,
             max_batch=self._fixed,
         )
+        self._handed_over = requests > 1  # to its threads, so that requests run side by side
         self._first = self._pool(first, self._fixed or 1)
         self._any: Pool[_Request] | None = None
         self._opening = threading.Lock()
