@@ -60,6 +60,41 @@ def test_their_order_is_that_of_the_crops(
     assert [p.emotion.class_index for p in given] == values
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_rows_that_are_used_again_hold_the_crops_of_their_own_turn(
+    make_double: MakeDouble, gray: Gray, concurrency: int, flip: bool
+) -> None:
+    """Calls of any size at any place of the ring, its end included, with misfits between."""
+    rng = np.random.default_rng(concurrency)
+    values = [int(value) for value in rng.integers(0, 7, 400)]
+    misfits = {int(index) for index in rng.integers(0, 400, 30)}
+
+    def source() -> Iterator[Image]:
+        for index, value in enumerate(values):
+            if rng.random() < 0.2:
+                time.sleep(0.001)
+            yield UNFIT if index in misfits else gray(value)
+
+    class Slow(type(make_double())):  # type: ignore[misc]
+        def infer(self, batch: Image) -> Any:
+            before = batch.copy()
+            time.sleep(0.0005)
+            assert np.array_equal(batch, before)
+            return super().infer(batch)
+
+    double = Slow(make_double().spec, concurrency=concurrency)
+    stream = Predictor(backend=double).predict_stream(source(), batch=5, flip=flip, errors="yield")
+    for index, (given, value) in enumerate(zip(stream, values, strict=True)):
+        if index in misfits:
+            assert isinstance(given, InputError)
+            assert given.index == index
+        else:
+            assert not isinstance(given, InputError)
+            assert given.emotion.class_index == value
+    assert len(set(map(len, double.batches))) > 1
+
+
 def test_no_crops_are_no_predictions(double: Any) -> None:
     assert list(Predictor(backend=double).predict_stream([])) == []
     assert double.batches == []
