@@ -221,12 +221,14 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _difference(whole: Callable[[], object], part: Callable[[], object], rounds: int) -> float:
-    """How much longer ``whole`` takes, at the median of rounds in which they take turns."""
+    """How much longer ``whole`` takes than ``part`` beside it, at the median of the rounds."""
     for call in (part, whole):
         call()
-    pairs = [(_seconds(part), _seconds(whole)) for _ in range(rounds)]
-    parts, wholes = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return float(wholes - parts)
+    differences = []
+    for _ in range(rounds):
+        bare = _seconds(part)
+        differences.append(_seconds(whole) - bare)
+    return statistics.median(differences)
 
 
 def _stream_share(
