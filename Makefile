@@ -38,7 +38,7 @@ kills: $(VENV)/dev.installed
 	FER_KILLS=50 $(BIN)/python -m pytest -q --long tests/faults
 
 soak: $(VENV)/dev.installed
-	$(BIN)/fer-bench soak default --minutes 60 --page docs/reliability.md
+	$(BIN)/fer-bench soak default $(WEIGHTS).safetensors --minutes 60 --page docs/reliability.md
 
 lowest: $(VENV)/dev.installed
 	$(BIN)/python -m pytest -q --long tests/packaging/test_lowest_versions.py

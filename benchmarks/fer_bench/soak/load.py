@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +28,8 @@ kernels for other batches, which round otherwise.
 _CROPS = 96
 _SIDES = (8, 16, 33, 48, 64, 97, 150, 224, 400)
 _MAX_BATCH = 8
-_WEIGHTS = {"one": 0.6, "batch": 0.25, "mistake": 0.12, "file": 0.03}
+_MAX_STREAM = 40
+_WEIGHTS = {"one": 0.58, "batch": 0.25, "stream": 0.02, "mistake": 0.12, "file": 0.03}
 _BAD: tuple[object, ...] = (
     None,
     np.zeros((0, 0), np.uint8),
@@ -60,6 +63,7 @@ class Workload:
         default_factory=lambda: {
             "one": _one,
             "batch": _batch,
+            "stream": _stream,
             "mistake": _mistake,
             "file": _mistake_in_a_batch,
         }
@@ -108,6 +112,28 @@ def _batch(load: Workload, predictor: Predictor, rng: np.random.Generator) -> De
         return Deed("batch", 0, taken)
     rows = np.stack([answer.probabilities for answer in given])
     return Deed("batch", len(chosen), taken, load.difference(rows, chosen))
+
+
+def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> Deed:
+    """A stream with a mistake in it, which is left somewhere or read to its end."""
+    chosen = rng.integers(len(load.crops), size=int(rng.integers(0, _MAX_STREAM + 1)))
+    items: list[Any] = [load.crops[index] for index in chosen]
+    place = int(rng.integers(len(items) + 1))
+    items.insert(place, _BAD[int(rng.integers(len(_BAD)))])
+    wanted = int(rng.integers(len(items) + 1))
+    start = time.perf_counter()
+    stream = predictor.predict_stream(items, errors="yield")
+    given = list(stream if wanted == len(items) else islice(stream, wanted))
+    stream.close()
+    taken = time.perf_counter() - start
+    refused = [index for index, answer in enumerate(given) if isinstance(answer, InputError)]
+    if len(given) != wanted or refused != [place] * (place < wanted):
+        return Deed("stream", 0, taken, f"{len(given)} of {wanted}, {refused} for {place} refused")
+    answers = [answer for answer in given if not isinstance(answer, InputError)]
+    if not answers:
+        return Deed("stream", 0, taken)
+    rows = np.stack([answer.probabilities for answer in answers])
+    return Deed("stream", len(rows), taken, load.difference(rows, chosen[: len(rows)]))
 
 
 def _mistake(_load: Workload, predictor: Predictor, rng: np.random.Generator) -> Deed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -13,29 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_bench.cli import soak as command
-from fer_bench.pages import markers
-from fer_bench.soak import run
-from fer_bench.soak.load import TOLERANCE
+from fer_bench.regression.cells import find_model
 from fer_bench.soak.observation import Histogram, Holdings, Window, observe
 from fer_bench.soak.run import judge, soak
 from fer_edge import ConfigurationError, Predictor
 from fer_edge.backends import Backend, EngineInfo
-from fer_edge.command import command_parser, run_command
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 
 SECONDS = 1.5
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second and a half is enough to see what is put in on purpose."""
-    monkeypatch.setattr(run, "_SAMPLE_S", 0.02)
-    monkeypatch.setattr(run, "SHORTEST_S", 1.0)
-    monkeypatch.setattr(run, "REOPENED", 6)
-    # a process of one second is still growing by itself
-    monkeypatch.setattr(run, "MAX_MEMORY_GROWTH", 0.2)
-    monkeypatch.setattr(run, "P99_ALLOWANCE", 1e9)  # other processes decide that here
 
 
 class Engine(Backend):
@@ -87,7 +71,7 @@ def test_a_wrong_answer_now_and_then_is_found() -> None:
 
 def test_answers_that_threads_mix_up_are_found() -> None:
     """A buffer that calls share: right for one thread, wrong for two."""
-    buffer = np.zeros((8, 7))
+    buffer = np.zeros((16, 7))
 
     def fault(probabilities: np.ndarray) -> None:
         buffer[: len(probabilities)] = probabilities
@@ -95,6 +79,19 @@ def test_answers_that_threads_mix_up_are_found() -> None:
         probabilities[:] = buffer[: len(probabilities)]
 
     assert soaked(fault).wrong > 0
+
+
+@pytest.mark.parametrize("misread", [lambda stream: reversed(list(stream)), lambda _: iter(())])
+def test_streams_that_mix_up_or_lose_answers_are_found(
+    misread: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Misreading(Predictor):
+        def predict_stream(self, *arguments: Any, **options: Any) -> Any:
+            yield from misread(super().predict_stream(*arguments, **options))
+
+    result = soak(lambda: Misreading(backend=Engine()), SECONDS, workers=3)
+    assert result.wrong > 0
+    assert result.examples[0].startswith("stream: ")
 
 
 def test_memory_that_grows_is_found() -> None:
@@ -231,35 +228,11 @@ def test_what_a_process_holds_is_seen() -> None:
     assert block.any()
 
 
-def test_the_command_writes_figures_and_fails_where_something_does_not_hold(
-    tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    page, result = tmp_path / "reliability.md", tmp_path / "soak.json"
-    page.write_text("\n".join(["# Reliability", *markers(command.BLOCK), ""]))
-    words = ["soak", str(tiny_artifact), "--backend", "onnxruntime", "--minutes", "0.03"]
-    words += ["--page", str(page), "--json", str(result)]
-
-    def fer_bench() -> int:
-        parser = command_parser("fer-bench", "Measure models.", common=False)
-        command.add_parser(parser.add_subparsers())
-        return run_command(parser, words)
-
-    assert fer_bench() == 0
-    assert "model.onnx on onnxruntime: holds" in capsys.readouterr().out
-    (entry,) = json.loads(result.read_text())["results"]
-    assert (entry["backend"], entry["wrong"], entry["defects"]) == ("onnxruntime", 0, [])
-    assert "| 0 |" in page.read_text()
-    monkeypatch.setitem(TOLERANCE, "fp32", -1.0)
-    assert fer_bench() == 1
-    assert "wrong answers" in page.read_text()
-
-
 @pytest.mark.long
-def test_every_backend_holds_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fer_bench.regression.cells import find_model
-
+def test_every_backend_holds_for_a_minute(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for cell in find_model("default").cells:
+    checkpoint = root / "train" / "weights" / "mobilenet.safetensors"
+    for cell in find_model("default").cells + find_model(checkpoint).cells:
         result = soak(lambda cell=cell: Predictor(cell.path, backend=cell.backend), 60.0)
         # the latency of a minute on a machine that tests share says nothing
         assert [one for one in result.defects if not one.startswith("p99")] == [], cell.name
