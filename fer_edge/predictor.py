@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Literal, NoReturn, overload
@@ -20,13 +20,16 @@ from fer_edge.opening import MAX_THREADS, PredictorInfo, open_backend
 from fer_edge.prediction import Prediction
 from fer_edge.preprocess import COLORS
 from fer_edge.spec import ModelSpec
-from fer_edge.stream import Stream
+from fer_edge.stream import Answers, Stream
 from fer_edge.tensors import Crop, TensorMaker, check_tensor
 
 __all__ = ["MAX_THREADS", "STREAM_BATCH", "Crop", "Predictor", "PredictorInfo"]
 
 STREAM_BATCH = 16
 """Crops of one call in ``predict_stream``: more gained nothing on any CPU engine."""
+
+MAX_STREAM_BATCH = 1024
+"""The most that can be asked for: room for a few times as many is made at the start."""
 
 _CLASSES = len(LABELS)
 _DEFECT = "this is a defect of the engine or of the artifact"
@@ -158,7 +161,7 @@ class Predictor:
         batch: int | None = ...,
         flip: bool = ...,
         errors: Literal["raise"] = ...,
-    ) -> Generator[Prediction, None, None]: ...
+    ) -> Answers[Prediction]: ...
 
     @overload
     def predict_stream(
@@ -168,7 +171,7 @@ class Predictor:
         batch: int | None = ...,
         flip: bool = ...,
         errors: Literal["yield"],
-    ) -> Generator[Prediction | InputError, None, None]: ...
+    ) -> Answers[Prediction | InputError]: ...
 
     def predict_stream(
         self,
@@ -177,14 +180,14 @@ class Predictor:
         batch: int | None = None,
         flip: bool = False,
         errors: str = "raise",
-    ) -> Generator[Prediction | InputError, None, None]:
+    ) -> Answers[Prediction | InputError]:
         """Classify crops as they come, in order, as fast as the engine can.
 
         ``crops`` is read in a thread of its own, a bounded number ahead (``fer_edge.stream`` tells
         how many), while others infer: ``info.concurrency`` calls side by side, of up to ``batch``
         crops each. A call takes what is there, so a live source is answered crop by crop. The
-        first prediction that is asked for starts the threads; closing the generator, or its end,
-        stops them.
+        first prediction that is asked for starts the threads; its end, an error, ``close`` or
+        leaving a ``with`` block stops them.
 
         With ``errors="raise"`` a crop that cannot be used is an InputError with its ``index`` in
         the stream, after the predictions before it, and ends the stream; with ``errors="yield"``
@@ -312,15 +315,16 @@ class Predictor:
         if batch is None:
             fitting = self._max_batch // 2 if flip else self._max_batch
             return int(min(STREAM_BATCH, max(1, fitting)))
-        if not (isinstance(batch, int) and 1 <= batch <= self._max_batch):
+        most = min(MAX_STREAM_BATCH, self._max_batch)
+        if not (isinstance(batch, int) and 1 <= batch <= most):
             raise ConfigurationError(
-                f"batch should be a whole number from 1 to {self._max_batch}, not {batch!r}"
+                f"batch should be a whole number from 1 to {most}, not {batch!r}"
             )
         return batch
 
     def _stream(
         self, source: Iterator[Crop], batch: int, flip: bool, raises: bool
-    ) -> Generator[Prediction | InputError, None, None]:
+    ) -> Answers[Prediction | InputError]:
         def prepare(crop: Crop, index: int, row: npt.NDArray[np.uint8]) -> None:
             try:
                 self._tensors.fill(row, crop)
@@ -332,18 +336,16 @@ class Predictor:
         def infer(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
             return self._probabilities(self._opened(), rows)
 
+        def show(answer: npt.NDArray[np.float32] | InputError) -> Prediction | InputError:
+            if not isinstance(answer, InputError):
+                return Prediction(answer, self._min_confidence)
+            if raises:
+                raise answer
+            return answer
+
         rows = partial(self._tensors.rows, flip=flip)
         workers = self.info.concurrency
-        with Stream(source, rows, prepare, infer, batch=batch, workers=workers) as stream:
-            for answer in stream.answers():
-                if not isinstance(answer, InputError):
-                    yield Prediction(answer, self._min_confidence)
-                elif raises:
-                    raise answer
-                else:
-                    yield answer
-                if self._forks != _forks[0]:  # the stream's threads stayed behind as well
-                    self._refuse_process()
+        return Answers(Stream(source, rows, prepare, infer, batch=batch, workers=workers), show)
 
 
 def _refuse_path(crops: object, instead: str) -> None:

@@ -98,8 +98,9 @@ class Backend(ABC):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run crops ``(N, H, W, C)``; logits and probabilities, float32 ``(N, 7)`` each.
 
-        ``batch`` is C-contiguous; what is returned is the caller's to keep. Many threads may call
-        it at once. Raises EngineError if the engine fails, and ClosedError after ``close``.
+        ``batch`` is C-contiguous, and the caller's: it is written again once the call returns.
+        What is returned is the caller's to keep. Many threads may call it at once. Raises
+        EngineError if the engine fails, and ClosedError after ``close``.
         """
 
     @abstractmethod

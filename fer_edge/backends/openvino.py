@@ -70,7 +70,7 @@ class OpenVinoBackend(Backend):
             concurrency=requests,
             max_batch=self._fixed,
         )
-        self._handed_over = requests > 1  # to its threads, so that requests run side by side
+        self._handed_over = options.goal == "throughput" and requests > 1
         self._first = self._pool(first, self._fixed or 1)
         self._any: Pool[_Request] | None = None
         self._opening = threading.Lock()

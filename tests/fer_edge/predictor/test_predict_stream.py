@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -13,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import ClosedError, ConfigurationError, EngineError, InputError, Predictor
+from fer_edge import ClosedError, ConfigurationError, EngineError, InputError, Predictor, threads
+from fer_edge import stream as stream_module
 from fer_edge.predictor import STREAM_BATCH
 
 Image = npt.NDArray[np.uint8]
@@ -21,11 +24,19 @@ Gray = Callable[[int], Image]
 MakeDouble = Callable[..., Any]
 
 
+def busy() -> set[threading.Thread]:
+    """Threads that do not wait for another task."""
+    return set(threading.enumerate()) - set(threads._crew.idle)
+
+
 @pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    before = set(threading.enumerate())
+def _no_thread_stays_busy() -> Iterator[None]:
+    before = busy()
     yield
-    assert set(threading.enumerate()) <= before
+    deadline = time.monotonic() + 1
+    while not busy() <= before and time.monotonic() < deadline:
+        time.sleep(0.01)  # a task ends a moment before its thread is idle
+    assert busy() <= before
 
 
 def settle(read: list[int]) -> None:
@@ -348,9 +359,6 @@ def test_closing_does_not_wait_for_a_source_that_has_nothing(double: Any, gray: 
     stream.close()
     assert time.monotonic() - start < 10
     more.set()
-    for thread in threading.enumerate():
-        if "stream reader" in thread.name:
-            thread.join(20)
 
 
 def test_a_predictor_that_is_closed_ends_its_streams(tiny_artifact: Path, gray: Gray) -> None:
@@ -369,3 +377,129 @@ def test_two_streams_share_a_predictor(double: Any, gray: Gray) -> None:
     assert [(a.emotion.class_index, b.emotion.class_index) for a, b in pairs] == [
         (first % 7, second % 7) for first, second in zip(range(50), range(50, 0, -1), strict=True)
     ]
+
+
+def test_a_slow_consumer_has_the_source_read_evenly(double: Any, gray: Gray) -> None:
+    read: list[int] = []
+
+    def source() -> Iterator[Image]:
+        for value in count():
+            read.append(value)
+            yield gray(value % 7)
+
+    with Predictor(backend=double).predict_stream(source(), batch=16) as stream:
+        for _ in range(48):
+            next(stream)
+        settle(read)
+        before = len(read)
+        for taken in range(1, 33):  # all of these are answered already
+            next(stream)
+            if taken % 8 == 0:
+                settle(read)
+                assert len(read) - before >= taken - 8
+
+
+def test_a_stream_that_is_garbage_stops_without_waiting(double: Any, gray: Gray) -> None:
+    """Collected in a thread that holds what the stream's own threads need in order to end."""
+    needed, entered = threading.Lock(), threading.Event()
+
+    class Needy(type(double)):  # type: ignore[misc]
+        def infer(self, batch: Image) -> Any:
+            entered.set()
+            with needed:
+                return super().infer(batch)
+
+    stream = Predictor(backend=Needy(double.spec)).predict_stream(map(gray, range(100)), batch=1)
+    next(stream)
+    cycle: list[Any] = [stream]
+    cycle.append(cycle)
+    with needed:
+        entered.clear()
+        assert entered.wait(10)
+        del stream, cycle
+        gc.collect()
+
+
+def test_a_with_block_and_a_break_stop_the_threads(double: Any, gray: Gray) -> None:
+    with Predictor(backend=double).predict_stream(gray(1) for _ in count()) as stream:
+        for _ in stream:
+            break
+    assert list(stream) == []
+
+
+def test_closing_releases_a_thread_that_waits(double: Any, gray: Gray) -> None:
+    more = threading.Event()
+
+    def source() -> Iterator[Image]:
+        yield gray(1)
+        more.wait(20)
+
+    stream = Predictor(backend=double).predict_stream(source())
+    problems: list[BaseException] = []
+    seen = threading.Event()
+
+    def consume() -> None:
+        try:
+            for _ in stream:
+                seen.set()
+        except ClosedError as problem:
+            problems.append(problem)
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    assert seen.wait(10)
+    while not stream._turn.locked():
+        time.sleep(0.001)
+    with pytest.raises(ValueError, match="another thread"):
+        next(stream)
+    stream.close()
+    consumer.join(10)
+    more.set()
+    assert len(problems) == 1
+
+
+def test_what_is_raised_into_a_stream_ends_it(double: Any, gray: Gray) -> None:
+    stream = Predictor(backend=double).predict_stream(gray(1) for _ in count())
+    next(stream)
+    with pytest.raises(KeyError):
+        stream.throw(KeyError("mine"))
+    assert list(stream) == []
+
+
+def test_an_error_that_is_kept_keeps_neither_crop_nor_engine(double: Any, gray: Gray) -> None:
+    class Crop(np.ndarray):  # one that can be watched
+        pass
+
+    misfit = np.zeros((60, 60), np.float32).view(Crop)
+    gone = weakref.ref(misfit)
+    crops = iter([gray(1), misfit])
+    del misfit
+    (_, problem) = Predictor(backend=double).predict_stream(crops, errors="yield")
+    assert isinstance(problem, InputError)
+    assert (problem.index, problem.__traceback__, problem.__cause__) == (1, None, None)
+    del crops
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_batch_that_would_fill_the_memory_is_refused(double: Any, gray: Gray) -> None:
+    with pytest.raises(ConfigurationError, match="from 1 to 1024, not 10000000"):
+        Predictor(backend=double).predict_stream([gray(1)], batch=10**7)
+
+
+def test_an_interrupt_while_threads_start_leaves_none(
+    double: Any, gray: Gray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def run(function: Callable[[], None]) -> threads.Task:
+        if started:
+            raise KeyboardInterrupt
+        started.append(threads.run(function))
+        return started[0]
+
+    monkeypatch.setattr(stream_module, "run", run)
+    stream = Predictor(backend=double).predict_stream(gray(1) for _ in count())
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    assert started[0]._ended.wait(10)

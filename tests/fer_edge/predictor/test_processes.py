@@ -6,8 +6,10 @@ import copy
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ def in_a_child(act: Callable[[], object]) -> str:
     receive, send = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(SECONDS)  # ends a child that waits for ever, and with it the test
         try:
             act()
             outcome = "nothing raised"
@@ -69,8 +72,32 @@ def test_in_a_child_of_fork_its_use_is_an_error(
 def test_in_a_child_of_fork_a_stream_of_the_parent_is_an_error(fer: Predictor) -> None:
     stream = fer.predict_stream([CROP] * 200)
     next(stream)
-    assert in_a_child(lambda: next(stream)).startswith("EngineError: this Predictor was made befo")
+    assert in_a_child(lambda: next(stream)).startswith("EngineError: this stream was started befo")
     assert len(list(stream)) == 199
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_of_fork_does_not_wait_for_a_lock_of_a_streams_thread(fer: Predictor) -> None:
+    stream = fer.predict_stream([CROP] * 20)
+    next(stream)
+    core = stream._stream
+    assert core is not None
+    held, forked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with core._has_room:
+            held.set()
+            forked.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(10)
+    outcome = in_a_child(stream.close)
+    forked.set()
+    holder.join()
+    assert outcome == "nothing raised"
+    assert len(list(stream)) == 19
 
 
 @needs_fork

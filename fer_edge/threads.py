@@ -1,0 +1,102 @@
+"""Threads that are used again.
+
+A new thread for each stream would cost memory for good: OpenCV keeps about a kilobyte for every
+thread that ever resized a picture (4.14; what its tracing knows of ended threads).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+__all__ = ["Task", "run"]
+
+_IDLE_S = 60.0
+"""Seconds for which a thread waits for another task."""
+
+
+class _Crew:
+    """The threads that wait for a task."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.idle: list[_Thread] = []
+
+    def forget(self) -> None:
+        """In a child of fork: they stayed behind in the parent."""
+        self.lock = threading.Lock()
+        self.idle = []
+
+
+_crew = _Crew()
+
+
+class Task:
+    """A function that a thread of ours runs, once."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+
+    def join(self, seconds: float | None = None) -> None:
+        """Wait for its end, at most so long.
+
+        Returns at once in the thread that runs it, and in a child of fork, where none does.
+        """
+        if self._thread is not threading.current_thread() and self._process == os.getpid():
+            self._ended.wait(seconds)
+
+    def _run(self, thread: threading.Thread) -> None:
+        function, self._function = self._function, _nothing  # what it holds may go
+        self._thread = thread
+        try:
+            function()
+        finally:
+            self._ended.set()
+
+
+class _Thread(threading.Thread):
+    def __init__(self, task: Task) -> None:
+        super().__init__(name="fer_edge", daemon=True)
+        self._task: Task | None = task
+        self._has_task = threading.Condition(_crew.lock)
+
+    def give(self, task: Task) -> None:
+        """Wake the thread; the crew's lock is held."""
+        self._task = task
+        self._has_task.notify()
+
+    def run(self) -> None:
+        while (task := self._task) is not None:
+            task._run(self)
+            with self._has_task:
+                self._task = None
+                _crew.idle.append(self)
+                self._has_task.wait_for(lambda: self._task is not None, _IDLE_S)
+                if self._task is None:
+                    _crew.idle.remove(self)
+
+
+def run(function: Callable[[], None]) -> Task:
+    """Run ``function``, which may not raise, in a daemon thread: one that is idle, or a new one.
+
+    Raises RuntimeError where the system gives no more threads.
+    """
+    task = Task(function)
+    with _crew.lock:
+        if _crew.idle:
+            _crew.idle.pop().give(task)  # the one that was busy last, so that others may end
+            return task
+    _Thread(task).start()
+    return task
+
+
+def _nothing() -> None:
+    pass
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_crew.forget)
