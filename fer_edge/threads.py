@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 
-__all__ = ["Task", "run"]
+__all__ = ["Task", "idle", "run"]
 
 _IDLE_S = 60.0
 """Seconds for which a thread waits for another task."""
@@ -92,6 +92,11 @@ def run(function: Callable[[], None]) -> Task:
             return task
     _Thread(task).start()
     return task
+
+
+def idle() -> int:
+    """How many threads wait for a task; each ends after a minute without."""
+    return len(_crew.idle)
 
 
 def _nothing() -> None:

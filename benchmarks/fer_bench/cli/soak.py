@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -81,7 +80,7 @@ def _soak(options: Namespace) -> int:
     _keep(results, options, block)
     for model, cell in [(model, cell) for model, cells in found for cell in cells]:
         opened = partial(Predictor, cell.path, backend=cell.backend)
-        name = cell.file if cell.path == Path(model) else f"{model} {cell.file}"
+        name = model if cell.path == Path(model) else f"{model} {cell.file}"
         result = soak(opened, options.minutes * 60, model=name, workers=options.workers)
         results.append(result)
         print(f"{name} on {result.backend}: {'; '.join(result.defects) or 'holds'}")
@@ -110,9 +109,9 @@ def _read(path: Path) -> list[SoakResult]:
 
 
 def _page(results: Sequence[SoakResult]) -> str:
-    machines = ", ".join(dict.fromkeys(result.machine for result in results))
+    places = (f"{one.machine}, {one.cores} cores, {one.month}" for one in results)
     table = markdown_table(_COLUMNS, [_row(result) for result in results])
-    return f"{date.today():%B %Y}, {machines}.\n\n{table}"
+    return f"{'; '.join(dict.fromkeys(places))}.\n\n{table}"
 
 
 def _row(one: SoakResult) -> Sequence[str]:

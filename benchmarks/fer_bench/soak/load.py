@@ -122,12 +122,11 @@ def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> D
     items.insert(place, _BAD[int(rng.integers(len(_BAD)))])
     wanted = int(rng.integers(len(items) + 1))
     start = time.perf_counter()
-    stream = predictor.predict_stream(items, errors="yield")
-    given = list(stream if wanted == len(items) else islice(stream, wanted))
-    stream.close()
+    with predictor.predict_stream(items, errors="yield") as stream:
+        given = list(stream if wanted == len(items) else islice(stream, wanted))
     taken = time.perf_counter() - start
-    refused = [index for index, answer in enumerate(given) if isinstance(answer, InputError)]
-    if len(given) != wanted or refused != [place] * (place < wanted):
+    refused = [(at, one.index) for at, one in enumerate(given) if isinstance(one, InputError)]
+    if len(given) != wanted or refused != [(place, place)] * (place < wanted):
         return Deed("stream", 0, taken, f"{len(given)} of {wanted}, {refused} for {place} refused")
     answers = [answer for answer in given if not isinstance(answer, InputError)]
     if not answers:

@@ -8,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import numpy as np
 
 from fer_bench.soak.load import Workload
 from fer_bench.soak.observation import Holdings, Window, observe
+from fer_edge.backends.cores import usable_cores
 from fer_edge.errors import ConfigurationError
 from fer_edge.machine import cpu_name
 from fer_edge.predictor import Predictor, PredictorInfo
@@ -52,7 +54,8 @@ _KEPT = 5
 
 @dataclass(frozen=True)
 class SoakResult:
-    """What a soak saw; memory in MB, times in ms, growth as a fraction of 1.
+    """What a soak saw; memory in MB, times in ms, growth as a fraction of 1. ``cores`` are those
+    that the process may use.
 
     The first and the last window are an eighth each of the time after warm-up. ``defects`` says
     what does not hold; empty is a pass. ``wrong`` counts answers that are not those of one thread,
@@ -64,6 +67,8 @@ class SoakResult:
     provider: str
     precision: str
     machine: str
+    cores: int
+    month: str
     seconds: float
     workers: int
     calls: int
@@ -224,6 +229,8 @@ def _result(
         provider=info.provider,
         precision=info.precision,
         machine=cpu_name(),
+        cores=usable_cores(),
+        month=f"{date.today():%Y-%m}",
         seconds=seconds,
         workers=workers,
         calls=counts["calls"],
