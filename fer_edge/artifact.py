@@ -92,15 +92,16 @@ def find_artifact(
             f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}"
         )
     path = model_path(model)
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises where it may not look
         manifest = Manifest.read(path)
         entry = _choose(manifest, path, backend, formats, precision or manifest.precision)
         return _read_entry(path, entry, spec)
-    if not path.exists():
+    if not os.path.exists(path):
         if model == DEFAULT_MODEL:
             raise ArtifactError("the packaged model is missing; reinstall fer-edge")
         raise ArtifactError(
-            f"there is no model at {path}; give {DEFAULT_MODEL!r}, a model directory or an artifact"
+            f"there is no model at {path}, or none that you may see; give {DEFAULT_MODEL!r}, a "
+            "model directory or an artifact"
         )
     if FORMATS.get(path.suffix) not in formats:
         raise ConfigurationError(
@@ -155,7 +156,7 @@ def _read_entry(folder: Path, entry: ArtifactEntry, spec: ModelSpec | None) -> A
 def _read_file(path: Path, spec: ModelSpec | None) -> Artifact:
     form = FORMATS[path.suffix]
     beside = [path.with_suffix(suffix) for suffix in COMPANIONS.get(form, ())]
-    companions = {file.name: _bytes(file) for file in beside if file.exists()}
+    companions = {file.name: _bytes(file) for file in beside if os.path.exists(file)}
     data = _bytes(path)
     digest = hashlib.sha256(data).hexdigest()
     return Artifact(path, form, data, digest, vouched=False, companions=companions, spec=spec)

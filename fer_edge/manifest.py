@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -31,7 +31,8 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
-_MAX_BYTES = 16 << 20
+_MAX_BYTES = 4 << 20
+_MAX_DIMENSIONS, _MAX_SIDE = 3, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class Manifest:
         one, or one of a newer schema.
         """
         path = folder / MANIFEST
-        if not path.is_file():
+        if not os.path.isfile(path):  # Path.is_file raises where it may not look
             raise ArtifactError(
                 f"{folder} is no model directory: it has no {MANIFEST}. "
                 "Give one that fer-export wrote, or the path of an artifact."
@@ -245,6 +246,9 @@ def _to_base64(array: npt.NDArray[np.uint8]) -> str:
 
 def _from_base64(text: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     data = base64.b64decode(text, validate=True)
-    if min(shape, default=1) < 0 or len(data) != math.prod(shape):
-        raise ValueError(f"{len(data)} bytes do not fill the shape {shape}")
+    size = 1
+    for side in shape[:_MAX_DIMENSIONS]:
+        size *= side if 0 < side < _MAX_SIDE else 0
+    if len(shape) > _MAX_DIMENSIONS or not size or len(data) != size:
+        raise ValueError(f"{len(data)} bytes do not fill their shape of {len(shape)} sides")
     return np.frombuffer(data, np.uint8).reshape(shape)

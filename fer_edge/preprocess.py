@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import InputError
+from fer_edge.images.reading import MAX_PIXELS
 from fer_edge.spec import InputSpec
 
 __all__ = ["COLORS", "MIN_SIDE", "check_crop", "preprocess", "preprocess_all"]
@@ -38,7 +39,8 @@ more than that would lose accuracy (tests/fer_edge/test_resizing_accuracy.py mea
 def check_crop(crop: Any, index: int | None = None) -> UInt8Array:
     """Return ``crop`` if it is uint8 ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``.
 
-    Raises InputError with what was expected and what came; ``index`` is the position in a batch.
+    Its sides are at least ``MIN_SIDE``, and its pixels no more than a picture may have. Raises
+    InputError with what was expected and what came; ``index`` is the position in a batch.
     """
     if isinstance(crop, np.ndarray) and crop.dtype == _UINT8 and _is_picture(crop.shape):
         return crop
@@ -119,6 +121,7 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
         (dimensions == _GRAY_DIMENSIONS or (dimensions == _COLOR_DIMENSIONS and shape[2] in (1, 3)))
         and shape[0] >= MIN_SIDE
         and shape[1] >= MIN_SIDE
+        and shape[0] * shape[1] <= MAX_PIXELS
     )
 
 
@@ -135,6 +138,8 @@ def _misfit(crop: Any) -> str:
     is_gray = crop.ndim == _GRAY_DIMENSIONS
     if not is_gray and (crop.ndim != _COLOR_DIMENSIONS or crop.shape[2] not in (1, 3)):
         return f"expected the shape (H, W) for gray or (H, W, 3) for colour, not {crop.shape}"
+    if min(crop.shape[:2]) >= MIN_SIDE:
+        return f"expected a crop of up to {MAX_PIXELS:,} pixels, not of shape {crop.shape}"
     return (
         f"expected a crop of at least {MIN_SIDE} x {MIN_SIDE} pixels, not of height "
         f"{crop.shape[0]} and width {crop.shape[1]}"

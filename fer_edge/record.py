@@ -21,6 +21,9 @@ __all__ = ["decode", "encode", "parse_json"]
 
 T = TypeVar("T")
 
+_MAX_ITEMS = 200_000
+"""Of a list: several times the pictures of FER2013, which the longest records are about."""
+
 
 def encode(record: object) -> dict[str, Any]:
     """Turn a dataclass instance into plain dictionaries, lists and scalars."""
@@ -39,8 +42,13 @@ def decode(cls: type[T], value: object, where: str, error: type[FerEdgeError] = 
         raise error(str(problem)) from problem
 
 
-def parse_json(text: str | bytes, where: str) -> object:
-    """Read JSON from an untrusted source; every defect is an ArtifactError."""
+def parse_json(text: str | bytes, where: str, most: int | None = None) -> object:
+    """Read JSON from an untrusted source; every defect is an ArtifactError.
+
+    ``most`` is how long ``text`` may be: parsing takes many times its size in memory.
+    """
+    if most is not None and len(text) > most:
+        raise ArtifactError(f"{where} has a size of {len(text):,}; up to {most:,} are read")
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as problem:
@@ -76,6 +84,8 @@ def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: PLR0911 - on
         return _convert(inner, value, where)
     if origin is tuple:
         items = _expect(value, list, where)
+        if len(items) > _MAX_ITEMS:
+            raise ValueError(f"{where} has {len(items):,} items; up to {_MAX_ITEMS:,} are read")
         return tuple(_convert(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(items))
     if origin in (dict, Mapping):
         items = _expect(value, dict, where)

@@ -23,6 +23,7 @@ INTERPOLATIONS = ("area", "linear")
 BT_601 = (0.299, 0.587, 0.114)
 MAX_SIDE = 1024
 DIGEST_LENGTH = 64
+_MAX_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class ModelSpec:
 
         Raises ArtifactError for anything but a spec of this schema; ``where`` names its source.
         """
-        value = parse_json(text, where)
+        value = parse_json(text, where, _MAX_BYTES)
         check_schema(value, SCHEMA_VERSION, where)
         return decode(cls, value, where)
 

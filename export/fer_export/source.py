@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx
 
 from fer_edge.artifact import find_artifact
+from fer_edge.backends.external_data import refuse_external_data
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.files import sha256_of
 from fer_edge.metrics import softmax
@@ -77,6 +78,7 @@ def from_onnx(path: str | Path) -> Source:
     artifact = find_artifact(
         path, backend="onnxruntime", formats=("onnx",), precision=_fp32_of_a_directory(path)
     )
+    refuse_external_data(artifact)
     try:
         model = onnx.load_model_from_string(artifact.data)
     except Exception as problem:  # protobuf's errors differ between its implementations

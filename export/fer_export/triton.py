@@ -5,6 +5,7 @@ Needs the ``serve`` extra: the configuration is made, and read back, through Tri
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -263,13 +264,16 @@ def _file_defects(folder: Path, config: Any) -> list[str]:
     ]
     spec = _spec_of(config)
     labelled = {output.name: output.label_filename for output in config.output}
-    path = folder / (labelled.get("probabilities") or LABELS_FILE)
-    if not labelled.get("probabilities"):
+    name = labelled.get("probabilities") or ""
+    path = folder / name
+    if not name:
         found.append("probabilities have no labels")
-    elif not path.is_file():
-        found.append(f"{path.name} is missing")
-    elif spec and tuple(path.read_text(encoding="utf-8").split()) != spec.labels:
-        found.append(f"{path.name} does not list {', '.join(spec.labels)}, one a line")
+    elif Path(name).name != name:
+        found.append(f"the labels are in {name}, outside the model's folder")
+    elif not os.path.isfile(path):
+        found.append(f"{name} is missing")
+    elif spec and tuple(path.read_text(encoding="utf-8", errors="replace").split()) != spec.labels:
+        found.append(f"{name} does not list {', '.join(spec.labels)}, one a line")
     return found
 
 
@@ -297,9 +301,10 @@ def _graph_defects(model: Path, config: Any) -> list[str]:
                 "another type or shape than configured"
             )
     for value in graph.input:
-        if _dims(value)[0] > 0:
+        batch = next(iter(_dims(value)), -1)
+        if batch > 0:
             found.append(
-                f"{model.name} has a static batch of {_dims(value)[0]}, and Triton makes batches "
+                f"{model.name} has a static batch of {batch}, and Triton makes batches "
                 "of every size; export it with a dynamic batch"
             )
     return found

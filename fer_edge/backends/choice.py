@@ -92,7 +92,7 @@ class _Contents:
     def __init__(self, model: str | os.PathLike[str], precision: str | None) -> None:
         self.model, self.precision = model, precision
         self.path = model_path(model)
-        self._manifest = Manifest.read(self.path) if self.path.is_dir() else None
+        self._manifest = Manifest.read(self.path) if os.path.isdir(self.path) else None
         self._digest: str | None = None
 
     def has(self, backend: str, formats: tuple[str, ...]) -> bool:
@@ -133,7 +133,7 @@ def _usable(contents: _Contents, device: str) -> tuple[Candidate, ...]:
 
 def _measured(contents: _Contents, device: str) -> Tuning | None:
     try:
-        if not tuning_folder().is_dir():
+        if not os.path.isdir(tuning_folder()):
             return None  # hashes and versions need not be looked up
         return read_tuning(_usable(contents, device), device)
     except (OSError, ConfigurationError):  # no artifact there, or no home: the rest says so

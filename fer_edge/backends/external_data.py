@@ -37,6 +37,8 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 _MAX_DEPTH = 100
+_MAX_FIELDS = 1_000_000
+"""Of one message: ten times those of the longest graphs in use."""
 _LONGEST_VARINT = 10
 _MAX_TAG = 2**32 - 1
 
@@ -80,8 +82,11 @@ def _leads_outside(data: memoryview, kind: str, depth: int) -> bool:
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Fields of a message: numbers as they are, everything else as its bytes."""
-    at, end = 0, len(data)
+    at, end, count = 0, len(data), 0
     while at < end:
+        count += 1
+        if count > _MAX_FIELDS:
+            raise ValueError(f"a message of more than {_MAX_FIELDS:,} fields")
         tag, at = _varint(data, at)
         field, wire = tag >> 3, tag & 7
         if not field or tag > _MAX_TAG:

@@ -36,6 +36,8 @@ _HEAVY = {"Conv", "Gemm", "MatMul", "FusedConv", "QLinearConv", "QLinearMatMul",
 _OUTPUTS = list(OUTPUTS)
 _ERRORS_ONLY = 3
 _MAX_REASON = 300
+_NATIVE = b"EPContext"
+"""The operator whose attribute an execution provider loads as its own compiled engine."""
 
 
 class OnnxRuntimeBackend(Backend):
@@ -54,6 +56,11 @@ class OnnxRuntimeBackend(Backend):
         options.refuse("ONNX Runtime", "compiled")
         provider, provider_options = _provider(options.device)
         refuse_external_data(artifact)
+        if _NATIVE in artifact.data:
+            raise ArtifactError(
+                f"{artifact.path} holds what an engine compiled ({_NATIVE.decode()}), which is "
+                "native code; export the model without it"
+            )
         abreast = options.goal == "throughput"
         threads = options.threads or (usable_cores() if abreast else default_threads())
         session = _open(artifact, provider, provider_options, _settings(options, threads))

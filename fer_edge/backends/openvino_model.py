@@ -30,6 +30,7 @@ _INT8 = "int8"
 _HEAVY = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 _CACHED = ("CPU", "GPU", "NPU")
 _MAX_REASON = 300
+_BEFORE_XML = b"\xef\xbb\xbf \t\r\n"
 
 
 class ArtifactModel:
@@ -136,6 +137,9 @@ def _weights(artifact: Artifact) -> bytes:
     if artifact.format != "openvino":
         refuse_external_data(artifact)
         return b""
+    # OpenVINO goes by what the bytes are, and would take an ONNX that nobody looked through
+    if not artifact.data.lstrip(_BEFORE_XML).startswith(b"<"):
+        raise ArtifactError(f"{artifact.path} is no IR: an IR is XML. Export the model again")
     name = artifact.path.with_suffix(".bin").name
     if name not in artifact.companions:
         raise ArtifactError(

@@ -7,6 +7,7 @@ out. Its crop without a margin looks like a FER2013 picture.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from fer_edge.errors import ArtifactError, ConfigurationError, InputError
 from fer_edge.faces.detectors import Detection, Detector, Haar, Yunet
 from fer_edge.faces.yunet import FETCH_COMMAND, YUNET_SHA256, yunet_path
 from fer_edge.files import sha256_of
+from fer_edge.images.reading import MAX_PIXELS
 
 __all__ = ["Face", "FaceDetector", "cut_face"]
 
@@ -119,19 +121,24 @@ def cut_face(
     that the face keeps its place and proportions. Returns a copy, uint8, with the frame's
     channels.
 
-    Raises InputError for a bad frame, and for a box without area, wholly outside the frame or
-    more than four times as long as the frame; ConfigurationError for a margin outside 0 to 1.
+    Raises InputError for a bad frame, for a box without area, wholly outside the frame or more than
+    four times as long as the frame, and for a crop of more pixels than a picture may have;
+    ConfigurationError for a margin outside 0 to 1.
     """
     _check_frame(frame)
-    _check_box(box, frame.shape)
+    x, y, width, height = _checked_box(box, frame.shape)
     if not 0 <= margin <= 1:
         raise ConfigurationError(f"the crop margin should be 0 to 1, not {margin}")
-    x, y, width, height = box
     longer = max(width, height)
     grown_width, grown_height = (
         max(1, _rounded((longer if square else side) + 2 * margin * longer))
         for side in (width, height)
     )
+    if grown_width * grown_height > MAX_PIXELS:
+        raise InputError(
+            f"the crop of the box {box!r:.200} would have {grown_width} x {grown_height} pixels; "
+            f"up to {MAX_PIXELS:,} are cut"
+        )
     left = _rounded(x + width / 2 - grown_width / 2)
     top = _rounded(y + height / 2 - grown_height / 2)
     return _cut(frame, left, top, grown_width, grown_height)
@@ -149,7 +156,7 @@ def _fetched_model() -> Path | None:
     except ConfigurationError:
         # without a home folder nothing can have been fetched into it
         return None
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where it may not look
         return None
     if (came := sha256_of(path)) != YUNET_SHA256:
         raise ArtifactError(
@@ -214,18 +221,23 @@ def _check_frame(frame: object) -> None:
         raise InputError(f"{expected}; this one is empty, of shape {frame.shape}")
 
 
-def _check_box(box: Sequence[float], shape: tuple[int, ...]) -> None:
+def _checked_box(box: Sequence[float], shape: tuple[int, ...]) -> tuple[float, float, float, float]:
     rows, columns = shape[:2]
-    said = f"the box {tuple(box)} of a face in a frame of {columns} x {rows} pixels"
-    if len(box) != 4 or not all(map(math.isfinite, box)):  # noqa: PLR2004 - x, y, width, height
-        raise InputError(f"{said} should be four finite numbers: x, y, width, height")
-    x, y, width, height = box
+    said = f"the box {box!r:.200} of a face in a frame of {columns} x {rows} pixels"
+    wanted = f"{said} should be four finite numbers: x, y, width, height"
+    try:
+        x, y, width, height = map(float, box)
+    except (TypeError, ValueError, OverflowError) as problem:
+        raise InputError(wanted) from problem
+    if isinstance(box, str) or not all(map(math.isfinite, (x, y, width, height))):
+        raise InputError(wanted)
     if width <= 0 or height <= 0:
         raise InputError(f"{said} has no area")
     if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
         raise InputError(f"{said} lies wholly outside")
     if max(width, height) > _MAX_GROWTH * max(rows, columns):
         raise InputError(f"{said} is more than {_MAX_GROWTH} times as long as the frame")
+    return x, y, width, height
 
 
 def _rounded(value: float) -> int:

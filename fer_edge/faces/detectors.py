@@ -8,6 +8,7 @@ see docs/faces.md.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -152,7 +153,7 @@ class Yunet:
             raise EngineError(
                 f"OpenCV {cv2.__version__} cannot run YuNet; it needs OpenCV 4.8 or newer"
             )
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ArtifactError(f"no YuNet at {path}. Fetch it with: {FETCH_COMMAND}")
         side = _YUNET_MIN_SIDE
         least = _YUNET_MIN_SCORE if min_score is None else min_score

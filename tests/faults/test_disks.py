@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 
 from fer_calib.cli import main as fer_calib
-from fer_edge import ConfigurationError, FerEdgeError, Predictor
+from fer_edge import ArtifactError, ConfigurationError, FaceDetector, FerEdgeError, Predictor
 from fer_edge.artifact import FORMATS
 from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.cli import main as fer_edge
 from fer_edge.folders import data_folder
 from fer_edge.manifest import Manifest
+from fer_edge.plan import is_trusted
 from fer_edge.synthetic import synthetic_crops
 
 
@@ -167,6 +169,40 @@ def test_without_a_home_every_backend_runs() -> None:
 @pytest.mark.usefixtures("no_cache")
 def test_without_a_place_for_a_cache_every_backend_runs() -> None:
     _opens_with_every_backend()
+
+
+@contextmanager
+def without_rights(folder: Path) -> Iterator[None]:
+    """A folder that the process may not look into; root becomes nobody for that."""
+    folder.mkdir()
+    folder.chmod(0)
+    becomes = os.geteuid() == 0
+    if becomes:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if becomes:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="this system has no users of Unix")
+def test_a_folder_of_ours_that_may_not_be_looked_into_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_EDGE_HOME", str(tmp_path / "ours"))
+    with without_rights(tmp_path / "ours"):
+        assert FaceDetector().name == "haar"
+        assert not is_trusted("0" * 64)
+        with pytest.raises(ArtifactError, match="or none that you may see"):
+            Predictor(tmp_path / "ours" / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["m" * 5000, "m" * 5000 + ".onnx"])
+def test_a_name_that_no_file_can_have_is_no_model(name: str) -> None:
+    with pytest.raises(ArtifactError, match="there is no model at"):
+        Predictor(name)
 
 
 @pytest.mark.usefixtures("homeless")

@@ -221,6 +221,8 @@ def test_a_folder_that_was_just_written_passes(model: Path) -> None:
         ('name: "logits"', 'name: "scores"', "its outputs should be logits, probabilities"),
         ('label_filename: "labels.txt"', "", "probabilities have no labels"),
         ('"labels.txt"', '"names.txt"', "names.txt is missing"),
+        ('"labels.txt"', '"/etc/passwd"', "outside the model's folder"),
+        ('"labels.txt"', '"../fer/labels.txt"', "outside the model's folder"),
         ('backend: "onnxruntime"', 'backend: "tensorrt"', "does not belong to tensorrt"),
         ('backend: "onnxruntime"', 'backend: "caffe"', "backend 'caffe' is none of"),
         ("schema", "scheme", "parameter fer_edge holds no model spec"),
@@ -240,6 +242,7 @@ def test_the_check_finds_a_changed_configuration(
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
+        ("labels.txt", "\udcff", "labels.txt does not list angry, disgust"),
         ("labels.txt", "happy\nsad\n", "labels.txt does not list angry, disgust"),
         ("labels.txt", None, "labels.txt is missing"),
         ("1/model.onnx", None, "1/model.onnx is missing"),
@@ -253,8 +256,17 @@ def test_the_check_finds_damaged_files(
     if content is None:
         (model / file).unlink()
     else:
-        (model / file).write_text(content)
+        (model / file).write_text(content, errors="surrogateescape")
     with pytest.raises(ArtifactError, match=message):
+        check_model(model)
+
+
+def test_an_input_without_dimensions_is_another_than_configured(model: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="no onnx to make models with")
+    graph = onnx.load(model / "1" / "model.onnx")
+    graph.graph.input[0].type.tensor_type.shape.ClearField("dim")
+    onnx.save(graph, model / "1" / "model.onnx")
+    with pytest.raises(ArtifactError, match="another type or shape than configured"):
         check_model(model)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,16 @@ def test_a_second_of_processor_time_is_too_much(survive: Any) -> None:
 
     with pytest.raises(AssertionError, match="processor time"):
         survive(work)
+
+    def work_elsewhere() -> None:
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+
+    with pytest.raises(AssertionError, match="processor time"):
+        survive(work_elsewhere)
+
+
+def test_seconds_of_waiting_are_too_much(survive: Any) -> None:
+    with pytest.raises(AssertionError, match="in which it waited"):
+        survive(time.sleep, 5.1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fer_edge import InputSpec, ModelSpec, NetworkSpec, Predictor
 from fer_edge.artifact import Artifact
 from fer_edge.backends import BackendOptions, backend_class
 from fer_edge.backends.external_data import has_external_data
@@ -113,6 +114,40 @@ def test_no_backend_opens_what_keeps_weights_elsewhere(
         kind(artifact_of(data), BackendOptions())
 
 
+@pytest.mark.parametrize("given", [None, ModelSpec(NetworkSpec("tiny"), InputSpec(48, 48))])
+def test_an_onnx_that_calls_itself_an_ir_is_none(
+    tiny_artifact: Path, tmp_path: Path, given: ModelSpec | None
+) -> None:
+    """OpenVINO goes by the bytes, and would read the weights that it names."""
+    pytest.importorskip("openvino", reason="no openvino")
+    (tmp_path / "model.xml").write_bytes(tiny_artifact.read_bytes())
+    (tmp_path / "model.bin").write_bytes(b"\0")
+    with pytest.raises(ArtifactError, match="no IR: an IR is XML"):
+        Predictor(tmp_path / "model.xml", backend="openvino", spec=given)
+
+
+def test_an_engine_inside_an_onnx_is_not_loaded(tiny_artifact: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_artifact)
+    node = onnx.helper.make_node(
+        "EPContext", ["crop"], ["e"], domain="com.microsoft", main_context=1
+    )
+    model.graph.node.append(node)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ArtifactError, match="native code"):
+        Predictor(tmp_path / "model.onnx", backend="onnxruntime")
+
+
+def test_an_export_does_not_start_from_what_keeps_weights_elsewhere(
+    tiny_artifact: Path, tmp_path: Path
+) -> None:
+    source = pytest.importorskip("fer_export.source", reason="no torch to export with")
+    model = onnx.load(tiny_artifact)
+    in_a_constant(model)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match="keeps weights in another file"):
+        source.from_onnx(tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -125,6 +160,7 @@ def test_no_backend_opens_what_keeps_weights_elsewhere(
         b"\x0b\x0c",
         b"\xff" * 11,
         b"\x3a\x02\x0a" * 200,
+        b"\x08\x08" * 1_100_000,
     ],
     ids=[
         "text",
@@ -136,6 +172,7 @@ def test_no_backend_opens_what_keeps_weights_elsewhere(
         "groups",
         "endless number",
         "cut",
+        "more fields than any model has",
     ],
 )
 def test_what_cannot_be_walked_is_refused(data: bytes) -> None:

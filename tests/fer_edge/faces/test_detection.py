@@ -381,6 +381,10 @@ class TestCutFace:
             ((0, 0, float("nan"), 10), "finite"),
             ((float("inf"), 0, 10, 10), "finite"),
             ((0, 0, 10), "four finite numbers"),
+            ((0, 0, 10**400, 1), "four finite numbers"),
+            (("a", 0, 1, 1), "four finite numbers"),
+            ("1234", "four finite numbers"),
+            (None, "four finite numbers"),
         ],
     )
     def test_an_impossible_box_is_an_error_that_quotes_it(
@@ -388,6 +392,11 @@ class TestCutFace:
     ) -> None:
         with pytest.raises(InputError, match=why):
             cut_face(noise, box)
+
+    def test_a_crop_that_would_fill_the_memory_is_not_cut(self) -> None:
+        strip = np.zeros((1, 50_000), np.uint8)
+        with pytest.raises(InputError, match="up to 100,000,000 are cut"):
+            cut_face(strip, (0, 0, 200_000, 200_000), margin=1.0)
 
     def test_a_bad_frame_is_an_error(self) -> None:
         with pytest.raises(InputError, match="float64"):

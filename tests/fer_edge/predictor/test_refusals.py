@@ -22,6 +22,9 @@ UNFIT = [
     pytest.param(np.zeros((48, 48, 4), np.uint8), r"not \(48, 48, 4\)", id="channels"),
     pytest.param(np.zeros((0, 0), np.uint8), "height 0 and width 0", id="empty"),
     pytest.param(np.zeros((7, 48), np.uint8), "height 7 and width 48", id="too small"),
+    pytest.param(
+        np.broadcast_to(np.uint8(3), (20_000, 20_000)), "up to 100,000,000 pixels", id="too large"
+    ),
 ]
 
 
