@@ -68,10 +68,11 @@ def no_network() -> Iterator[None]:
         if host is not None and str(host) not in _HERE:
             pytest.fail(f"a test reached for {host} over the network")
 
-    connect, connect_ex, lookup = (
+    connect, connect_ex, lookup, sendto = (
         socket.socket.connect,
         socket.socket.connect_ex,
         socket.getaddrinfo,
+        socket.socket.sendto,
     )
 
     def checked(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,7 +86,12 @@ def no_network() -> Iterator[None]:
         refuse((host or "",))
         return lookup(host, *arguments, **settings)
 
+    def sent(self: socket.socket, data: bytes, *rest: Any) -> int:
+        refuse(rest[-1])
+        return sendto(self, data, *rest)
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "sendto", sent)
         patch.setattr(socket.socket, "connect", checked(connect))
         patch.setattr(socket.socket, "connect_ex", checked(connect_ex))
         patch.setattr(socket, "getaddrinfo", looked_up)

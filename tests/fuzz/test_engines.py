@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damaged_files import damage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,19 +23,6 @@ onnx = pytest.importorskip("onnx", reason="no onnx to make an artifact with")
 
 FUZZ = settings(settings.get_profile("fuzz"))
 BATCH = np.zeros((2, 48, 48, 1), np.uint8)
-
-
-@st.composite
-def damage(draw: st.DrawFn, data: bytes) -> bytes:
-    """A few bytes changed, most of them where the graph is described, or cut off."""
-    changed = bytearray(data)
-    names = [at for at in range(len(data)) if data[at : at + 1].isalpha()][-2000:]
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.one_of(st.sampled_from(names), st.integers(0, len(changed) - 1)))
-        changed[at : at + draw(st.sampled_from([0, 1, 1, 2]))] = draw(st.binary(max_size=2))
-    if draw(st.integers(0, 5)) == 0:
-        del changed[draw(st.integers(0, len(changed))) :]
-    return bytes(changed)
 
 
 def open_and_run(survive: Any, path: Path, backend: str) -> None:

@@ -1,0 +1,78 @@
+"""What the commands around the runtime read: frames, earlier results, exports and repositories."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from damaged_files import damage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fer_edge import ArtifactError, FaceDetector, FerEdgeError, InputError, ModelSpec
+
+FUZZ = settings(settings.get_profile("fuzz"))
+
+
+@pytest.fixture(scope="module")
+def detector() -> FaceDetector:
+    return FaceDetector("haar")
+
+
+@FUZZ
+@given(
+    frame=st.one_of(
+        hnp.arrays(np.uint8, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=50)),
+        hnp.arrays(np.uint8, st.tuples(st.integers(0, 90), st.integers(0, 90), st.just(3))),
+        hnp.arrays(np.float32, (20, 20)),
+        st.none(),
+        st.text(max_size=3),
+    )
+)
+def test_faces_are_sought_in_any_frame_or_it_is_refused(
+    survive: Any, detector: FaceDetector, frame: Any
+) -> None:
+    found = survive(detector.detect, frame)
+    if isinstance(found, FerEdgeError):
+        assert isinstance(found, InputError)
+    else:
+        assert all(face.score >= 0 for face in found)
+
+
+@FUZZ
+@given(data=st.data())
+def test_an_export_starts_from_any_onnx_or_refuses_it(
+    survive: Any, tiny_artifact: Path, tmp_path_factory: Any, data: st.DataObject
+) -> None:
+    source = pytest.importorskip("fer_export.source", reason="no torch to export with")
+    path = tmp_path_factory.getbasetemp() / "core.onnx"
+    path.write_bytes(data.draw(damage(tiny_artifact.read_bytes())))
+    survive(source.from_onnx, path)
+
+
+@pytest.fixture(scope="module")
+def repository(tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path_factory: Any) -> Path:
+    pytest.importorskip("tritonclient.grpc", reason="no tritonclient to read configurations with")
+    from fer_export.triton import write_repository
+
+    folder = tmp_path_factory.mktemp("triton")
+    return write_repository(folder / "repository", "fer", tiny_artifact, tiny_spec)
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_repository_is_tritons_or_is_refused(
+    survive: Any, repository: Path, data: st.DataObject
+) -> None:
+    from fer_export.triton import check_model
+
+    changed = repository.with_name("changed") / "fer"
+    shutil.copytree(repository, changed, dirs_exist_ok=True)
+    file = changed / data.draw(st.sampled_from(["config.pbtxt", "labels.txt", "1/model.onnx"]))
+    file.write_bytes(data.draw(damage(file.read_bytes())))
+    refused = survive(check_model, changed)
+    assert refused is None or isinstance(refused, ArtifactError)
