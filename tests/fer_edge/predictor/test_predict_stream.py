@@ -409,12 +409,21 @@ def test_a_stream_that_is_garbage_stops_without_waiting(double: Any, gray: Gray)
             with needed:
                 return super().infer(batch)
 
-    stream = Predictor(backend=Needy(double.spec)).predict_stream(map(gray, range(100)), batch=1)
+    read: list[int] = []
+
+    def source() -> Iterator[Image]:
+        for value in range(100):
+            read.append(value)
+            yield gray(value % 7)
+
+    stream = Predictor(backend=Needy(double.spec)).predict_stream(source(), batch=1)
     next(stream)
+    settle(read)
     cycle: list[Any] = [stream]
     cycle.append(cycle)
     with needed:
         entered.clear()
+        next(stream)  # which was answered already, and makes room for another
         assert entered.wait(10)
         del stream, cycle
         gc.collect()
