@@ -58,13 +58,21 @@ def accuracy(subject: Subject) -> Outcome:
 
 
 def recall(subject: Subject) -> Outcome:
-    """Each class on its own: a loss on a rare one does not show in the accuracy."""
+    """Each class on its own: a loss on a rare one does not show in the accuracy.
+
+    A class that only one side knows, the baseline or the pictures, fails: nothing would guard it.
+    """
     kept, right = _kept(subject), _right(subject)
     before = kept.right(len(right)) if subject.same_data else None
-    rows, fallen = [], np.zeros(len(right), np.bool_)
+    unknown = sorted(kept.recall.keys() - set(LABELS))
+    rows, fallen = [_no_pictures(name, kept.recall[name]) for name in unknown], np.zeros_like(right)
     for index, name in enumerate(LABELS):
         members = subject.labels == index
-        if members.any() and name in kept.recall:
+        if not members.any():
+            rows += [_no_pictures(name, kept.recall[name])] if name in kept.recall else []
+        elif name not in kept.recall:
+            rows.append(_not_recorded(name, right[members]))
+        else:
             was = None if before is None else before[members]
             row = _recall_row(subject, name, kept.recall[name], right[members], was)
             rows.append(row)
@@ -96,6 +104,15 @@ def _recall_row(
     what = f"recall of {name}, {n} pictures"
     now, bound = f"{share:.1%}{told}", f"≥ {floor:.1%} or chance"
     return Row(what, f"{recorded:.1%}", now, bound, share >= floor or chance)
+
+
+def _no_pictures(name: str, recorded: float) -> Row:
+    return Row(f"recall of {name}", f"{recorded:.1%}", "no pictures", "pictures", holds=False)
+
+
+def _not_recorded(name: str, right: Mask) -> Row:
+    what = f"recall of {name}, {len(right)} pictures"
+    return Row(what, "", f"{float(right.mean()):.1%}", "recorded: --fer-update-baseline", False)
 
 
 def _turned(before: Mask, right: Mask) -> tuple[int, int]:
