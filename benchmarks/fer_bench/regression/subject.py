@@ -14,6 +14,7 @@ from fer_bench.regression.cells import Cell
 from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.measurement import predict_all
 from fer_bench.regression.outcome import NotCompared
+from fer_edge.errors import ArtifactError
 from fer_edge.manifest import GoldenCrop
 from fer_edge.predictor import Predictor
 from fer_edge.spec import ModelSpec
@@ -57,8 +58,14 @@ class Subject:
 
     @property
     def bounds(self) -> Bounds:
-        """The baseline's for this precision, else the default ones."""
+        """The baseline's for this precision, else the default ones. Raises ArtifactError."""
         known = DEFAULT_BOUNDS if self.baseline is None else self.baseline.bounds
+        if self.precision not in known:
+            raise ArtifactError(
+                f"{self.cell.file} is of the precision {self.precision!r:.40}, which has no "
+                f"bounds; there are {', '.join(known)}: export it anew, or put bounds of that "
+                "name into the baseline"
+            )
         return known[self.precision]
 
     @property
