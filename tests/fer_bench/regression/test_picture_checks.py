@@ -17,11 +17,13 @@ from fer_bench.regression.baseline import (
     pack_hits,
 )
 from fer_bench.regression.cells import Cell
+from fer_bench.regression.checks import Check
 from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.outcome import Outcome
-from fer_bench.regression.picture_checks import recall
+from fer_bench.regression.picture_checks import accuracy, calibration, recall
 from fer_bench.regression.subject import Subject
 from fer_edge import LABELS
+from fer_edge.errors import DataError
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.manifest import ArtifactEntry
 
@@ -31,11 +33,15 @@ EVERY_CLASS = np.repeat(np.arange(7), 100)
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a model that was right on every picture when it was recorded."""
+    """A run of a model that was right on every picture when it was recorded.
+
+    ``others`` tells of other pictures, that they are "meant" or "unsaid".
+    """
 
     labels: npt.NDArray[np.int64]
     answers: npt.NDArray[np.int64]
     recorded: dict[str, float]
+    others: str = ""
 
     def subject(self) -> Subject:
         n = len(self.labels)
@@ -45,8 +51,9 @@ class Run:
             "fp32", "a" * 64, 1, {}, accuracy=RecordedAccuracy(1.0, self.recorded, 0.0, hits)
         )
         baseline = Baseline("m", {CELL.name: kept}, data=RecordedData("public-test", n, "same"))
-        data = EvaluationData("public-test", crops, "same")
-        return Subject(CELL, {}, (), baseline, data=data, _on_data=np.eye(7)[self.answers])
+        data = EvaluationData("public-test", crops, "other" if self.others else "same")
+        meant, answers = self.others == "meant", np.eye(7)[self.answers]
+        return Subject(CELL, {}, (), baseline, data=data, other_data=meant, _on_data=answers)
 
 
 def _failing(outcome: Outcome) -> list[str]:
@@ -77,3 +84,16 @@ def test_a_recorded_class_that_does_not_exist_fails(name: str) -> None:
     recorded = dict.fromkeys((*LABELS, name), 1.0)
     found = recall(Run(EVERY_CLASS, EVERY_CLASS, recorded).subject())
     assert _failing(found) == [f"recall of {name}: no pictures"]
+
+
+@pytest.mark.parametrize("check", [accuracy, recall, calibration])
+def test_other_pictures_are_refused_unless_they_are_meant(check: Check) -> None:
+    others = Run(EVERY_CLASS, EVERY_CLASS, dict.fromkeys(LABELS, 1.0), "unsaid")
+    with pytest.raises(DataError, match="--fer-other-data"):
+        check(others.subject())
+
+
+def test_three_other_pictures_are_too_few_to_tell() -> None:
+    three = np.arange(3)
+    found = accuracy(Run(three, three, dict.fromkeys(LABELS, 1.0), "meant").subject())
+    assert _failing(found) == ["half of the 95 % interval: 28.07%"]
