@@ -18,8 +18,10 @@ class Bounds:
 
     Against the baseline, fractions of 1: ``accuracy_loss`` and ``recall_loss``, which fail only if
     the exact McNemar test is below ``significance`` as well; ``ece_growth`` is added to the
-    recorded ECE; ``kl_growth`` is the factor by which the mean KL to the reference may grow,
-    ``size_growth`` and ``latency_growth`` the shares by which size and the ratio of latencies may.
+    recorded ECE; ``kl_growth`` is the factor by which the mean KL to the reference may grow:
+    another calibration set of the same kind makes up to 1.4 of it, one scale per tensor in place
+    of one per channel 1.7 or more. ``size_growth`` and ``latency_growth`` are the shares by which
+    size and the ratio of latencies may.
     """
 
     top1_agreement: float
@@ -30,7 +32,7 @@ class Bounds:
     recall_loss: float = 0.05
     significance: float = 0.01
     ece_growth: float = 0.02
-    kl_growth: float = 2.0
+    kl_growth: float = 1.5
     size_growth: float = 0.05
     latency_growth: float = 0.5
 

@@ -28,13 +28,14 @@ class NotCompared(Exception):  # noqa: N818 - no error: the check does not apply
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison, its numbers as text."""
+    """One comparison, its numbers as text; ``decides`` is False for one that only tells."""
 
     what: str
     recorded: str
     now: str
     bound: str
     holds: bool
+    decides: bool = True
 
 
 def at_most(what: str, now: float, bound: float, form: str = ".2g", recorded: str = "") -> Row:
@@ -49,7 +50,7 @@ def at_least(what: str, now: float, bound: float, form: str = ".1%", recorded: s
 
 def note(what: str, now: str) -> Row:
     """A row that tells something and decides nothing."""
-    return Row(what, "", now, "", holds=True)
+    return Row(what, "", now, "", holds=True, decides=False)
 
 
 def spoken(probabilities: npt.NDArray[np.floating]) -> str:
@@ -72,10 +73,18 @@ class ChangedPicture:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Rows of the table; a check holds if all of them do."""
+    """Rows of the table; a check holds if all of them do, and if one of them decides at all.
+
+    Where none does, nothing was compared: that guards nothing, and a row is added that says so.
+    """
 
     rows: tuple[Row, ...]
     changed: tuple[ChangedPicture, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not any(row.decides for row in self.rows):
+            nothing = Row("comparisons", "", "0", "≥ 1", holds=False)
+            object.__setattr__(self, "rows", (*self.rows, nothing))
 
     @property
     def holds(self) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.regression.baseline import RecordedAccuracy
+from fer_bench.regression.data_check import demand_data
 from fer_bench.regression.outcome import (
     ChangedPicture,
     NotCompared,
@@ -18,9 +19,10 @@ from fer_bench.regression.outcome import (
 from fer_bench.regression.subject import Subject
 from fer_edge import metrics
 from fer_edge.emotion import LABELS
-from fer_edge.errors import DataError
 
 __all__ = ["accuracy", "calibration", "recall"]
+
+_WIDEST = 0.05  # some 330 pictures; fewer could lose more than that unseen
 
 Mask = npt.NDArray[np.bool_]
 
@@ -28,8 +30,8 @@ Mask = npt.NDArray[np.bool_]
 def accuracy(subject: Subject) -> Outcome:
     """Not below the baseline by more than the bound, unless chance explains it.
 
-    On the recorded pictures chance is McNemar's exact test; on others it is the 95 % interval,
-    which has to reach what the bound allows.
+    On the recorded pictures chance is McNemar's exact test; on others, which have to be meant, it
+    is the 95 % interval, which has to reach what the bound allows and to be narrow enough to tell.
     """
     kept, bounds = _kept(subject), subject.bounds
     right = _right(subject)
@@ -40,7 +42,8 @@ def accuracy(subject: Subject) -> Outcome:
     if not subject.same_data:
         told = f"interval reaches {floor:.2%}"
         what = f"accuracy on {n} pictures, not the recorded ones"
-        return Outcome((Row(what, was, now, told, high >= floor), interval))
+        width = at_most("half of the 95 % interval", (high - low) / 2, _WIDEST, ".2%")
+        return Outcome((Row(what, was, now, told, high >= floor), interval, width))
     before = kept.right(n)
     lost, gained = _turned(before, right)
     p = metrics.mcnemar(lost, gained)
@@ -58,13 +61,21 @@ def accuracy(subject: Subject) -> Outcome:
 
 
 def recall(subject: Subject) -> Outcome:
-    """Each class on its own: a loss on a rare one does not show in the accuracy."""
+    """Each class on its own: a loss on a rare one does not show in the accuracy.
+
+    A class that only one side knows, the baseline or the pictures, fails: nothing would guard it.
+    """
     kept, right = _kept(subject), _right(subject)
     before = kept.right(len(right)) if subject.same_data else None
-    rows, fallen = [], np.zeros(len(right), np.bool_)
+    unknown = sorted(kept.recall.keys() - set(LABELS))
+    rows, fallen = [_no_pictures(name, kept.recall[name]) for name in unknown], np.zeros_like(right)
     for index, name in enumerate(LABELS):
         members = subject.labels == index
-        if members.any() and name in kept.recall:
+        if not members.any():
+            rows += [_no_pictures(name, kept.recall[name])] if name in kept.recall else []
+        elif name not in kept.recall:
+            rows.append(_not_recorded(name, right[members]))
+        else:
             was = None if before is None else before[members]
             row = _recall_row(subject, name, kept.recall[name], right[members], was)
             rows.append(row)
@@ -98,6 +109,15 @@ def _recall_row(
     return Row(what, f"{recorded:.1%}", now, bound, share >= floor or chance)
 
 
+def _no_pictures(name: str, recorded: float) -> Row:
+    return Row(f"recall of {name}", f"{recorded:.1%}", "no pictures", "pictures", holds=False)
+
+
+def _not_recorded(name: str, right: Mask) -> Row:
+    what = f"recall of {name}, {len(right)} pictures"
+    return Row(what, "", f"{float(right.mean()):.1%}", "recorded: --fer-update-baseline", False)
+
+
 def _turned(before: Mask, right: Mask) -> tuple[int, int]:
     """How many turned wrong, and how many right."""
     return int((before & ~right).sum()), int((right & ~before).sum())
@@ -113,12 +133,8 @@ def _kept(subject: Subject) -> RecordedAccuracy:
     kept = subject.required().accuracy
     if kept is None:
         raise NotCompared("the baseline was recorded without pictures; --fer-update-baseline")
-    known = None if subject.baseline is None else subject.baseline.data
-    if known is None or known.split != subject.data.split:
-        raise DataError(
-            f"the baseline is of another split than {subject.data.split}; give --fer-split, or "
-            "record it anew"
-        )
+    if subject.baseline is not None:
+        demand_data(subject.baseline, subject.data, other_data=subject.other_data)
     return kept
 
 

@@ -40,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fer-split", metavar="SPLIT", default="public-test", help="default: %(default)s"
     )
     group.addoption(
+        "--fer-other-data",
+        action="store_true",
+        help="the pictures are not those of the baseline, and that is meant",
+    )
+    group.addoption(
         "--fer-baseline",
         metavar="FILE",
         help=f"baseline to compare with (default: {BASELINES}/NAME.json, NAME being the model's)",
@@ -67,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{_MARKER}: a check of --fer-model")
     model = config.getoption("fer_model")
     if model is None:
-        options = ("data", "baseline", "update_baseline", "backend", "out")
+        options = ("data", "other_data", "baseline", "update_baseline", "backend", "out")
         if given := [name for name in options if config.getoption(f"fer_{name}")]:
             raise pytest.UsageError(f"--fer-{given[0].replace('_', '-')} needs --fer-model")
         return
@@ -85,6 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
             data=config.getoption("fer_data"),
             split=config.getoption("fer_split"),
             backends=config.getoption("fer_backend"),
+            other_data=config.getoption("fer_other_data"),
             required=chosen is not None,
             update=config.getoption("fer_update_baseline"),
         )
@@ -135,6 +141,8 @@ class ModelCollector(pytest.Collector):
         suite = self.config.stash[_SUITE]
         for name, reason in suite.lost.items():
             yield LostItem.from_parent(self, name=f"{name}::present", reason=reason)
+        if suite.compares_data:
+            yield DataItem.from_parent(self, name="data")
         for cell in suite.model.cells:
             yield CellCollector.from_parent(self, name=cell.name, cell=cell)
         if suite.update:
@@ -193,15 +201,18 @@ class CheckFailedError(Exception):
     """A check that does not hold; the message is the whole report."""
 
 
-class CheckItem(_Item):
-    """One check of one cell."""
+class _Check(_Item):
+    """Something that gives an outcome."""
+
+    def outcome(self) -> Outcome:
+        raise NotImplementedError
 
     def runtest(self) -> None:
         """Run the check; fails with its table, skips where there is nothing to compare with."""
         from fer_bench.regression.outcome import NotCompared
 
         try:
-            outcome = self.suite.check(self.cell, self.name)
+            outcome = self.outcome()
         except NotCompared as reason:
             pytest.skip(str(reason))
         if not outcome.holds:
@@ -224,6 +235,22 @@ class CheckItem(_Item):
         from fer_bench.regression.contact_sheet import write_contact_sheet
 
         return [*lines, f"drawn in {write_contact_sheet(Path(folder), self.nodeid, changed)}"]
+
+
+class CheckItem(_Check):
+    """One check of one cell."""
+
+    def outcome(self) -> Outcome:
+        """Run it."""
+        return self.suite.check(self.cell, self.name)
+
+
+class DataItem(_Check):
+    """Whether the pictures are those of the baseline."""
+
+    def outcome(self) -> Outcome:
+        """Compare them."""
+        return self.suite.check_data()
 
 
 class RecordItem(_Item):

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from fer_bench.regression.baseline import Baseline, RecordedCell
 from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
 from fer_bench.regression.cells import Cell
+from fer_bench.regression.data_check import same_data
 from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.measurement import predict_all
 from fer_bench.regression.outcome import NotCompared
+from fer_edge.errors import ArtifactError
 from fer_edge.manifest import GoldenCrop
 from fer_edge.predictor import Predictor
 from fer_edge.spec import ModelSpec
@@ -25,7 +27,10 @@ Probabilities = npt.NDArray[np.floating]
 
 @dataclass(eq=False)
 class Subject:
-    """One cell; it is opened and measured when something first asks, and once."""
+    """One cell; it is opened and measured when something first asks, and once.
+
+    ``other_data`` says that other pictures than the baseline's are meant.
+    """
 
     cell: Cell
     probes: dict[str, npt.NDArray[np.uint8]]
@@ -33,6 +38,7 @@ class Subject:
     baseline: Baseline | None
     no_baseline: str = "there is no baseline"
     data: EvaluationData | None = None
+    other_data: bool = False
     reference: Subject | None = None
     _predictor: Predictor | None = None
     _on_probes: Probabilities | None = field(default=None, repr=False)
@@ -57,8 +63,14 @@ class Subject:
 
     @property
     def bounds(self) -> Bounds:
-        """The baseline's for this precision, else the default ones."""
+        """The baseline's for this precision, else the default ones. Raises ArtifactError."""
         known = DEFAULT_BOUNDS if self.baseline is None else self.baseline.bounds
+        if self.precision not in known:
+            raise ArtifactError(
+                f"{self.cell.file} is of the precision {self.precision!r:.40}, which has no "
+                f"bounds; there are {', '.join(known)}: export it anew, or put bounds of that "
+                "name into the baseline"
+            )
         return known[self.precision]
 
     @property
@@ -74,8 +86,7 @@ class Subject:
     @property
     def same_data(self) -> bool:
         """Whether the baseline is of the very same pictures."""
-        kept = None if self.baseline is None else self.baseline.data
-        return kept is not None and self.data is not None and kept.sha256 == self.data.sha256
+        return same_data(self.baseline, self.data)
 
     def required(self) -> RecordedCell:
         """What the baseline has of this cell; raises NotCompared where it has nothing."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,13 @@ import numpy as np
 from fer_bench.regression.baseline import Baseline, RecordedCell, RecordedData
 from fer_bench.regression.cells import Cell, find_model
 from fer_bench.regression.checks import CHECKS, DATA_CHECKS, LASTING_CHECKS, PAIRED_CHECKS
+from fer_bench.regression.data_check import check_data
 from fer_bench.regression.evaluation import EvaluationData, load_data
 from fer_bench.regression.outcome import NotCompared, Outcome
 from fer_bench.regression.probes import probes
 from fer_bench.regression.recording import artifact_of, backend_of, merge, record
 from fer_bench.regression.subject import Subject
-from fer_edge.errors import ConfigurationError, DataError, FerEdgeError
+from fer_edge.errors import ConfigurationError, DataError, FerEdgeError, GateError
 from fer_edge.fer2013 import SPLITS
 
 __all__ = ["Result", "Suite", "run_suite"]
@@ -44,7 +45,8 @@ class Suite:
     manifest and the baseline is opened before a check needs it. Raises ArtifactError,
     ConfigurationError or DataError for what cannot be used.
 
-    ``failed`` tells whether a check or a recording has failed so far.
+    ``failed`` tells whether a check or a recording has failed so far. Pictures other than the
+    recorded ones fail, unless ``other_data`` says that they are meant.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Suite:
         data: str | os.PathLike[str] | None = None,
         split: str = "public-test",
         backends: Sequence[str] | None = None,
+        other_data: bool = False,
         required: bool = False,
         update: bool = False,
     ) -> None:
@@ -62,14 +65,18 @@ class Suite:
             raise ConfigurationError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
         if data is not None and not Path(data).exists():
             raise DataError(f"there is no FER2013 at {data}; give Kaggle's zip or folder, or a CSV")
+        if other_data and data is None:
+            raise ConfigurationError("other pictures are meant and none are given; add --fer-data")
         self.model = find_model(model, backends)
         self.update = update
         self.failed = False
+        self._other_data = other_data
         self._path = baseline
         self._data_path, self._split = data, split
         exists = baseline.exists() or (required and not update)
         self._stored = Baseline.read(baseline) if exists else None
         self._recorded: dict[str, RecordedCell] = {}
+        self._held: set[tuple[str, str]] = set()
         self._subjects: dict[str, Subject] = {}
 
     @cached_property
@@ -100,6 +107,25 @@ class Suite:
             if name not in tested and artifact_of(name) in self.model.files
         }
 
+    @property
+    def compares_data(self) -> bool:
+        """Whether there are pictures to hold against those of a baseline; opens nothing."""
+        return self._data_path is not None and not self.update
+
+    def check_data(self) -> Outcome:
+        """Check once for all cells that the pictures are the recorded ones.
+
+        Raises NotCompared as ``check`` does, and DataError for other pictures.
+        """
+        data = self.data
+        if data is None or self._stored is None:
+            raise NotCompared(self._no_baseline)
+        try:
+            return check_data(self._stored, data, other_data=self._other_data)
+        except DataError:
+            self.failed = True
+            raise
+
     def checks(self, cell: Cell) -> list[str]:
         """Names of the checks that apply to a cell, in their order; opens nothing."""
         left_out = set() if self._data_path is not None else set(DATA_CHECKS)
@@ -119,11 +145,14 @@ class Suite:
         try:
             outcome = CHECKS[name](self._ready(cell))
         except NotCompared:
+            self._held.add((cell.name, name))
             raise
         except Exception:
             self.failed = True
             raise
         self.failed |= not outcome.holds
+        if outcome.holds:
+            self._held.add((cell.name, name))
         return outcome
 
     def record(self, cell: Cell) -> None:
@@ -137,8 +166,11 @@ class Suite:
     def save(self) -> Path:
         """Write the baseline with everything that was recorded.
 
-        Its bounds stay as they are, and so do its cells of engines that take no part here.
+        Its bounds stay as they are, and so do its cells of engines that take no part here. Raises
+        GateError, and leaves the file as it is, unless something was recorded and all that has to
+        hold of any model was seen to hold of it.
         """
+        self._demand_checks()
         data = self.data
         seen = None if data is None else RecordedData(data.split, len(data.crops), data.sha256)
         old = replace(self._stored or Baseline(self.model.name), model=self.model.name)
@@ -160,7 +192,8 @@ class Suite:
                 self._probes,
                 self.model.golden,
                 known if self.update else self._stored,
-                f"there is no baseline at {self._path}; write one with --fer-update-baseline",
+                self._no_baseline,
+                other_data=self._other_data,
             )
         return self._subjects[cell.name]
 
@@ -172,6 +205,27 @@ class Suite:
         if reference is not subject:
             subject.reference = reference
         return subject
+
+    def _demand_checks(self) -> None:
+        """A recording of what nobody checked would make a fault the standard."""
+        lacking = [
+            f"{name} of {cell.name}"
+            for cell in self.model.cells
+            if cell.name in self._recorded
+            for name in self.checks(cell)
+            if name in LASTING_CHECKS and (cell.name, name) not in self._held
+        ]
+        if lacking or not self._recorded:
+            why = f"not seen to hold: {', '.join(lacking)}" if lacking else "nothing was recorded"
+            raise GateError(
+                f"the baseline stays as it was; {why}. It is written only if "
+                f"{', '.join(sorted(LASTING_CHECKS))} were run and hold of each artifact in it: "
+                "run --fer-update-baseline without -k, -m and --deselect"
+            )
+
+    @property
+    def _no_baseline(self) -> str:
+        return f"there is no baseline at {self._path}; write one with --fer-update-baseline"
 
     @property
     def _expected(self) -> dict[str, RecordedCell]:
@@ -190,6 +244,7 @@ def run_suite(
     data: str | os.PathLike[str] | None = None,
     split: str = "public-test",
     backends: Sequence[str] | None = None,
+    other_data: bool = False,
     update: bool = False,
 ) -> list[Result]:
     """Do in one call what ``pytest --fer-model`` does; ``update`` writes the baseline.
@@ -198,13 +253,25 @@ def run_suite(
     as ``Suite`` does.
     """
     suite = Suite(
-        model, baseline, data=data, split=split, backends=backends, required=True, update=update
+        model,
+        baseline,
+        data=data,
+        split=split,
+        backends=backends,
+        other_data=other_data,
+        required=True,
+        update=update,
     )
     results = [Result(f"fer::{n}::present", True, None, why) for n, why in suite.lost.items()]
     results += [Result(f"fer::{n}::tested", False, None, w) for n, w in suite.untested.items()]
     try:
+        if suite.compares_data:
+            results.append(_result("fer::data", suite.check_data))
         for cell in suite.model.cells:
-            results += [_result(suite, cell, name) for name in suite.checks(cell)]
+            results += [
+                _result(f"fer::{cell.name}::{name}", partial(suite.check, cell, name))
+                for name in suite.checks(cell)
+            ]
             if update and not suite.failed:
                 suite.record(cell)
             suite.close(cell)
@@ -215,12 +282,11 @@ def run_suite(
     return results
 
 
-def _result(suite: Suite, cell: Cell, name: str) -> Result:
-    full = f"fer::{cell.name}::{name}"
+def _result(name: str, check: Callable[[], Outcome]) -> Result:
     try:
-        outcome = suite.check(cell, name)
+        outcome = check()
     except NotCompared as reason:
-        return Result(full, False, None, str(reason))
+        return Result(name, False, None, str(reason))
     except FerEdgeError as problem:
-        return Result(full, True, None, f"{type(problem).__name__}: {problem}")
-    return Result(full, not outcome.holds, outcome)
+        return Result(name, True, None, f"{type(problem).__name__}: {problem}")
+    return Result(name, not outcome.holds, outcome)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fer_bench.regression.cells import find_model
+from fer_bench.regression.baseline import Baseline
+from fer_bench.regression.bounds import DEFAULT_BOUNDS
+from fer_bench.regression.cells import Cell, find_model
+from fer_bench.regression.subject import Subject
 from fer_edge import ArtifactError, ConfigurationError
 from fer_edge.backends import BACKENDS
 from fer_edge.manifest import ArtifactEntry, Companion, Manifest
@@ -82,3 +85,16 @@ def test_an_artifact_that_lacks_its_companion_is_told(folder: Path) -> None:
         pytest.skip("no OpenVINO here")
     with pytest.raises(ArtifactError, match=r"m\.bin"):
         openvino[0].damaged()
+
+
+def test_a_precision_without_bounds_is_told() -> None:
+    cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
+    for baseline in (None, Baseline("m")):
+        with pytest.raises(ArtifactError, match="'int4', which has no bounds; there are fp32"):
+            _ = Subject(cell, {}, (), baseline).bounds
+
+
+def test_a_baseline_may_bound_a_precision_of_its_own() -> None:
+    cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
+    bounds = {**DEFAULT_BOUNDS, "int4": DEFAULT_BOUNDS["int8"]}
+    assert Subject(cell, {}, (), Baseline("m", bounds=bounds)).bounds == DEFAULT_BOUNDS["int8"]

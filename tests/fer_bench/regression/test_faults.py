@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
+from fer_bench.regression.checks import DATA_CHECKS
 from fer_edge import fer2013
 from fer_edge.predictor import Predictor
 
@@ -215,27 +216,54 @@ def test_noise_on_other_pictures_does_not_fail(workbench: Any) -> None:
     assert changed, "the fault is meant to turn some pictures over"
 
 
-def test_calibration_is_judged_on_the_recorded_pictures_alone(
+def _part_of(whole: Path, part: Path, endings: str) -> Path:
+    """The pictures whose number ends with one of these digits."""
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(part, "w") as target:
+        for name in source.namelist():
+            if name.removesuffix(".png")[-1] in endings:
+                target.writestr(name, source.read(name))
+    return part
+
+
+def test_pictures_that_are_cut_short_fail(workbench: Any, sound: Path, tmp_path: Path) -> None:
+    """The run's own check says so, and what needs the recorded ones does not pass without it."""
+    fewer = _part_of(workbench.data, tmp_path / "fewer.zip", "0")
+    results = {r.name: r for r in workbench.judge(sound, data=fewer)}
+    failed = {name for name, result in results.items() if result.failed}
+    needing = {f"{one}::{check}" for one in (REFERENCE, INT8) for check in DATA_CHECKS}
+    assert failed == {"fer::data", *needing}
+    told = results["fer::data"].reason
+    assert "the baseline is of 280 pictures of public-test" in told
+    assert "these are 28 pictures" in told
+    assert "--fer-other-data" in told
+
+
+def test_other_pictures_that_are_meant_are_held_against_an_interval(
     workbench: Any, sound: Path, tmp_path: Path
 ) -> None:
-    """A tenth of the pictures: their ECE is the bins' noise, far above what was recorded."""
-    fewer = tmp_path / "fewer.zip"
-    with zipfile.ZipFile(workbench.data) as whole, zipfile.ZipFile(fewer, "w") as part:
-        for name in whole.namelist():
-            if name.endswith("0.png"):
-                part.writestr(name, whole.read(name))
-    results = {r.name: r for r in workbench.judge(sound, data=fewer)}
+    """The ECE is left out: of fewer pictures it is the bins' noise."""
+    most = _part_of(workbench.data, tmp_path / "most.zip", "012345678")
+    results = {r.name: r for r in workbench.judge(sound, data=most, other_data=True)}
+    assert [name for name, result in results.items() if result.failed] == []
     skipped = results[f"{REFERENCE}::calibration"]
     assert (skipped.failed, skipped.outcome) == (False, None)
     assert skipped.reason.startswith("the ECE was recorded on other pictures")
-    assert [name for name, result in results.items() if result.failed] == []
+
+
+def test_too_few_other_pictures_fail_although_they_are_meant(
+    workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    fewer = _part_of(workbench.data, tmp_path / "fewer.zip", "0")
+    results = {r.name: r for r in workbench.judge(sound, data=fewer, other_data=True)}
+    rows = results[f"{REFERENCE}::accuracy"].outcome.rows
+    assert [row.what for row in rows if not row.holds] == ["half of the 95 % interval"]
 
 
 def test_ten_runs_of_an_untouched_model_pass(workbench: Any, sound: Path) -> None:
     for _ in range(10):
         results = workbench.judge(sound)
         assert [(r.name, r.reason) for r in results if r.failed] == []
-        assert len(results) == 18
+        assert len(results) == 19
 
 
 def test_the_pictures_are_read_as_fer2013(workbench: Any) -> None:

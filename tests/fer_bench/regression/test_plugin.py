@@ -68,7 +68,8 @@ def test_a_baseline_is_recorded_and_then_held(team: Path, workbench: Any, sound:
     assert again.returncode == 0, again.stdout
     assert "fer::model.int8.onnx[onnxruntime]::accuracy PASSED" in again.stdout
     assert "test_theirs.py::test_theirs PASSED" in again.stdout
-    assert "19 passed" in again.stdout
+    assert "fer::data PASSED" in again.stdout
+    assert "20 passed" in again.stdout
 
 
 def test_a_failure_shows_a_table_and_draws_what_changed(
@@ -114,6 +115,42 @@ def test_a_fault_is_not_recorded_as_a_baseline(team: Path, workbench: Any) -> No
     assert "a check failed, so the baseline stays as it was" in done.stdout
     assert not (team / "fer_baselines" / "unrecordable.json").exists()
     assert len(entries.artifacts) == 2
+
+
+@pytest.mark.parametrize(
+    ("chosen", "why"),
+    [
+        (
+            "record or baseline",
+            "not seen to hold: intact of model.onnx[onnxruntime], golden of model.onnx",
+        ),
+        ("record or intact or golden or baseline", "not seen to hold: parity of model.int8.onnx"),
+        ("baseline", "nothing was recorded"),
+    ],
+)
+def test_what_was_not_checked_is_not_recorded(
+    chosen: str, why: str, sound: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = run(tmp_path, f"--fer-model={sound}", *BACKEND, "--fer-update-baseline", "-k", chosen)
+    assert done.returncode == 1
+    assert f"GateError: the baseline stays as it was; {why}" in done.stdout
+    assert "run --fer-update-baseline without -k, -m and --deselect" in done.stdout
+    assert not (tmp_path / "fer_baselines").exists()
+
+
+def test_other_pictures_fail_unless_they_are_meant(
+    workbench: Any, sound: Path, make_fer2013: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    others = make_fer2013(tmp_path / "others.zip", 1, 50)
+    options = (f"--fer-model={sound}", f"--fer-data={others}", *BACKEND, "-k", "data")
+    options = (*options, f"--fer-baseline={workbench.baseline}")
+    done = run(tmp_path, *options)
+    assert done.returncode == 1
+    assert "FAILED fer::data" in done.stdout
+    assert "these are 350 pictures of public-test" in done.stdout
+    assert run(tmp_path, *options, "--fer-other-data").returncode == 0
 
 
 RECORDING_FAILS = """
@@ -174,6 +211,11 @@ def test_without_a_baseline_the_rest_still_guards(
     [
         (("--fer-data", "x.zip"), "--fer-data needs --fer-model"),
         (("--fer-update-baseline",), "--fer-update-baseline needs --fer-model"),
+        (("--fer-other-data",), "--fer-other-data needs --fer-model"),
+        (
+            ("--fer-model", "SOUND", "--fer-other-data"),
+            "other pictures are meant and none are given; add --fer-data",
+        ),
         (("--fer-model", "nowhere"), "there is no model at nowhere"),
         (
             ("--fer-model", "SOUND", "--fer-data", "nowhere.zip"),

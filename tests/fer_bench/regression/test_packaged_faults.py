@@ -1,0 +1,221 @@
+"""Real faults in the packaged model, held against the baseline that its releases are held against.
+
+Each is as small as an exporter or a quantiser would make it. Hashes are those of the faulty file,
+and so are the golden crops where the fp32 artifact is faulty, unless a test says otherwise: as
+written by an exporter that has the fault itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_bench.regression.suite import Suite
+from fer_edge.artifact import model_path
+from fer_edge.manifest import MANIFEST, GoldenCrop, Manifest
+from fer_edge.predictor import Predictor
+from fer_edge.preprocess import preprocess_all
+from fer_edge.synthetic import synthetic_crops
+
+onnx = pytest.importorskip("onnx", reason="no onnx to put faults in with")
+
+from fer_calib.crops import Crops  # noqa: E402
+from fer_calib.quantisation import quantize  # noqa: E402
+from fer_export.contract import attach_contract, detach_contract  # noqa: E402
+
+BASELINE = Path(__file__).with_name("default.json")
+FP32, INT8, INT8_ORT = "model.onnx", "model.int8.onnx", "model.int8.onnxruntime.onnx"
+
+Array = npt.NDArray[np.generic]
+Fault = Callable[["onnx.ModelProto"], None]
+
+
+def _change(model: onnx.ModelProto, name: str, change: Callable[[Array], Array]) -> None:
+    """Replace an initializer by what ``change`` makes of its values."""
+    (tensor,) = [t for t in model.graph.initializer if t.name == name]
+    before = onnx.numpy_helper.to_array(tensor)
+    after = np.ascontiguousarray(change(before.copy()), before.dtype)
+    assert not np.array_equal(before, after)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(after, name))
+
+
+def _arrays(model: onnx.ModelProto) -> dict[str, Array]:
+    return {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+
+
+def _zero(channel: int) -> Callable[[Array], Array]:
+    def zero(values: Array) -> Array:
+        values[channel] = 0
+        return values
+
+    return zero
+
+
+def swap_two_labels(model: onnx.ModelProto) -> None:
+    order = [0, 1, 2, 4, 3, 5, 6]
+    _change(model, "classifier.weight", lambda rows: rows[order])
+    _change(model, "classifier.bias", lambda values: values[order])
+
+
+def normalise_with_the_mean_of_imagenet(model: onnx.ModelProto) -> None:
+    _change(model, "fer_edge.mean", lambda mean: np.full_like(mean, 0.449 * 255))
+
+
+def forget_the_mean(model: onnx.ModelProto) -> None:
+    _change(model, "fer_edge.mean", np.zeros_like)
+
+
+def zero_a_channel_of_the_stem(model: onnx.ModelProto) -> None:
+    _change(model, "conv_stem.weight", _zero(16))
+
+
+def zero_a_channel_in_the_middle(model: onnx.ModelProto) -> None:
+    """One of 512, and one that hardly matters."""
+    _change(model, "blocks.3.1.dw_mid.conv.weight", _zero(264))
+
+
+FAULTS_OF_FP32 = [
+    swap_two_labels,
+    normalise_with_the_mean_of_imagenet,
+    forget_the_mean,
+    zero_a_channel_of_the_stem,
+    zero_a_channel_in_the_middle,
+]
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[..., Path]:
+    """Write the packaged directory with one artifact replaced."""
+
+    def write(file: str, model: onnx.ModelProto, *, stale_golden: bool = False) -> Path:
+        source, folder = model_path("default"), tmp_path / "model"
+        folder.mkdir()
+        for path in source.iterdir():
+            if path.name not in (file, MANIFEST):  # through a link, the packaged one is written
+                (folder / path.name).symlink_to(path)
+        data = model.SerializeToString()
+        (folder / file).write_bytes(data)
+        manifest = Manifest.read(source)
+        digest = hashlib.sha256(data).hexdigest()
+        entries = tuple(
+            replace(e, sha256=digest, size_bytes=len(data)) if e.file == file else e
+            for e in manifest.artifacts
+        )
+        golden = manifest.golden
+        if file == FP32 and not stale_golden:
+            golden = _golden_of(folder / file, manifest)
+        replace(manifest, artifacts=entries, golden=golden).write(folder)
+        return folder
+
+    return write
+
+
+def _golden_of(artifact: Path, manifest: Manifest) -> tuple[GoldenCrop, ...]:
+    pairs = [crop.arrays() for crop in manifest.golden]
+    with Predictor(artifact, backend="onnxruntime") as fer:
+        answers = fer.predict_batch([raw for raw, _ in pairs])
+    return tuple(
+        GoldenCrop.of(raw, tensor, answer.probabilities)
+        for (raw, tensor), answer in zip(pairs, answers, strict=True)
+    )
+
+
+def broken(file: str, fault: Fault) -> onnx.ModelProto:
+    """A packaged artifact with a fault."""
+    model = onnx.load(model_path("default") / file)
+    fault(model)
+    return model
+
+
+def failures(model: Path | str, file: str, data: Path | None = None) -> set[str]:
+    """Names of the checks of one artifact that fail; its time is not what is tested here."""
+    with closing(Suite(model, BASELINE, backends=["onnxruntime"], data=data)) as suite:
+        (cell,) = [cell for cell in suite.model.cells if cell.file == file]
+        checks = [name for name in suite.checks(cell) if name != "latency"]
+        return {name for name in checks if not suite.check(cell, name).holds}
+
+
+@pytest.mark.parametrize("file", [FP32, INT8, INT8_ORT])
+def test_without_a_fault_nothing_fails(file: str) -> None:
+    assert failures("default", file) == set()
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_FP32, ids=lambda fault: fault.__name__)
+def test_a_fault_of_the_fp32_artifact_fails_by_name(fault: Fault, put: Callable[..., Path]) -> None:
+    assert failures(put(FP32, broken(FP32, fault)), FP32) == {"answers"}
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_FP32, ids=lambda fault: fault.__name__)
+def test_golden_crops_of_the_sound_model_tell_too(fault: Fault, put: Callable[..., Path]) -> None:
+    model = put(FP32, broken(FP32, fault), stale_golden=True)
+    assert failures(model, FP32) == {"golden", "answers"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "checks"),
+    [
+        (swap_two_labels, {"answers", "accuracy", "recall", "calibration"}),
+        (forget_the_mean, {"answers", "accuracy"}),
+    ],
+    ids=["swap_two_labels", "forget_the_mean"],
+)
+def test_what_turns_faces_wrong_fails_on_fer2013(
+    fault: Fault, checks: set[str], put: Callable[..., Path], fer2013_archive: Path
+) -> None:
+    assert failures(put(FP32, broken(FP32, fault)), FP32, fer2013_archive) == checks
+
+
+def test_a_runtime_that_swaps_the_colours_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is gray: blue is then weighed as red."""
+    monkeypatch.setattr(
+        "fer_bench.regression.subject.Predictor",
+        lambda *args, **settings: Predictor(*args, color="rgb", **settings),
+    )
+    assert failures("default", FP32) == {"golden", "answers"}
+
+
+def quantise_per_tensor(model: onnx.ModelProto) -> None:
+    """Give each layer of an INT8 artifact one scale: all else stays, the ranges included."""
+    arrays = _arrays(model)
+    for name in [name for name in arrays if name.endswith(".weight_int8")]:
+        scales, integers = arrays[f"{name}.scale"], arrays[name]
+        along = scales.reshape(-1, *[1] * (integers.ndim - 1))
+        weight, limit = integers * along, np.abs(integers).max()
+        one = np.float32(np.abs(weight).max() / limit)
+        _change(model, name, lambda _, w=weight, s=one: np.rint(w / s))
+        _change(model, f"{name}.scale", lambda v, s=one: np.full_like(v, s))
+        bias = f"{name.removesuffix('.weight_int8')}.bias_int32"
+        if bias in arrays:
+            _change(model, bias, lambda v, f=scales / one: np.rint(v * f))
+            _change(model, f"{bias}.scale", lambda v, f=one / scales: v * f)
+
+
+@pytest.mark.parametrize("file", [INT8, INT8_ORT])
+def test_a_quantiser_without_per_channel_weights_fails(file: str, put: Callable[..., Path]) -> None:
+    assert failures(put(file, broken(file, quantise_per_tensor)), file) == {"parity"}
+
+
+@pytest.mark.parametrize(("file", "scheme"), [(INT8, "canonical"), (INT8_ORT, "onnxruntime")])
+@pytest.mark.parametrize("light", [1.0, 0.3], ids=["of drawings", "of drawings in the dark"])
+def test_a_calibration_of_other_pictures_fails(
+    file: str, scheme: str, light: float, put: Callable[..., Path]
+) -> None:
+    core, spec = detach_contract(onnx.load(model_path("default") / FP32), FP32)
+    crops = [(crop * light).astype(np.uint8) for crop in synthetic_crops(32)]
+    stale = quantize(core, Crops(preprocess_all(crops, spec.input), spec), scheme)
+    model = put(file, attach_contract(stale, spec.with_changes(precision="int8")))
+    assert "parity" in failures(model, file)
+
+
+def test_a_zeroed_channel_of_an_int8_artifact_fails(put: Callable[..., Path]) -> None:
+    def zero(model: onnx.ModelProto) -> None:
+        _change(model, "blocks.0.1.conv.weight_int8", _zero(4))
+
+    assert "parity" in failures(put(INT8, broken(INT8, zero)), INT8)
