@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fer_edge import LABELS, checkpoint
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.network import build
 from fer_edge.record import encode
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
@@ -177,3 +177,18 @@ def test_a_run_without_its_journal_leaves_the_old_weights(
     with pytest.raises(ArtifactError, match=r"there is no journal at .*metrics\.jsonl"):
         promote(good, data, weights)
     assert contents(weights) == before
+
+
+@pytest.mark.parametrize("name", ["../escaped", "", "a/b", "/etc/escaped"])
+def test_weights_cannot_be_put_outside_of_their_folder(
+    name: str, run: MakeRun, data: Path, tmp_path: Path
+) -> None:
+    good = run("good", "happy")
+    with pytest.raises(ConfigurationError, match="weights cannot be called"):
+        promote(good, data, tmp_path / "weights", name=name)
+    report = json.loads((good / "report.json").read_text())
+    report["recipe"]["model"] = name
+    (good / "report.json").write_text(json.dumps(report))
+    with pytest.raises(ArtifactError, match="model should be at most 96 letters"):
+        promote(good, data, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()

@@ -170,6 +170,20 @@ def test_an_older_report_is_completed_from_the_files_beside_it(
     assert read_report(tmp_path / "kept" / f"{report.training_run}.json") == report
 
 
+@pytest.mark.parametrize("name", ["../escaped", "/etc/escaped", "", "a/b", "x" * 300])
+def test_a_report_cannot_be_kept_outside_of_the_folder(
+    name: str, report: Report, tmp_path: Path
+) -> None:
+    value = {**encode(report), "training_run": name}
+    path = tmp_path / "run" / "report.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(value))
+    kept, page = tmp_path / "below" / "kept", tmp_path / "page.md"
+    with pytest.raises(ArtifactError, match=r"training_run should be at most 128 letters"):
+        write_results([path], kept=kept, page=page, recipes=tmp_path)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no report\.json in"):
         write_results([tmp_path], kept=tmp_path, page=tmp_path / "x.md", recipes=tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge import checkpoint
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.files import write_bytes, write_json
 from fer_edge.metrics import mcnemar, paired_difference_interval
@@ -22,6 +22,7 @@ from fer_train.data import prepare
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS
 from fer_train.loop import BEST
+from fer_train.naming import is_plain
 from fer_train.pipeline import REPORT
 from fer_train.reports import read_report
 
@@ -80,9 +81,14 @@ def promote(
     better or is ill-conditioned is refused; one of another input or order of labels, and one that
     is too large even in half precision, unless ``force`` is given.
 
-    Raises ArtifactError for a run without its report, journal or checkpoint; the weights that are
-    there then stay.
+    Raises ArtifactError for a run without its report, journal or checkpoint, and
+    ConfigurationError for a ``name`` that is not plain; the weights that are there then stay.
     """
+    if name is not None and not is_plain(name):
+        raise ConfigurationError(
+            f"weights cannot be called {name!r:.80}: give letters, digits, dots, hyphens and "
+            "underscores, the first a letter or digit"
+        )
     report, journal, source = read_report(run / REPORT), _journal(run), run / BEST
     if (told := checkpoint.read_spec(source).provenance.training_run) != report.training_run:
         raise ArtifactError(f"{source} is of {told}, and the report beside it of another training")
