@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -21,10 +21,12 @@ from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
 from fer_train.assessment import assess
 from fer_train.cli import main
 from fer_train.data import prepare
+from fer_train.journal import Epoch
 from fer_train.presets import change, preset
 from fer_train.promotion import promote
 
 SPEC = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
+EPOCH = Epoch(1, 2.0, 0.5, 1e-3, 100.0, 0.5, 1.5, 12.5, "a CPU")
 COUNTS = {"happy": 12, "sad": 4}
 """Public-test pictures; the other classes have one."""
 
@@ -64,7 +66,7 @@ def run(data: Path, tmp_path: Path) -> MakeRun:
         out = tmp_path / name
         out.mkdir()
         checkpoint.save(out / "best.safetensors", network.state_dict(), spec)
-        (out / "metrics.jsonl").write_text('{"epoch": 1}\n')
+        (out / "metrics.jsonl").write_text(json.dumps(asdict(EPOCH)) + "\n")
         recipe = change(preset("mobilenet"), {"model": "small"}, "test")
         report = assess(out / "best.safetensors", recipe, prepare(data))
         (out / "report.json").write_text(json.dumps(encode(report)))
@@ -175,6 +177,9 @@ def test_a_run_without_its_journal_leaves_the_old_weights(
     before = contents(weights)
     (good / "metrics.jsonl").unlink()
     with pytest.raises(ArtifactError, match=r"there is no journal at .*metrics\.jsonl"):
+        promote(good, data, weights)
+    (good / "metrics.jsonl").write_text("no JSON\n")
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl line 1 is not valid JSON"):
         promote(good, data, weights)
     assert contents(weights) == before
 

@@ -20,7 +20,7 @@ from fer_edge.spec import ModelSpec
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.evaluation import logits_of
-from fer_train.journal import METRICS
+from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST
 from fer_train.naming import is_plain
 from fer_train.pipeline import REPORT
@@ -81,7 +81,7 @@ def promote(
     better or is ill-conditioned is refused; one of another input or order of labels, and one that
     is too large even in half precision, unless ``force`` is given.
 
-    Raises ArtifactError for a run without its report, journal or checkpoint, and
+    Raises ArtifactError for a run without a readable report, journal or checkpoint, and
     ConfigurationError for a ``name`` that is not plain; the weights that are there then stay.
     """
     if name is not None and not is_plain(name):
@@ -124,10 +124,8 @@ def promote(
 
 
 def _journal(run: Path) -> bytes:
-    try:
-        return (run / METRICS).read_bytes()
-    except OSError as problem:
-        raise ArtifactError(f"there is no journal at {run / METRICS}: {problem}") from problem
+    read_journal(run / METRICS)  # which refuses what no reader of the promoted one could use
+    return (run / METRICS).read_bytes()
 
 
 def _staged(source: Path, target: Path) -> Path:
