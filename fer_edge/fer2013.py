@@ -26,8 +26,10 @@ import numpy.typing as npt
 
 from fer_edge.emotion import LABELS, Emotion
 from fer_edge.errors import DataError, EmptySplitError, InputError
+from fer_edge.files import exists
 from fer_edge.images.header import check_complete, picture_size
 from fer_edge.progress import track
+from fer_edge.unpacking import require_plain_methods
 
 __all__ = [
     "SIDE",
@@ -63,6 +65,10 @@ _CLASS_OF = {name: emotion.class_index for emotion, names in _CLASS_NAMES.items(
 _TABLES = {"fer2013.csv", "icml_face_data.csv"}
 _PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 _MAX_PICTURE_BYTES = 1 << 20
+_MAX_LINE = 1 << 16
+"""Characters; FER2013's longest row has 9,200 (2304 numbers of three digits with spaces)."""
+_MAX_PICTURES = 150_000
+"""Four times FER2013. One takes 5.8 kB while a split is put together, so all of them 0.9 GB."""
 _PIXELS = {str(value): value for value in range(256)}
 _EMOTIONS = {str(index): index for index in range(len(LABELS))}
 
@@ -106,8 +112,9 @@ def load(path: str | Path, split: str) -> LabelledCrops:
 
     ``path`` is a folder, a zip or a CSV file; ``split`` one of ``SPLITS``. A picture of ``test``
     whose name tells no half belongs to none, and to ``test``. Raises DataError for a missing path
-    or class folder, an unreadable picture, a wrong pixel count, an unknown ``Usage`` and, as
-    EmptySplitError, a split without pictures.
+    or class folder, an unreadable picture, a wrong pixel count, an unknown ``Usage``, a table with
+    a line or number of lines far beyond FER2013's and, as EmptySplitError, a split without
+    pictures.
     """
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
@@ -160,9 +167,9 @@ def copies_of(
 
 
 def _rows(path: Path, split: str) -> Iterable[_Row]:
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         return _rows_of_files(list(_files_in_folder(path)), split, path)
-    if not path.is_file():
+    if not (exists(path) and path.is_file()):
         raise DataError(f"no FER2013 at {path}: give Kaggle's zip or folder, or a CSV file")
     if path.suffix.lower() == ".csv":
         return _rows_of_csv(_open(path), split, str(path))
@@ -174,6 +181,7 @@ def _rows(path: Path, split: str) -> Iterable[_Row]:
 def _rows_of_zip(path: Path, split: str) -> Iterator[_Row]:
     try:
         with zipfile.ZipFile(path) as archive:
+            require_plain_methods(archive)
             yield from _rows_of_files(list(_files_in_zip(archive)), split, path)
     except (  # zipfile's own errors, and what it lets through of damaged names and contents
         zipfile.BadZipFile,
@@ -182,7 +190,7 @@ def _rows_of_zip(path: Path, split: str) -> Iterator[_Row]:
         NotImplementedError,
         RuntimeError,
         OSError,
-        UnicodeDecodeError,
+        ValueError,
     ) as problem:
         raise DataError(f"{path} is a damaged zip: {problem}. Download it again.") from problem
 
@@ -237,6 +245,11 @@ def _rows_of_pictures(files: Iterable[_File], split: str, source: Path) -> Itera
         raise DataError(
             f"{source}: {half} lacks the class folders {', '.join(missing)}; is it complete?"
         )
+    if len(chosen) > _MAX_PICTURES:
+        raise DataError(
+            f"{source} has {len(chosen):,} pictures of {split}, and {_MAX_PICTURES:,} are the most "
+            "that are read at once; FER2013 has 35,887"
+        )
     for name, label, opened in track(chosen, len(chosen), f"reading {split}"):
         with opened() as stream:
             data = stream.read(_MAX_PICTURE_BYTES + 1)
@@ -270,16 +283,35 @@ def _rows_of_csv(stream: IO[bytes], split: str, source: str) -> Iterator[_Row]:
     # icml_face_data.csv writes its header as "emotion, Usage, pixels"; spreadsheets add a mark
     with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
         try:
-            reader = csv.reader(text)
-            header = [column.strip() for column in next(reader, [])]
+            rows = _bounded_rows(text, source)
+            header = [column.strip() for column in next(rows, [])]
             if missing := {"emotion", "pixels", "Usage"} - set(header):
                 raise DataError(f"{source} lacks the columns {', '.join(sorted(missing))}")
             columns = [header.index(name) for name in ("emotion", "pixels", "Usage")]
-            for number, row in enumerate(reader, start=2):
+            for number, row in enumerate(rows, start=2):
                 if row and (parsed := _parse_row(row, columns, split, f"{source} line {number}")):
                     yield parsed
         except (csv.Error, UnicodeDecodeError) as problem:
             raise DataError(f"{source} is not a readable CSV file: {problem}") from problem
+
+
+def _bounded_rows(text: IO[str], source: str) -> Iterator[list[str]]:
+    """Read a row per line, for a quoted field over several lines would grow without a bound."""
+    for number in range(1, _MAX_PICTURES + 2):  # and the header
+        line = text.readline(_MAX_LINE + 1)
+        if not line:
+            return
+        if len(line) > _MAX_LINE:
+            raise DataError(
+                f"{source} line {number} is longer than {_MAX_LINE:,} characters, and no row of "
+                "FER2013 is; download it again"
+            )
+        yield next(csv.reader([line]), [])
+    if text.readline(1):
+        raise DataError(
+            f"{source} has more than {_MAX_PICTURES:,} rows, the most that are read at once; "
+            "FER2013 has 35,887"
+        )
 
 
 def _parse_row(row: list[str], columns: list[int], split: str, where: str) -> _Row | None:

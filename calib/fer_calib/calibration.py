@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +16,10 @@ from fer_edge import fer2013
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError, DataError, EmptySplitError
 from fer_edge.fer2013 import LabelledCrops
-from fer_edge.files import atomic_path
+from fer_edge.files import atomic_path, exists
 from fer_edge.preprocess import preprocess_all
 from fer_edge.spec import ModelSpec
+from fer_edge.unpacking import require_bounded
 
 __all__ = ["MAX_UNPACKED", "CalibrationSet", "draw", "load"]
 
@@ -141,13 +144,12 @@ def draw(data: Path, count: int, seed: int = 0) -> CalibrationSet:
 
 def load(path: Path) -> CalibrationSet:
     """Read a calibration set and check each image's hash. Raises DataError."""
-    if not path.is_file():
+    if not (exists(path) and path.is_file()):
         raise DataError(f"there is no calibration set at {path}; make one: fer-calib")
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            if sum(member.file_size for member in archive.zip.infolist()) > MAX_UNPACKED:
-                raise ValueError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
-            images, labels, names, hashes = (archive[name] for name in _ARRAYS)
+            require_bounded(archive.zip, MAX_UNPACKED)
+            images, labels, names, hashes = (_array(archive, name) for name in _ARRAYS)
     except Exception as problem:  # zipfile, zlib and numpy each fail in their own ways
         raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem
     fits = images.dtype == np.uint8 and images.shape[1:] == (fer2013.SIDE, fer2013.SIDE)
@@ -160,6 +162,13 @@ def load(path: Path) -> CalibrationSet:
     if any(_digest(image) != digest for image, digest in zip(images, hashes, strict=True)):
         raise DataError(f"{path} is damaged: an image does not have its hash; run fer-calib again")
     return CalibrationSet(LabelledCrops(images, labels.astype(np.int64), tuple(map(str, names))))
+
+
+def _array(archive: Mapping[str, object], name: str) -> npt.NDArray[Any]:
+    """Take an array; numpy gives the bytes of a member that does not begin as one."""
+    if not isinstance(member := archive[name], np.ndarray):
+        raise ValueError(f"{name} is no array")
+    return member
 
 
 def _digest(image: npt.NDArray[np.uint8]) -> str:

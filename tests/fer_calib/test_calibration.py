@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -210,13 +211,21 @@ def test_a_truncated_file_is_refused(length: int, saved: Path) -> None:
         load(saved)
 
 
+def test_members_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "calib.npz", "w") as archive:
+        for name in ("images", "labels", "names", "sha256"):
+            archive.writestr(f"{name}.npy", b"hello")
+    with pytest.raises(DataError, match=r"no calibration set of fer-calib: images is no array"):
+        load(tmp_path / "calib.npz")
+
+
 def test_a_single_array_is_no_calibration_set(tmp_path: Path) -> None:
     np.save(tmp_path / "calib.npy", np.zeros((14, 48, 48), np.uint8))
     with pytest.raises(DataError, match="no calibration set of fer-calib"):
         load(tmp_path / "calib.npy")
 
 
-@pytest.mark.parametrize("path", ["none.npz", "."])
+@pytest.mark.parametrize("path", ["none.npz", ".", "x" * 5000])
 def test_a_set_that_is_not_there_is_told_with_the_command_that_makes_it(
     path: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,14 +14,17 @@ import torch
 from torch import nn
 
 from fer_edge import LABELS, checkpoint
+from fer_edge.errors import ArtifactError
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.network import build
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.presets import PRESETS
 
-SPEC = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
+SPEC = ModelSpec(
+    NetworkSpec("test_efficientnet"), InputSpec(48, 48), provenance=Provenance(training_run="a-run")
+)
 
 MIRRORED = 100
 """A picture has its number in its left upper corner, and that plus this in the right one."""
@@ -105,3 +109,14 @@ def test_calibration_before_scaling_is_of_the_confidences_as_they_are(report: Re
     """Of five at 0.9 four are right, of three at 0.5 one."""
     expected = 5 / 8 * abs(0.9 - 4 / 5) + 3 / 8 * abs(0.5 - 1 / 3)
     assert report.ece_before_scaling == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [None, "../../escaped"])
+def test_a_checkpoint_that_names_no_training_is_refused(
+    name: str | None, data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "best.safetensors"
+    spec = replace(SPEC, provenance=Provenance(training_run=name))
+    checkpoint.save(path, build(spec).state_dict(), spec)
+    with pytest.raises(ArtifactError, match="by which no report can be kept"):
+        assess(path, PRESETS["mobilenet"], prepare(data))

@@ -76,6 +76,13 @@ def test_an_unknown_preset_is_told_with_the_known() -> None:
         preset("resnet")
 
 
+@pytest.mark.parametrize("name", ["resnet18./../../escaped", "resnet18." + "a" * 300])
+def test_a_name_that_no_file_could_bear_is_unknown(name: str) -> None:
+    """Timm takes whatever stands behind a dot for a tag."""
+    with pytest.raises(ConfigurationError, match="unknown model 'resnet18"):
+        preset(name)
+
+
 # --- files
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -13,18 +14,21 @@ import numpy as np
 import pytest
 import torch
 
-from fer_edge import LABELS, checkpoint
-from fer_edge.errors import ArtifactError
+from fer_edge import LABELS, checkpoint, files
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.network import build
 from fer_edge.record import encode
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
 from fer_train.assessment import assess
 from fer_train.cli import main
 from fer_train.data import prepare
+from fer_train.journal import Epoch
 from fer_train.presets import change, preset
 from fer_train.promotion import promote
+from fer_train.reports import read_report
 
 SPEC = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
+EPOCH = Epoch(1, 2.0, 0.5, 1e-3, 100.0, 0.5, 1.5, 12.5, "a CPU")
 COUNTS = {"happy": 12, "sad": 4}
 """Public-test pictures; the other classes have one."""
 
@@ -64,7 +68,7 @@ def run(data: Path, tmp_path: Path) -> MakeRun:
         out = tmp_path / name
         out.mkdir()
         checkpoint.save(out / "best.safetensors", network.state_dict(), spec)
-        (out / "metrics.jsonl").write_text('{"epoch": 1}\n')
+        (out / "metrics.jsonl").write_text(json.dumps(asdict(replace(EPOCH, hardware=name))) + "\n")
         recipe = change(preset("mobilenet"), {"model": "small"}, "test")
         report = assess(out / "best.safetensors", recipe, prepare(data))
         (out / "report.json").write_text(json.dumps(encode(report)))
@@ -176,4 +180,126 @@ def test_a_run_without_its_journal_leaves_the_old_weights(
     (good / "metrics.jsonl").unlink()
     with pytest.raises(ArtifactError, match=r"there is no journal at .*metrics\.jsonl"):
         promote(good, data, weights)
+    (good / "metrics.jsonl").write_text("no JSON\n")
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl line 1 is not valid JSON"):
+        promote(good, data, weights)
     assert contents(weights) == before
+
+
+class Stopped(BaseException):
+    """Stands for whatever ends a process."""
+
+
+def stopped_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int) -> list[int]:
+    """Let the given call of a function be the last thing that happens; count the calls."""
+    real: Callable[..., object] = getattr(owner, name)
+    calls: list[int] = []
+
+    def count(*arguments: object, **settings: object) -> object:
+        calls.append(len(calls))
+        if len(calls) == call:
+            raise Stopped
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(owner, name, count)
+    return calls
+
+
+STEPS = [(os, "replace"), (Path, "write_bytes"), (files, "_exchange")]
+
+
+@pytest.mark.parametrize(("owner", "step"), STEPS, ids=["replace", "write", "exchange"])
+def test_wherever_a_promotion_stops_all_of_the_old_or_all_of_the_new_is_there(
+    owner: object, step: str, run: MakeRun, data: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "packaged" / "weights"
+    good = run("good", "happy")
+    promote(run("bad", "sad"), data, place)
+    (place / "other.safetensors").write_bytes(b"another model")
+    (place / "notes").mkdir()
+    (place / "notes" / "a.txt").write_text("told")
+    old = seen(place)
+    for call in range(1, 30):
+        with pytest.MonkeyPatch.context() as patch:
+            calls = stopped_at(patch, owner, step, call)
+            try:
+                promote(good, data, place)
+            except Stopped:
+                pass
+            else:
+                break
+        assert seen(place) == old
+        assert [path.name for path in place.parent.iterdir()] == ["weights"]
+    assert len(calls) == call - 1 > 0
+    new = seen(place)
+    assert {name for name in old if old[name] != new[name]} == {
+        "small.safetensors",
+        "small.json",
+        "small.metrics.jsonl",
+    }
+
+
+def test_a_promotion_that_stops_after_the_exchange_has_happened(
+    run: MakeRun, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, good = tmp_path / "weights", run("good", "happy")
+    promote(run("bad", "sad"), data, place)
+    real = files._exchange
+
+    def stop(first: Path, second: Path) -> None:
+        real(first, second)
+        raise Stopped
+
+    monkeypatch.setattr(files, "_exchange", stop)
+    with pytest.raises(Stopped):
+        promote(good, data, place)
+    assert checkpoint.read_spec(place / "small.safetensors").provenance.training_run == "good"
+    assert read_report(place / "small.json").training_run == "good"
+    assert (place / "small.metrics.jsonl").read_bytes() == (good / "metrics.jsonl").read_bytes()
+
+
+def test_a_file_system_without_links_gets_copies(
+    run: MakeRun, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "weights"
+    place.mkdir()
+    (place / "other.safetensors").write_bytes(b"another model")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert promote(run("good", "happy"), data, place).promoted
+    assert (place / "other.safetensors").read_bytes() == b"another model"
+
+
+def test_the_folder_that_one_stands_in_is_not_replaced(
+    run: MakeRun, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, good = tmp_path / "weights", run("good", "happy")
+    (place / "below").mkdir(parents=True)
+    for here in (place, place / "below"):
+        monkeypatch.chdir(here)
+        with pytest.raises(ConfigurationError, match="call it from outside"):
+            promote(good, data, place)
+
+
+def seen(folder: Path) -> dict[str, bytes]:
+    """What a reader finds, at any depth."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("name", ["../escaped", "", "a/b", "/etc/escaped"])
+def test_weights_cannot_be_put_outside_of_their_folder(
+    name: str, run: MakeRun, data: Path, tmp_path: Path
+) -> None:
+    good = run("good", "happy")
+    with pytest.raises(ConfigurationError, match="weights cannot be called"):
+        promote(good, data, tmp_path / "weights", name=name)
+    report = json.loads((good / "report.json").read_text())
+    report["recipe"]["model"] = name
+    (good / "report.json").write_text(json.dumps(report))
+    with pytest.raises(ArtifactError, match="model should be at most 96 letters"):
+        promote(good, data, tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()

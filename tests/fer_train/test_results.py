@@ -170,6 +170,38 @@ def test_an_older_report_is_completed_from_the_files_beside_it(
     assert read_report(tmp_path / "kept" / f"{report.training_run}.json") == report
 
 
+@pytest.mark.parametrize("name", ["../escaped", "/etc/escaped", "", "a/b", "x" * 300])
+def test_a_report_cannot_be_kept_outside_of_the_folder(
+    name: str, report: Report, tmp_path: Path
+) -> None:
+    value = {**encode(report), "training_run": name}
+    path = tmp_path / "run" / "report.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(value))
+    kept, page = tmp_path / "below" / "kept", tmp_path / "page.md"
+    with pytest.raises(ArtifactError, match=r"training_run should be at most 128 letters"):
+        write_results([path], kept=kept, page=page, recipes=tmp_path)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
+
+
+def test_a_damaged_journal_is_told_and_nothing_is_kept(old: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "report.json").write_bytes(old.read_bytes())
+    (run / "metrics.jsonl").write_text("no JSON\n")
+    kept = tmp_path / "kept"
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl line 1 is not valid JSON"):
+        write_results([run], kept=kept, page=tmp_path / "page.md", recipes=tmp_path)
+    assert not kept.exists()
+
+
+def test_a_report_cannot_break_its_row(report: Report, tmp_path: Path) -> None:
+    told = replace(report, course=replace(COURSE, recipe="a|b\n\n# c\ud800"))
+    path, page = save(tmp_path / "report.json", told), tmp_path / "page.md"
+    write_results([path], kept=tmp_path / "kept", page=page, recipes=tmp_path)
+    assert row(page.read_text(), "small-1")["recipe"] == "a/b # c\\ud800"
+
+
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no report\.json in"):
         write_results([tmp_path], kept=tmp_path, page=tmp_path / "x.md", recipes=tmp_path)

@@ -67,6 +67,9 @@ def test_votes_for_other_pictures_are_refused(crops: LabelledCrops, tmp_path: Pa
         HEADER + "a,x,0,0,0,0,0,0,0,0,0\n",
         HEADER + "a,1\n",
         HEADER + "a,-1,0,0,0,0,0,0,0,0,0\n",
+        HEADER + "a,nan,0,0,0,0,0,0,0,0,0\n",
+        HEADER + "a,3e38,3e38,0,0,0,0,0,0,0,0\n",
+        HEADER + "a,1000001,0,0,0,0,0,0,0,0,0\n",
     ],
 )
 def test_a_file_that_is_no_table_of_votes_is_refused(content: str, tmp_path: Path) -> None:

@@ -192,6 +192,30 @@ def test_any_arrays_are_a_calibration_set_or_refused(
     assert isinstance(found, (CalibrationSet, DataError))
 
 
+@FUZZ
+@given(st.lists(st.one_of(st.binary(max_size=12), st.just(b"\x93NUMPY\x01\0")), max_size=4))
+def test_any_members_are_a_calibration_set_or_refused(
+    survive: Any, folder: Path, members: list[bytes]
+) -> None:
+    with zipfile.ZipFile(folder / "calib.npz", "w") as archive:
+        for name, member in zip(("images", "labels", "names", "sha256"), members, strict=False):
+            archive.writestr(f"{name}.npy", member)
+    assert isinstance(survive(calibration.load, folder / "calib.npz"), DataError)
+
+
+@FUZZ
+@given(
+    st.one_of(
+        st.text(max_size=9),
+        st.builds(lambda part, count: part * count, st.sampled_from("x/."), st.integers(1, 6000)),
+    )
+)
+def test_any_path_is_that_of_data_or_refused(survive: Any, folder: Path, path: str) -> None:
+    place = folder / "nothing" / path.lstrip("/")
+    assert isinstance(survive(fer2013.load, place, "train"), DataError)
+    assert isinstance(survive(calibration.load, place), DataError)
+
+
 def test_a_calibration_file_that_claims_terabytes_is_refused(survive: Any, tmp_path: Path) -> None:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
@@ -295,6 +319,59 @@ def test_any_weights_are_loaded_or_refused(
         assert isinstance(found, (tuple, ArtifactError))
 
 
+KERNEL = "embedding/kernel"
+PROJECTION = "encoder.layer.0.attention.attention.{}.weight"
+
+
+@pytest.fixture(scope="module")
+def weights_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Sound weights of each kind that is known, small."""
+    torch = pytest.importorskip("torch", reason="no torch to save weights with")
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("weights")
+    tensors = {PROJECTION.format(part): torch.ones(2, 2) for part in ("query", "key", "value")}
+    tensors |= {"embeddings.patch_embeddings.projection.weight": torch.ones(2, 3, 2, 2)}
+    saved = {"model": tensors, "class_to_idx": {name: i for i, name in enumerate(LABELS)}}
+    torch.save(saved, folder / "zipped.pth")
+    torch.save(saved, folder / "old.pth", _use_new_zipfile_serialization=False)
+    save_file(tensors, folder / "x.safetensors")
+    with (folder / "x.npz").open("wb") as stream:
+        np.savez(stream, **{KERNEL: np.ones((2, 2, 3, 2), np.float32), "cls": np.float16(1)})
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def foreign_weights(weights_files: dict[str, bytes]) -> Any:
+    """A network that is built in no time, its spec, and weights that are of other ones."""
+    pytest.importorskip("timm", reason="no timm to build a network with")
+    from fer_edge import network
+
+    spec = ModelSpec(NetworkSpec("test_vit"), InputSpec(160, 160, "rgb", (0.5,) * 3, (0.5,) * 3))
+    return (network.build(spec), spec), weights_files
+
+
+@pytest.mark.parametrize("name", ["zipped.pth", "old.pth", "x.safetensors", "x.npz"])
+@FUZZ
+@given(data=st.data())
+def test_any_foreign_weights_are_read_or_refused(
+    survive: Any, folder: Path, foreign_weights: Any, name: str, data: st.DataObject
+) -> None:
+    (network, spec), weights_files = foreign_weights
+    reading = pytest.importorskip("fer_train.pretrained.reading", reason="no package to train with")
+    from fer_train.pretrained import load_initial
+
+    assert reading.read(_written(folder / name, weights_files[name])).tensors
+    path = _written(folder / name, data.draw(damaged(weights_files[name])))
+    assert isinstance(survive(reading.read, path), (reading.Contents, ArtifactError))
+    assert isinstance(survive(load_initial, network, spec, str(path)), ArtifactError)
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
 VOTES = "file,anger,disgust,fear,happiness,sadness,surprise,neutral,contempt,unknown,NF"
 VOTE_HEADERS = st.sampled_from([VOTES, VOTES.replace("file", "name"), "", "\ufeff" + VOTES])
 VOTE_ROWS = st.one_of(
@@ -302,7 +379,8 @@ VOTE_ROWS = st.one_of(
         lambda name, votes: ",".join([name, *votes]),
         st.sampled_from(["Training_1.png", "", "a/b.png", "\0"]),
         st.lists(
-            st.sampled_from(["0", "5", "-1", "nan", "inf", "1e400", "x", "", "٣"]), max_size=11
+            st.sampled_from(["0", "5", "-1", "nan", "inf", "1e400", "3e38", "x", "", "٣"]),
+            max_size=11,
         ),
     ),
     st.text(max_size=20),

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import shutil
 import types
 import typing
 from collections.abc import Mapping
@@ -193,6 +194,18 @@ def test_any_tuning_is_read_or_refused(survive: Any, data: st.DataObject) -> Non
         survive(found.best, 2)
 
 
+PLAIN_COURSE = {
+    "recipe": "x.toml",
+    "epochs": 1,
+    "seconds": 1.0,
+    "hardware": ["x"],
+    "initial": None,
+    "teachers": ["x"],
+    "teachers_accuracy": None,
+    "ended": "2026-01-01",
+}
+
+
 def plain(kind: Any) -> Any:
     """Plain data of a type, with every field that it has."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -281,6 +294,65 @@ def test_any_recipe_is_read_or_refused(
     path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass") + rest)
     found = survive(presets.load_recipe, path)
     assert isinstance(found, (presets.Recipe, ConfigurationError))
+
+
+TRAINED_EPOCH = {
+    "epoch": 1,
+    "train_loss": 2.0,
+    "train_accuracy": 0.5,
+    "learning_rate": 1e-3,
+    "images_per_s": 100.0,
+    "public_test_accuracy": None,
+    "public_test_nll": None,
+    "seconds": 12.5,
+    "hardware": "a CPU",
+}
+
+
+@FUZZ
+@given(st.lists(st.one_of(changed_json(TRAINED_EPOCH), st.text(max_size=9)), max_size=3))
+def test_any_journal_is_read_or_refused(survive: Any, folder: Path, lines: list[str]) -> None:
+    journal = pytest.importorskip("fer_train.journal", reason="no package to train with")
+    path = folder / journal.METRICS
+    path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
+    assert isinstance(survive(journal.read_journal, path), (tuple, ArtifactError))
+
+
+NAMES = st.sampled_from(["../../x", "/etc/x", "..", "", ".x", "a/b", "x\0", "y" * 300, "run-1"])
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_report_is_kept_in_its_folder_or_refused(
+    survive: Any,
+    root: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject,
+) -> None:
+    results = pytest.importorskip("fer_train.results", reason="no package to train with")
+    place = tmp_path_factory.mktemp("results")
+    run, kept, page = place / "run", place / "below" / "kept", place / "page" / "page.md"
+    run.mkdir()
+    value = json.loads((root / "train" / "weights" / "mobilenet.json").read_text())
+    if data.draw(st.booleans()):
+        value["training_run"] = data.draw(NAMES)
+    if data.draw(st.booleans()):
+        value["course"] = {**PLAIN_COURSE, "recipe": data.draw(st.text(max_size=9))}
+    (run / "report.json").write_bytes(data.draw(changed_json(value)).encode("utf-8", "replace"))
+    lines = data.draw(st.lists(changed_json(TRAINED_EPOCH), max_size=2))
+    (run / "metrics.jsonl").write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
+    recipes = root / "train" / "recipes"
+    found = survive(results.write_results, [run], kept=kept, page=page, recipes=recipes)
+    assert isinstance(found, (tuple, ArtifactError))
+    written = {file for file in place.rglob("*") if file.is_file() and file.parent != run}
+    expected = (
+        {page, *(kept / f"{report.training_run}.json" for report in found)}
+        if isinstance(found, tuple)
+        else set()
+    )
+    assert written == expected
+    assert all(file.parent in {kept, page.parent} for file in written)
+    shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")

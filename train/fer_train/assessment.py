@@ -12,11 +12,13 @@ import torch
 
 from fer_edge import checkpoint, metrics
 from fer_edge.emotion import LABELS
+from fer_edge.errors import ArtifactError
 from fer_edge.metrics import Scores
 from fer_edge.network import Normalized
 from fer_train.conditioning import Conditioning, measure
 from fer_train.data import TrainingData
 from fer_train.evaluation import as_tensor, logits_of
+from fer_train.naming import is_plain, require_plain
 from fer_train.recipe import Recipe
 from fer_train.temperature import cross_fitted, fit
 
@@ -27,6 +29,7 @@ NOT_RECORDED = "not recorded"
 """Stands in a course for what was not kept at the time."""
 
 _CONDITIONING_CROPS = 2048
+_MANY = 10**12
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Report:
     Either is also taken without the pictures that stand in the train split too, though training
     never saw those (None where nothing else is left). ECE and NLL are cross-fitted over five folds,
     so that no picture had a part in its own temperature. ``course`` is None for weights that were
-    not trained here, and for reports that were written before it was kept.
+    not trained here, and for reports that were written before it was kept. ``training_run`` is a
+    plain name (``fer_train.naming``), by which reports are kept.
     """
 
     schema: str
@@ -84,6 +88,12 @@ class Report:
     machine: str
     course: Course | None = None
 
+    def __post_init__(self) -> None:
+        require_plain("training_run", self.training_run)
+        for name in ("training_pictures", "parameters"):
+            if not 0 <= (value := getattr(self, name)) <= _MANY:
+                raise ValueError(f"{name} should be from 0 to {_MANY:g}, not {value!r:.80}")
+
 
 def assess(
     path: Path,
@@ -96,9 +106,15 @@ def assess(
 ) -> Report:
     """Measure a checkpoint on ``public-test``, fit its temperature and write it back with it.
 
-    ``use`` is what ``public-test`` was to it, ``selected on`` or ``measured on``.
+    ``use`` is what ``public-test`` was to it, ``selected on`` or ``measured on``. Raises
+    ArtifactError, before anything is measured, for a checkpoint that names no training.
     """
     network, spec = checkpoint.load(path)
+    if not is_plain(run := spec.provenance.training_run or ""):
+        raise ArtifactError(
+            f"{path} is of a training called {run!r:.80}, by which no report can be kept; train it "
+            "or import it with fer-train, which name trainings"
+        )
     network.to(device)
     validation = data.validation
     logits = logits_of(network, spec, validation)
@@ -117,7 +133,7 @@ def assess(
     checkpoint.save(path, network.state_dict(), scaled, half=half)
     return Report(
         schema=SCHEMA,
-        training_run=spec.provenance.training_run or "",
+        training_run=run,
         recipe=recipe,
         data_sha256=data.sha256,
         training_pictures=len(data.train),

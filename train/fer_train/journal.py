@@ -8,18 +8,23 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from fer_edge.errors import ArtifactError
 from fer_edge.files import write_bytes
+from fer_edge.record import decode, parse_json
 
-__all__ = ["METRICS", "Epoch", "Journal"]
+__all__ = ["METRICS", "Epoch", "Journal", "read_journal"]
 
 METRICS, _EVENTS = "metrics.jsonl", "tensorboard"
+_FASTEST, _SLOWEST = 1e12, 1e-6
+_MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Epoch:
     """One line of ``metrics.jsonl``. Accuracies are fractions of 1, None where not measured.
 
-    ``seconds`` is the time of the whole epoch, its evaluation included.
+    ``seconds`` is the time of the whole epoch, its evaluation included; it and ``hardware`` are
+    None in journals that were written before they were kept.
     """
 
     epoch: int
@@ -29,8 +34,31 @@ class Epoch:
     images_per_s: float
     public_test_accuracy: float | None
     public_test_nll: float | None
-    seconds: float
-    hardware: str
+    seconds: float | None = None
+    hardware: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _SLOWEST <= self.images_per_s <= _FASTEST:  # times are worked out from it
+            raise ValueError(
+                f"images_per_s should be from {_SLOWEST:g} to {_FASTEST:g}, not {self.images_per_s}"
+            )
+
+
+def read_journal(path: Path) -> tuple[Epoch, ...]:
+    """Read ``metrics.jsonl``. Raises ArtifactError for a file that is missing or damaged."""
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_MAX_BYTES + 1)
+    except OSError as problem:
+        raise ArtifactError(f"there is no journal at {path}: {problem}") from problem
+    if len(text) > _MAX_BYTES:
+        raise ArtifactError(f"{path} is larger than {_MAX_BYTES:,} bytes, and no journal")
+    lines = enumerate(text.splitlines(), start=1)
+    return tuple(_epoch(line, f"{path} line {number}") for number, line in lines)
+
+
+def _epoch(line: bytes, where: str) -> Epoch:
+    return decode(Epoch, parse_json(line, where), where, ArtifactError)
 
 
 class Journal:
@@ -41,11 +69,15 @@ class Journal:
         self._events: SummaryWriter | None = None
 
     def record(self, line: Epoch) -> None:
-        """Add an epoch, in place of what an interrupted run wrote of it and after it."""
+        """Add an epoch, in place of what an interrupted run wrote of it and after it.
+
+        Raises ArtifactError where what was written before cannot be read.
+        """
         path = self._out / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [old for old in lines if json.loads(old)["epoch"] < line.epoch]
-        write_bytes(path, ("\n".join([*kept, json.dumps(asdict(line))]) + "\n").encode())
+        known = read_journal(path) if path.exists() else ()
+        kept = [old for old in known if old.epoch < line.epoch]
+        lines = [json.dumps(asdict(each), allow_nan=False) + "\n" for each in (*kept, line)]
+        write_bytes(path, "".join(lines).encode())
         if self._events is None:
             self._events = SummaryWriter(str(self._out / _EVENTS), purge_step=line.epoch)
         for name, value in asdict(line).items():

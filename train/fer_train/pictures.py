@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,6 +14,7 @@ from fer_edge.emotion import LABELS
 from fer_edge.fer2013 import LabelledCrops
 from fer_edge.files import atomic_path
 from fer_train.assessment import Report
+from fer_train.journal import Epoch, read_journal
 
 __all__ = ["draw_confusion", "draw_curves", "draw_errors"]
 
@@ -23,22 +24,18 @@ _ERROR_ROWS, _ERROR_COLUMNS = 4, 8
 
 
 def draw_curves(metrics: Path, target: Path) -> None:
-    """Plot loss and accuracy over epochs, from ``metrics.jsonl``."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    measured = [line for line in lines if line["public_test_accuracy"] is not None]
+    """Plot loss and accuracy over epochs, from ``metrics.jsonl``.
+
+    Raises ArtifactError for a journal that cannot be read.
+    """
+    lines = read_journal(metrics)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
-    loss.plot(
-        [x["epoch"] for x in lines], [x["train_loss"] for x in lines], label="train, augmented"
-    )
-    _plot(loss, measured, "public_test_nll", "public-test")
+    _plot(loss, lines, "train_loss", "train, augmented")
+    _plot(loss, lines, "public_test_nll", "public-test")
     loss.set(xlabel="epoch", ylabel="loss, nats")
-    accuracy.plot(
-        [x["epoch"] for x in lines],
-        [100 * x["train_accuracy"] for x in lines],
-        label="train, augmented",
-    )
-    _plot(accuracy, measured, "public_test_accuracy", "public-test", scale=100)
+    _plot(accuracy, lines, "train_accuracy", "train, augmented", scale=100)
+    _plot(accuracy, lines, "public_test_accuracy", "public-test", scale=100)
     accuracy.set(xlabel="epoch", ylabel="accuracy, %")
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
@@ -94,12 +91,11 @@ def draw_errors(
     _save(figure, target)
 
 
-def _plot(
-    axes: object, lines: list[dict[str, float]], key: str, label: str, scale: float = 1
-) -> None:
-    axes.plot(  # type: ignore[attr-defined]
-        [x["epoch"] for x in lines], [scale * x[key] for x in lines], label=label
-    )
+def _plot(axes: object, lines: Iterable[Epoch], field: str, label: str, scale: float = 1) -> None:
+    points = [(line.epoch, getattr(line, field)) for line in lines]
+    measured = [(epoch, scale * value) for epoch, value in points if value is not None]
+    epochs, values = [epoch for epoch, _ in measured], [value for _, value in measured]
+    axes.plot(epochs, values, label=label)  # type: ignore[attr-defined]
 
 
 def _save(figure: Figure, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,11 +11,11 @@ from fer_edge import checkpoint, metrics
 from fer_edge.errors import ConfigurationError
 from fer_edge.files import write_json
 from fer_edge.record import encode
-from fer_train.assessment import Course, Report, assess
+from fer_train.assessment import NOT_RECORDED, Course, Report, assess
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
-from fer_train.journal import METRICS
+from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST, Sources, Trainer
 from fer_train.parallel import World
 from fer_train.pictures import draw_confusion, draw_curves, draw_errors
@@ -124,7 +123,7 @@ def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
 
 
 def _course(trainer: Trainer, sources: Sources, name: str) -> Course:
-    lines = [json.loads(x) for x in (trainer.out / METRICS).read_text("utf-8").splitlines()]
+    lines = read_journal(trainer.out / METRICS)
     device, initial, accuracy = trainer.world.device, trainer.initial, None
     if sources.teachers:
         ensemble = trainer.world.place(Ensemble(sources.teachers))
@@ -133,8 +132,8 @@ def _course(trainer: Trainer, sources: Sources, name: str) -> Course:
     return Course(
         recipe=name or trainer.recipe.model,
         epochs=len(lines),
-        seconds=sum(line["seconds"] for line in lines),
-        hardware=tuple(dict.fromkeys(line["hardware"] for line in lines)),
+        seconds=sum(line.seconds or 0 for line in lines),
+        hardware=tuple(dict.fromkeys(line.hardware or NOT_RECORDED for line in lines)),
         initial=f"{initial.path.name}, sha256 {initial.sha256[:12]}" if initial else None,
         teachers=tuple(taught.training_run or path.name for path, taught in runs),
         teachers_accuracy=accuracy,

@@ -13,6 +13,7 @@ from fer_edge.dependencies import requires
 from fer_edge.errors import ConfigurationError
 from fer_edge.record import decode, encode
 from fer_edge.spec import InputSpec, NetworkSpec
+from fer_train.naming import LONGEST_MODEL, is_plain
 from fer_train.recipe import Augmentation, Recipe
 
 __all__ = ["PRESETS", "change", "load_recipe", "preset"]
@@ -80,9 +81,10 @@ def preset(model: str) -> Recipe:
         return PRESETS[model]
     with requires("train"):
         import timm
-    if not timm.is_model(model):
+    # timm looks at nothing behind the first dot
+    if not is_plain(model, LONGEST_MODEL) or not timm.is_model(model):
         raise ConfigurationError(
-            f"unknown model {model!r}; there are {', '.join(PRESETS)}, and the names of "
+            f"unknown model {model!r:.80}; there are {', '.join(PRESETS)}, and the names of "
             "timm.list_models()"
         )
     return _defaults(model, timm.get_pretrained_cfg(model))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,17 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge import checkpoint
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.fer2013 import LabelledCrops
-from fer_edge.files import write_bytes, write_json
+from fer_edge.files import new_folder
 from fer_edge.metrics import mcnemar, paired_difference_interval
 from fer_edge.record import encode
 from fer_edge.spec import ModelSpec
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.evaluation import logits_of
-from fer_train.journal import METRICS
+from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST
+from fer_train.naming import is_plain
 from fer_train.pipeline import REPORT
 from fer_train.reports import read_report
 
@@ -80,13 +84,24 @@ def promote(
     better or is ill-conditioned is refused; one of another input or order of labels, and one that
     is too large even in half precision, unless ``force`` is given.
 
-    Raises ArtifactError for a run without its report, journal or checkpoint; the weights that are
-    there then stay.
+    The three are replaced together, with the folder that they are in (``fer_edge.files.new_folder``
+    tells what that is on which system); what else is in it stays, and nothing else may write there
+    meanwhile.
+
+    Raises ArtifactError for a run without a readable report, journal or checkpoint,
+    ConfigurationError for a ``name`` that is not plain and for ``weights`` that the working
+    directory is in, and OSError where they cannot be replaced; what is there then stays.
     """
+    if name is not None and not is_plain(name):
+        raise ConfigurationError(
+            f"weights cannot be called {name!r:.80}: give letters, digits, dots, hyphens and "
+            "underscores, the first a letter or digit"
+        )
     report, journal, source = read_report(run / REPORT), _journal(run), run / BEST
     if (told := checkpoint.read_spec(source).provenance.training_run) != report.training_run:
         raise ArtifactError(f"{source} is of {told}, and the report beside it of another training")
     name = name or report.recipe.model
+    _require_replaceable(weights)
     prepared = prepare(data)
     with TemporaryDirectory() as folder:
         staged = _staged(source, Path(folder) / BEST)
@@ -111,17 +126,52 @@ def promote(
             promoted=promoted,
         )
         if promoted:
-            write_bytes(incumbent, staged.read_bytes())
-            write_json(weights / f"{name}.json", encode(measured))
-            write_bytes(weights / f"{name}.{METRICS}", journal)
+            _replace(
+                weights,
+                {
+                    f"{name}.safetensors": staged.read_bytes(),
+                    f"{name}.json": (json.dumps(encode(measured), indent=2) + "\n").encode(),
+                    f"{name}.{METRICS}": journal,
+                },
+            )
     return decided
 
 
-def _journal(run: Path) -> bytes:
+def _replace(weights: Path, files: Mapping[str, bytes]) -> None:
+    """Put files into a folder together: whoever looks finds all of the old or all of the new.
+
+    Files have no way to be replaced together, but their folder has: the others are linked into a
+    new one, which takes its place.
+    """
+    with new_folder(weights) as folder:
+        for entry in weights.iterdir() if weights.is_dir() else ():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.copytree(entry, folder / entry.name, symlinks=True, copy_function=_link)
+            elif entry.name not in files:
+                _link(entry, folder / entry.name)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
     try:
-        return (run / METRICS).read_bytes()
-    except OSError as problem:
-        raise ArtifactError(f"there is no journal at {run / METRICS}: {problem}") from problem
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _require_replaceable(weights: Path) -> None:
+    here = Path.cwd()
+    if weights.resolve() in (here, *here.parents):
+        raise ConfigurationError(
+            f"{weights} is replaced as a whole, which cannot be done from inside it; call it from "
+            "outside of that folder"
+        )
+
+
+def _journal(run: Path) -> bytes:
+    read_journal(run / METRICS)  # which refuses what no reader of the promoted one could use
+    return (run / METRICS).read_bytes()
 
 
 def _staged(source: Path, target: Path) -> Path:

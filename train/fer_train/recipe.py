@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from fer_edge.record import encode
 from fer_edge.spec import InputSpec, NetworkSpec
+from fer_train.naming import LONGEST_MODEL, require_plain
 
 __all__ = ["ARITHMETICS", "OPTIMIZERS", "SCHEDULES", "Augmentation", "Recipe"]
 
@@ -73,6 +74,8 @@ class Augmentation:
 class Recipe:
     """What to train and how.
 
+    ``model`` is a plain name (``fer_train.naming``): trainings and their files are called after it.
+
     Learning rate: ``schedule`` ``cosine`` falls to a hundredth over ``epochs`` after a linear
     warm-up; ``plateau`` falls to a tenth whenever ``plateau_patience`` evaluations in a row brought
     no smaller loss on ``public-test``. ``early_stopping`` ends the training after that many (0 is
@@ -127,6 +130,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_plain("model", self.model, LONGEST_MODEL)
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from fer_edge import checkpoint
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.record import decode, parse_json
 from fer_train.assessment import NOT_RECORDED, SCHEMA, Course, Report
-from fer_train.journal import METRICS
+from fer_train.journal import METRICS, Epoch, read_journal
 from fer_train.loop import BEST
 from fer_train.pipeline import REPORT
 from fer_train.presets import load_recipe
@@ -53,7 +52,8 @@ def with_course(path: Path, recipes: Path) -> Report:
     """Read a report; where it does not tell how the training went, find it out.
 
     The epochs and their times are in the journal beside it (the time of training alone, without
-    evaluations), the recipe is the file among ``recipes`` that has its settings.
+    evaluations), the recipe is the file among ``recipes`` that has its settings. Raises
+    ArtifactError for a report, or a file beside it, that cannot be read.
     """
     report = read_report(path)
     if report.course is not None:
@@ -62,7 +62,7 @@ def with_course(path: Path, recipes: Path) -> Report:
     course = Course(
         recipe=_recipe_name(report, recipes),
         epochs=len(lines),
-        seconds=sum(report.training_pictures / line["images_per_s"] for line in lines),
+        seconds=sum(report.training_pictures / line.images_per_s for line in lines),
         hardware=(report.machine,),
         initial=_parent(path, report),
         teachers=(NOT_RECORDED,),
@@ -72,11 +72,11 @@ def with_course(path: Path, recipes: Path) -> Report:
     return replace(report, course=course)
 
 
-def _journal(path: Path) -> list[dict[str, float]]:
+def _journal(path: Path) -> tuple[Epoch, ...]:
     for journal in (path.with_name(METRICS), path.with_name(f"{path.stem}.{METRICS}")):
         if journal.is_file():
-            return [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
-    return []
+            return read_journal(journal)
+    return ()
 
 
 def _recipe_name(report: Report, recipes: Path) -> str:

@@ -51,14 +51,15 @@ def write_results(
     """Add the reports of ``runs`` to the folder ``kept``, and write the page of all in it.
 
     ``runs`` are folders of trainings, or of campaigns, or report files. Returns all reports, the
-    best first. Raises ArtifactError for a report that cannot be read.
+    best first. Raises ArtifactError for a report or journal that cannot be read.
     """
     for path in find_reports(runs):
         report = with_course(path, recipes)
         write_json(kept / f"{report.training_run}.json", encode(report))
     reports = [read_report(path) for path in sorted(kept.glob("*.json"))]
     reports.sort(key=lambda report: (-report.scores.accuracy, report.training_run))
-    write_bytes(page, results_page(reports, kept).encode())
+    # a JSON string may hold half of a surrogate pair, which is no text
+    write_bytes(page, results_page(reports, kept).encode("utf-8", "backslashreplace"))
     return tuple(reports)
 
 
@@ -132,4 +133,5 @@ def _duration(seconds: float) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+    """A row of a table, on one line whatever a report says."""
+    return f"| {' | '.join(' '.join(cell.split()).replace('|', '/') for cell in cells)} |"

@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 _COLUMNS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 """FER+'s names in the order of ``fer_edge.LABELS``; its contempt, unknown and NF are left out."""
 
-_MIN_VOTES = 5
+_MIN_VOTES, _MAX_VOTES = 5, 1e6
 
 
 def read_votes(path: Path) -> dict[str, Floats]:
@@ -39,9 +39,10 @@ def read_votes(path: Path) -> dict[str, Floats]:
             if missing := {"file", *_COLUMNS} - set(reader.fieldnames or ()):
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
             for row in reader:
-                counts = np.array([float(row[column]) for column in _COLUMNS], np.float32)
-                if counts.min() < 0 or not np.isfinite(counts).all():
-                    raise ValueError(f"negative or infinite votes for {row['file']}")
+                told = [float(row[column]) for column in _COLUMNS]
+                if not all(0 <= count <= _MAX_VOTES for count in told):  # the sum is finite, too
+                    raise ValueError(f"votes not from 0 to {_MAX_VOTES:g} for {row['file']:.80}")
+                counts = np.array(told, np.float32)
                 if counts.sum() >= _MIN_VOTES:
                     votes[PurePosixPath(row["file"]).name] = counts / counts.sum()
     except (OSError, TypeError, ValueError, csv.Error) as problem:

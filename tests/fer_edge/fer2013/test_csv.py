@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import pytest
 from made_fer2013 import noise, spelled, table, write_file, write_zip
 
+from fer_edge import fer2013
 from fer_edge.errors import DataError
 from fer_edge.fer2013 import load
 
@@ -62,7 +65,7 @@ def test_an_unknown_usage_is_no_row_of_another_split(tmp_path: Path) -> None:
         (b"", "lacks the columns Usage, emotion, pixels"),
         (b"emotion,pixels\n1,0 0\n", "lacks the columns Usage"),
         (b"emotion,pixels,Usage\n\xff,,\n", "is not a readable CSV file"),
-        (b'emotion,pixels,Usage\n3,"' + b"1 " * 100_000, "is not a readable CSV file"),
+        (b'emotion,pixels,Usage\n3,"' + b"1 " * 100_000, "line 2 is longer than"),
     ],
 )
 def test_a_csv_of_another_kind_is_told(data: bytes, message: str, tmp_path: Path) -> None:
@@ -88,3 +91,63 @@ def test_the_mark_of_spreadsheets_is_no_part_of_the_header(tmp_path: Path) -> No
     path = written(tmp_path, row())
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert len(load(path, "train")) == 1
+
+
+def test_a_line_that_no_row_of_fer2013_has_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = written(tmp_path, row())
+    path.write_bytes(path.read_bytes() + b"7" * 70_000)
+    with pytest.raises(DataError, match="line 3 is longer than 65,536 characters"):
+        load(path, "train")
+
+
+def test_a_line_in_an_archive_that_unpacks_to_half_a_gigabyte_takes_little(tmp_path: Path) -> None:
+    path = tmp_path / "fer2013.zip"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("fer2013.csv", "w") as stream,
+    ):
+        stream.write(b"emotion,pixels,Usage\n3,")
+        for _ in range(128):
+            stream.write(b"7" * (4 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"fer2013\.csv line 2 is longer than"):
+            load(path, "train")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_field_over_many_lines_is_no_row(tmp_path: Path) -> None:
+    path = written(tmp_path, row())
+    path.write_bytes(path.read_bytes() + b'3,"1\n2\n3",Training\n')
+    with pytest.raises(DataError, match="line 3 has 2 fields"):
+        load(path, "train")
+
+
+def test_more_rows_than_are_read_at_once_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fer2013, "_MAX_PICTURES", 2)
+    assert len(load(written(tmp_path, row(), row()), "train")) == 2
+    with pytest.raises(DataError, match="has more than 2 rows, the most that are read at once"):
+        load(written(tmp_path, row(), row(), row()), "train")
+
+
+def test_more_pictures_than_are_read_at_once_are_refused(
+    tiny_fer2013: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fer2013, "_MAX_PICTURES", 2)
+    with pytest.raises(DataError, match="pictures of train, and 2 are the most"):
+        load(tiny_fer2013, "train")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_cannot_be_unpacked_by_pieces_is_refused(
+    method: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "fer2013.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("fer2013.csv", written(tmp_path, row()).read_bytes())
+    with pytest.raises(DataError, match=r"'fer2013\.csv' is neither stored nor deflated"):
+        load(path, "train")

@@ -13,6 +13,7 @@ from torch import nn
 
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_train.pretrained import load_initial
+from fer_train.pretrained.labels import labels_in
 
 Weights = dict[str, torch.Tensor]
 
@@ -130,3 +131,8 @@ def test_labels_without_meaning_are_taken_in_our_order(
     network = foreign.fresh(foreign.vit())
     assert load_initial(network, foreign.vit(), str(tmp_path / "model.safetensors")).is_complete
     foreign.assert_same(network, source)
+
+
+@pytest.mark.parametrize("index", ["9" * 5000, 10**30, -1, (((),),), None])
+def test_an_index_that_is_none_tells_no_labels(index: object) -> None:
+    assert labels_in({"id2label": {index: "angry"}}) is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from torch import nn
 
 from fer_edge.errors import ArtifactError
 from fer_train.pretrained import load_initial
+from fer_train.pretrained.reading import read
 
 Weights = dict[str, torch.Tensor]
 
@@ -114,3 +117,53 @@ def test_a_missing_file_is_told(foreign: Any, tmp_path: Path) -> None:
     for name in ("vit_tiny_patch16_224.pth", "nonsense"):
         with pytest.raises(ArtifactError, match=f"no weights file at {name}"):
             load_initial(foreign.fresh(foreign.vit()), foreign.vit(), name)
+
+
+def test_an_archive_that_unpacks_to_far_more_than_itself_is_not_unpacked(
+    foreign: Any, tmp_path: Path
+) -> None:
+    with (tmp_path / "x.npz").open("wb") as stream:
+        np.savez_compressed(stream, **{"embedding/kernel": np.zeros(50_000_000, np.float16)})
+    size = (tmp_path / "x.npz").stat().st_size
+    assert size < 200_000
+    foreign.refused(tmp_path / "x.npz", f"unpacks to more than {64 * size:,} bytes")
+
+
+def test_a_state_dict_that_was_packed_again_to_unpack_to_much_is_not_unpacked(
+    foreign: Any, tmp_path: Path
+) -> None:
+    foreign.save_torch(tmp_path / "x.pth", {"a": torch.zeros(5_000_000)})
+    with (
+        zipfile.ZipFile(tmp_path / "x.pth") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    foreign.refused(tmp_path / "packed.pth", "unpacks to more than")
+
+
+def test_no_archive_unpacks_to_more_than_the_largest_weights(
+    foreign: Any, weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_train.pretrained.reading.MAX_UNPACKED", 4000)
+    foreign.refused(foreign.save_google(tmp_path / "x.npz", weights), "more than 4,000 bytes")
+
+
+def test_a_tensor_that_claims_more_numbers_than_it_keeps_is_refused(
+    foreign: Any, tmp_path: Path
+) -> None:
+    path = foreign.save_torch(tmp_path / "x.pth", {"a": torch.zeros(1).expand(10**12)})
+    foreign.refused(path, "a claims 1,000,000,000,000 numbers and keeps fewer")
+
+
+def test_a_name_of_many_wrappers_is_stripped_in_no_time(foreign: Any, tmp_path: Path) -> None:
+    path = foreign.save_torch(tmp_path / "x.pth", {"module." * 150_000 + "x": torch.zeros(1)})
+    started = time.process_time()
+    assert set(read(path).tensors) == {"x"}
+    assert time.process_time() - started < 1
+
+
+def test_a_member_that_is_no_array_is_refused(foreign: Any, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("embedding/kernel.npy", b"hello")
+    foreign.refused(tmp_path / "x.npz", r"not a readable \.npz")

@@ -16,7 +16,7 @@ def merge_projections(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     """Join ``attn.query``, ``attn.key`` and ``attn.value`` of each block into ``attn.qkv``.
 
     Each has a weight ``(D, D)`` and a bias ``(D,)``; joined they are ``(3 D, D)`` and ``(3 D,)``.
-    Where one of the three lacks or has another shape, they stay as they are.
+    Where one of the three lacks or has another shape or type, they stay as they are.
     """
     merged = dict(weights)
     for name in weights:
@@ -25,7 +25,8 @@ def merge_projections(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
             continue
         names = [f"{match[1]}{part}{match[3]}" for part in ("query", "key", "value")]
         parts = [weights[part] for part in names if part in weights]
-        if len(parts) == len(names) and len({part.shape for part in parts}) == 1:
+        alike = len({(part.shape, part.dtype) for part in parts}) == 1
+        if len(parts) == len(names) and alike and parts[0].ndim:
             merged[f"{match[1]}qkv{match[3]}"] = torch.cat(parts)
             for part in names:
                 del merged[part]

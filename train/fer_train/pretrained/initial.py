@@ -101,8 +101,9 @@ def load_initial(
     ours = heads_of(network)
     if found.heads is not None and ours is not None and found.heads != ours:
         raise ArtifactError(
-            f"{path} has {found.heads} attention heads, and {spec.network.architecture} as it is "
-            f"set up has {ours}; set num_heads of the network, or choose the model they are of"
+            f"{path} has {found.heads!r:.80} attention heads, and {spec.network.architecture} as "
+            f"it is set up has {ours}; set num_heads of the network, or choose the model that they "
+            "are of"
         )
     told = tuple(labels) if labels is not None else found.labels
     rows = rows_of(told) if told is not None else None

@@ -17,6 +17,7 @@ FACTS = ("id2label", "class_to_idx", "classes", "class_names", "labels")
 
 _STEMS = ("ang", "disg", "fear", "happ", "sad", "surp", "neut")
 _PLACEHOLDER = "label_"
+_MANY = 10**9
 
 
 def labels_in(facts: Mapping[str, object]) -> tuple[str, ...] | None:
@@ -46,10 +47,17 @@ def rows_of(labels: Sequence[str]) -> tuple[int, ...] | None:
 def _in_order(told: object) -> tuple[str, ...] | None:
     if isinstance(told, Mapping):
         pairs = [(v, k) if isinstance(v, int) else (k, v) for k, v in told.items()]
-        numbered = {int(i): name for i, name in pairs if str(i).isdecimal()}
+        numbered = {int(i): name for i, name in pairs if _is_index(i)}
         if sorted(numbered) != list(range(len(pairs))):
             return None
         told = [numbered[i] for i in range(len(numbered))]
     if not isinstance(told, (list, tuple)) or not all(isinstance(name, str) for name in told):
         return None
     return tuple(told)
+
+
+def _is_index(told: object) -> bool:
+    """A file may tell anything, and a number of thousands of digits is none to Python."""
+    if isinstance(told, int):
+        return 0 <= told < _MANY
+    return isinstance(told, str) and told.isdecimal() and len(told) < len(str(_MANY))

@@ -16,13 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from fer_edge.errors import ArtifactError
 from fer_edge.spec import METADATA_KEY, ModelSpec
+from fer_edge.unpacking import require_bounded
 from fer_train.pretrained.labels import FACTS
 
-__all__ = ["Contents", "read"]
+__all__ = ["MAX_GROWTH", "MAX_UNPACKED", "Contents", "read"]
+
+MAX_UNPACKED = 4 << 30
+"""Bytes that an archive may unpack to; ViT-H/14 in float32 has 2.5 GB."""
+
+MAX_GROWTH = 64
+"""Times its own size that an archive may unpack to: trained weights hardly pack at all."""
 
 _KNOWN = "known are safetensors, PyTorch state dicts (.pth, .pt, .bin) and Google's .npz"
 _LOOKS_LIKE = {
@@ -33,7 +40,8 @@ _LOOKS_LIKE = {
 _HEADER = struct.Struct("<Q")
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 _REFUSED = re.compile(r"GLOBAL (\S+)|Unsupported class:? (\S+)")
-_TORCHS_ADVICE = re.compile(r".*WeightsUnpickler error:|\s*Check the documentation.*", re.DOTALL)
+_TORCHS_START, _TORCHS_ADVICE = "WeightsUnpickler error:", "Check the documentation"
+_DATA_PARALLEL = "module."
 _MAX_REASON = 200
 _MAX_LAYERS = 3
 
@@ -51,7 +59,8 @@ def read(path: Path) -> Contents:
     """Read a weights file; the tensors are on the CPU.
 
     Raises ArtifactError for a file that is missing, empty, damaged, of an unknown kind, or a
-    pickle that holds more than weights; and for a folder.
+    pickle that holds more than weights; for an archive that unpacks to more than ``MAX_UNPACKED``
+    bytes or ``MAX_GROWTH`` times its size; and for a folder.
     """
     _require_file(path)
     try:
@@ -91,7 +100,7 @@ def _read_safetensors(path: Path) -> Contents:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as problem:
+    except Exception as problem:  # a type that torch does not have is a KeyError, or another
         raise _damaged(path, "safetensors", problem) from problem
     if METADATA_KEY in metadata:
         spec = ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {path}")
@@ -107,6 +116,7 @@ def _read_safetensors(path: Path) -> Contents:
 def _is_npz(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
+            require_bounded(archive, min(MAX_UNPACKED, MAX_GROWTH * path.stat().st_size))
             members = archive.namelist()
     except Exception as problem:  # zipfile has no common base for its errors
         raise _damaged(path, "zip archive", problem) from problem
@@ -136,13 +146,18 @@ def _read_pickle(path: Path) -> Contents:
         if found is None:
             raise _damaged(path, "PyTorch", problem) from problem
         raise ArtifactError(
-            f"{path} holds more than weights ({found[1] or found[2]}), and loading that would run "
-            "code of the file's author. Where you trust it, open it there and write the weights "
-            "alone: torch.save(model.state_dict(), 'weights.pth')"
+            f"{path} holds more than weights ({found[1] or found[2]:.80}), and loading that would "
+            "run code of the file's author. Where you trust it, open it there and write the "
+            "weights alone: torch.save(model.state_dict(), 'weights.pth')"
         ) from problem
     except Exception as problem:  # a damaged file makes torch raise nearly anything
         raise _damaged(path, "PyTorch", problem) from problem
-    return _unwrapped(path, loaded)
+    try:
+        return _unwrapped(path, loaded)
+    except ArtifactError:
+        raise
+    except Exception as problem:  # what was put together may be half of an object
+        raise _damaged(path, "PyTorch", problem) from problem
 
 
 def _unwrapped(path: Path, loaded: object) -> Contents:
@@ -171,19 +186,24 @@ def _state_dict(path: Path, loaded: Mapping[object, object]) -> dict[str, torch.
     for name, tensor in tensors.items():
         if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
             raise ArtifactError(f"{path} is no plain state dict: {name:.80} is not a dense tensor")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ArtifactError(
+                f"{path} is no plain state dict: {name:.80} claims {tensor.numel():,} numbers and "
+                "keeps fewer; save it after .contiguous()"
+            )
     return tensors
 
 
 def _unwrapped_name(name: str) -> str:
     """Drop what torch.compile and DataParallel put before a name."""
-    name = name.replace("_orig_mod.", "")
-    while name.startswith("module."):
-        name = name.removeprefix("module.")
-    return name
+    name, start = name.replace("_orig_mod.", ""), 0
+    while name.startswith(_DATA_PARALLEL, start):
+        start += len(_DATA_PARALLEL)
+    return name[start:]
 
 
 def _damaged(path: Path, kind: str, problem: Exception) -> ArtifactError:
-    # torch advises to load without weights_only
-    told = _TORCHS_ADVICE.sub("", str(problem))
+    # torch advises to load without weights_only; a file may make the text as long as it likes
+    told = str(problem).rpartition(_TORCHS_START)[2].partition(_TORCHS_ADVICE)[0]
     reason = " ".join(told.split())[:_MAX_REASON] or type(problem).__name__
     return ArtifactError(f"{path} is not a readable {kind} file: {reason}. Fetch it again")
