@@ -13,6 +13,7 @@ import csv
 import functools
 import hashlib
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +27,6 @@ import numpy.typing as npt
 
 from fer_edge.emotion import LABELS, Emotion
 from fer_edge.errors import DataError, EmptySplitError, InputError
-from fer_edge.files import exists
 from fer_edge.images.header import check_complete, picture_size
 from fer_edge.progress import track
 from fer_edge.unpacking import require_plain_methods
@@ -167,9 +167,9 @@ def copies_of(
 
 
 def _rows(path: Path, split: str) -> Iterable[_Row]:
-    if exists(path) and path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises where it may not look
         return _rows_of_files(list(_files_in_folder(path)), split, path)
-    if not (exists(path) and path.is_file()):
+    if not os.path.isfile(path):
         raise DataError(f"no FER2013 at {path}: give Kaggle's zip or folder, or a CSV file")
     if path.suffix.lower() == ".csv":
         return _rows_of_csv(_open(path), split, str(path))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "exists", "new_folder", "sha256_of", "write_bytes", "write_json"]
+__all__ = ["atomic_path", "new_folder", "sha256_of", "write_bytes", "write_json"]
 
 _CHUNK = 1 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
@@ -86,16 +86,6 @@ def write_json(target: Path, value: object) -> None:
     Raises ValueError for NaN and infinities, which JSON does not have.
     """
     write_bytes(target, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
-
-
-def exists(path: Path) -> bool:
-    """Tell whether something is there; nothing is where the system finds the name too long."""
-    try:
-        return path.exists()
-    except OSError as problem:
-        if problem.errno == errno.ENAMETOOLONG:
-            return False
-        raise
 
 
 def sha256_of(path: Path) -> str:
