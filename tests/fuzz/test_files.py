@@ -295,6 +295,103 @@ def test_any_weights_are_loaded_or_refused(
         assert isinstance(found, (tuple, ArtifactError))
 
 
+ARCHITECTURES = st.sampled_from(
+    [
+        *("test_efficientnet", "test_vit", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"),
+        *("resnetv2_152x4_bit", "fer_vit_tiny", "hf-hub:a/b", "local-dir:/", "test_vit.hf-hub:a"),
+        "",
+    ]
+)
+SETTINGS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("depth", "embed_dim", "num_heads", "img_size", "patch_size", "window_size"),
+            *("block", "norm_layer", "act_layer", "features_only", "pretrained", "device"),
+            *("pretrained_cfg", "checkpoint_path", "in_chans", "pruned", "mlp_ratio", "x", ""),
+        ]
+    ),
+    st.sampled_from([0, 1, 2, 3, 8, 48, 192, 1024, 4096, -1, 10**6, 10**30]),
+    max_size=4,
+)
+SPECS = st.fixed_dictionaries(
+    {"architecture": ARCHITECTURES},
+    optional={
+        "arguments": SETTINGS,
+        "stem_stride": st.sampled_from([1, 2, 50, 10**30]),
+        "activation": st.sampled_from(["relu6", "x"]),
+        "batch_norm_epsilon": st.sampled_from([1e-3, 1e300]),
+    },
+)
+SIDES = st.sampled_from([1, 47, 48, 224, 1024])
+DTYPES = st.sampled_from(
+    [
+        *("F64", "F32", "F16", "BF16", "I64", "I32", "U8", "BOOL", "C64"),
+        *("F8_E4M3", "F8_E8M0", "F6_E2M3", "F4"),
+    ]
+)
+
+
+@st.composite
+def sealed(draw: st.DrawFn, data: bytes) -> bytes:
+    """``data`` with another spec, or with tensors of other types and shapes, true to its format."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    spec = json.loads(header["__metadata__"]["fer_edge"])
+    if draw(st.booleans()):
+        spec["network"] = draw(SPECS)
+    if draw(st.booleans()):
+        spec["input"] |= {"height": draw(SIDES), "width": draw(SIDES)}
+    names = sorted(header.keys() - {"__metadata__"})
+    for name in draw(st.lists(st.sampled_from(names), max_size=3)):
+        tensor = header[name]
+        bits = 8 * (tensor["data_offsets"][1] - tensor["data_offsets"][0])
+        tensor["dtype"] = kind = draw(DTYPES)
+        width = {"F4": 4, "F6_E2M3": 6, "BOOL": 8, "C64": 64}.get(kind)
+        width = width or int(kind.lstrip("BFIU").split("_")[0])
+        tensor["shape"] = [bits // width] if bits % width == 0 else [0]
+    header["__metadata__"]["fer_edge"] = json.dumps(spec)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[end:]
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_spec_is_built_from_what_the_file_holds_or_refused(
+    survive: Any, folder: Path, small_checkpoint: bytes, data: st.DataObject
+) -> None:
+    from fer_edge import checkpoint
+
+    path = folder / "best.safetensors"
+    path.write_bytes(data.draw(sealed(small_checkpoint)))
+    for read in (checkpoint.load, lambda file: checkpoint.load_bytes(file.read_bytes(), file)):
+        found = survive(read, path)
+        assert isinstance(found, (tuple, ArtifactError))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [
+        ("vit_tiny_patch16_224", {"embed_dim": 3072, "depth": 8}),
+        ("vit_tiny_patch16_224", {"depth": 4096}),
+        ("vit_tiny_patch16_224", {"img_size": 4096, "patch_size": 1}),
+        ("resnetv2_152x4_bit", {}),
+    ],
+)
+def test_a_spec_that_asks_for_a_giant_costs_no_more_than_its_file(
+    survive: Any, tmp_path: Path, architecture: str, arguments: dict[str, int]
+) -> None:
+    checkpoint = pytest.importorskip("fer_edge.checkpoint", reason="no torch to load it with")
+    spec = ModelSpec(NetworkSpec(architecture, arguments=arguments), InputSpec(48, 48))
+    header = {
+        "__metadata__": {"fer_edge": spec.to_json()},
+        "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+    }
+    text = json.dumps(header).encode()
+    path = tmp_path / "best.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
+    assert isinstance(survive(checkpoint.load, path), ArtifactError)
+
+
 VOTES = "file,anger,disgust,fear,happiness,sadness,surprise,neutral,contempt,unknown,NF"
 VOTE_HEADERS = st.sampled_from([VOTES, VOTES.replace("file", "name"), "", "\ufeff" + VOTES])
 VOTE_ROWS = st.one_of(
