@@ -16,12 +16,15 @@ def spec(architecture: str, side: int = 48, **arguments: int) -> ModelSpec:
     return ModelSpec(NetworkSpec(architecture, arguments=arguments), InputSpec(side, side))
 
 
+ANYTHING = {f"{n}": torch.zeros(1) for n in range(99)}
 SPECS = {
     "convolutions": spec("test_efficientnet"),
     "a ViT of ours": spec("fer_vit_tiny"),
     "arguments": spec("vit_tiny_patch16_224", img_size=48, patch_size=8, depth=2),
     "many pixels": spec("test_efficientnet", 160),
-    "tables beside the weights": spec("test_vit_relpos", 160, img_size=160),
+    "tables beside the weights": spec(
+        "vit_relpos_small_patch16_224", 160, img_size=160, embed_dim=64, num_heads=2, depth=2
+    ),
 }
 
 
@@ -37,7 +40,7 @@ def test_it_is_filled_to_the_same_network(wish: ModelSpec) -> None:
 
 
 def test_it_has_names_and_shapes_and_no_storage() -> None:
-    wanted = Outline(spec("resnet18"), {f"{n}": torch.zeros(1) for n in range(99)}).wanted
+    wanted = Outline(spec("resnet18"), ANYTHING).wanted
     assert wanted["fc.weight"].shape == (7, 512)
     assert all(tensor.is_meta for tensor in wanted.values())
 
@@ -48,10 +51,10 @@ def test_a_network_of_far_more_tensors_than_are_stored_is_not_built() -> None:
 
 
 def test_a_table_that_dwarfs_the_weights_is_not_computed() -> None:
-    wish = spec("test_vit_relpos", 128, img_size=128, patch_size=2)
-    with torch.device("meta"):
-        weights = network.construct(wish).state_dict()
-    weights = {name: torch.zeros(tensor.shape) for name, tensor in weights.items()}
+    sizes = {"img_size": 128, "patch_size": 2, "embed_dim": 64, "num_heads": 2, "depth": 1}
+    wish = spec("vit_relpos_small_patch16_224", 128, **sizes)
+    wanted = Outline(wish, ANYTHING).wanted
+    weights = {name: torch.zeros(tensor.shape) for name, tensor in wanted.items()}
     with pytest.raises(ConfigurationError, match="choose settings that fit the weights"):
         Outline(wish, weights).filled()
 
