@@ -5,10 +5,12 @@ There is no pickle on this path. Needs the ``torch`` extra.
 
 from __future__ import annotations
 
-import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -16,9 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from fer_edge import network
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.files import atomic_path
+from fer_edge.outline import Outline
+from fer_edge.record import parse_json
 from fer_edge.spec import METADATA_KEY, ModelSpec
 
 __all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
@@ -74,25 +77,40 @@ def load(path: Path) -> tuple[nn.Module, ModelSpec]:
 
     The network and the spec are fp32, whatever the precision that the weights were stored in.
     Raises ArtifactError for a file that is not safetensors, lacks a spec, or whose tensors are
-    not those of its architecture; the message lists what is missing, surplus or of another shape.
+    not those of its architecture; the message lists what is missing, surplus or of another shape
+    or type. These are compared before anything is computed: what loading takes follows from the
+    file's size, whatever its spec asks for.
     """
     with _opened(path) as stream:
         spec = _spec(stream.metadata(), path)
-        weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        with _reading(path):
+            weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     spec = spec.with_changes(precision="fp32")
     return _filled(spec, weights, path), spec
 
 
 def load_bytes(data: bytes, path: Path) -> tuple[nn.Module, ModelSpec]:
     """As ``load``, of the bytes of the file at ``path``."""
-    try:
+    with _reading(path):
         weights = safetensors.torch.load(data)
-    except SafetensorError as problem:
-        raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
     # safetensors has checked this header and does not hand it out: its length, then JSON
-    header = json.loads(data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")])
+    text = data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")]
+    header = cast("dict[str, Any]", parse_json(text, f"the header of {path}"))
     spec = _spec(header.get("__metadata__"), path).with_changes(precision="fp32")
     return _filled(spec, weights, path), spec
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as problem:
+        raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
+    except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as problem:
+        # safetensors knows types, and shapes of nothing, that torch has no tensor for
+        raise ArtifactError(
+            f"{path} holds a tensor that this torch cannot read: {problem!r}; store it as fp32"
+        ) from problem
 
 
 def _spec(metadata: dict[str, str] | None, path: Path) -> ModelSpec:
@@ -105,12 +123,11 @@ def _spec(metadata: dict[str, str] | None, path: Path) -> ModelSpec:
 
 def _filled(spec: ModelSpec, weights: dict[str, torch.Tensor], path: Path) -> nn.Module:
     try:
-        built = network.build(spec)
+        outline = Outline(spec, weights)
+        _check_fit(path, weights, outline.wanted, spec)
+        return outline.filled().eval()
     except ConfigurationError as problem:
         raise ArtifactError(f"the network of {path} cannot be built: {problem}") from problem
-    _check_fit(path, weights, built.state_dict(), spec)
-    built.load_state_dict(weights)
-    return built.eval()
 
 
 def _opened(path: Path) -> safe_open:
@@ -125,12 +142,14 @@ def _opened(path: Path) -> safe_open:
 def _check_fit(
     path: Path, given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], spec: ModelSpec
 ) -> None:
+    shared = sorted(wanted.keys() & given.keys())
     defects = {
         "missing": sorted(wanted.keys() - given.keys()),
         "surplus": sorted(given.keys() - wanted.keys()),
-        "of another shape": sorted(
-            name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape
-        ),
+        "of another shape": [n for n in shared if wanted[n].shape != given[n].shape],
+        "of another type": [
+            n for n in shared if wanted[n].is_floating_point() != given[n].is_floating_point()
+        ],
     }
     found = [f"{kind}: {', '.join(names[:5])}" for kind, names in defects.items() if names]
     if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,39 @@ def test_a_network_that_cannot_be_built_is_the_files_fault(saved: Path, tmp_path
     checkpoint.save(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, spec)
     with pytest.raises(ArtifactError, match="timm has no architecture"):
         checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_weights_of_another_type_are_listed(saved: Path, tmp_path: Path) -> None:
+    weights = dict(checkpoint.load(saved)[0].state_dict())
+    weights["classifier.bias"] = weights["classifier.bias"].to(torch.int64)
+    checkpoint.save(tmp_path / "x.safetensors", weights, SPEC)
+    with pytest.raises(ArtifactError, match=r"of another type: classifier\.bias"):
+        checkpoint.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("F6_E2M3", 6), ("F8_E8M0", 8), ("F4", 4)])
+def test_a_tensor_that_torch_cannot_read_is_refused(dtype: str, size: int, tmp_path: Path) -> None:
+    header = {
+        "__metadata__": {"fer_edge": SPEC.to_json()},
+        "a": {"dtype": dtype, "shape": [8], "data_offsets": [0, size]},
+    }
+    text = json.dumps(header).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(size))
+    with pytest.raises(ArtifactError):
+        checkpoint.load(path)
+    with pytest.raises(ArtifactError, match=r"that this torch cannot read|not a safe"):
+        checkpoint.load_bytes(path.read_bytes(), path)
+
+
+def test_weights_are_a_copy_that_survives_the_file(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(saved.read_bytes())
+    loaded, _ = checkpoint.load(path)
+    before = {name: value.clone() for name, value in loaded.state_dict().items()}
+    with path.open("r+b") as stream:
+        stream.write(bytes(path.stat().st_size))
+    assert all(torch.equal(before[name], value) for name, value in loaded.state_dict().items())
 
 
 def test_weights_without_a_spec_are_refused(tmp_path: Path) -> None:

@@ -82,6 +82,38 @@ def test_what_cannot_be_built_is_a_configuration_error(spec: ModelSpec, message:
         network.build(spec)
 
 
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ("pretrained", "has timm read other files"),
+        ("checkpoint_path", "has timm read other files"),
+        ("features_only", "leaves no classifier"),
+        ("device", "says how timm builds"),
+        ("in_chans", "follows from the rest of the spec"),
+    ],
+)
+def test_an_argument_that_is_no_setting_of_a_network_is_refused(argument: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{argument} is no argument.* {reason}"):
+        network.build(changed(architecture="resnet18", arguments={argument: 1}))
+
+
+@pytest.mark.parametrize("name", ["hf-hub:timm/resnet18", "local-dir:/", "resnet18.a:b", "/", ""])
+def test_an_architecture_is_a_name_and_no_place_to_fetch_from(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="timm has no architecture"):
+        network.build(changed(architecture=name))
+
+
+def test_an_argument_beyond_all_networks_is_refused() -> None:
+    arguments = {"depth": 10**6}
+    with pytest.raises(ConfigurationError, match="'depth' should be 4096 at most, not 1000000"):
+        network.build(changed(architecture="vit_tiny_patch16_224", arguments=arguments))
+
+
+def test_whatever_timm_raises_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be built.*AttributeError"):
+        network.build(changed(architecture="resnet18", arguments={"block": 5}))
+
+
 def test_normalisation_takes_bytes() -> None:
     spec = ModelSpec(NetworkSpec("x"), InputSpec(2, 2, "rgb", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
     pixels = torch.randint(0, 256, (2, 3, 2, 2), dtype=torch.uint8)

@@ -111,3 +111,9 @@ def peak() -> int:
     except OSError:
         told = None
     return 1024 * (int(told[1]) if told else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all inputs of a test."""
+    return tmp_path_factory.mktemp("fuzz")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damaged_files import damage
+from damaged_files import damaged_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +39,7 @@ def test_any_onnx_file_answers_or_is_refused(
     survive: Any, tiny_artifact: Path, tmp_path_factory: Any, data: st.DataObject
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed.onnx"
-    path.write_bytes(data.draw(damage(tiny_artifact.read_bytes())))
+    path.write_bytes(data.draw(damaged_graph(tiny_artifact.read_bytes())))
     open_and_run(survive, path, "onnxruntime")
 
 
@@ -62,9 +62,9 @@ def test_any_ir_answers_or_is_refused(
     path = tmp_path_factory.getbasetemp() / "fuzzed.xml"
     graph, weights = tiny_ir.read_bytes(), tiny_ir.with_suffix(".bin").read_bytes()
     if data.draw(st.integers(0, 3)):
-        graph = data.draw(damage(graph))
+        graph = data.draw(damaged_graph(graph))
     else:
-        weights = data.draw(damage(weights))
+        weights = data.draw(damaged_graph(weights))
     path.write_bytes(graph)
     path.with_suffix(".bin").write_bytes(weights)
     open_and_run(survive, path, "openvino")

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import io
-import json
-import pickle
 import shutil
-import struct
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from damaged_files import Payload, damaged_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fer_calib import calibration
 from fer_calib.calibration import CalibrationSet
-from fer_edge import LABELS, ArtifactError, DataError, ModelSpec, fer2013
+from fer_edge import LABELS, DataError, fer2013
 from fer_edge.fer2013 import LabelledCrops
-from fer_edge.spec import InputSpec, NetworkSpec
 
 FUZZ = settings(settings.get_profile("fuzz"))
 
@@ -70,28 +66,11 @@ def _archive() -> bytes:
     return stream.getvalue()
 
 
-def damaged(data: bytes) -> st.SearchStrategy[bytes]:
-    """``data`` with a few bytes changed, removed or inserted, or cut off."""
-
-    @st.composite
-    def build(draw: st.DrawFn) -> bytes:
-        changed = bytearray(data)
-        for _ in range(draw(st.integers(1, 4))):
-            at = draw(st.integers(0, max(len(changed) - 1, 0)))
-            end = at + draw(st.sampled_from([0, 1, 1, 4, 60]))
-            changed[at:end] = draw(st.binary(max_size=8))
-        if draw(st.integers(0, 5)) == 0:
-            del changed[draw(st.integers(0, len(changed))) :]
-        return bytes(changed)
-
-    return build()
-
-
 ARCHIVE = _archive()
 
 
 @FUZZ
-@given(damaged(ARCHIVE), st.sampled_from(fer2013.SPLITS))
+@given(damaged_bytes(ARCHIVE), st.sampled_from(fer2013.SPLITS))
 def test_any_archive_is_fer2013_or_refused(
     survive: Any, folder: Path, data: bytes, split: str
 ) -> None:
@@ -136,7 +115,7 @@ def test_any_folder_is_fer2013_or_refused(
     for _ in range(data.draw(st.integers(0, 3))):
         place = root / data.draw(FOLDERS) / data.draw(NAMES)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data.draw(st.one_of(damaged(picture), table(HEADERS, ROW))))
+        place.write_bytes(data.draw(st.one_of(damaged_bytes(picture), table(HEADERS, ROW))))
     if data.draw(st.booleans()):
         shutil.rmtree(root / data.draw(st.sampled_from(["test/happy", "train", "test"])))
     found = survive(fer2013.load, root, split)
@@ -168,7 +147,7 @@ def calibration_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_any_calibration_file_is_read_or_refused(
     survive: Any, folder: Path, calibration_file: bytes, data: st.DataObject
 ) -> None:
-    (folder / "calib.npz").write_bytes(data.draw(damaged(calibration_file)))
+    (folder / "calib.npz").write_bytes(data.draw(damaged_bytes(calibration_file)))
     found = survive(calibration.load, folder / "calib.npz")
     assert isinstance(found, (CalibrationSet, DataError))
 
@@ -237,139 +216,11 @@ def test_a_calibration_file_that_unpacks_to_too_much_is_not_unpacked(
         calibration.load(tmp_path / "calib.npz")
 
 
-class _Payload:
-    """Unpickling this would run a command."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return Path.touch, (self.trace,)
-
-
 def test_a_pickle_in_a_calibration_file_is_not_run(tmp_path: Path) -> None:
-    np.savez(tmp_path / "calib.npz", images=np.array([_Payload(tmp_path / "ran")], object))
+    np.savez(tmp_path / "calib.npz", images=np.array([Payload(tmp_path / "ran")], object))
     with pytest.raises(DataError):
         calibration.load(tmp_path / "calib.npz")
     assert not (tmp_path / "ran").exists()
-
-
-def test_a_pickle_where_safetensors_belongs_is_not_run(tmp_path: Path) -> None:
-    checkpoint = pytest.importorskip("fer_edge.checkpoint", reason="no torch to load it with")
-    path = tmp_path / "best.safetensors"
-    path.write_bytes(pickle.dumps(_Payload(tmp_path / "ran")))
-    for read in (checkpoint.read_spec, checkpoint.load):
-        with pytest.raises(ArtifactError, match="safetensors"):
-            read(path)
-    assert not (tmp_path / "ran").exists()
-
-
-@FUZZ
-@given(data=st.data())
-def test_any_checkpoint_is_read_or_refused(
-    survive: Any, folder: Path, checkpoint_file: bytes, data: st.DataObject
-) -> None:
-    checkpoint = pytest.importorskip("fer_edge.checkpoint", reason="no torch to load it with")
-    path = folder / "best.safetensors"
-    path.write_bytes(data.draw(st.one_of(damaged(checkpoint_file), st.binary(max_size=60))))
-    found = survive(checkpoint.read_spec, path)
-    assert isinstance(found, (ModelSpec, ArtifactError))
-
-
-@pytest.fixture(scope="module")
-def checkpoint_file() -> bytes:
-    """Safetensors with a spec, and two tensors."""
-    spec = ModelSpec(NetworkSpec("resnet18"), InputSpec(48, 48)).to_json()
-    header = {
-        "__metadata__": {"fer_edge": spec},
-        "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-        "b": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]},
-    }
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(12)
-
-
-@pytest.fixture(scope="module")
-def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A sound checkpoint of a network that is built in no time."""
-    pytest.importorskip("timm", reason="no timm to build a network with")
-    from fer_edge import checkpoint, network
-
-    spec = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
-    path = tmp_path_factory.mktemp("small") / "best.safetensors"
-    checkpoint.save(path, network.build(spec).state_dict(), spec)
-    return path.read_bytes()
-
-
-@FUZZ
-@given(data=st.data())
-def test_any_weights_are_loaded_or_refused(
-    survive: Any, folder: Path, small_checkpoint: bytes, data: st.DataObject
-) -> None:
-    """Damage to the header counts: anything is a weight."""
-    from fer_edge import checkpoint
-
-    end = 8 + int.from_bytes(small_checkpoint[:8], "little")
-    header = data.draw(damaged(small_checkpoint[8:end]))
-    length = len(header) if data.draw(st.booleans()) else end - 8
-    path = folder / "best.safetensors"
-    path.write_bytes(struct.pack("<Q", length) + header + small_checkpoint[end:])
-    for read in (checkpoint.load, lambda file: checkpoint.load_bytes(file.read_bytes(), file)):
-        found = survive(read, path)
-        assert isinstance(found, (tuple, ArtifactError))
-
-
-KERNEL = "embedding/kernel"
-PROJECTION = "encoder.layer.0.attention.attention.{}.weight"
-
-
-@pytest.fixture(scope="module")
-def weights_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Sound weights of each kind that is known, small."""
-    torch = pytest.importorskip("torch", reason="no torch to save weights with")
-    from safetensors.torch import save_file
-
-    folder = tmp_path_factory.mktemp("weights")
-    tensors = {PROJECTION.format(part): torch.ones(2, 2) for part in ("query", "key", "value")}
-    tensors |= {"embeddings.patch_embeddings.projection.weight": torch.ones(2, 3, 2, 2)}
-    saved = {"model": tensors, "class_to_idx": {name: i for i, name in enumerate(LABELS)}}
-    torch.save(saved, folder / "zipped.pth")
-    torch.save(saved, folder / "old.pth", _use_new_zipfile_serialization=False)
-    save_file(tensors, folder / "x.safetensors")
-    with (folder / "x.npz").open("wb") as stream:
-        np.savez(stream, **{KERNEL: np.ones((2, 2, 3, 2), np.float32), "cls": np.float16(1)})
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-@pytest.fixture(scope="module")
-def foreign_weights(weights_files: dict[str, bytes]) -> Any:
-    """A network that is built in no time, its spec, and weights that are of other ones."""
-    pytest.importorskip("timm", reason="no timm to build a network with")
-    from fer_edge import network
-
-    spec = ModelSpec(NetworkSpec("test_vit"), InputSpec(160, 160, "rgb", (0.5,) * 3, (0.5,) * 3))
-    return (network.build(spec), spec), weights_files
-
-
-@pytest.mark.parametrize("name", ["zipped.pth", "old.pth", "x.safetensors", "x.npz"])
-@FUZZ
-@given(data=st.data())
-def test_any_foreign_weights_are_read_or_refused(
-    survive: Any, folder: Path, foreign_weights: Any, name: str, data: st.DataObject
-) -> None:
-    (network, spec), weights_files = foreign_weights
-    reading = pytest.importorskip("fer_train.pretrained.reading", reason="no package to train with")
-    from fer_train.pretrained import load_initial
-
-    assert reading.read(_written(folder / name, weights_files[name])).tensors
-    path = _written(folder / name, data.draw(damaged(weights_files[name])))
-    assert isinstance(survive(reading.read, path), (reading.Contents, ArtifactError))
-    assert isinstance(survive(load_initial, network, spec, str(path)), ArtifactError)
-
-
-def _written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 VOTES = "file,anger,disgust,fear,happiness,sadness,surprise,neutral,contempt,unknown,NF"
@@ -398,9 +249,3 @@ def test_any_votes_are_read_or_refused(survive: Any, folder: Path, content: byte
         for shares in found.values():
             assert np.isfinite(shares).all()
             assert shares.sum() == pytest.approx(1, abs=1e-5)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all inputs of a test."""
-    return tmp_path_factory.mktemp("fuzz")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damaged_files import damage
+from damaged_files import damaged_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -50,7 +50,7 @@ def test_an_export_starts_from_any_onnx_or_refuses_it(
 ) -> None:
     source = pytest.importorskip("fer_export.source", reason="no torch to export with")
     path = tmp_path_factory.getbasetemp() / "core.onnx"
-    path.write_bytes(data.draw(damage(tiny_artifact.read_bytes())))
+    path.write_bytes(data.draw(damaged_graph(tiny_artifact.read_bytes())))
     survive(source.from_onnx, path)
 
 
@@ -73,6 +73,6 @@ def test_any_repository_is_tritons_or_is_refused(
     changed = repository.with_name("changed") / "fer"
     shutil.copytree(repository, changed, dirs_exist_ok=True)
     file = changed / data.draw(st.sampled_from(["config.pbtxt", "labels.txt", "1/model.onnx"]))
-    file.write_bytes(data.draw(damage(file.read_bytes())))
+    file.write_bytes(data.draw(damaged_graph(file.read_bytes())))
     refused = survive(check_model, changed)
     assert refused is None or isinstance(refused, ArtifactError)
