@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import InputSpec, ModelSpec, NetworkSpec, Predictor
+from fer_edge import InputSpec, ModelSpec, NetworkSpec, Predictor, threads
 from fer_edge.backends import Backend, EngineInfo
 from fer_edge.preprocess import preprocess
 from fer_edge.synthetic import synthetic_crops
@@ -144,3 +145,29 @@ def rgb_artifact(make_artifact: MakeArtifact, tmp_path_factory: pytest.TempPathF
     shape = InputSpec(16, 16, "rgb", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
     path = tmp_path_factory.mktemp("rgb") / "rgb.onnx"
     return make_artifact(path, ModelSpec(NetworkSpec("tiny"), shape))
+
+
+@pytest.fixture
+def no_thread_stays_busy() -> Iterator[None]:
+    def busy() -> set[threading.Thread]:
+        return set(threading.enumerate()) - set(threads._crew.idle)
+
+    before = busy()
+    yield
+    deadline = time.monotonic() + 1
+    while not busy() <= before and time.monotonic() < deadline:
+        time.sleep(0.01)  # a task ends a moment before its thread is idle
+    assert busy() <= before
+
+
+@pytest.fixture
+def settle() -> Callable[[list[int]], None]:
+    """Wait until nothing more is read."""
+
+    def wait(read: list[int]) -> None:
+        seen = -1
+        while seen != len(read):
+            seen = len(read)
+            time.sleep(0.1)
+
+    return wait
