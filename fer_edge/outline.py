@@ -47,7 +47,9 @@ class Outline:
     def __init__(self, spec: ModelSpec, weights: dict[str, torch.Tensor]) -> None:
         self._spec, self._weights = spec, weights
         self._calls = _Calls(_FREE_CALLS + _CALLS_PER_TENSOR * len(weights))
-        with torch.device("meta"), self._calls:
+        # a refusal may come where torch switches gradients on again; this does it after all
+        gradients = torch.set_grad_enabled(torch.is_grad_enabled())
+        with gradients, torch.device("meta"), self._calls:
             self._network = network.construct(spec)
 
     @property

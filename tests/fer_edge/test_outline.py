@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="no torch: the network is part of the torch extra")
 
-from fer_edge import network  # noqa: E402 - behind the skip
+from fer_edge import network, outline  # noqa: E402 - behind the skip
 from fer_edge.errors import ConfigurationError  # noqa: E402
 from fer_edge.outline import Outline  # noqa: E402
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec  # noqa: E402
@@ -48,6 +48,17 @@ def test_it_has_names_and_shapes_and_no_storage() -> None:
 def test_a_network_of_far_more_tensors_than_are_stored_is_not_built() -> None:
     with pytest.raises(ConfigurationError, match="far larger than what is stored"):
         Outline(spec("vit_tiny_patch16_224", img_size=48, depth=4000), {"a": torch.zeros(1)})
+
+
+def test_a_refusal_leaves_gradients_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it comes, and it may come between switching them off and on again."""
+    monkeypatch.setattr(outline, "_CALLS_PER_TENSOR", 0)
+    with torch.enable_grad():
+        for calls in range(250):
+            monkeypatch.setattr(outline, "_FREE_CALLS", calls)
+            with pytest.raises(ConfigurationError, match="far larger than what is stored"):
+                Outline(spec("test_efficientnet"), {})
+            assert torch.is_grad_enabled(), calls
 
 
 def test_a_table_that_dwarfs_the_weights_is_not_computed() -> None:
