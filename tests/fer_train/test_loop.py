@@ -170,6 +170,10 @@ def test_logit_adjustment_favours_rare_classes_in_the_logits(
     assert loss(adjusted, common) < loss(plain, common)
 
 
+def test_a_run_without_a_teacher_has_none_to_compile(data: TrainingData, tmp_path: Path) -> None:
+    assert Trainer(RECIPE, data, tmp_path, compiled=True).teachers is None
+
+
 @pytest.mark.long
 def test_a_compiled_step_computes_the_same(data: TrainingData, tmp_path: Path) -> None:
     """Without dropout, whose random numbers a compiled step draws in its own way."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,8 @@ from fer_train.targets import log_priors
 from fer_train.teachers import Ensemble, distillation_loss
 
 __all__ = ["BEST", "LAST", "Sources", "Trainer", "run_id"]
+
+Part = TypeVar("Part", bound=nn.Module)
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 _MAX_REASON = 300
@@ -116,8 +118,8 @@ class Trainer:
         )
         teachers = world.place(Ensemble(sources.teachers)) if sources.teachers else None
         forward = world.wrap(Normalized(network, self.spec).to(device))
-        self.teachers = cast("Ensemble", torch.compile(teachers)) if compiled else teachers
-        self.forward = cast("nn.Module", torch.compile(forward)) if compiled else forward
+        self.teachers = _compiled(teachers) if compiled and teachers is not None else teachers
+        self.forward = _compiled(forward) if compiled else forward
 
     def train(self) -> bool:
         """Run the epochs that are left; tell whether none is left, or the deadline came before.
@@ -288,6 +290,11 @@ class Trainer:
         drawn = np.random.default_rng(self.recipe.seed).permutation(len(self.labels))
         crops = self.data.train.take(drawn[: self.recipe.batch_norm_crops])
         return as_tensor(crops, self.spec).to(self.world.device)
+
+
+def _compiled(part: Part) -> Part:
+    # its first call compiles it; what it can do besides being called stays
+    return cast("Part", torch.compile(part))
 
 
 def _accuracy_and_loss(crops: LabelledCrops, logits: npt.NDArray[np.float32]) -> torch.Tensor:
