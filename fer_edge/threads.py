@@ -62,6 +62,7 @@ class _Thread(threading.Thread):
     def __init__(self, task: Task) -> None:
         super().__init__(name="fer_edge", daemon=True)
         self._task: Task | None = task
+        self._crew = _crew
         self._has_task = threading.Condition(_crew.lock)
 
     def give(self, task: Task) -> None:
@@ -74,10 +75,10 @@ class _Thread(threading.Thread):
             task._run(self)
             with self._has_task:
                 self._task = None
-                _crew.idle.append(self)
+                self._crew.idle.append(self)
                 self._has_task.wait_for(lambda: self._task is not None, _IDLE_S)
                 if self._task is None:
-                    _crew.idle.remove(self)
+                    self._crew.idle.remove(self)
 
 
 def run(function: Callable[[], None]) -> Task:
