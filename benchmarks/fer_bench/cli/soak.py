@@ -109,7 +109,7 @@ def _read(path: Path) -> list[SoakResult]:
 
 
 def _page(results: Sequence[SoakResult]) -> str:
-    places = (f"{one.machine}, {one.cores} cores, {one.month}" for one in results)
+    places = (f"{one.machine}, on {one.cores} of its cores, {one.month}" for one in results)
     table = markdown_table(_COLUMNS, [_row(result) for result in results])
     return f"{'; '.join(dict.fromkeys(places))}.\n\n{table}"
 
