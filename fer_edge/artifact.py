@@ -67,7 +67,14 @@ class Artifact:
 
 
 def model_path(model: str | os.PathLike[str]) -> Path:
-    """Where a model lies: the packaged one for the word ``default``, else the path itself."""
+    """Where a model lies: the packaged one for the word ``default``, else the path itself.
+
+    Raises ConfigurationError for what is no path.
+    """
+    if not isinstance(model, (str, os.PathLike)):
+        raise ConfigurationError(
+            f"a model is {DEFAULT_MODEL!r} or a path, not {type(model).__name__}"
+        )
     return _MODELS / DEFAULT_MODEL if model == DEFAULT_MODEL else Path(model)
 
 

@@ -78,7 +78,12 @@ def add_predictor_options(parser: ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="auto, or the name of a backend")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, gpu, npu")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: the manifest's choice")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: the backend's choice")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="default: for auto what fer-edge doctor --tune measured, else the backend's choice",
+    )
     parser.add_argument(
         "--inference-precision",
         choices=INFERENCE_PRECISIONS,

@@ -17,10 +17,7 @@ from fer_edge.backends import (
 from fer_edge.errors import ConfigurationError
 from fer_edge.spec import ModelSpec
 
-__all__ = ["MAX_THREADS", "PredictorInfo", "open_backend"]
-
-MAX_THREADS = 1024
-"""More would be a slip: engines start every thread that they are told to."""
+__all__ = ["PredictorInfo", "open_backend"]
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,18 @@ def open_backend(
             )
         _check_precision(backend, precision)
         return backend, _info(backend, None, None, "the caller's own", options.device)
-    _check_threads(options.threads)
+    if spec is not None and not isinstance(spec, ModelSpec):
+        raise ConfigurationError(
+            f"spec should be a ModelSpec, not {type(spec).__name__}; ModelSpec.from_json makes one "
+            "of JSON text"
+        )
     choice = choose_backend(
-        backend, model, precision=precision, device=options.device, threads=options.threads
+        backend,
+        model,
+        precision=precision,
+        device=options.device,
+        threads=options.threads,
+        measured=options == BackendOptions(options.device, options.threads, goal=options.goal),
     )
     if options.threads is None and options.goal == "latency":  # which is what was measured
         options = replace(options, threads=choice.threads)
@@ -88,13 +94,6 @@ def open_backend(
         opened.close()
         raise
     return opened, _info(opened, artifact.path, artifact.sha256, choice.reason, options.device)
-
-
-def _check_threads(threads: int | None) -> None:
-    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MAX_THREADS):
-        raise ConfigurationError(
-            f"threads should be a whole number from 1 to {MAX_THREADS}, not {threads!r}"
-        )
 
 
 def _check_precision(opened: Backend, wanted: str | None) -> None:

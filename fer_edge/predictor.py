@@ -8,22 +8,24 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Literal, NoReturn, overload
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.arguments import real_number, whole_number
 from fer_edge.artifact import DEFAULT_MODEL
 from fer_edge.backends import Backend, BackendOptions
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
-from fer_edge.opening import MAX_THREADS, PredictorInfo, open_backend
+from fer_edge.opening import PredictorInfo, open_backend
 from fer_edge.prediction import Prediction
 from fer_edge.preprocess import COLORS
 from fer_edge.spec import ModelSpec
 from fer_edge.stream import Answers, Stream
 from fer_edge.tensors import Crop, TensorMaker, check_tensor
 
-__all__ = ["MAX_THREADS", "STREAM_BATCH", "Crop", "Predictor", "PredictorInfo"]
+__all__ = ["STREAM_BATCH", "Crop", "Predictor", "PredictorInfo"]
 
 STREAM_BATCH = 16
 """Crops of one call in ``predict_stream``: more gained nothing on any CPU engine."""
@@ -35,16 +37,21 @@ _CLASSES = len(LABELS)
 _DEFECT = "this is a defect of the engine or of the artifact"
 _ON_ERROR = ("raise", "yield")
 
-_forks = [0]
-_left_behind: list[Backend] = []
+_made: WeakSet[Predictor] = WeakSet()
+_never_ended: list[Backend | None] = []
 
 
-def _count_fork() -> None:
-    _forks[0] += 1
+def _mark_inherited() -> None:
+    """In a child of fork: an engine may wait without end for its threads, which are in the parent,
+    when it is closed or dropped; so it is neither.
+    """
+    for predictor in _made:
+        predictor._inherited = True
+        _never_ended.append(predictor._backend)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_count_fork)
+    os.register_at_fork(after_in_child=_mark_inherited)
 
 
 class Predictor:
@@ -62,8 +69,8 @@ class Predictor:
     precision
         ``"fp32"``, ``"fp16"`` or ``"int8"``; by default the one that the model's manifest names.
     threads
-        Threads of the engine, 1 to 1024; by default what ``fer-edge doctor --tune`` found best
-        on this device, else the backend decides. ``info`` tells.
+        Threads of the engine, 1 to 1024; by default the backend decides, or with
+        ``backend="auto"`` what ``fer-edge doctor --tune`` measured here. ``info`` tells.
     inference_precision
         ``"bf16"`` or ``"fp16"`` to compute in less than the artifact's own precision, where the
         engine can; by default what the artifact says.
@@ -113,16 +120,16 @@ class Predictor:
     ) -> None:
         if color not in COLORS:
             raise ConfigurationError(f"unknown color {color!r}; there are {', '.join(COLORS)}")
-        if not 0 <= min_confidence <= 1:
-            raise ConfigurationError(f"min_confidence should be 0 to 1, not {min_confidence}")
+        least = real_number("min_confidence", min_confidence, "0 to 1", lambda it: 0 <= it <= 1)
         options = BackendOptions(
             device, threads, inference_precision, goal, spinning, trust, compiled
         )
         opened, self.info = open_backend(model, backend, options, precision=precision, spec=spec)
         self._backend: Backend | None = opened
-        self._forks = _forks[0]
+        self._inherited = False
+        _made.add(self)
         self._tensors = TensorMaker(opened.spec.input, color)
-        self._min_confidence = min_confidence
+        self._min_confidence = least
         self._max_batch = math.inf if self.info.max_batch is None else self.info.max_batch
 
     def predict(self, crop: Crop, *, flip: bool = False) -> Prediction:
@@ -215,7 +222,10 @@ class Predictor:
         backend = self._opened()
         check_tensor(batch, self._tensors.shape)
         self._check_count(len(batch))
-        return self._infer(backend, np.ascontiguousarray(batch))
+        logits, probabilities = self._infer(backend, np.ascontiguousarray(batch))
+        if not np.isfinite(logits).all():
+            raise EngineError(f"{self.info.backend} returned logits that are not finite; {_DEFECT}")
+        return logits, probabilities
 
     def close(self) -> None:
         """Give back what the engine holds; may be repeated.
@@ -223,12 +233,8 @@ class Predictor:
         A call that is under way finishes or raises ClosedError.
         """
         backend, self._backend = self._backend, None
-        if backend is None:
-            return
-        if self._forks == _forks[0]:
+        if backend is not None and not self._inherited:
             backend.close()
-        else:  # whose threads are in the parent, and could be waited for without end
-            _left_behind.append(backend)
 
     def __enter__(self) -> Predictor:
         return self
@@ -256,7 +262,7 @@ class Predictor:
         backend = self._backend
         if backend is None:
             raise ClosedError("this Predictor is closed; make a new one")
-        if self._forks != _forks[0]:
+        if self._inherited:
             self._refuse_process()
         return backend
 
@@ -313,14 +319,9 @@ class Predictor:
 
     def _stream_batch(self, batch: int | None, flip: bool) -> int:
         if batch is None:
-            fitting = self._max_batch // 2 if flip else self._max_batch
+            fitting = self._max_batch / 2 if flip else self._max_batch
             return int(min(STREAM_BATCH, max(1, fitting)))
-        most = min(MAX_STREAM_BATCH, self._max_batch)
-        if not (isinstance(batch, int) and 1 <= batch <= most):
-            raise ConfigurationError(
-                f"batch should be a whole number from 1 to {most}, not {batch!r}"
-            )
-        return batch
+        return whole_number("batch", batch, min(MAX_STREAM_BATCH, self._max_batch))
 
     def _stream(
         self, source: Iterator[Crop], batch: int, flip: bool, raises: bool

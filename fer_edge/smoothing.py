@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.arguments import real_number
 from fer_edge.emotion import LABELS, Emotion
-from fer_edge.errors import ConfigurationError, InputError
+from fer_edge.errors import InputError
 from fer_edge.prediction import Prediction
 
 __all__ = ["EmotionSmoother", "SmoothedPrediction"]
@@ -76,10 +77,13 @@ class EmotionSmoother:
     def __init__(
         self, time_constant: float = 0.5, *, hysteresis: float = 0.1, gap: float = 1.0
     ) -> None:
-        _require("time_constant", "0 or more seconds", time_constant, 0 <= time_constant < math.inf)
-        _require("hysteresis", "a difference of 0 to 1", hysteresis, 0 <= hysteresis <= 1)
-        _require("gap", "more than 0 seconds", gap, gap > 0)
-        self._time_constant, self._hysteresis, self._gap = time_constant, hysteresis, gap
+        self._time_constant = real_number(
+            "time_constant", time_constant, "0 or more seconds", lambda it: 0 <= it < math.inf
+        )
+        self._hysteresis = real_number(
+            "hysteresis", hysteresis, "a difference of 0 to 1", lambda it: 0 <= it <= 1
+        )
+        self._gap = real_number("gap", gap, "more than 0 seconds", lambda it: it > 0)
         self._average: npt.NDArray[np.float64] | None = None
         self._last = -math.inf
         self._held = 0
@@ -129,13 +133,8 @@ class EmotionSmoother:
     def _weight(self, elapsed: float) -> float:
         """The part of the average that what was seen now makes up."""
         if self._time_constant == 0:
-            return 1.0
+            return 1.0 if elapsed > 0 else 0.0
         return -math.expm1(-elapsed / self._time_constant)
-
-
-def _require(name: str, expected: str, came: float, holds: bool) -> None:
-    if not holds:
-        raise ConfigurationError(f"{name} should be {expected}, not {came}")
 
 
 def _is_finite(time: object) -> bool:

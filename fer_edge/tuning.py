@@ -21,7 +21,14 @@ from fer_edge.artifact import DEFAULT_MODEL, Artifact, find_artifact
 from fer_edge.backends import BACKENDS, Backend, BackendOptions, EngineInfo, backend_class
 from fer_edge.backends.choice import candidates
 from fer_edge.backends.cores import usable_cores
-from fer_edge.backends.tuned import Candidate, Failure, Timing, Tuning, this_machine
+from fer_edge.backends.tuned import (
+    Candidate,
+    Failure,
+    Timing,
+    Tuning,
+    check_tuning_folder,
+    this_machine,
+)
 from fer_edge.errors import EngineError
 from fer_edge.progress import progress
 
@@ -48,10 +55,12 @@ def tune(
     ``precision`` None is the manifest's; ``threads`` are the counts to try, by default those of
     ``thread_counts``; ``seconds`` is the time for each backend, count and round (there are three).
     From then on ``backend="auto"`` takes the fastest, until an artifact, an engine or the machine
-    changes. A backend that fails is listed with its reason. Raises EngineError where all fail, and
-    as ``choose_backend`` does where there is nothing to measure.
+    changes. A backend that fails is listed with its reason. Raises EngineError where all fail,
+    ConfigurationError, before anything is measured, where it could not be kept, OSError where it
+    no longer can, and as ``choose_backend`` does where there is nothing to measure.
     """
     found = candidates(model, precision, device)
+    check_tuning_folder()
     counts = tuple(threads) or thread_counts()
     runs: list[_Run] = []
     for one in found:

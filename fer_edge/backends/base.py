@@ -8,11 +8,22 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.arguments import whole_number
 from fer_edge.artifact import Artifact
 from fer_edge.errors import ConfigurationError
 from fer_edge.spec import ModelSpec
 
-__all__ = ["GOALS", "INFERENCE_PRECISIONS", "Backend", "BackendOptions", "EngineInfo"]
+__all__ = [
+    "GOALS",
+    "INFERENCE_PRECISIONS",
+    "MAX_THREADS",
+    "Backend",
+    "BackendOptions",
+    "EngineInfo",
+]
+
+MAX_THREADS = 1024
+"""More would be a slip: engines start every thread that they are told to."""
 
 GOALS = ("latency", "throughput")
 INFERENCE_PRECISIONS = ("fp32", "bf16", "fp16")
@@ -40,6 +51,13 @@ class BackendOptions:
     compiled: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.device, str):
+            raise ConfigurationError(
+                f"device should be a name, such as 'cpu' or 'cuda:0', not {self.device!r:.40}"
+            )
+        if self.threads is not None:
+            threads = whole_number("threads", self.threads, MAX_THREADS)
+            object.__setattr__(self, "threads", threads)
         if self.goal not in GOALS:
             raise ConfigurationError(f"unknown goal {self.goal!r}; there are {', '.join(GOALS)}")
         wanted = self.inference_precision
@@ -57,7 +75,9 @@ class BackendOptions:
         defaults = {field.name: field.default for field in fields(self)}
         for name in names:
             if (value := getattr(self, name)) != defaults[name]:
-                raise ConfigurationError(f"{engine} cannot do {name}={value!r}; leave it out")
+                raise ConfigurationError(
+                    f"{engine} cannot do {name}={value!r}; leave it out, or name a backend that can"
+                )
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,18 @@ def choose_backend(
     precision: str | None = None,
     device: str = "auto",
     threads: int | None = None,
+    *,
+    measured: bool = True,
 ) -> Choice:
     """Resolve ``auto`` for a model; nothing is run or imported for it.
 
     What ``fer-edge doctor --tune`` measured with these very artifacts and engines on this machine
-    decides; else the first of AUTO_ORDER that is installed, knows ``device``, and for which
-    ``model`` has an artifact of ``precision`` (None: the manifest's) in its own format; else the
-    first that opens another's. Raises ConfigurationError for an unknown name and for a model that
-    no backend runs, MissingDependencyError where those that would are not installed, and
-    ArtifactError for a damaged model.
+    decides, unless ``measured`` is False: for options that it was not measured with. Else the first
+    of AUTO_ORDER that is installed, knows ``device``, and for which ``model`` has an artifact of
+    ``precision`` (None: the manifest's) in its own format; else the first that opens another's.
+    Raises ConfigurationError for an unknown name and for a model that no backend runs,
+    MissingDependencyError where those that would are not installed, and ArtifactError for a damaged
+    model.
     """
     if name != "auto":
         if name not in BACKENDS:
@@ -52,7 +55,7 @@ def choose_backend(
     contents = _Contents(model, precision)
     passed_over: list[str] = []
     try:
-        tuning = _measured(contents, device)
+        tuning = _measured(contents, device) if measured else None
     except ArtifactError as problem:  # a device goes on without its tuning, and says so
         tuning = None
         passed_over.append(str(problem))
@@ -141,9 +144,10 @@ def _measured(contents: _Contents, device: str) -> Tuning | None:
 
 
 def _told(tuning: Tuning, best: Timing) -> str:
+    threads = "" if best.threads is None else f", threads={best.threads}"
     return (
         f"the fastest of {len(tuning.timings)} ways that fer-edge doctor --tune measured here on "
-        f"{tuning.measured[:10]}: {best.p50_ms:.2f} ms"
+        f"{tuning.measured[:10]}: {best.p50_ms:.2f} ms{threads}"
     )
 
 

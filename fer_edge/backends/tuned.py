@@ -6,11 +6,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from fer_edge.backends.base import MAX_THREADS
 from fer_edge.backends.cores import usable_cores
-from fer_edge.errors import ConfigurationError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.files import write_json
-from fer_edge.folders import data_folder
+from fer_edge.folders import HOME_VARIABLE, data_folder
 from fer_edge.machine import cpu_name
 from fer_edge.record import decode, encode, parse_json
 from fer_edge.spec import check_schema
@@ -20,6 +22,7 @@ __all__ = [
     "Failure",
     "Timing",
     "Tuning",
+    "check_tuning_folder",
     "read_tuning",
     "this_machine",
     "tuning_folder",
@@ -81,6 +84,13 @@ class Tuning:
             raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
         if any(not timing.p50_ms > 0 for timing in self.timings):
             raise ValueError("a time should be above 0 ms")
+        if unknown := {timing.backend for timing in self.timings} - {
+            one.backend for one in self.candidates
+        }:
+            raise ValueError(f"{', '.join(sorted(unknown))} was measured and is no candidate")
+        for timing in self.timings:
+            if timing.threads is not None and not 1 <= timing.threads <= MAX_THREADS:
+                raise ValueError(f"threads should be 1 to {MAX_THREADS}, not {timing.threads}")
 
     def best(self, threads: int | None = None) -> Timing | None:
         """The fastest; among those within 5 % of it, the one with the fewest threads.
@@ -108,6 +118,19 @@ def tuning_folder() -> Path:
     return data_folder() / _FOLDER
 
 
+def check_tuning_folder() -> None:
+    """Make the folder. Raises ConfigurationError where nothing can be kept in it."""
+    folder = tuning_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as problem:
+        raise ConfigurationError(
+            f"what is measured cannot be kept in {folder} ({problem.strerror}). Set "
+            f"{HOME_VARIABLE} to a folder that can be written"
+        ) from problem
+
+
 def read_tuning(candidates: tuple[Candidate, ...], device: str) -> Tuning | None:
     """What was measured with exactly these artifacts and engines, on this machine.
 
@@ -122,7 +145,10 @@ def read_tuning(candidates: tuple[Candidate, ...], device: str) -> Tuning | None
     again = f"{path} (measure again with fer-edge doctor --tune, or remove it)"
     value = parse_json(text, again)
     check_schema(value, SCHEMA_VERSION, again)
-    return decode(Tuning, value, again)
+    tuning = decode(Tuning, value, again)
+    if tuning.candidates != candidates:
+        raise ArtifactError(f"{again} is damaged: it measured other artifacts or engines")
+    return tuning
 
 
 def this_machine() -> str:

@@ -132,6 +132,15 @@ def test_another_emotion_takes_over_when_it_leads_by_more_than_the_hysteresis() 
         assert given.confidence == pytest.approx({Emotion.SAD: sad, Emotion.HAPPY: happy}[emotion])
 
 
+@pytest.mark.parametrize("time_constant", [0, 0.5])
+def test_a_second_prediction_for_the_same_moment_changes_nothing(time_constant: float) -> None:
+    smoother = EmotionSmoother(time_constant)
+    first = smoother.update(seen(HAPPY), 1.0)
+    second = smoother.update(seen(SAD), 1.0)
+    assert second.emotion is Emotion.HAPPY
+    assert np.array_equal(second.probabilities, first.probabilities)
+
+
 def test_it_tells_when_the_emotion_began() -> None:
     given = fed(EmotionSmoother(0), [HAPPY, HAPPY, SAD, SAD], [1.0, 1.5, 2.0, 2.5])
     assert [prediction.since for prediction in given] == [1.0, 1.0, 2.0, 2.0]
@@ -201,9 +210,11 @@ def test_probabilities_that_are_none_are_refused_and_change_nothing() -> None:
         ({"hysteresis": math.nan}, "hysteresis should be"),
         ({"gap": 0}, "gap should be more than 0 seconds, not 0"),
         ({"gap": math.nan}, "gap should be"),
+        ({"gap": "1"}, "gap should be more than 0 seconds, not '1'"),
+        ({"hysteresis": None}, "hysteresis should be"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, float], message: str) -> None:
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         EmotionSmoother(**settings)
 

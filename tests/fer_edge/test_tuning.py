@@ -98,6 +98,26 @@ def test_auto_takes_the_fastest_from_then_on(model_directory: Path, fake: type[F
 
 
 @pytest.mark.usefixtures("only_onnxruntime")
+@pytest.mark.parametrize("options", [{"spinning": True}, {"inference_precision": "fp32"}])
+def test_other_options_than_those_measured_make_their_own_choice(
+    model_directory: Path, options: dict[str, Any]
+) -> None:
+    tune(model_directory, threads=(2,), seconds=0.01)
+    with Predictor(model_directory, **options) as fer:
+        assert fer.info.reason.startswith("the first of ")
+
+
+def test_nothing_is_measured_where_it_could_not_be_kept(
+    model_directory: Path, fake: type[Fake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FER_EDGE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConfigurationError, match="Set FER_EDGE_HOME to a folder that can be"):
+        tune(model_directory, seconds=0.01)
+    assert fake.threads == []
+
+
+@pytest.mark.usefixtures("only_onnxruntime")
 def test_a_predictor_says_that_it_was_measured(model_directory: Path) -> None:
     tune(model_directory, threads=(1,), seconds=0.01)
     with Predictor(model_directory) as fer:
@@ -143,7 +163,7 @@ def test_where_all_fail_nothing_is_kept(
     monkeypatch.setattr("fer_edge.tuning.backend_class", broken)
     with pytest.raises(EngineError, match="no backend can be measured here: onnxruntime: onnx"):
         tune(model_directory, seconds=0.01)
-    assert not (home / "tuning").exists()
+    assert not list((home / "tuning").iterdir())
 
 
 def test_what_no_backend_runs_is_told(model_directory: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,7 +177,8 @@ def test_what_was_measured_here_decides(make_model: MakeModel) -> None:
     choice = choose_backend("auto", model)
     assert (choice.name, choice.threads) == ("onnxruntime", 2)
     assert choice.reason == (
-        "the fastest of 3 ways that fer-edge doctor --tune measured here on 2026-11-22: 0.40 ms"
+        "the fastest of 3 ways that fer-edge doctor --tune measured here on 2026-11-22: 0.40 ms, "
+        "threads=2"
     )
 
 
@@ -196,6 +199,12 @@ def test_a_backend_that_is_asked_for_is_taken_whatever_was_measured(make_model: 
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("onnxruntime", 1, 0.1))
     assert choose_backend("openvino", model).name == "openvino"
+
+
+def test_what_was_measured_under_other_options_does_not_count(make_model: MakeModel) -> None:
+    model = make_model("openvino", "onnxruntime")
+    keep_tuning(model, ("onnxruntime", 1, 0.1))
+    assert choose_backend("auto", model, measured=False).name == "openvino"
 
 
 def changed_artifact(model: Path, monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> None:
@@ -248,6 +257,28 @@ def test_a_damaged_measurement_stops_nothing_and_is_shown(make_model: MakeModel,
     choice = choose_backend("auto", model)
     assert choice.name == "openvino"
     assert "measure again with fer-edge doctor --tune, or remove it" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tuning: tuning["timings"][0].update(backend="torch"), "torch was measured and is"),
+        (lambda tuning: tuning["timings"][0].update(threads=-3), "threads should be 1 to 1024"),
+        (lambda tuning: tuning["timings"][0].update(threads=10**30), "threads should be 1 to"),
+        (lambda tuning: tuning["candidates"].pop(1), "it measured other artifacts or engines"),
+    ],
+)
+def test_a_measurement_that_cannot_be_is_damaged(
+    make_model: MakeModel, change: Callable[[Any], object], message: str
+) -> None:
+    model = make_model("openvino", "onnxruntime")
+    path = keep_tuning(model, ("onnxruntime", 1, 0.1))
+    tuning = json.loads(path.read_text())
+    change(tuning)
+    path.write_text(json.dumps(tuning))
+    choice = choose_backend("auto", model)
+    assert choice.name == "openvino"
+    assert message in choice.reason
 
 
 @pytest.mark.usefixtures("home")

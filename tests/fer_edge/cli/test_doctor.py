@@ -14,7 +14,7 @@ import pytest
 
 from fer_edge import DownloadError
 from fer_edge.backends import BACKENDS
-from fer_edge.backends.tuned import Failure, Timing, Tuning
+from fer_edge.backends.tuned import Candidate, Failure, Timing, Tuning
 from fer_edge.cli import main
 from fer_edge.tuning import tune
 
@@ -166,9 +166,9 @@ def test_a_backend_that_cannot_be_measured_is_shown(
     model_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     timing = Timing("onnxruntime", None, 0.5, "GPU", "fp16")
-    found = Tuning(
-        "m", "fp32", "auto", "here", "2026-11-22", (), (timing,), (Failure("torch", "broken"),)
-    )
+    tried = (Candidate("onnxruntime", "0" * 64, "onnxruntime 1.0"),)
+    failed = (Failure("torch", "broken"),)
+    found = Tuning("m", "fp32", "auto", "here", "2026-11-22", tried, (timing,), failed)
     monkeypatch.setattr("fer_edge.cli.doctor.tune", lambda *_, **__: found)
     main(["doctor", "--tune", str(model_directory)])
     shown = capsys.readouterr().out

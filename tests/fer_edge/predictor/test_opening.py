@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
+import numpy as np
 import pytest
 
 from fer_edge import ArtifactError, ConfigurationError, ModelSpec, Predictor
 from fer_edge.backends import Choice, choose_backend
-from fer_edge.predictor import MAX_THREADS
+from fer_edge.backends.base import MAX_THREADS
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,15 @@ from fer_edge.predictor import MAX_THREADS
         ({"threads": MAX_THREADS + 1}, "not 1025"),
         ({"threads": 1.5}, "not 1.5"),
         ({"threads": "2"}, "not '2'"),
+        ({"threads": True}, "not True"),
+        ({"device": 0}, "device should be a name, such as 'cpu' or 'cuda:0', not 0"),
+        ({"device": None}, "not None"),
+        ({"spec": {"schema": 1}}, "spec should be a ModelSpec, not dict"),
+        ({"min_confidence": "0.5"}, "min_confidence should be 0 to 1, not '0.5'"),
+        ({"min_confidence": None}, "not None"),
+        ({"min_confidence": 1.01}, "not 1.01"),
+        ({"min_confidence": float("nan")}, "not nan"),
+        ({"min_confidence": 10**400}, "should be 0 to 1"),
         ({"compiled": True}, "cannot do compiled=True"),
         ({"goal": "speed"}, "unknown goal 'speed'; there are latency, throughput"),
         ({"color": "hsv"}, "unknown color 'hsv'; there are bgr, rgb"),
@@ -38,6 +48,21 @@ def test_a_wish_that_cannot_be_met_is_a_typed_error(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Predictor(tiny_artifact, **wish)
+
+
+def test_numbers_may_be_numpys(tiny_artifact: Path) -> None:
+    threads, least = np.int64(1), np.float32(0.5)
+    with Predictor(tiny_artifact, threads=threads, min_confidence=least) as fer:  # type: ignore[arg-type]
+        assert (fer.info.threads, fer.predict(np.zeros((48, 48), np.uint8)).min_confidence) == (
+            1,
+            0.5,
+        )
+
+
+@pytest.mark.parametrize("model", [None, 3, b"model.onnx"])
+def test_what_is_no_path_is_no_model(model: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a model is 'default' or a path, not"):
+        Predictor(model)
 
 
 @pytest.mark.parametrize("wish", [{"device": "cpu"}, {"threads": 2}, {"model": "model.onnx"}])
@@ -141,7 +166,12 @@ def test_the_threads_that_were_measured_best_are_taken_unless_the_caller_says(
         assert fer.info.threads == threads
         assert fer.info.reason == "the fastest of 5"
     tuned.assert_called_once_with(
-        "auto", tiny_artifact, precision=None, device="auto", threads=wishes.get("threads")
+        "auto",
+        tiny_artifact,
+        precision=None,
+        device="auto",
+        threads=wishes.get("threads"),
+        measured=True,
     )
 
 

@@ -256,11 +256,18 @@ def test_a_path_is_no_stream(double: Any, path: Any) -> None:
         Predictor(backend=double).predict_stream(path)
 
 
-@pytest.mark.parametrize("batch", [0, -1, 1.5, "8", 9])
+@pytest.mark.parametrize("batch", [0, -1, 1.5, "8", 9, True])
 def test_a_batch_that_cannot_be_is_refused_at_once(make_double: MakeDouble, batch: Any) -> None:
     fer = Predictor(backend=make_double(max_batch=8))
     with pytest.raises(ConfigurationError, match="batch should be a whole number from 1 to 8"):
         fer.predict_stream([], batch=batch)
+
+
+def test_a_batch_may_be_a_whole_number_of_numpys(make_double: MakeDouble, gray: Gray) -> None:
+    double = make_double(max_batch=8)
+    given = Predictor(backend=double).predict_stream(map(gray, range(9)), batch=np.int64(4))  # type: ignore[call-overload]
+    assert len(list(given)) == 9
+    assert max(map(len, double.batches)) <= 4
 
 
 def test_an_unknown_way_with_errors_is_refused_at_once(double: Any) -> None:
@@ -276,6 +283,22 @@ def test_batches_fit_the_artifact(
     given = Predictor(backend=double).predict_stream(map(gray, range(50)), flip=flip)
     assert len(list(given)) == 50
     assert max(map(len, double.batches)) <= rows
+
+
+@pytest.mark.parametrize(("flip", "rows"), [(False, STREAM_BATCH), (True, 2 * STREAM_BATCH)])
+def test_batches_are_full_where_the_artifact_has_no_bound(
+    make_waiting: MakeDouble, gray: Gray, flip: bool, rows: int
+) -> None:
+    waiting = make_waiting()
+
+    def source() -> Iterator[Image]:
+        for value in range(2 * STREAM_BATCH + 1):
+            yield gray(value)
+        waiting.go.set()
+
+    given = Predictor(backend=waiting).predict_stream(source(), flip=flip)
+    assert len(list(given)) == 2 * STREAM_BATCH + 1
+    assert max(map(len, waiting.batches)) == rows
 
 
 def test_an_artifact_for_single_crops_can_flip(make_double: MakeDouble, gray: Gray) -> None:

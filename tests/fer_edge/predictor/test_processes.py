@@ -119,6 +119,17 @@ def test_a_child_of_fork_may_close_it_and_leaves_the_parents_alone(
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_child_of_fork_may_drop_it(tiny_artifact: Path, backend: str) -> None:
+    pytest.importorskip(backend)
+    mine = [Predictor(tiny_artifact, backend=backend, threads=2)]
+    before = mine[0].predict(CROP)
+    assert in_a_child(mine.clear) == "nothing raised"
+    assert np.array_equal(mine[0].predict(CROP).probabilities, before.probabilities)
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_predictor_that_is_made_in_a_child_of_fork_works_there(tiny_artifact: Path) -> None:
     def predict() -> None:
         with Predictor(tiny_artifact, backend="onnxruntime", threads=2) as made_here:

@@ -101,3 +101,10 @@ def test_an_answer_that_is_no_number_is_the_engines_error(
     fer = Predictor(backend=answering(answer, answer))
     with pytest.raises(EngineError, match="not finite"):
         fer.predict(gray(1))
+
+
+def test_logits_that_are_no_numbers_are_the_engines_error(answering: Callable[..., Any]) -> None:
+    logits, probabilities = np.full((1, 7), np.nan, np.float32), np.zeros((1, 7), np.float32)
+    fer = Predictor(backend=answering(logits, probabilities))
+    with pytest.raises(EngineError, match="returned logits that are not finite"):
+        fer.predict_tensor(np.zeros((1, 48, 48, 1), np.uint8))
