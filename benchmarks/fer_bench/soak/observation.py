@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +14,12 @@ import numpy.typing as npt
 
 from fer_edge import threads
 
-__all__ = ["Histogram", "Holdings", "Window", "observe"]
+__all__ = ["Histogram", "Holdings", "Window", "observe", "resident_memory"]
 
 _PROC = Path("/proc/self")
 _SHORTEST_S, _STEP = 1e-6, 1.01
 _BINS = 2000
+_LOOKS, _PAUSE_S = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,21 @@ class Holdings:
 
 
 def observe() -> Holdings:
-    """Look at this process, as Linux tells it.
+    """Look at this process, as Linux tells it, while nobody calls.
+
+    The fewest handles and threads of a few looks count: a thread that has done its work takes a
+    moment to become one that waits.
+    """
+    handles, running = [], []
+    for _ in range(_LOOKS):
+        time.sleep(_PAUSE_S)
+        handles.append(len(os.listdir(_PROC / "fd")) - 1)  # the listing itself holds one
+        running.append(len(os.listdir(_PROC / "task")) - threads.idle())
+    return Holdings(resident_memory(), min(handles), min(running))
+
+
+def resident_memory() -> int:
+    """In bytes.
 
     What the allocator keeps although nobody holds it is given back first (glibc's malloc_trim):
     how much that is depends on which thread freed it, and would hide a leak.
@@ -41,11 +58,7 @@ def observe() -> Holdings:
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
     pages = int((_PROC / "statm").read_text().split()[1])
-    return Holdings(
-        memory=pages * os.sysconf("SC_PAGE_SIZE"),
-        handles=len(os.listdir(_PROC / "fd")) - 1,  # the listing itself holds one
-        threads=len(os.listdir(_PROC / "task")) - threads.idle(),
-    )
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(eq=False)
@@ -70,22 +83,14 @@ class Histogram:
 
 @dataclass(eq=False)
 class Window:
-    """A part of the run: how long single calls took, and what was held, sample by sample."""
+    """A part of the run: how long single calls took, and resident memory in bytes, sample by
+    sample.
+    """
 
     latency: Histogram = field(default_factory=Histogram)
-    held: list[Holdings] = field(default_factory=list)
+    samples: list[int] = field(default_factory=list)
 
     @property
     def memory(self) -> float:
-        """Median of the resident memory, bytes."""
-        return float(np.median([one.memory for one in self.held]))
-
-    @property
-    def handles(self) -> int:
-        """Fewest open handles: what calls under way hold does not count."""
-        return min(one.handles for one in self.held)
-
-    @property
-    def threads(self) -> int:
-        """Fewest threads."""
-        return min(one.threads for one in self.held)
+        """Median of the samples; NaN without any."""
+        return float(np.median(self.samples)) if self.samples else math.nan

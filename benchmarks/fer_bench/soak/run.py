@@ -6,21 +6,23 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
 
 from fer_bench.soak.load import Workload
-from fer_bench.soak.observation import Holdings, Window, observe
+from fer_bench.soak.observation import Holdings, Window, observe, resident_memory
 from fer_edge.backends.cores import usable_cores
 from fer_edge.errors import ConfigurationError
 from fer_edge.machine import cpu_name
 from fer_edge.predictor import Predictor, PredictorInfo
-from fer_edge.progress import progress
+from fer_edge.progress import Progress, progress
 
 __all__ = [
     "MAX_MEMORY_GROWTH",
@@ -54,15 +56,19 @@ _CROWD, _SEEN = 2, 16
 _SAMPLE_S, _SAMPLES = 0.25, 10
 _KEPT = 5
 
+Pair: TypeAlias = tuple[Holdings, Holdings]
+"""What was held early, and late."""
+
 
 @dataclass(frozen=True)
 class SoakResult:
     """What a soak saw; memory in MB, times in ms, growth as a fraction of 1. ``cores`` are those
     that the process may use.
 
-    The first and the last window are an eighth each of the time after warm-up. ``defects`` says
-    what does not hold; empty is a pass. ``wrong`` counts answers that are not those of one thread,
-    ``examples`` has the first few of them.
+    The first and the last window, of memory and p99, are an eighth each of the time after warm-up;
+    handles and threads are those between warm-up and that time, and after it, while nobody calls.
+    ``defects`` says what does not hold; empty is a pass. ``wrong`` counts answers that are not
+    those of one thread, ``examples`` has the first few of them.
     """
 
     model: str
@@ -101,9 +107,7 @@ class _Tally:
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    stop: threading.Event = field(default_factory=threading.Event)
     window: int | None = None
-    reopened: tuple[Holdings, Holdings] | None = None
 
 
 def soak(
@@ -132,20 +136,24 @@ def soak(
     with open_predictor() as shared:
         info = shared.info
         _crowd(shared, load, _CROWD * workers)
-        threads = [
-            threading.Thread(target=_work, args=(load, shared, tally, seed + number), daemon=True)
-            for number in range(workers)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            _watch(tally, seconds, f"soaking {info.backend}")
-        finally:
-            tally.stop.set()
-            for thread in threads:
-                thread.join()
-    tally.reopened = _reopen(open_predictor, load)
-    return _result(tally, info, model, seconds, workers)
+        callers = partial(_callers, workers, load, shared, tally)
+        with progress(round(seconds), f"soaking {info.backend}") as bar:
+            with callers(seed):
+                for _ in _moments(seconds * _WARM_UP, bar):
+                    pass
+            early = observe()
+            with callers(seed + workers):
+                _watch(tally, seconds * (1 - _WARM_UP), bar)
+            late = observe()
+    return _result(
+        tally,
+        info,
+        rests=(early, late),
+        reopened=_reopen(open_predictor, load),
+        model=model,
+        seconds=seconds,
+        workers=workers,
+    )
 
 
 def _crowd(shared: Predictor, load: Workload, streams: int) -> None:
@@ -163,23 +171,48 @@ def _crowd(shared: Predictor, load: Workload, streams: int) -> None:
                 pass
 
 
-def _watch(tally: _Tally, seconds: float, label: str) -> None:
-    start = time.monotonic()
-    warm = seconds * _WARM_UP
-    pause = max(_SAMPLE_S, (seconds - warm) / _WINDOWS / _SAMPLES)
-    with progress(round(seconds), label) as bar:
-        while (passed := time.monotonic() - start) < seconds:
-            if passed >= warm:
-                share = (passed - warm) / (seconds - warm)
-                tally.window = min(int(share * _WINDOWS), _WINDOWS - 1)
-                tally.windows[tally.window].held.append(observe())
-            bar.advance(round(passed) - bar.done)
-            time.sleep(pause)
+@contextmanager
+def _callers(
+    count: int, load: Workload, shared: Predictor, tally: _Tally, seed: int
+) -> Iterator[None]:
+    """Let so many threads call while the block runs."""
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=_work, args=(load, shared, tally, stop, seed + number), daemon=True)
+        for number in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
-def _work(load: Workload, shared: Predictor, tally: _Tally, seed: int) -> None:
+def _watch(tally: _Tally, seconds: float, bar: Progress) -> None:
+    """Tell the callers which window it is, and take samples of the memory."""
+    for share in _moments(seconds, bar):
+        tally.window = int(share * _WINDOWS)
+        tally.windows[tally.window].samples.append(resident_memory())
+
+
+def _moments(seconds: float, bar: Progress) -> Iterator[float]:
+    """The share of this time that has passed, below 1, now and then until all has."""
+    start, done = time.monotonic(), bar.done
+    pause = max(_SAMPLE_S, seconds / _WINDOWS / _SAMPLES)
+    while (passed := time.monotonic() - start) < seconds:
+        yield passed / seconds
+        bar.advance(done + round(passed) - bar.done)
+        time.sleep(pause)
+
+
+def _work(
+    load: Workload, shared: Predictor, tally: _Tally, stop: threading.Event, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
-    while not tally.stop.is_set():
+    while not stop.is_set():
         deed = load.step(shared, rng)
         with tally.lock:
             tally.counts["calls"] += 1
@@ -193,7 +226,7 @@ def _work(load: Workload, shared: Predictor, tally: _Tally, seed: int) -> None:
                 tally.windows[tally.window].latency.add(deed.seconds)
 
 
-def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> tuple[Holdings, Holdings]:
+def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:
     """Open, use and close again and again; what is held after a third of it, and at the end."""
     rng, held = np.random.default_rng(0), []
     for number in range(REOPENED):
@@ -204,31 +237,33 @@ def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> tuple[Ho
     return held[0], held[1]
 
 
-def judge(
-    windows: Sequence[Window], wrong: int, reopened: tuple[Holdings, Holdings] | None = None
-) -> tuple[str, ...]:
+def judge(windows: Sequence[Window], wrong: int, rests: Pair, reopened: Pair) -> tuple[str, ...]:
     """What does not hold, as phrases: answers, memory, handles, threads, and the tail of times.
 
-    ``reopened`` is what was held early and late in opening and closing.
+    ``rests`` is what was held before and after the windows, while nobody called, and ``reopened``
+    what was held early and late in opening and closing.
     """
     first, last = windows[0], windows[-1]
     defects = [f"{wrong} wrong answers"] if wrong else []
-    if (growth := last.memory / first.memory - 1) > MAX_MEMORY_GROWTH:
+    growth = last.memory / first.memory - 1
+    if math.isnan(growth):
+        defects.append("memory was not seen in each window: this machine had no time for it")
+    elif growth > MAX_MEMORY_GROWTH:
         defects.append(f"memory grew by {growth:.2%}, allowed are {MAX_MEMORY_GROWTH:.0%}")
-    if last.handles > first.handles:
-        defects.append(f"{last.handles} file handles, at first {first.handles}")
-    if last.threads > first.threads:
-        defects.append(f"{last.threads} threads, at first {first.threads}")
+    early, late = rests
+    if late.handles > early.handles:
+        defects.append(f"{late.handles} file handles, at first {early.handles}")
+    if late.threads > early.threads:
+        defects.append(f"{late.threads} threads, at first {early.threads}")
     ended, allowed = last.latency.quantile(0.99) or math.inf, _allowed_p99(windows)
     if not ended <= allowed:
         defects.append(f"p99 of {ended * 1e3:.2f} ms at the end, allowed are {allowed * 1e3:.2f}")
-    if reopened is not None:
-        early, late = reopened
-        if late.memory > early.memory * (1 + MAX_REOPENED_GROWTH):
-            share = late.memory / early.memory - 1
-            defects.append(f"memory grew by {share:.0%} from opening and closing")
-        if late.handles > early.handles or late.threads > early.threads:
-            defects.append("closing leaves file handles or threads behind")
+    early, late = reopened
+    if late.memory > early.memory * (1 + MAX_REOPENED_GROWTH):
+        share = late.memory / early.memory - 1
+        defects.append(f"memory grew by {share:.0%} from opening and closing")
+    if late.handles > early.handles or late.threads > early.threads:
+        defects.append("closing leaves file handles or threads behind")
     return tuple(defects)
 
 
@@ -238,9 +273,17 @@ def _allowed_p99(windows: Sequence[Window]) -> float:
 
 
 def _result(
-    tally: _Tally, info: PredictorInfo, model: str, seconds: float, workers: int
+    tally: _Tally,
+    info: PredictorInfo,
+    *,
+    rests: Pair,
+    reopened: Pair,
+    model: str,
+    seconds: float,
+    workers: int,
 ) -> SoakResult:
     first, last = tally.windows[0], tally.windows[-1]
+    early, late = rests
     counts = tally.counts
     return SoakResult(
         model=model,
@@ -261,14 +304,14 @@ def _result(
         memory_first_mb=first.memory / 1e6,
         memory_last_mb=last.memory / 1e6,
         memory_growth=last.memory / first.memory - 1,
-        handles_first=first.handles,
-        handles_last=last.handles,
-        threads_first=first.threads,
-        threads_last=last.threads,
+        handles_first=early.handles,
+        handles_last=late.handles,
+        threads_first=early.threads,
+        threads_last=late.threads,
         p99_first_ms=_ms(first.latency.quantile(0.99)),
         p99_last_ms=_ms(last.latency.quantile(0.99)),
         p99_allowed_ms=_ms(_allowed_p99(tally.windows)),
-        defects=judge(tally.windows, counts["wrong"], tally.reopened),
+        defects=judge(tally.windows, counts["wrong"], rests, reopened),
     )
 
 

@@ -132,8 +132,12 @@ def test_threads_that_stay_are_found() -> None:
     assert any("threads, at first" in defect for defect in result.defects)
 
 
+HELD = Holdings(100, 5, 5)
+SAME = (HELD, HELD)
+
+
 def _windows(times_ms: list[float]) -> list[Window]:
-    windows = [Window(held=[Holdings(100, 5, 5)]) for _ in times_ms]
+    windows = [Window(samples=[100]) for _ in times_ms]
     for window, time_ms in zip(windows, times_ms, strict=True):
         for _ in range(1000):
             window.latency.add(time_ms / 1e3)
@@ -142,7 +146,7 @@ def _windows(times_ms: list[float]) -> list[Window]:
 
 def test_calls_that_become_slow_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    (defect,) = judge(_windows([10, 11, 10, 11, 12, 12.5, 13, 13.5]), 0)
+    (defect,) = judge(_windows([10, 11, 10, 11, 12, 12.5, 13, 13.5]), 0, SAME, SAME)
     assert defect.startswith("p99 of 13.5")
 
 
@@ -151,30 +155,38 @@ def test_the_noise_of_the_first_half_is_no_defect(
     last: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    assert judge(_windows([10, 11, 10, 11, 14, 9, 10, last]), 0) == ()
+    assert judge(_windows([10, 11, 10, 11, 14, 9, 10, last]), 0, SAME, SAME) == ()
 
 
 def test_a_window_without_an_answer_is_a_defect() -> None:
     windows = _windows([10] * 7)
-    (defect,) = judge([*windows, Window(held=[Holdings(100, 5, 5)])], 0)
+    (defect,) = judge([*windows, Window(samples=[100])], 0, SAME, SAME)
     assert defect.startswith("p99 of inf")
 
 
-@pytest.mark.parametrize(
-    ("held", "defect"),
-    [
-        (Holdings(103, 5, 5), "memory grew by 3.00%, allowed are 1%"),
-        (Holdings(100, 6, 5), "6 file handles, at first 5"),
-        (Holdings(100, 5, 6), "6 threads, at first 5"),
-    ],
-)
-def test_the_bounds_are_those_that_are_stated(
-    held: Holdings, defect: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_window_without_a_sample_of_memory_is_a_defect() -> None:
+    windows = _windows([10] * 8)
+    windows[-1].samples.clear()
+    (defect,) = judge(windows, 0, SAME, SAME)
+    assert defect.startswith("memory was not seen")
+
+
+def test_the_bound_of_memory_is_that_which_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     windows = _windows([10] * 8)
-    windows[-1].held = [held]
-    assert judge(windows, 0) == (defect,)
+    windows[-1].samples = [103]
+    assert judge(windows, 0, SAME, SAME) == ("memory grew by 3.00%, allowed are 1%",)
+
+
+@pytest.mark.parametrize(
+    ("late", "defect"),
+    [
+        (Holdings(200, 6, 5), "6 file handles, at first 5"),
+        (Holdings(200, 5, 6), "6 threads, at first 5"),
+    ],
+)
+def test_what_is_held_while_nobody_calls_may_not_grow(late: Holdings, defect: str) -> None:
+    assert judge(_windows([10] * 8), 0, (HELD, late), SAME) == (defect,)
 
 
 def test_an_error_that_is_not_ours_is_a_wrong_answer() -> None:
@@ -200,8 +212,8 @@ def test_an_error_that_is_not_ours_is_a_wrong_answer() -> None:
 )
 def test_what_closing_leaves_behind_is_found(late: Holdings, defect: str) -> None:
     windows = _windows([10] * 8)
-    assert judge(windows, 0, (Holdings(100, 5, 5), late)) == (defect,)
-    assert judge(windows, 0, (Holdings(100, 5, 5), Holdings(124, 5, 5))) == ()
+    assert judge(windows, 0, SAME, (HELD, late)) == (defect,)
+    assert judge(windows, 0, SAME, (HELD, Holdings(124, 5, 5))) == ()
 
 
 @pytest.mark.parametrize(("seconds", "workers"), [(0.5, 1), (float("nan"), 1), (60, 0)])
