@@ -11,10 +11,16 @@ help:
 	@echo "make check   the same, and the long forms: 50 kills of each command, 10,000 corruptions,"
 	@echo "             lowest versions, a minute of soak for each backend"
 	@echo "make fuzz    200,000 inputs for each function that takes data; by far the longest"
+	@echo "make kills   the 50 kills of each command alone"
+	@echo "make lowest  the runtime's tests with the oldest dependencies that are allowed"
 	@echo "make soak    an hour of load for each artifact and backend"
 	@echo "make audit   known vulnerabilities of every dependency; asks over the network"
 	@echo "make bench   measure speed and accuracy, beside what else there is (DATA=fer2013.zip)"
-	@echo "make clean   remove what the others made"
+	@echo "make runtime-page   measure what the runtime adds to its engines"
+	@echo "make train   the packaged model's training (DATA=fer2013.zip VOTES=ferplus_votes.csv)"
+	@echo "make default-model, vit-tiny   export, measure and draw what was trained (DATA=...)"
+	@echo "make baseline   record what the regression suite compares with (DATA=...)"
+	@echo "make clean   remove the environment and what was built"
 
 demo: $(VENV)/demo.installed
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
@@ -109,4 +115,4 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist/*.whl dist/*.tar.gz dist/vit-tiny *.egg-info .mypy_cache .pytest_cache .ruff_cache

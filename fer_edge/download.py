@@ -32,9 +32,9 @@ def fetch(
     ConfigurationError for an address that is not https (http is accepted from this very machine).
     """
     _check_address(url)
-    if target.is_file() and sha256_of(target) == sha256:
-        return target
     try:
+        if target.is_file() and sha256_of(target) == sha256:
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as temporary:
             with temporary.open("wb") as stream:

@@ -202,7 +202,12 @@ def _files_in_folder(root: Path) -> Iterator[_File]:
 
 
 def _open(file: Path) -> IO[bytes]:
-    return file.open("rb")
+    try:
+        return file.open("rb")
+    except OSError as problem:
+        raise DataError(
+            f"cannot read {file}: {problem.strerror}; check who may read it"
+        ) from problem
 
 
 def _files_in_zip(archive: zipfile.ZipFile) -> Iterator[_File]:

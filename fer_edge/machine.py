@@ -7,16 +7,28 @@ from pathlib import Path
 
 __all__ = ["cpu_name"]
 
-_CPUINFO = Path("/proc/cpuinfo")
+_BOARD = "proc/device-tree/model"
+_CPUS = "proc/cpuinfo"
+_KEYS = ("model name", "Model")
 
 
-def cpu_name() -> str:
-    """The processor's own name for itself, or its architecture where it has none."""
-    try:
-        for line in _CPUINFO.read_text(encoding="utf-8").splitlines():
-            key, _, value = (part.strip() for part in line.partition(":"))
-            if key == "model name":
-                return value
-    except OSError:
-        pass
+def cpu_name(root: Path = Path("/")) -> str:
+    """The board's name where there is one, else the processor's own, else its architecture.
+
+    Processors of boards are called ``ARMv8`` or nothing, whichever they are. ``root`` is where
+    ``/proc`` lies.
+    """
+    if board := _text(root / _BOARD).strip("\0\n "):
+        return board
+    for line in _text(root / _CPUS).splitlines():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key in _KEYS and value:
+            return value
     return platform.processor() or platform.machine()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -99,7 +99,8 @@ def open_backend(
 def _check_precision(opened: Backend, wanted: str | None) -> None:
     if wanted is not None and opened.spec.precision != wanted:
         raise ConfigurationError(
-            f"the artifact is {opened.spec.precision}, and {wanted} was asked for"
+            f"the artifact is {opened.spec.precision}, and {wanted} was asked for; leave precision "
+            "out, or name another artifact"
         )
 
 

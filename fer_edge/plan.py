@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_edge.artifact import Artifact
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.files import write_json
 from fer_edge.folders import data_folder
 from fer_edge.record import decode, encode, parse_json
@@ -29,8 +29,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-_AMPERE = (8, 0)
 _MAX_BYTES = 8 << 20
+_AMPERE = (8, 0)
 """The first compute capability that a hardware-compatible plan runs on."""
 
 
@@ -162,7 +162,10 @@ def trust_plan(sha256: str, plan: Path) -> None:
 
 def is_trusted(sha256: str) -> bool:
     """Whether an export on this machine recorded a plan with this hash."""
-    return os.path.isfile(_record(sha256))  # Path.is_file raises where it may not look
+    try:
+        return os.path.isfile(_record(sha256))  # Path.is_file raises where it may not look
+    except ConfigurationError:  # a user without a home folder, where nothing was recorded
+        return False
 
 
 def require_trust(artifact: Artifact, *, trust: bool) -> None:

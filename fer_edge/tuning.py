@@ -53,11 +53,12 @@ def tune(
     """Measure every backend that is installed and opens an artifact of ``model``, and keep it.
 
     ``precision`` None is the manifest's; ``threads`` are the counts to try, by default those of
-    ``thread_counts``; ``seconds`` is the time for each backend, count and round (there are three).
-    From then on ``backend="auto"`` takes the fastest, until an artifact, an engine or the machine
-    changes. A backend that fails is listed with its reason. Raises EngineError where all fail,
-    ConfigurationError, before anything is measured, where it could not be kept, OSError where it
-    no longer can, and as ``choose_backend`` does where there is nothing to measure.
+    ``thread_counts``; ``seconds`` is the time for each backend, count and round (there are three),
+    unless 300 calls take less. From then on ``backend="auto"`` takes the fastest, until an
+    artifact, an engine or the machine changes. A backend that fails is listed with its reason.
+    Raises EngineError where all fail, ConfigurationError, before anything is measured, where it
+    could not be kept, OSError where it no longer can, and as ``choose_backend`` does where there is
+    nothing to measure.
     """
     found = candidates(model, precision, device)
     check_tuning_folder()

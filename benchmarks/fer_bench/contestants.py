@@ -108,14 +108,8 @@ class Wishes:
     peers: tuple[Peer, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for name, values, known in (
-            ("scenario", self.scenarios, tuple(SCENARIOS)),
-            ("backend", self.backends, ("auto", ALL, *BACKENDS)),
-        ):
-            if unknown := sorted(set(values) - set(known)):
-                raise ConfigurationError(
-                    f"unknown {name} {', '.join(unknown)}; there are {', '.join(known)}"
-                )
+        _refuse_unknown("scenario", self.scenarios, tuple(SCENARIOS))
+        _refuse_unknown("backend", self.backends, ("auto", ALL, *BACKENDS))
         for batch in self.batches:
             if batch is not None and not 1 <= batch <= 1024:  # noqa: PLR2004
                 raise ConfigurationError(f"batch should be 1 to 1024, not {batch}")
@@ -208,8 +202,9 @@ def choices(
     """Pairs of backend and precision; what ``all`` stands for is narrowed to what there is.
 
     What is there and broken stays, and so does everything where nothing fits: it fails with its
-    reason when it is opened.
+    reason when it is opened. Raises ConfigurationError for a backend that there is not.
     """
+    _refuse_unknown("backend", backends, ("auto", ALL, *BACKENDS))
     engines = [name for asked in backends for name in (_usable() if asked == ALL else [asked])]
     kinds = [
         name for asked in precisions for name in (_precisions(model) if asked == ALL else [asked])
@@ -218,6 +213,13 @@ def choices(
     if ALL not in (*backends, *precisions):
         return pairs
     return [pair for pair in pairs if _opens(model, *pair)] or pairs
+
+
+def _refuse_unknown(name: str, values: Sequence[str], known: Sequence[str]) -> None:
+    if unknown := sorted(set(values) - set(known)):
+        raise ConfigurationError(
+            f"unknown {name} {', '.join(unknown)}; there are {', '.join(known)}"
+        )
 
 
 def _usable() -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fer_bench.machine import Machine
 from fer_edge import __version__
+from fer_edge.backends.cores import usable_cores
 from fer_edge.backends.table import BACKENDS
 
 __all__ = ["Cpu", "Environment", "Gpu", "describe_environment", "differences"]
@@ -121,12 +122,11 @@ def differences(old: Environment, new: Environment) -> list[str]:
 def _cpu(machine: Machine, flags: str | None) -> Cpu:
     model = _cpu_field(machine, "model name", "Model") or platform.processor() or None
     has = set((flags or "").split())
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Cpu(
         model=model or platform.machine() or None,
         flags=tuple(name for flag, name in _FLAGS.items() if flag in has),
         cores=os.cpu_count(),
-        usable_cores=usable,
+        usable_cores=usable_cores(),
         governor=machine.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         frequency_mhz=tuple(machine.frequencies_mhz()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -17,12 +18,13 @@ import numpy.typing as npt
 
 from fer_bench.tables import markdown_table
 from fer_edge import EngineError, Predictor
-from fer_edge.backends import Backend, BackendOptions
+from fer_edge.backends import BACKENDS, Backend, BackendOptions
 from fer_edge.opening import open_backend
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import STREAM_BATCH
 from fer_edge.preprocess import preprocess
 from fer_edge.progress import progress
+from fer_edge.record import encode
 
 __all__ = ["LIMITS", "Overhead", "Start", "failures", "measure_overhead", "measure_start", "table"]
 
@@ -62,15 +64,15 @@ _ROWS = {
 """What each figure is of, how it is written, and in which half of a measurement it stands."""
 
 _START = """
-import sys, time
+import json, sys, time
 import numpy as np, cv2
-model, backend, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]) or None
+model, wishes = sys.argv[1], json.loads(sys.argv[2])
 import {engine}
 start = time.perf_counter()
 import fer_edge
 [getattr(fer_edge, name) for name in fer_edge.__all__]
 imported = time.perf_counter()
-fer = fer_edge.Predictor(model, backend=backend, threads=threads)
+fer = fer_edge.Predictor(model, **wishes)
 fer.predict(np.zeros({shape}, np.uint8))
 answered = time.perf_counter()
 status = open("/proc/self/status").read()
@@ -163,11 +165,17 @@ def measure_overhead(
 
 
 def measure_start(
-    model: str | os.PathLike[str], backend: str, threads: int | None = None, *, processes: int = 5
+    model: str | os.PathLike[str],
+    backend: str,
+    *,
+    precision: str | None = None,
+    options: BackendOptions | None = None,
+    processes: int = 5,
 ) -> Start:
     """Measure new processes, on Linux. Raises EngineError if one fails."""
-    code = _START.format(engine=backend, shape=CROP_SHAPE)
-    command = [sys.executable, "-c", code, os.fspath(model), backend, str(threads or 0)]
+    code = _START.format(engine=BACKENDS[backend].package, shape=CROP_SHAPE)
+    wishes = {"backend": backend, "precision": precision, **encode(options or BackendOptions())}
+    command = [sys.executable, "-c", code, os.fspath(model), json.dumps(wishes)]
     runs = []
     for _ in range(processes):
         answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

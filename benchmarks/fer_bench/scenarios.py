@@ -25,20 +25,19 @@ class Scenario:
     """How queries come.
 
     ``query`` is the number of crops of one query, None for as many as a batch; ``batch`` that of
-    one call by default; ``metric`` the field that MLPerf reports.
+    one call by default.
     """
 
     query: int | None
     batch: int
     goal: str
-    metric: str
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "single-stream": Scenario(None, 1, "latency", "p90_ms"),
-    "multi-stream": Scenario(8, 8, "latency", "p99_ms"),
-    "offline": Scenario(None, 32, "throughput", "throughput_per_s"),
-    "server": Scenario(None, 1, "throughput", "rate_per_s"),
+    "single-stream": Scenario(None, 1, "latency"),
+    "multi-stream": Scenario(8, 8, "latency"),
+    "offline": Scenario(None, 32, "throughput"),
+    "server": Scenario(None, 1, "throughput"),
 }
 
 _MAX_RATE = 1_000_000
@@ -85,6 +84,8 @@ class Settings:
             )
         if self.clients is not None and not 1 <= self.clients <= 1024:  # noqa: PLR2004
             raise ConfigurationError(f"clients should be 1 to 1024, not {self.clients}")
+        if self.seed < 0:
+            raise ConfigurationError(f"the seed should be 0 or above, not {self.seed}")
 
 
 class Load:

@@ -116,7 +116,9 @@ def _add_plan_options(parser: ArgumentParser) -> None:
         help="most memory that a layer may use while it works (default: %(default)s)",
     )
     group.add_argument(
-        "--hardware-compat", action="store_true", help="let other GPUs of this kind run the plan"
+        "--hardware-compat",
+        action="store_true",
+        help="a plan for every GPU from compute capability 8.0 on; slower, and not on Jetson",
     )
     group.add_argument(
         "--version-compatible",

@@ -83,7 +83,7 @@ def candidates(
     Raises ArtifactError for a damaged model, and as ``find_artifact`` where there is no artifact.
     """
     contents = _Contents(model, precision)
-    found = _usable(contents, device)
+    found = _usable(contents, device) if contents.path.exists() else ()
     if not found:
         raise _no_choice(contents, device, _able(device))
     return found

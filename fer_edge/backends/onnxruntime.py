@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -120,9 +121,10 @@ def _provider(device: str) -> tuple[str, dict[str, str]]:
     if provider == _CUDA:
         options["use_tf32"] = "0"  # an fp32 artifact computes in fp32: TF32 is chosen silently
     if provider == _TENSORRT:
-        # its engines take minutes to build
-        cache = data_folder() / "onnxruntime-tensorrt"
-        options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
+        with suppress(ConfigurationError):  # a user without a home folder waits again
+            # its engines take minutes to build
+            cache = data_folder() / "onnxruntime-tensorrt"
+            options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
     return provider, options
 
 

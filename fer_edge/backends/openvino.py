@@ -86,13 +86,13 @@ class OpenVinoBackend(Backend):
             pool, batch = self._first, padded(batch, self._fixed)
         else:
             pool = self._first if count == 1 else self._any or self._compile_for_any()
-        with pool.borrow() as request:
-            try:
+        try:
+            with pool.borrow() as request:
                 logits, probabilities = request.infer(batch)
-            except REFUSALS as problem:
-                raise EngineError(
-                    f"OpenVINO failed on crops of shape {batch.shape}: {reason(problem)}"
-                ) from problem
+        except REFUSALS as problem:
+            raise EngineError(
+                f"OpenVINO failed on crops of shape {batch.shape}: {reason(problem)}"
+            ) from problem
         return logits[:count], probabilities[:count]
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import sys
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from fer_edge.artifact import Artifact
@@ -82,7 +83,8 @@ class ArtifactModel:
             except REFUSALS:
                 pass  # whole, but not what this OpenVINO or driver takes any more
         compiled = self._compile(device, settings, batch)
-        cache.write(key, compiled.export_model().getvalue())
+        with suppress(*REFUSALS):  # then the next start compiles again
+            cache.write(key, compiled.export_model().getvalue())
         return compiled
 
     def _compile(self, device: str, settings: Settings, batch: int | None) -> Any:

@@ -53,7 +53,12 @@ class TorchBackend(Backend):
         network, self.spec = checkpoint.load_bytes(artifact.data, artifact.path)
         refuse_another_spec(artifact, self.spec)
         precision = options.inference_precision or "fp32"
-        whole = _Contract(network, self.spec, _DTYPES[precision]).to(device)
+        try:
+            whole = _Contract(network, self.spec, _DTYPES[precision]).to(device)
+        except RuntimeError as problem:  # out of memory is one, too
+            raise EngineError(
+                f"torch cannot put {artifact.path} on {device}: {_reason(problem)}"
+            ) from problem
         forward: Forward = torch.compile(whole, dynamic=True) if options.compiled else whole
         self._threads, concurrency = _threads(options, device)
         self._forward: Forward | None = None
@@ -202,7 +207,10 @@ def _device(options: BackendOptions) -> torch.device:
         )
     index, there = int(number or 0), torch.cuda.device_count()
     if index >= there:
-        raise EngineError(f"torch sees {there} GPUs, and cuda:{index} was asked for")
+        raise EngineError(
+            f"torch sees {there} GPUs, counted from 0, and cuda:{index} was asked for; ask for "
+            "another, or for device='cpu'"
+        )
     return torch.device("cuda", index)
 
 

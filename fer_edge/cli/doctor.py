@@ -25,7 +25,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
-        help="whose golden crops to run: default (the packaged model), or a model directory",
+        help="what to run and to tune: default (the packaged model), a model directory or an "
+        "artifact",
     )
     parser.add_argument(
         "--fetch-yunet",
@@ -34,11 +35,9 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument(
         "--tune",
-        nargs="?",
-        const="",
-        metavar="MODEL",
-        help="first measure every backend and some thread counts with a model (the one of "
-        "--model), for backend=auto to take the fastest from then on",
+        action="store_true",
+        help="first measure every backend and some thread counts with the model, for backend=auto "
+        "to take the fastest from then on",
     )
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="for --tune and auto: the manifest's choice"
@@ -52,12 +51,11 @@ def _doctor(options: Namespace) -> int:
     if options.fetch_yunet:
         print(f"YuNet lies at {fetch_yunet()}")
     result: dict[str, Any] = {"schema": SCHEMA}
-    model = options.tune or options.model
-    if options.tune is not None:
-        tuning = tune(model, precision=options.precision, device=options.device)
+    if options.tune:
+        tuning = tune(options.model, precision=options.precision, device=options.device)
         _print_tuning(tuning)
         result["tuning"] = encode(tuning)
-    diagnosis = diagnose(model, precision=options.precision, device=options.device)
+    diagnosis = diagnose(options.model, precision=options.precision, device=options.device)
     _print(diagnosis)
     write_result(options, {**result, **encode(diagnosis)})
     return diagnosis.exit_code

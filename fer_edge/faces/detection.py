@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.arguments import real_number, whole_number
 from fer_edge.errors import ArtifactError, ConfigurationError, InputError
 from fer_edge.faces.detectors import Detection, Detector, Haar, Yunet
 from fer_edge.faces.yunet import FETCH_COMMAND, YUNET_SHA256, yunet_path
 from fer_edge.files import sha256_of
-from fer_edge.images.reading import MAX_PIXELS
+from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
 
 __all__ = ["Face", "FaceDetector", "cut_face"]
 
@@ -71,13 +72,10 @@ class FaceDetector:
         min_size: int = 24,
         max_side: int = 640,
     ) -> None:
-        if min_size < 1 or max_side < 1:
-            raise ConfigurationError(
-                f"min_size and max_side should be 1 or more, not {min_size} and {max_side}"
-            )
-        if min_score is not None and not math.isfinite(min_score):
-            raise ConfigurationError(f"min_score should be a finite number, not {min_score}")
-        self._min_size, self._max_side = min_size, max_side
+        self._min_size = whole_number("min_size", min_size, MAX_SIDE)
+        self._max_side = whole_number("max_side", max_side, MAX_SIDE)
+        if min_score is not None:
+            min_score = real_number("min_score", min_score, "a finite number", math.isfinite)
         self._detector = _open(model, min_score)
         self._turn = threading.Lock()
 
@@ -127,8 +125,7 @@ def cut_face(
     """
     _check_frame(frame)
     x, y, width, height = _checked_box(box, frame.shape)
-    if not 0 <= margin <= 1:
-        raise ConfigurationError(f"the crop margin should be 0 to 1, not {margin}")
+    margin = real_number("margin", margin, "0 to 1", lambda it: 0 <= it <= 1)
     longer = max(width, height)
     grown_width, grown_height = (
         max(1, _rounded((longer if square else side) + 2 * margin * longer))

@@ -166,6 +166,11 @@ def test_without_a_home_every_backend_runs() -> None:
     _opens_with_every_backend()
 
 
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_no_plan_is_trusted() -> None:
+    assert not is_trusted("0" * 64)
+
+
 @pytest.mark.usefixtures("no_cache")
 def test_without_a_place_for_a_cache_every_backend_runs() -> None:
     _opens_with_every_backend()

@@ -62,6 +62,14 @@ def test_what_is_asked_for_by_name_stays_in(tiny_artifact: Path) -> None:
     assert choices(str(tiny_artifact), ["tensorrt"], ["int8"]) == [("tensorrt", "int8")]
 
 
+@pytest.mark.parametrize("precisions", [[None], ["all"]])
+def test_a_backend_that_there_is_not_lists_those_that_there_are(
+    precisions: list[str | None],
+) -> None:
+    with pytest.raises(ConfigurationError, match="unknown backend bogus; there are auto, all, on"):
+        choices("default", ["bogus"], precisions)
+
+
 def test_what_fits_no_engine_or_is_damaged_stays_in(tmp_path: Path) -> None:
     other, damaged = tmp_path / "notes.txt", tmp_path / "damaged"
     other.write_text("no model")

@@ -6,6 +6,7 @@ import json
 from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,10 +43,26 @@ def test_an_engine_is_measured(tiny_artifact: Path, backend: str) -> None:
 
 
 def test_a_start_is_measured(tiny_artifact: Path) -> None:
-    given = measure_start(tiny_artifact, "onnxruntime", 1, processes=1)
+    given = measure_start(
+        tiny_artifact, "onnxruntime", options=BackendOptions(threads=1), processes=1
+    )
     assert 0 < given.import_s < 30
     assert 0 < given.first_answer_s < 30
     assert 20 < given.memory_mb < 1000
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"precision": "int8"}, "the artifact is fp32, and int8 was asked for"),
+        ({"options": BackendOptions(inference_precision="bf16")}, "ONNX Runtime computes as"),
+    ],
+)
+def test_a_start_is_that_of_what_was_asked_for(
+    tiny_artifact: Path, wish: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        measure_start(tiny_artifact, "onnxruntime", processes=1, **wish)
 
 
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:

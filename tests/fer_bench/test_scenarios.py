@@ -165,6 +165,7 @@ def test_a_slow_rate_gets_the_time_that_it_needs() -> None:
         {"rate": 1e12},
         {"p99_bound_ms": 0.0},
         {"clients": 0},
+        {"seed": -1},
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:

@@ -53,7 +53,11 @@ def _overhead(options: Namespace) -> int:
             options.model, backend, precision=precision, options=wishes, rounds=options.rounds
         )
         start = measure_start(
-            options.model, overhead.backend, options.threads, processes=min(5, options.rounds)
+            options.model,
+            overhead.backend,
+            precision=precision,
+            options=wishes,
+            processes=min(5, options.rounds),
         )
         measured.append((overhead, start))
     text = table(measured)

@@ -29,7 +29,7 @@ _CROPS = 96
 _SIDES = (8, 16, 33, 48, 64, 97, 150, 224, 400)
 _MAX_BATCH = 8
 _MAX_STREAM = 40
-_WEIGHTS = {"one": 0.58, "batch": 0.25, "stream": 0.02, "mistake": 0.12, "file": 0.03}
+_WEIGHTS = {"one": 0.58, "batch": 0.25, "stream": 0.02, "mistake": 0.12, "in a batch": 0.03}
 _BAD: tuple[object, ...] = (
     None,
     np.zeros((0, 0), np.uint8),
@@ -65,7 +65,7 @@ class Workload:
             "batch": _batch,
             "stream": _stream,
             "mistake": _mistake,
-            "file": _mistake_in_a_batch,
+            "in a batch": _mistake_in_a_batch,
         }
     )
 

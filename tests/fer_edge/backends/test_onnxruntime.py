@@ -199,6 +199,22 @@ def test_what_tensorrt_leaves_goes_to_cuda_without_tf32(data: bytes, asked: list
     assert asked[0][1][1]["use_tf32"] == "0"
 
 
+def test_tensorrts_engines_are_kept_where_the_user_has_a_home(
+    data: bytes, asked: list[Any], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EngineError):
+        opened(data, device="tensorrt")
+    assert asked[0][0][1]["trt_engine_cache_path"] == str(home / "onnxruntime-tensorrt")
+
+    def homeless() -> Path:
+        raise ConfigurationError("this user has no home folder")
+
+    monkeypatch.setattr("fer_edge.backends.onnxruntime.data_folder", homeless)
+    with pytest.raises(EngineError, match="did not load TensorrtExecutionProvider"):
+        opened(data, device="tensorrt")
+    assert "trt_engine_cache_path" not in asked[1][0][1]
+
+
 @pytest.mark.skipif(
     not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"),
     reason="this ONNX Runtime does not tell who runs what",

@@ -140,7 +140,7 @@ def test_a_gpu_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.setattr(torch.version, "cuda", "13.2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
-    with pytest.raises(EngineError, match=f"sees {there} GPUs, and cuda:{there} was asked for"):
+    with pytest.raises(EngineError, match=f"sees {there} GPUs, .* and cuda:{there} was asked for"):
         opened(device=asked)
 
 

@@ -130,17 +130,13 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]
 
 
 @pytest.mark.usefixtures("only_onnxruntime")
-@pytest.mark.parametrize("named", [True, False])
 def test_tune_measures_shows_the_table_and_says_what_auto_takes(
     model_directory: Path,
     measured: list[tuple[str, dict[str, Any]]],
     capsys: pytest.CaptureFixture[str],
-    named: bool,
 ) -> None:
     model = str(model_directory)
-    assert (
-        main(["doctor", "--tune", model] if named else ["doctor", "--model", model, "--tune"]) == 0
-    )
+    assert main(["doctor", "--tune", "--model", model]) == 0
     assert measured == [(model, {"precision": None, "device": "auto"})]
     shown = capsys.readouterr().out
     (row,) = (line for line in shown.splitlines() if line.endswith("<- auto takes this"))
@@ -153,7 +149,7 @@ def test_machines_read_what_was_measured(
     model_directory: Path, measured: list[tuple[str, dict[str, Any]]], tmp_path: Path
 ) -> None:
     out = tmp_path / "out.json"
-    arguments = ["doctor", "--tune", str(model_directory), "--precision", "fp32"]
+    arguments = ["doctor", "--tune", "--model", str(model_directory), "--precision", "fp32"]
     assert main([*arguments, "--device", "cpu", "--json", str(out)]) == 0
     assert measured[0][1] == {"precision": "fp32", "device": "cpu"}
     tuning = json.loads(out.read_text())["tuning"]
@@ -170,14 +166,14 @@ def test_a_backend_that_cannot_be_measured_is_shown(
     failed = (Failure("torch", "broken"),)
     found = Tuning("m", "fp32", "auto", "here", "2026-11-22", tried, (timing,), failed)
     monkeypatch.setattr("fer_edge.cli.doctor.tune", lambda *_, **__: found)
-    main(["doctor", "--tune", str(model_directory)])
+    main(["doctor", "--tune", "--model", str(model_directory)])
     shown = capsys.readouterr().out
     assert "torch        could not be measured: broken" in shown
     assert "onnxruntime        -     0.500  fp16, GPU  <- auto takes this" in shown
 
 
 def test_with_nothing_to_measure_it_is_exit_code_2(tmp_path: Path) -> None:
-    assert main(["doctor", "--tune", str(tmp_path / "none.onnx")]) == 2
+    assert main(["doctor", "--tune", "--model", str(tmp_path / "none.onnx")]) == 2
 
 
 @pytest.mark.parametrize("engine", ["cv2", "onnxruntime"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -288,7 +289,16 @@ class TestChoice:
         subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
     @pytest.mark.parametrize(
-        "settings", [{"min_size": 0}, {"max_side": 0}, {"min_score": float("nan")}]
+        "settings",
+        [
+            {"min_size": 0},
+            {"min_size": "a"},
+            {"min_size": math.inf},
+            {"max_side": 0},
+            {"max_side": math.nan},
+            {"min_score": math.nan},
+            {"min_score": "x"},
+        ],
     )
     def test_settings_out_of_range_are_refused(self, settings: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError, match=next(iter(settings))):
@@ -402,7 +412,7 @@ class TestCutFace:
         with pytest.raises(InputError, match="float64"):
             cut_face(np.zeros((8, 8)), (0, 0, 4, 4))  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize("margin", [-0.1, 1.1, float("nan")])
-    def test_a_margin_out_of_range_is_refused(self, noise: Frame, margin: float) -> None:
+    @pytest.mark.parametrize("margin", [-0.1, 1.1, float("nan"), "x", None])
+    def test_a_margin_out_of_range_is_refused(self, noise: Frame, margin: Any) -> None:
         with pytest.raises(ConfigurationError, match="margin"):
             cut_face(noise, (0, 0, 4, 4), margin=margin)

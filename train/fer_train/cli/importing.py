@@ -11,6 +11,7 @@ from fer_edge.record import encode
 from fer_train.cli.training import print_report
 from fer_train.presets import PRESETS, load_recipe, preset
 
+SCHEMA = "fer-train-import/1"
 SUMMARY = "make a checkpoint of weights for our seven classes that were trained elsewhere"
 
 
@@ -57,9 +58,17 @@ def _import(options: Namespace) -> int:
     )
     say(converted.weights.describe())
     print(options.out)
-    if converted.report is not None:
-        print_report(converted.report)
-        write_result(options, encode(converted.report))
+    report = converted.report
+    write_result(
+        options,
+        {
+            "schema": SCHEMA,
+            "weights": str(options.out),
+            "report": None if report is None else encode(report),
+        },
+    )
+    if report is not None:
+        print_report(report)
     if converted.looks_alphabetical:
         say(
             f"with the classes in the order of the alphabet it would be right on "
