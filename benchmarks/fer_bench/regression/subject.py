@@ -48,6 +48,7 @@ class Subject:
     def predictor(self) -> Predictor:
         """Opened on the cell's artifact; raises what Predictor raises."""
         if self._predictor is None:
+            self.cell.read()  # opened by its path, nothing would vouch for it
             self._predictor = Predictor(self.cell.path, backend=self.cell.backend)
         return self._predictor
 

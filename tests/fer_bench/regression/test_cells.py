@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,11 @@ HASH = "a" * 64
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An ONNX for all, one for a backend alone, and an IR with its weights."""
+    three, five = (hashlib.sha256(bytes(count)).hexdigest() for count in (3, 5))
     entries = (
-        ArtifactEntry("all.onnx", HASH, 3, "onnx", "fp32"),
-        ArtifactEntry("mine.onnx", HASH, 3, "onnx", "int8", backends=("onnxruntime",)),
-        ArtifactEntry("m.xml", HASH, 3, "ir", "fp16", (Companion("m.bin", HASH, 5),)),
+        ArtifactEntry("all.onnx", three, 3, "onnx", "fp32"),
+        ArtifactEntry("mine.onnx", three, 3, "onnx", "int8", backends=("onnxruntime",)),
+        ArtifactEntry("m.xml", three, 3, "ir", "fp16", (Companion("m.bin", five, 5),)),
     )
     for name, count in (("all.onnx", 3), ("mine.onnx", 3), ("m.xml", 3), ("m.bin", 5)):
         (tmp_path / name).write_bytes(bytes(count))
@@ -44,7 +46,7 @@ def test_each_artifact_meets_each_backend_that_opens_it(
     found = find_model(folder)
     names = ["all.onnx[onnxruntime]", "all.onnx[other]", "mine.onnx[onnxruntime]", "m.xml[other]"]
     assert [cell.name for cell in found.cells] == names
-    assert found.cells[-1].size_bytes == 8
+    assert found.cells[-1].read().size_bytes == 8
 
 
 def test_an_engine_that_opens_nothing_here_is_not_imported(
@@ -84,7 +86,16 @@ def test_an_artifact_that_lacks_its_companion_is_told(folder: Path) -> None:
     if not openvino:
         pytest.skip("no OpenVINO here")
     with pytest.raises(ArtifactError, match=r"m\.bin"):
-        openvino[0].damaged()
+        openvino[0].read()
+
+
+def test_a_file_that_vanished_after_it_was_found_is_told(folder: Path) -> None:
+    alone = find_model(folder / "all.onnx", ["onnxruntime"])
+    listed = find_model(folder, ["onnxruntime"])
+    (folder / "all.onnx").unlink()
+    for read in (alone.cells[0].read, listed.cells[0].read, alone.hashes):
+        with pytest.raises(ArtifactError, match=r"all\.onnx"):
+            read()
 
 
 def test_a_precision_without_bounds_is_told() -> None:
