@@ -87,8 +87,8 @@ def answers(subject: Subject) -> Outcome:
 def size(subject: Subject) -> Outcome:
     """The artifact did not grow."""
     kept, now = subject.required().size_bytes, subject.cell.read().size_bytes
-    bound = int(kept * (1 + subject.bounds.size_growth))
-    return Outcome((at_most("size in bytes", now, bound, ",d", f"{kept:,}"),))
+    bound = kept * (1 + subject.bounds.size_growth)
+    return Outcome((at_most("size in bytes", now, bound, ",.0f", f"{kept:,}"),))
 
 
 def _gap(given: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> float:

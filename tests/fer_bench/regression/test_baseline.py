@@ -78,6 +78,37 @@ def test_a_damaged_baseline_is_refused(change: dict[str, Any], tmp_path: Path) -
         Baseline.read(tmp_path / "b.json")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size_bytes", 10**400),
+        ("size_bytes", -1),
+        ("accuracy", {"accuracy": 1e300, "recall": {}, "ece": 0.0, "hits": ""}),
+        ("accuracy", {"accuracy": 1.0, "recall": {"happy": -1.0}, "ece": 0.0, "hits": ""}),
+    ],
+)
+def test_a_number_that_cannot_have_been_measured_is_refused(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    Baseline("m", {"x.onnx[onnxruntime]": CELL}, data=DATA).write(tmp_path / "b.json")
+    content = json.loads((tmp_path / "b.json").read_text())
+    content["cells"]["x.onnx[onnxruntime]"][field] = value
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"should be (from 0 to|a fraction of 1)"):
+        Baseline.read(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\x1b[31m", "a\nb"])
+@pytest.mark.parametrize("place", ["model", "cells", "data"])
+def test_text_that_cannot_be_printed_is_refused(name: str, place: str, tmp_path: Path) -> None:
+    texts = {"model": "m", "cells": "x.onnx[onnxruntime]", "data": "public-test", place: name}
+    data = replace(DATA, split=texts["data"])
+    Baseline(texts["model"], {texts["cells"]: CELL}, data=data).write(tmp_path / "b.json")
+    with pytest.raises(DataError, match="text that cannot be printed") as refused:
+        Baseline.read(tmp_path / "b.json")
+    assert str(refused.value).isprintable()
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000])
 def test_what_is_no_baseline_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(content)
