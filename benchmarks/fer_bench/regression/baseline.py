@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,14 +132,16 @@ class Baseline:
     @classmethod
     def read(cls, path: Path) -> Baseline:
         """Read and check a baseline. Raises DataError."""
+        if not os.path.isfile(path):  # Path.is_file raises where it may not look
+            raise DataError(
+                f"there is no baseline at {path}; record one with --fer-update-baseline, or tell "
+                "where it is: --fer-baseline"
+            )
         try:
             with path.open("rb") as stream:
                 text = stream.read(_MAX_BYTES + 1)
         except OSError as problem:
-            raise DataError(
-                f"cannot read the baseline {path}: {problem.strerror}; write one with "
-                "--fer-update-baseline"
-            ) from problem
+            raise DataError(f"cannot read the baseline {path}: {problem.strerror}") from problem
         if len(text) > _MAX_BYTES:
             raise DataError(f"{path} is larger than {_MAX_BYTES} bytes; that is no baseline")
         try:

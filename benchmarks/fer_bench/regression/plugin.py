@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["BASELINES"]
 
 BASELINES = "fer_baselines"
-"""Folder below the current one where baselines lie by default, one file per model."""
+"""Folder below pytest's root folder where baselines lie by default, one file per model."""
 
 _MARKER = "fer_regression"
 _NAMED = 20
@@ -47,7 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fer-baseline",
         metavar="FILE",
-        help=f"baseline to compare with (default: {BASELINES}/NAME.json, NAME being the model's)",
+        help=f"baseline to compare with (default: {BASELINES}/NAME.json in pytest's root folder, "
+        "NAME being the model's)",
     )
     group.addoption(
         "--fer-update-baseline",
@@ -82,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from fer_edge.errors import FerEdgeError
 
     chosen = config.getoption("fer_baseline")
-    usual = config.invocation_params.dir / BASELINES / f"{Path(model).stem}.json"
+    usual = config.rootpath / BASELINES / f"{Path(model).stem}.json"
     try:
         config.stash[_SUITE] = Suite(
             model,
@@ -91,7 +92,6 @@ def pytest_configure(config: pytest.Config) -> None:
             split=config.getoption("fer_split"),
             backends=config.getoption("fer_backend"),
             other_data=config.getoption("fer_other_data"),
-            required=chosen is not None,
             update=config.getoption("fer_update_baseline"),
         )
     except FerEdgeError as problem:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.regression.baseline import Baseline, RecordedCell
-from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
+from fer_bench.regression.bounds import Bounds
 from fer_bench.regression.cells import Cell
 from fer_bench.regression.data_check import same_data
 from fer_bench.regression.evaluation import EvaluationData
@@ -35,8 +35,7 @@ class Subject:
     cell: Cell
     probes: dict[str, npt.NDArray[np.uint8]]
     golden: tuple[GoldenCrop, ...]
-    baseline: Baseline | None
-    no_baseline: str = "there is no baseline"
+    baseline: Baseline
     data: EvaluationData | None = None
     other_data: bool = False
     reference: Subject | None = None
@@ -64,8 +63,8 @@ class Subject:
 
     @property
     def bounds(self) -> Bounds:
-        """The baseline's for this precision, else the default ones. Raises ArtifactError."""
-        known = DEFAULT_BOUNDS if self.baseline is None else self.baseline.bounds
+        """The baseline's for this precision. Raises ArtifactError."""
+        known = self.baseline.bounds
         if self.precision not in known:
             raise ArtifactError(
                 f"{self.cell.file} is of the precision {self.precision!r:.40}, which has no "
@@ -77,7 +76,7 @@ class Subject:
     @property
     def recorded(self) -> RecordedCell | None:
         """What the baseline has of this cell."""
-        return None if self.baseline is None else self.baseline.cells.get(self.cell.name)
+        return self.baseline.cells.get(self.cell.name)
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -93,8 +92,7 @@ class Subject:
         """What the baseline has of this cell; raises NotCompared where it has nothing."""
         kept = self.recorded
         if kept is None:
-            known = self.no_baseline if self.baseline is None else "the baseline lacks this cell"
-            raise NotCompared(known)
+            raise NotCompared("the baseline lacks this cell")
         return kept
 
     def predict(self, crops: Sequence[npt.NDArray[np.uint8]]) -> Probabilities:
