@@ -45,7 +45,8 @@ class Suite:
     what was measured. Nothing but the manifest and the baseline is opened before a check needs it.
     Raises ArtifactError, ConfigurationError or DataError for what cannot be used.
 
-    ``failed`` tells whether a check or a recording has failed so far. Pictures other than the
+    ``failed`` tells whether a check or a recording has failed so far, ``written`` where the new
+    baseline was written. Pictures other than the
     recorded ones fail, unless ``other_data`` says that they are meant.
     """
 
@@ -69,6 +70,7 @@ class Suite:
         self.model = find_model(model, backends)
         self.update = update
         self.failed = False
+        self.written: Path | None = None
         self._other_data = other_data
         self._path = baseline
         self._data_path, self._split = data, split
@@ -162,7 +164,7 @@ class Suite:
             self.failed = True
             raise
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Write the baseline with everything that was recorded.
 
         Its bounds stay as they are, and so do its cells of engines that take no part here. Raises
@@ -174,7 +176,7 @@ class Suite:
         seen = None if data is None else RecordedData(data.split, len(data.crops), data.sha256)
         old = replace(self._stored, model=self.model.name)
         merge(old, self._recorded, seen, self.model.hashes()).write(self._path)
-        return self._path
+        self.written = self._path
 
     def close(self, cell: Cell | None = None) -> None:
         """Close the Predictors of a cell, the reference's excepted; or all."""

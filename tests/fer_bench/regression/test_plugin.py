@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -15,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 
+from fer_bench.regression import hooks, items, plugin
 from fer_edge.manifest import Manifest
 
 PLUGIN = "fer_bench.regression.plugin"
@@ -261,3 +264,17 @@ def test_the_plugin_costs_nothing_where_it_is_not_asked_for(team: Path) -> None:
     done = run(team, "test_imports.py", "-p", "no:hypothesispytest")
     (team / "test_imports.py").unlink()
     assert "1 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("module", [plugin, hooks, items], ids=lambda module: module.__name__)
+def test_an_old_pytest_can_load_it(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has no stash, and no hooks but those of pluggy before 1.2."""
+
+    def hookimpl(*, hookwrapper: bool = False, tryfirst: bool = False) -> Any:
+        return lambda function: function
+
+    monkeypatch.setattr(pytest, "hookimpl", hookimpl)
+    for lacking in ("Stash", "StashKey"):
+        monkeypatch.delattr(pytest, lacking)
+    assert module.__file__ is not None
+    runpy.run_path(module.__file__)
