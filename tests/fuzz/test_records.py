@@ -183,7 +183,7 @@ def _subject(folder: Path, file: str, baseline: Baseline, **settings: Any) -> Su
     data = (folder / file).read_bytes()
     entry = ArtifactEntry(file, hashlib.sha256(data).hexdigest(), len(data), "onnx", "fp32")
     cell = Cell(folder, file, "onnxruntime", entry)
-    made = Subject(cell, PROBES, (), baseline, data=PICTURES, **settings)
+    made = Subject(cell, "m", PROBES, (), baseline, data=PICTURES, **settings)
     made._on_probes, made._on_data = ANSWERS[:1], ANSWERS
     return made
 

@@ -33,12 +33,14 @@ def intact(subject: Subject) -> Outcome:
 
 
 def recorded(subject: Subject) -> Outcome:
-    """The baseline knows this cell, so that no artifact is shipped unguarded."""
+    """The baseline is this model's and knows this cell: no artifact is shipped unguarded."""
     kept = subject.recorded
     if kept is None:
         return Outcome((Row("in the baseline, or --fer-update-baseline", "", "no", "yes", False),))
-    same = kept.precision == subject.precision
-    rows = [Row("precision", kept.precision, subject.precision, "the same", same)]
+    rows = [
+        _the_same("model", subject.baseline.model, subject.model),
+        _the_same("precision", kept.precision, subject.precision),
+    ]
     if subject.data is not None:
         known = kept.accuracy is not None
         rows.append(Row("accuracy in the baseline", "", "yes" if known else "no", "yes", known))
@@ -87,6 +89,10 @@ def size(subject: Subject) -> Outcome:
     kept, now = subject.required().size_bytes, subject.cell.read().size_bytes
     bound = kept * (1 + subject.bounds.size_growth)
     return Outcome((at_most("size in bytes", now, bound, ",.0f", f"{kept:,}"),))
+
+
+def _the_same(what: str, recorded: str, now: str) -> Row:
+    return Row(what, recorded, now, "the same", recorded == now)
 
 
 def _gap(given: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> float:

@@ -12,7 +12,7 @@ from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
 from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
 
-__all__ = ["Cell", "ModelUnderTest", "find_model"]
+__all__ = ["Cell", "ModelUnderTest", "file_name", "find_model"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,12 @@ def find_model(
             f"no backend of this machine opens an artifact of {path}; {' '.join(absent.values())}"
         )
     return ModelUnderTest(path, manifest, tuple(cells), absent)
+
+
+def file_name(model: str | os.PathLike[str]) -> str:
+    """How the file of a model's baseline is called: after its folder, or its one artifact."""
+    path = model_path(model)
+    return f"{path.resolve().name if os.path.isdir(path) else path.stem}.json"
 
 
 def _absent(backends: Sequence[str]) -> dict[str, str]:

@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fer-baseline",
         metavar="FILE",
         help=f"baseline to compare with (default: {BASELINES}/NAME.json in pytest's root folder, "
-        "NAME being the model's)",
+        "NAME being that of the model's folder)",
     )
     group.addoption(
         "--fer-update-baseline",
@@ -70,12 +70,13 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--fer-model measures latency, so it does not run with -n")
+    from fer_bench.regression.cells import file_name
     from fer_bench.regression.hooks import SuiteHooks
     from fer_bench.regression.suite import Suite
     from fer_edge.errors import FerEdgeError
 
     chosen = config.getoption("fer_baseline")
-    usual = config.rootpath / BASELINES / f"{Path(model).stem}.json"
+    usual = config.rootpath / BASELINES / file_name(model)
     try:
         suite = Suite(
             model,

@@ -27,12 +27,13 @@ Probabilities = npt.NDArray[np.floating]
 
 @dataclass(eq=False)
 class Subject:
-    """One cell; it is opened and measured when something first asks, and once.
+    """One cell of the model called ``model``; opened and measured when something first asks, once.
 
     ``other_data`` says that other pictures than the baseline's are meant.
     """
 
     cell: Cell
+    model: str
     probes: dict[str, npt.NDArray[np.uint8]]
     golden: tuple[GoldenCrop, ...]
     baseline: Baseline

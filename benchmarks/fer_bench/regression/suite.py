@@ -76,6 +76,12 @@ class Suite:
         self._data_path, self._split = data, split
         fresh = update and not os.path.exists(baseline)  # Path.exists raises where it may not look
         self._stored = Baseline(self.model.name) if fresh else Baseline.read(baseline)
+        if update and self._stored.model != self.model.name:
+            raise ConfigurationError(
+                f"{baseline} is the baseline of the model {self._stored.model!r}, and this is "
+                f"{self.model.name!r}: record this one in another file (--fer-baseline); or, where "
+                "it is the same under a new name, put that into the file"
+            )
         self._recorded: dict[str, RecordedCell] = {}
         self._held: set[tuple[str, str]] = set()
         self._subjects: dict[str, Subject] = {}
@@ -174,8 +180,7 @@ class Suite:
         self._demand_checks()
         data = self.data
         seen = None if data is None else RecordedData(data.split, len(data.crops), data.sha256)
-        old = replace(self._stored, model=self.model.name)
-        merge(old, self._recorded, seen, self.model.hashes()).write(self._path)
+        merge(self._stored, self._recorded, seen, self.model.hashes()).write(self._path)
         self.written = self._path
 
     def close(self, cell: Cell | None = None) -> None:
@@ -190,6 +195,7 @@ class Suite:
             known = replace(self._stored, cells={}) if self.update else self._stored
             self._subjects[cell.name] = Subject(
                 cell,
+                self.model.name,
                 self._probes,
                 self.model.golden,
                 known,

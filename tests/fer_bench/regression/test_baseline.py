@@ -21,7 +21,8 @@ from fer_bench.regression.baseline import (
 )
 from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
 from fer_bench.regression.recording import merge
-from fer_edge.errors import DataError
+from fer_bench.regression.suite import run_suite
+from fer_edge.errors import ConfigurationError, DataError
 
 HITS = np.random.default_rng(0).integers(0, 2, 3589).astype(np.bool_)
 ACCURACY = RecordedAccuracy(0.5, {"happy": 0.25}, 0.03, pack_hits(HITS))
@@ -119,6 +120,22 @@ def test_what_is_no_baseline_is_refused(content: bytes, tmp_path: Path) -> None:
 def test_a_bound_is_a_number_that_can_bound() -> None:
     with pytest.raises(ValueError, match="accuracy_loss should be a finite number of 0 or more"):
         replace(DEFAULT_BOUNDS["int8"], accuracy_loss=-1.0)
+
+
+def test_a_baseline_of_another_model_is_not_held_nor_written_over(
+    workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.json"
+    replace(Baseline.read(workbench.baseline), model="other").write(path)
+    before = path.read_bytes()
+    results = run_suite(sound, path, backends=["onnxruntime"])
+    failed = [result for result in results if result.failed]
+    assert {result.name.rpartition("::")[2] for result in failed} == {"recorded"}
+    rows = {row.what: (row.recorded, row.now) for row in failed[0].outcome.rows if not row.holds}
+    assert rows == {"model": ("other", "gratings")}
+    with pytest.raises(ConfigurationError, match="of the model 'other', and this is 'gratings'"):
+        run_suite(sound, path, backends=["onnxruntime"], update=True)
+    assert path.read_bytes() == before
 
 
 def test_bounds_that_a_reviewer_changed_survive_a_recording() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.bounds import DEFAULT_BOUNDS
-from fer_bench.regression.cells import Cell, find_model
+from fer_bench.regression.cells import Cell, file_name, find_model
 from fer_bench.regression.subject import Subject
 from fer_edge import ArtifactError, ConfigurationError
 from fer_edge.backends import BACKENDS
@@ -98,13 +98,32 @@ def test_a_file_that_vanished_after_it_was_found_is_told(folder: Path) -> None:
             read()
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("dist/mob.v1", "mob.v1.json"),
+        ("dist/mob.v1/../mob.v2/", "mob.v2.json"),
+        (".", "team.json"),
+        ("dist/mob.v1/model.int8.onnx", "model.int8.json"),
+        ("default", "default.json"),
+    ],
+)
+def test_each_model_has_a_baseline_of_its_own(
+    model: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("mob.v1", "mob.v2"):
+        (tmp_path / "team" / "dist" / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "team")
+    assert file_name(model) == name
+
+
 def test_a_precision_without_bounds_is_told() -> None:
     cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
     with pytest.raises(ArtifactError, match="'int4', which has no bounds; there are fp32"):
-        _ = Subject(cell, {}, (), Baseline("m")).bounds
+        _ = Subject(cell, "m", {}, (), Baseline("m")).bounds
 
 
 def test_a_baseline_may_bound_a_precision_of_its_own() -> None:
     cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
     bounds = {**DEFAULT_BOUNDS, "int4": DEFAULT_BOUNDS["int8"]}
-    assert Subject(cell, {}, (), Baseline("m", bounds=bounds)).bounds == DEFAULT_BOUNDS["int8"]
+    assert Subject(cell, "m", {}, (), Baseline("m", bounds=bounds)).bounds == DEFAULT_BOUNDS["int8"]
