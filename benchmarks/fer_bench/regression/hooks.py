@@ -22,6 +22,7 @@ class SuiteHooks:
 
     def __init__(self, suite: Suite) -> None:
         self._suite = suite
+        self._unwritten = False
 
     @pytest.hookimpl(hookwrapper=True)  # the newer form of wrapper needs pluggy 1.2
     def pytest_make_collect_report(
@@ -36,9 +37,16 @@ class SuiteHooks:
             )
             report.result = [*(report.result or []), model]
 
-    def pytest_sessionfinish(self) -> None:
-        """Give back what the engines hold."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Give back what the engines hold; a recording that wrote nothing has failed."""
         self._suite.close()
+        self._unwritten = (
+            self._suite.update
+            and self._suite.written is None
+            and not session.config.getoption("collectonly")
+        )
+        if self._unwritten and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was not tested here, and which baseline was written."""
@@ -46,6 +54,12 @@ class SuiteHooks:
             terminalreporter.write_line(line)
         if self._suite.written is not None:
             terminalreporter.write_line(f"wrote the baseline {self._suite.written}")
+        if self._unwritten:
+            terminalreporter.write_line(
+                "no baseline was written: that is fer::baseline, the last of the tests of "
+                "--fer-update-baseline, which runs if none was left out (-k, -m, --deselect) and "
+                "all hold"
+            )
 
 
 def _left_out(suite: Suite) -> list[str]:

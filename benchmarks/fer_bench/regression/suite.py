@@ -175,12 +175,19 @@ class Suite:
 
         Its bounds stay as they are, and so do its cells of engines that take no part here. Raises
         GateError, and leaves the file as it is, unless something was recorded and all that has to
-        hold of any model was seen to hold of it.
+        hold of any model was seen to hold of it; ConfigurationError where it cannot be written.
         """
         self._demand_checks()
         data = self.data
         seen = None if data is None else RecordedData(data.split, len(data.crops), data.sha256)
-        merge(self._stored, self._recorded, seen, self.model.hashes()).write(self._path)
+        merged = merge(self._stored, self._recorded, seen, self.model.hashes())
+        try:
+            merged.write(self._path)
+        except OSError as problem:
+            raise ConfigurationError(
+                f"cannot write the baseline {self._path}: {problem.strerror}; give another "
+                "--fer-baseline"
+            ) from problem
         self.written = self._path
 
     def close(self, cell: Cell | None = None) -> None:

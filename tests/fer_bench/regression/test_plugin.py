@@ -143,6 +143,30 @@ def test_what_was_not_checked_is_not_recorded(
     assert not (tmp_path / "fer_baselines").exists()
 
 
+def test_a_recording_whose_writing_was_left_out_fails(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    options = (f"--fer-model={sound}", *BACKEND, "--fer-update-baseline", "-k", "intact or record")
+    done = run(tmp_path, *options)
+    assert done.returncode == 1
+    assert "4 passed" in done.stdout
+    assert "no baseline was written: " in done.stdout
+    assert not (tmp_path / "fer_baselines").exists()
+    listed = run(tmp_path, *options, "--collect-only")
+    assert listed.returncode == 0
+    assert "no baseline was written" not in listed.stdout
+
+
+def test_a_baseline_that_cannot_be_written_is_told(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "fer_baselines").write_text("a file, where a folder should be")
+    done = run(tmp_path, f"--fer-model={sound}", *BACKEND, "--fer-update-baseline")
+    assert done.returncode == 1
+    missing = tmp_path / "fer_baselines" / "sound.json"
+    assert f"ConfigurationError: cannot write the baseline {missing}: " in done.stdout
+    assert "give another --fer-baseline" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 def test_other_pictures_fail_unless_they_are_meant(
     workbench: Any, sound: Path, make_fer2013: Any, tmp_path: Path
 ) -> None:
