@@ -93,8 +93,11 @@ class Suite:
 
     @cached_property
     def reference(self) -> Subject | None:
-        """The first fp32 artifact, on ONNX Runtime where that opens it."""
-        fitting = [c for c in self.model.cells if self._subject(c).precision == "fp32"]
+        """The first fp32 artifact, on ONNX Runtime where that opens it.
+
+        One without a manifest tells its precision itself, unless it cannot be opened.
+        """
+        fitting = [c for c in self.model.cells if self._precision(c) == "fp32"]
         same = [c for c in fitting if c.file == fitting[0].file and c.backend == _REFERENCE_BACKEND]
         return self._subject((same or fitting)[0]) if fitting else None
 
@@ -209,6 +212,12 @@ class Suite:
                 other_data=self._other_data,
             )
         return self._subjects[cell.name]
+
+    def _precision(self, cell: Cell) -> str | None:
+        try:
+            return self._subject(cell).precision
+        except FerEdgeError:
+            return None  # each check of the cell fails with it
 
     def _ready(self, cell: Cell) -> Subject:
         subject, reference = self._subject(cell), self.reference

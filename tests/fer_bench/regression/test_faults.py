@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import numpy as np
 import onnx
 import pytest
 
+from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.checks import CHECKS, DATA_CHECKS
+from fer_bench.regression.suite import run_suite
 from fer_edge import ArtifactError, fer2013
 from fer_edge.predictor import Predictor
 
@@ -188,6 +191,22 @@ def test_a_file_that_the_runtime_refuses_is_not_opened(become: Any, workbench: A
     failed = {result.name: result for result in workbench.judge(broken) if result.failed}
     assert failed.keys() == {f"{INT8}::{check}" for check in CHECKS if check != "recorded"}
     assert {result.reason for result in failed.values()} == {f"ArtifactError: {refused.value}"}
+
+
+@pytest.mark.parametrize("update", [False, True], ids=["check", "record"])
+def test_a_single_artifact_that_is_cut_short_fails_each_check(
+    update: bool, workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    """Its results are told, and what was recorded stays."""
+    cut, baseline = tmp_path / "model.onnx", tmp_path / "model.json"
+    replace(Baseline.read(workbench.baseline), model="model").write(baseline)
+    before = baseline.read_bytes()
+    cut.write_bytes((sound / "model.onnx").read_bytes()[:-1000])
+    results = run_suite(cut, baseline, backends=["onnxruntime"], update=update)
+    told = {r.name: r.reason for r in results if r.failed and r.name.startswith(REFERENCE)}
+    assert f"{REFERENCE}::intact" in told
+    assert all(reason.startswith("ArtifactError: ") for reason in told.values())
+    assert baseline.read_bytes() == before
 
 
 def test_an_artifact_that_vanished_fails(workbench: Any) -> None:
