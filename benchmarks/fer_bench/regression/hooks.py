@@ -63,11 +63,11 @@ class SuiteHooks:
 
 
 def _left_out(suite: Suite) -> list[str]:
-    """Engines that are not here, and cells of the baseline that nothing was tested of."""
+    """Engines that are not here, and what the baseline has that nothing was held against."""
     lines = [f"{backend} is not tested: {why}" for backend, why in suite.model.absent.items()]
     if suite.untested:
         lines.append(f"in the baseline and not tested here: {', '.join(suite.untested)}")
-    return lines
+    return [*lines, suite.without_data] if suite.without_data else lines
 
 
 class ModelCollector(pytest.Collector):

@@ -118,6 +118,13 @@ class Suite:
         }
 
     @property
+    def without_data(self) -> str:
+        """What the baseline has and this run, without pictures, cannot compare; or empty."""
+        if self._data_path is not None or not any(c.accuracy for c in self._expected.values()):
+            return ""
+        return "the baseline has accuracies; without --fer-data they are not tested"
+
+    @property
     def compares_data(self) -> bool:
         """Whether there are pictures to hold against those of a baseline; opens nothing."""
         return self._data_path is not None and not self.update
@@ -282,6 +289,8 @@ def run_suite(
     results = [Result(f"fer::{n}::present", True, None, why) for n, why in suite.lost.items()]
     results += [Result(f"fer::{n}::tested", False, None, w) for n, w in suite.untested.items()]
     try:
+        if suite.without_data:
+            results.append(Result("fer::data", False, None, suite.without_data))
         if suite.compares_data:
             results.append(_result("fer::data", suite.check_data))
         for cell in suite.model.cells:

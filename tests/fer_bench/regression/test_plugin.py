@@ -212,6 +212,16 @@ def test_what_is_not_tested_here_stands_in_the_summary(tmp_path: Path) -> None:
     assert "model.int8.openvino.xml[openvino]" in done.stdout
 
 
+def test_accuracies_that_are_not_tested_stand_in_the_summary(
+    workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    told = "the baseline has accuracies; without --fer-data they are not tested"
+    options = (f"--fer-model={sound}", *BACKEND, f"--fer-baseline={workbench.baseline}")
+    assert told in run(tmp_path, *options, "-k", "size").stdout
+    assert told not in run(tmp_path, *options, f"--fer-data={workbench.data}", "-k", "size").stdout
+
+
 def test_an_engine_that_is_not_here_stands_in_the_summary(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "conftest.py").write_text("import sys\n\nsys.modules['openvino'] = None\n")
