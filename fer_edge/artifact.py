@@ -22,6 +22,7 @@ __all__ = [
     "find_artifact",
     "fitting_entry",
     "model_path",
+    "read_entry",
 ]
 
 DEFAULT_MODEL = "default"
@@ -61,6 +62,11 @@ class Artifact:
     vouched: bool
     companions: Mapping[str, bytes] = field(default_factory=dict)
     spec: ModelSpec | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the file and of its companions."""
+        return len(self.data) + sum(len(data) for data in self.companions.values())
 
     def __repr__(self) -> str:
         return f"Artifact({self.path}, {self.format}, sha256={self.sha256[:12]}…)"
@@ -102,7 +108,7 @@ def find_artifact(
     if os.path.isdir(path):  # Path.is_dir raises where it may not look
         manifest = Manifest.read(path)
         entry = _choose(manifest, path, backend, formats, precision or manifest.precision)
-        return _read_entry(path, entry, spec)
+        return read_entry(path, entry, spec)
     if not os.path.exists(path):
         if model == DEFAULT_MODEL:
             raise ArtifactError("the packaged model is missing; reinstall fer-edge")
@@ -133,20 +139,12 @@ def fitting_entry(
     return max(fitting, key=lambda entry: backend in entry.backends, default=None)
 
 
-def _choose(
-    manifest: Manifest, path: Path, backend: str, formats: tuple[str, ...], precision: str
-) -> ArtifactEntry:
-    entry = fitting_entry(manifest, backend=backend, formats=formats, precision=precision)
-    if entry is None:
-        have = ", ".join(f"{entry.target} ({entry.precision})" for entry in manifest.artifacts)
-        raise ConfigurationError(
-            f"{path} has no {precision} artifact in the format {' or '.join(formats)} for "
-            f"{backend}; it has {have}"
-        )
-    return entry
+def read_entry(folder: Path, entry: ArtifactEntry, spec: ModelSpec | None = None) -> Artifact:
+    """Read an artifact that the manifest in ``folder`` lists, with its companions.
 
-
-def _read_entry(folder: Path, entry: ArtifactEntry, spec: ModelSpec | None) -> Artifact:
+    ``spec`` is for an artifact that carries none. Raises ArtifactError for a file that is missing,
+    that is a link, a device or a pipe, or that is not the one that the manifest vouches for.
+    """
     return Artifact(
         path=folder / entry.file,
         format=FORMATS[Path(entry.file).suffix],
@@ -158,6 +156,19 @@ def _read_entry(folder: Path, entry: ArtifactEntry, spec: ModelSpec | None) -> A
         },
         spec=spec,
     )
+
+
+def _choose(
+    manifest: Manifest, path: Path, backend: str, formats: tuple[str, ...], precision: str
+) -> ArtifactEntry:
+    entry = fitting_entry(manifest, backend=backend, formats=formats, precision=precision)
+    if entry is None:
+        have = ", ".join(f"{entry.target} ({entry.precision})" for entry in manifest.artifacts)
+        raise ConfigurationError(
+            f"{path} has no {precision} artifact in the format {' or '.join(formats)} for "
+            f"{backend}; it has {have}"
+        )
+    return entry
 
 
 def _read_file(path: Path, spec: ModelSpec | None) -> Artifact:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fer_edge.artifact import DEFAULT_MODEL, Artifact, find_artifact, model_path
+from fer_edge.artifact import DEFAULT_MODEL, Artifact, find_artifact, model_path, read_entry
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.manifest import ArtifactEntry, Companion, Manifest
 
@@ -189,6 +189,13 @@ def _with_weights(folder: Path, data: bytes) -> Path:
 def test_companions_come_with_their_artifact(tmp_path: Path) -> None:
     found = _find(_with_weights(tmp_path, b"weights"), ("openvino",))
     assert (found.data, found.companions) == (b"graph", {"m.bin": b"weights"})
+    assert found.size_bytes == len(b"graph") + len(b"weights")
+
+
+def test_what_a_manifest_lists_is_read_without_a_choice(directory: Path) -> None:
+    (_, fp32, openvino) = Manifest.read(directory).artifacts
+    assert read_entry(directory, fp32).data == b"fp32 onnx"
+    assert read_entry(directory, openvino).format == "openvino"
 
 
 def test_a_damaged_companion_is_refused(tmp_path: Path) -> None:

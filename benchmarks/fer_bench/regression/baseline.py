@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,8 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _MAX_BYTES = 64 << 20
+_MAX_COUNT = 1 << 53
+"""Of bytes or pictures: what arithmetic with fractions keeps exact."""
 _ANSWER_DIGITS = 6
 
 
@@ -39,6 +42,9 @@ class RecordedData:
     split: str
     n: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        _check_count("n", self.n)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,13 @@ class RecordedAccuracy:
     recall: dict[str, float]
     ece: float
     hits: str
+
+    def __post_init__(self) -> None:
+        rates = {"accuracy": self.accuracy, "ece": self.ece}
+        rates |= {f"recall.{name}": rate for name, rate in self.recall.items()}
+        for name, rate in rates.items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"{name} should be a fraction of 1, not {rate}")
 
     def right(self, n: int) -> npt.NDArray[np.bool_]:
         """Unpack ``hits``; bool ``(n,)``. Raises DataError where it holds another number."""
@@ -92,6 +105,9 @@ class RecordedCell:
     latency: RecordedLatency | None = None
     accuracy: RecordedAccuracy | None = None
 
+    def __post_init__(self) -> None:
+        _check_count("size_bytes", self.size_bytes)
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -116,18 +132,21 @@ class Baseline:
     @classmethod
     def read(cls, path: Path) -> Baseline:
         """Read and check a baseline. Raises DataError."""
+        if not os.path.isfile(path):  # Path.is_file raises where it may not look
+            raise DataError(
+                f"there is no baseline at {path}; record one with --fer-update-baseline, or tell "
+                "where it is: --fer-baseline"
+            )
         try:
             with path.open("rb") as stream:
                 text = stream.read(_MAX_BYTES + 1)
         except OSError as problem:
-            raise DataError(
-                f"cannot read the baseline {path}: {problem.strerror}; write one with "
-                "--fer-update-baseline"
-            ) from problem
+            raise DataError(f"cannot read the baseline {path}: {problem.strerror}") from problem
         if len(text) > _MAX_BYTES:
             raise DataError(f"{path} is larger than {_MAX_BYTES} bytes; that is no baseline")
         try:
             value = parse_json(text, str(path))
+            _check_printable(value, str(path))
             check_schema(value, SCHEMA_VERSION, str(path))
         except ArtifactError as problem:
             raise DataError(str(problem)) from problem
@@ -153,6 +172,24 @@ def read_answer(text: str) -> npt.NDArray[np.float64]:
     if values.shape != (len(LABELS),) or not np.isfinite(values).all():
         raise DataError(f"the baseline's answer {text!r:.60} is not {len(LABELS)} numbers")
     return values
+
+
+def _check_count(name: str, count: int) -> None:
+    if not 0 <= count <= _MAX_COUNT:
+        raise ValueError(f"{name} should be from 0 to {_MAX_COUNT:,}, not {count!r:.40}")
+
+
+def _check_printable(value: object, where: str) -> None:
+    """Raise ArtifactError for text that a report could not show: surrogates, controls."""
+    left = [value]  # no recursion: JSON may be nested as deep as Python calls
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, str) and not one.isprintable():
+            raise ArtifactError(f"{where} has text that cannot be printed: {one!r:.60}")
 
 
 def _sorted(value: object) -> object:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge.artifact import COMPANIONS, FORMATS, model_path
+from fer_edge.artifact import FORMATS, Artifact, find_artifact, model_path, read_entry
 from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
-from fer_edge.files import sha256_of
 from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
 
-__all__ = ["Cell", "ModelUnderTest", "find_model"]
+__all__ = ["Cell", "ModelUnderTest", "file_name", "find_model"]
 
 
 @dataclass(frozen=True)
@@ -35,28 +34,15 @@ class Cell:
         """The artifact's file."""
         return self.folder / self.file
 
-    @property
-    def size_bytes(self) -> int:
-        """Size on the disk, companions included."""
-        return sum(file.stat().st_size for file in (self.path, *self._companions()))
+    def read(self) -> Artifact:
+        """The artifact and its companions as the runtime reads them; what it refuses, this does.
 
-    def damaged(self) -> list[str]:
-        """Names of files whose sha256 is not the manifest's; lacking ones raise ArtifactError."""
-        if self.entry is None:
-            return []
-        expected = {self.file: self.entry.sha256}
-        expected |= {one.file: one.sha256 for one in self.entry.companions}
-        try:
-            found = {name: sha256_of(self.folder / name) for name in expected}
-        except OSError as problem:
-            raise ArtifactError(f"cannot read {problem.filename}: {problem.strerror}") from problem
-        return [name for name, digest in found.items() if digest != expected[name]]
-
-    def _companions(self) -> list[Path]:
+        Raises ArtifactError.
+        """
         if self.entry is not None:
-            return [self.folder / one.file for one in self.entry.companions]
-        suffixes = COMPANIONS.get(FORMATS.get(self.path.suffix, ""), ())
-        return [file for s in suffixes if (file := self.path.with_suffix(s)).is_file()]
+            return read_entry(self.folder, self.entry)
+        formats = BACKENDS[self.backend].formats
+        return find_artifact(self.path, backend=self.backend, formats=formats)
 
 
 @dataclass(frozen=True)
@@ -87,9 +73,12 @@ class ModelUnderTest:
         return {e.file for e in self.manifest.artifacts} if self.manifest else {self.path.name}
 
     def hashes(self) -> dict[str, str]:
-        """The sha256 of each of ``files``: the manifest's, or that of the one artifact."""
+        """The sha256 of each of ``files``: the manifest's, or that of the one artifact.
+
+        Raises ArtifactError.
+        """
         if self.manifest is None:
-            return {self.path.name: sha256_of(self.path)}
+            return {self.path.name: self.cells[0].read().sha256}
         return {entry.file: entry.sha256 for entry in self.manifest.artifacts}
 
 
@@ -107,8 +96,8 @@ def find_model(
             f"unknown backend {', '.join(unknown)}; there are {', '.join(BACKENDS)}"
         )
     path = model_path(model)
-    manifest = Manifest.read(path) if path.is_dir() else None
-    if manifest is None and not path.is_file():
+    manifest = Manifest.read(path) if os.path.isdir(path) else None
+    if manifest is None and not os.path.isfile(path):  # Path.is_file raises where it may not look
         raise ArtifactError(f"there is no model at {path}; give a model directory or an artifact")
     files: list[tuple[str, ArtifactEntry | None]] = [(path.name, None)]
     if manifest:
@@ -133,6 +122,12 @@ def find_model(
             f"no backend of this machine opens an artifact of {path}; {' '.join(absent.values())}"
         )
     return ModelUnderTest(path, manifest, tuple(cells), absent)
+
+
+def file_name(model: str | os.PathLike[str]) -> str:
+    """How the file of a model's baseline is called: after its folder, or its one artifact."""
+    path = model_path(model)
+    return f"{path.resolve().name if os.path.isdir(path) else path.stem}.json"
 
 
 def _absent(backends: Sequence[str]) -> dict[str, str]:

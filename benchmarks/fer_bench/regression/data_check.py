@@ -30,9 +30,9 @@ def check_data(baseline: Baseline, data: EvaluationData, *, other_data: bool) ->
     return Outcome(rows)
 
 
-def same_data(baseline: Baseline | None, data: EvaluationData | None) -> bool:
+def same_data(baseline: Baseline, data: EvaluationData | None) -> bool:
     """Whether the baseline is of the very same pictures, whatever their split is called."""
-    kept = None if baseline is None else baseline.data
+    kept = baseline.data
     return kept is not None and data is not None and kept.sha256 == data.sha256
 
 

@@ -133,8 +133,7 @@ def _kept(subject: Subject) -> RecordedAccuracy:
     kept = subject.required().accuracy
     if kept is None:
         raise NotCompared("the baseline was recorded without pictures; --fer-update-baseline")
-    if subject.baseline is not None:
-        demand_data(subject.baseline, subject.data, other_data=subject.other_data)
+    demand_data(subject.baseline, subject.data, other_data=subject.other_data)
     return kept
 
 

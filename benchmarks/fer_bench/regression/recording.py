@@ -21,7 +21,6 @@ from fer_bench.regression.probes import RECORDED
 from fer_bench.regression.subject import Subject
 from fer_edge import metrics
 from fer_edge.emotion import LABELS
-from fer_edge.files import sha256_of
 from fer_edge.machine import cpu_name
 
 __all__ = ["artifact_of", "backend_of", "merge", "record"]
@@ -39,10 +38,11 @@ def record(subject: Subject) -> RecordedCell:
         ratio = latency_ratio(subject.predictor, reference.predictor)
         latency = RecordedLatency(_short(ratio), reference.cell.name, cpu_name())
     answers = islice(subject.answers().items(), RECORDED)
+    artifact = subject.cell.read()
     return RecordedCell(
         precision=subject.precision,
-        sha256=sha256_of(subject.cell.path),
-        size_bytes=subject.cell.size_bytes,
+        sha256=artifact.sha256,
+        size_bytes=artifact.size_bytes,
         answers={name: write_answer(given) for name, given in answers},
         mean_kl=mean_kl,
         latency=latency,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.regression.baseline import Baseline, RecordedCell
-from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
+from fer_bench.regression.bounds import Bounds
 from fer_bench.regression.cells import Cell
 from fer_bench.regression.data_check import same_data
 from fer_bench.regression.evaluation import EvaluationData
@@ -27,16 +27,16 @@ Probabilities = npt.NDArray[np.floating]
 
 @dataclass(eq=False)
 class Subject:
-    """One cell; it is opened and measured when something first asks, and once.
+    """One cell of the model called ``model``; opened and measured when something first asks, once.
 
     ``other_data`` says that other pictures than the baseline's are meant.
     """
 
     cell: Cell
+    model: str
     probes: dict[str, npt.NDArray[np.uint8]]
     golden: tuple[GoldenCrop, ...]
-    baseline: Baseline | None
-    no_baseline: str = "there is no baseline"
+    baseline: Baseline
     data: EvaluationData | None = None
     other_data: bool = False
     reference: Subject | None = None
@@ -48,6 +48,7 @@ class Subject:
     def predictor(self) -> Predictor:
         """Opened on the cell's artifact; raises what Predictor raises."""
         if self._predictor is None:
+            self.cell.read()  # opened by its path, nothing would vouch for it
             self._predictor = Predictor(self.cell.path, backend=self.cell.backend)
         return self._predictor
 
@@ -63,8 +64,8 @@ class Subject:
 
     @property
     def bounds(self) -> Bounds:
-        """The baseline's for this precision, else the default ones. Raises ArtifactError."""
-        known = DEFAULT_BOUNDS if self.baseline is None else self.baseline.bounds
+        """The baseline's for this precision. Raises ArtifactError."""
+        known = self.baseline.bounds
         if self.precision not in known:
             raise ArtifactError(
                 f"{self.cell.file} is of the precision {self.precision!r:.40}, which has no "
@@ -76,7 +77,7 @@ class Subject:
     @property
     def recorded(self) -> RecordedCell | None:
         """What the baseline has of this cell."""
-        return None if self.baseline is None else self.baseline.cells.get(self.cell.name)
+        return self.baseline.cells.get(self.cell.name)
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -92,8 +93,7 @@ class Subject:
         """What the baseline has of this cell; raises NotCompared where it has nothing."""
         kept = self.recorded
         if kept is None:
-            known = self.no_baseline if self.baseline is None else "the baseline lacks this cell"
-            raise NotCompared(known)
+            raise NotCompared("the baseline lacks this cell")
         return kept
 
     def predict(self, crops: Sequence[npt.NDArray[np.uint8]]) -> Probabilities:

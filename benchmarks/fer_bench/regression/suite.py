@@ -40,12 +40,13 @@ class Result:
 class Suite:
     """The checks of a model against its baseline.
 
-    ``baseline`` has to exist where ``required`` says so. ``update`` records a new one: only what
-    has to hold of any model is checked, and ``save`` writes what was measured. Nothing but the
-    manifest and the baseline is opened before a check needs it. Raises ArtifactError,
-    ConfigurationError or DataError for what cannot be used.
+    ``baseline`` has to exist: without it most checks would have nothing to compare with, and pass.
+    ``update`` records a new one: only what has to hold of any model is checked, and ``save`` writes
+    what was measured. Nothing but the manifest and the baseline is opened before a check needs it.
+    Raises ArtifactError, ConfigurationError or DataError for what cannot be used.
 
-    ``failed`` tells whether a check or a recording has failed so far. Pictures other than the
+    ``failed`` tells whether a check or a recording has failed so far, ``written`` where the new
+    baseline was written. Pictures other than the
     recorded ones fail, unless ``other_data`` says that they are meant.
     """
 
@@ -58,7 +59,6 @@ class Suite:
         split: str = "public-test",
         backends: Sequence[str] | None = None,
         other_data: bool = False,
-        required: bool = False,
         update: bool = False,
     ) -> None:
         if split not in SPLITS:
@@ -70,11 +70,18 @@ class Suite:
         self.model = find_model(model, backends)
         self.update = update
         self.failed = False
+        self.written: Path | None = None
         self._other_data = other_data
         self._path = baseline
         self._data_path, self._split = data, split
-        exists = baseline.exists() or (required and not update)
-        self._stored = Baseline.read(baseline) if exists else None
+        fresh = update and not os.path.exists(baseline)  # Path.exists raises where it may not look
+        self._stored = Baseline(self.model.name) if fresh else Baseline.read(baseline)
+        if update and self._stored.model != self.model.name:
+            raise ConfigurationError(
+                f"{baseline} is the baseline of the model {self._stored.model!r}, and this is "
+                f"{self.model.name!r}: record this one in another file (--fer-baseline); or, where "
+                "it is the same under a new name, put that into the file"
+            )
         self._recorded: dict[str, RecordedCell] = {}
         self._held: set[tuple[str, str]] = set()
         self._subjects: dict[str, Subject] = {}
@@ -86,8 +93,11 @@ class Suite:
 
     @cached_property
     def reference(self) -> Subject | None:
-        """The first fp32 artifact, on ONNX Runtime where that opens it."""
-        fitting = [c for c in self.model.cells if self._subject(c).precision == "fp32"]
+        """The first fp32 artifact, on ONNX Runtime where that opens it.
+
+        One without a manifest tells its precision itself, unless it cannot be opened.
+        """
+        fitting = [c for c in self.model.cells if self._precision(c) == "fp32"]
         same = [c for c in fitting if c.file == fitting[0].file and c.backend == _REFERENCE_BACKEND]
         return self._subject((same or fitting)[0]) if fitting else None
 
@@ -108,6 +118,13 @@ class Suite:
         }
 
     @property
+    def without_data(self) -> str:
+        """What the baseline has and this run, without pictures, cannot compare; or empty."""
+        if self._data_path is not None or not any(c.accuracy for c in self._expected.values()):
+            return ""
+        return "the baseline has accuracies; without --fer-data they are not tested"
+
+    @property
     def compares_data(self) -> bool:
         """Whether there are pictures to hold against those of a baseline; opens nothing."""
         return self._data_path is not None and not self.update
@@ -118,8 +135,8 @@ class Suite:
         Raises NotCompared as ``check`` does, and DataError for other pictures.
         """
         data = self.data
-        if data is None or self._stored is None:
-            raise NotCompared(self._no_baseline)
+        if data is None:
+            raise NotCompared("no pictures were given; --fer-data")
         try:
             return check_data(self._stored, data, other_data=self._other_data)
         except DataError:
@@ -163,19 +180,25 @@ class Suite:
             self.failed = True
             raise
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Write the baseline with everything that was recorded.
 
         Its bounds stay as they are, and so do its cells of engines that take no part here. Raises
         GateError, and leaves the file as it is, unless something was recorded and all that has to
-        hold of any model was seen to hold of it.
+        hold of any model was seen to hold of it; ConfigurationError where it cannot be written.
         """
         self._demand_checks()
         data = self.data
         seen = None if data is None else RecordedData(data.split, len(data.crops), data.sha256)
-        old = replace(self._stored or Baseline(self.model.name), model=self.model.name)
-        merge(old, self._recorded, seen, self.model.hashes()).write(self._path)
-        return self._path
+        merged = merge(self._stored, self._recorded, seen, self.model.hashes())
+        try:
+            merged.write(self._path)
+        except OSError as problem:
+            raise ConfigurationError(
+                f"cannot write the baseline {self._path}: {problem.strerror}; give another "
+                "--fer-baseline"
+            ) from problem
+        self.written = self._path
 
     def close(self, cell: Cell | None = None) -> None:
         """Close the Predictors of a cell, the reference's excepted; or all."""
@@ -186,16 +209,22 @@ class Suite:
     def _subject(self, cell: Cell) -> Subject:
         if cell.name not in self._subjects:
             # a new baseline is not held against the old one, but has its bounds
-            known = self._stored and replace(self._stored, cells={})
+            known = replace(self._stored, cells={}) if self.update else self._stored
             self._subjects[cell.name] = Subject(
                 cell,
+                self.model.name,
                 self._probes,
                 self.model.golden,
-                known if self.update else self._stored,
-                self._no_baseline,
+                known,
                 other_data=self._other_data,
             )
         return self._subjects[cell.name]
+
+    def _precision(self, cell: Cell) -> str | None:
+        try:
+            return self._subject(cell).precision
+        except FerEdgeError:
+            return None  # each check of the cell fails with it
 
     def _ready(self, cell: Cell) -> Subject:
         subject, reference = self._subject(cell), self.reference
@@ -224,13 +253,9 @@ class Suite:
             )
 
     @property
-    def _no_baseline(self) -> str:
-        return f"there is no baseline at {self._path}; write one with --fer-update-baseline"
-
-    @property
     def _expected(self) -> dict[str, RecordedCell]:
         """What the model is held against; nothing where a new baseline is recorded."""
-        return {} if self.update or self._stored is None else self._stored.cells
+        return {} if self.update else self._stored.cells
 
     @cached_property
     def _probes(self) -> dict[str, np.ndarray]:
@@ -259,12 +284,13 @@ def run_suite(
         split=split,
         backends=backends,
         other_data=other_data,
-        required=True,
         update=update,
     )
     results = [Result(f"fer::{n}::present", True, None, why) for n, why in suite.lost.items()]
     results += [Result(f"fer::{n}::tested", False, None, w) for n, w in suite.untested.items()]
     try:
+        if suite.without_data:
+            results.append(Result("fer::data", False, None, suite.without_data))
         if suite.compares_data:
             results.append(_result("fer::data", suite.check_data))
         for cell in suite.model.cells:

@@ -202,7 +202,7 @@ class Workbench:
             GoldenCrop.of(crop, tensor, answer.probabilities)
             for crop, tensor, answer in zip(raw, tensors, answers, strict=True)
         )
-        Manifest(name, "fp32", tuple(entries), golden).write(folder)
+        Manifest("gratings", "fp32", tuple(entries), golden).write(folder)
         return folder
 
     @property

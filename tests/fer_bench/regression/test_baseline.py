@@ -21,7 +21,8 @@ from fer_bench.regression.baseline import (
 )
 from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
 from fer_bench.regression.recording import merge
-from fer_edge.errors import DataError
+from fer_bench.regression.suite import run_suite
+from fer_edge.errors import ConfigurationError, DataError
 
 HITS = np.random.default_rng(0).integers(0, 2, 3589).astype(np.bool_)
 ACCURACY = RecordedAccuracy(0.5, {"happy": 0.25}, 0.03, pack_hits(HITS))
@@ -78,6 +79,37 @@ def test_a_damaged_baseline_is_refused(change: dict[str, Any], tmp_path: Path) -
         Baseline.read(tmp_path / "b.json")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size_bytes", 10**400),
+        ("size_bytes", -1),
+        ("accuracy", {"accuracy": 1e300, "recall": {}, "ece": 0.0, "hits": ""}),
+        ("accuracy", {"accuracy": 1.0, "recall": {"happy": -1.0}, "ece": 0.0, "hits": ""}),
+    ],
+)
+def test_a_number_that_cannot_have_been_measured_is_refused(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    Baseline("m", {"x.onnx[onnxruntime]": CELL}, data=DATA).write(tmp_path / "b.json")
+    content = json.loads((tmp_path / "b.json").read_text())
+    content["cells"]["x.onnx[onnxruntime]"][field] = value
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"should be (from 0 to|a fraction of 1)"):
+        Baseline.read(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\x1b[31m", "a\nb"])
+@pytest.mark.parametrize("place", ["model", "cells", "data"])
+def test_text_that_cannot_be_printed_is_refused(name: str, place: str, tmp_path: Path) -> None:
+    texts = {"model": "m", "cells": "x.onnx[onnxruntime]", "data": "public-test", place: name}
+    data = replace(DATA, split=texts["data"])
+    Baseline(texts["model"], {texts["cells"]: CELL}, data=data).write(tmp_path / "b.json")
+    with pytest.raises(DataError, match="text that cannot be printed") as refused:
+        Baseline.read(tmp_path / "b.json")
+    assert str(refused.value).isprintable()
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000])
 def test_what_is_no_baseline_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(content)
@@ -88,6 +120,22 @@ def test_what_is_no_baseline_is_refused(content: bytes, tmp_path: Path) -> None:
 def test_a_bound_is_a_number_that_can_bound() -> None:
     with pytest.raises(ValueError, match="accuracy_loss should be a finite number of 0 or more"):
         replace(DEFAULT_BOUNDS["int8"], accuracy_loss=-1.0)
+
+
+def test_a_baseline_of_another_model_is_not_held_nor_written_over(
+    workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.json"
+    replace(Baseline.read(workbench.baseline), model="other").write(path)
+    before = path.read_bytes()
+    results = run_suite(sound, path, backends=["onnxruntime"])
+    failed = [result for result in results if result.failed]
+    assert {result.name.rpartition("::")[2] for result in failed} == {"recorded"}
+    rows = {row.what: (row.recorded, row.now) for row in failed[0].outcome.rows if not row.holds}
+    assert rows == {"model": ("other", "gratings")}
+    with pytest.raises(ConfigurationError, match="of the model 'other', and this is 'gratings'"):
+        run_suite(sound, path, backends=["onnxruntime"], update=True)
+    assert path.read_bytes() == before
 
 
 def test_bounds_that_a_reviewer_changed_survive_a_recording() -> None:

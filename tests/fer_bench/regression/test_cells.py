@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.bounds import DEFAULT_BOUNDS
-from fer_bench.regression.cells import Cell, find_model
+from fer_bench.regression.cells import Cell, file_name, find_model
 from fer_bench.regression.subject import Subject
 from fer_edge import ArtifactError, ConfigurationError
 from fer_edge.backends import BACKENDS
@@ -21,10 +22,11 @@ HASH = "a" * 64
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An ONNX for all, one for a backend alone, and an IR with its weights."""
+    three, five = (hashlib.sha256(bytes(count)).hexdigest() for count in (3, 5))
     entries = (
-        ArtifactEntry("all.onnx", HASH, 3, "onnx", "fp32"),
-        ArtifactEntry("mine.onnx", HASH, 3, "onnx", "int8", backends=("onnxruntime",)),
-        ArtifactEntry("m.xml", HASH, 3, "ir", "fp16", (Companion("m.bin", HASH, 5),)),
+        ArtifactEntry("all.onnx", three, 3, "onnx", "fp32"),
+        ArtifactEntry("mine.onnx", three, 3, "onnx", "int8", backends=("onnxruntime",)),
+        ArtifactEntry("m.xml", three, 3, "ir", "fp16", (Companion("m.bin", five, 5),)),
     )
     for name, count in (("all.onnx", 3), ("mine.onnx", 3), ("m.xml", 3), ("m.bin", 5)):
         (tmp_path / name).write_bytes(bytes(count))
@@ -44,7 +46,7 @@ def test_each_artifact_meets_each_backend_that_opens_it(
     found = find_model(folder)
     names = ["all.onnx[onnxruntime]", "all.onnx[other]", "mine.onnx[onnxruntime]", "m.xml[other]"]
     assert [cell.name for cell in found.cells] == names
-    assert found.cells[-1].size_bytes == 8
+    assert found.cells[-1].read().size_bytes == 8
 
 
 def test_an_engine_that_opens_nothing_here_is_not_imported(
@@ -84,17 +86,44 @@ def test_an_artifact_that_lacks_its_companion_is_told(folder: Path) -> None:
     if not openvino:
         pytest.skip("no OpenVINO here")
     with pytest.raises(ArtifactError, match=r"m\.bin"):
-        openvino[0].damaged()
+        openvino[0].read()
+
+
+def test_a_file_that_vanished_after_it_was_found_is_told(folder: Path) -> None:
+    alone = find_model(folder / "all.onnx", ["onnxruntime"])
+    listed = find_model(folder, ["onnxruntime"])
+    (folder / "all.onnx").unlink()
+    for read in (alone.cells[0].read, listed.cells[0].read, alone.hashes):
+        with pytest.raises(ArtifactError, match=r"all\.onnx"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("dist/mob.v1", "mob.v1.json"),
+        ("dist/mob.v1/../mob.v2/", "mob.v2.json"),
+        (".", "team.json"),
+        ("dist/mob.v1/model.int8.onnx", "model.int8.json"),
+        ("default", "default.json"),
+    ],
+)
+def test_each_model_has_a_baseline_of_its_own(
+    model: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("mob.v1", "mob.v2"):
+        (tmp_path / "team" / "dist" / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "team")
+    assert file_name(model) == name
 
 
 def test_a_precision_without_bounds_is_told() -> None:
     cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
-    for baseline in (None, Baseline("m")):
-        with pytest.raises(ArtifactError, match="'int4', which has no bounds; there are fp32"):
-            _ = Subject(cell, {}, (), baseline).bounds
+    with pytest.raises(ArtifactError, match="'int4', which has no bounds; there are fp32"):
+        _ = Subject(cell, "m", {}, (), Baseline("m")).bounds
 
 
 def test_a_baseline_may_bound_a_precision_of_its_own() -> None:
     cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
     bounds = {**DEFAULT_BOUNDS, "int4": DEFAULT_BOUNDS["int8"]}
-    assert Subject(cell, {}, (), Baseline("m", bounds=bounds)).bounds == DEFAULT_BOUNDS["int8"]
+    assert Subject(cell, "m", {}, (), Baseline("m", bounds=bounds)).bounds == DEFAULT_BOUNDS["int8"]

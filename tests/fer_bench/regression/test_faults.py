@@ -6,7 +6,9 @@ as an exporter would write that has the fault itself.
 
 from __future__ import annotations
 
+import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ import numpy as np
 import onnx
 import pytest
 
-from fer_bench.regression.checks import DATA_CHECKS
-from fer_edge import fer2013
+from fer_bench.regression.baseline import Baseline
+from fer_bench.regression.checks import CHECKS, DATA_CHECKS
+from fer_bench.regression.suite import run_suite
+from fer_edge import ArtifactError, fer2013
 from fer_edge.predictor import Predictor
 
 REFERENCE = "fer::model.onnx[onnxruntime]"
@@ -143,13 +147,66 @@ def test_a_runtime_that_resizes_otherwise_fails(
     assert {f"{REFERENCE}::golden", f"{REFERENCE}::answers"} <= failed
 
 
-def test_a_file_that_was_changed_after_the_export_fails(workbench: Any) -> None:
-    broken = workbench.directory("changed", int8=workbench.int8)
-    path = broken / "model.int8.onnx"
+def changed(path: Path) -> None:
     model = onnx.load(path)
     model.doc_string = "somebody was here"
     onnx.save(model, path)
-    assert workbench.failures(broken) == {f"{INT8}::intact"}
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def a_link_out_of_the_folder(path: Path) -> None:
+    path.rename(path.parent.with_suffix(".moved"))
+    path.symlink_to(path.parent.with_suffix(".moved"))
+
+
+def a_link_to_an_endless_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def a_pipe_that_nobody_writes_into(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+OTHER_FILES = [
+    changed,
+    deleted,
+    a_link_out_of_the_folder,
+    a_link_to_an_endless_device,
+    a_pipe_that_nobody_writes_into,
+]
+
+
+@pytest.mark.parametrize("become", OTHER_FILES, ids=lambda become: become.__name__)
+def test_a_file_that_the_runtime_refuses_is_not_opened(become: Any, workbench: Any) -> None:
+    """Whatever would have to open it fails in the runtime's own words."""
+    broken = workbench.directory(become.__name__, int8=workbench.int8)
+    become(broken / "model.int8.onnx")
+    with pytest.raises(ArtifactError) as refused:
+        Predictor(broken, backend="onnxruntime", precision="int8")
+    failed = {result.name: result for result in workbench.judge(broken) if result.failed}
+    assert failed.keys() == {f"{INT8}::{check}" for check in CHECKS if check != "recorded"}
+    assert {result.reason for result in failed.values()} == {f"ArtifactError: {refused.value}"}
+
+
+@pytest.mark.parametrize("update", [False, True], ids=["check", "record"])
+def test_a_single_artifact_that_is_cut_short_fails_each_check(
+    update: bool, workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    """Its results are told, and what was recorded stays."""
+    cut, baseline = tmp_path / "model.onnx", tmp_path / "model.json"
+    replace(Baseline.read(workbench.baseline), model="model").write(baseline)
+    before = baseline.read_bytes()
+    cut.write_bytes((sound / "model.onnx").read_bytes()[:-1000])
+    results = run_suite(cut, baseline, backends=["onnxruntime"], update=update)
+    told = {r.name: r.reason for r in results if r.failed and r.name.startswith(REFERENCE)}
+    assert f"{REFERENCE}::intact" in told
+    assert all(reason.startswith("ArtifactError: ") for reason in told.values())
+    assert baseline.read_bytes() == before
 
 
 def test_an_artifact_that_vanished_fails(workbench: Any) -> None:

@@ -8,6 +8,7 @@ written by an exporter that has the fault itself.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -19,7 +20,7 @@ import pytest
 
 from fer_bench.regression.suite import Suite
 from fer_edge.artifact import model_path
-from fer_edge.manifest import MANIFEST, GoldenCrop, Manifest
+from fer_edge.manifest import GoldenCrop, Manifest
 from fer_edge.predictor import Predictor
 from fer_edge.preprocess import preprocess_all
 from fer_edge.synthetic import synthetic_crops
@@ -96,10 +97,7 @@ def put(tmp_path: Path) -> Callable[..., Path]:
 
     def write(file: str, model: onnx.ModelProto, *, stale_golden: bool = False) -> Path:
         source, folder = model_path("default"), tmp_path / "model"
-        folder.mkdir()
-        for path in source.iterdir():
-            if path.name not in (file, MANIFEST):  # through a link, the packaged one is written
-                (folder / path.name).symlink_to(path)
+        shutil.copytree(source, folder)
         data = model.SerializeToString()
         (folder / file).write_bytes(data)
         manifest = Manifest.read(source)

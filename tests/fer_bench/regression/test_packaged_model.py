@@ -78,6 +78,13 @@ def test_what_is_not_tested_stands_in_the_results() -> None:
         assert (left_out.failed, left_out.reason) == (False, "its backend does not take part here")
 
 
+def test_accuracies_that_are_not_tested_stand_in_the_results() -> None:
+    results = {r.name: r for r in run_suite("default", BASELINE, backends=["onnxruntime"])}
+    told = results["fer::data"]
+    assert (told.failed, told.outcome) == (False, None)
+    assert "without --fer-data they are not tested" in told.reason
+
+
 @pytest.mark.parametrize("lacking", [True, False], ids=["not here", "not chosen"])
 def test_a_recording_keeps_the_cells_of_other_engines(
     lacking: bool, tmp_path: Path, request: pytest.FixtureRequest

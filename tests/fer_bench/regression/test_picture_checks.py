@@ -53,7 +53,7 @@ class Run:
         baseline = Baseline("m", {CELL.name: kept}, data=RecordedData("public-test", n, "same"))
         data = EvaluationData("public-test", crops, "other" if self.others else "same")
         meant, answers = self.others == "meant", np.eye(7)[self.answers]
-        return Subject(CELL, {}, (), baseline, data=data, other_data=meant, _on_data=answers)
+        return Subject(CELL, "m", {}, (), baseline, data=data, other_data=meant, _on_data=answers)
 
 
 def _failing(outcome: Outcome) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -14,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 
+from fer_bench.regression import hooks, items, plugin
 from fer_edge.manifest import Manifest
 
 PLUGIN = "fer_bench.regression.plugin"
@@ -139,6 +143,30 @@ def test_what_was_not_checked_is_not_recorded(
     assert not (tmp_path / "fer_baselines").exists()
 
 
+def test_a_recording_whose_writing_was_left_out_fails(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    options = (f"--fer-model={sound}", *BACKEND, "--fer-update-baseline", "-k", "intact or record")
+    done = run(tmp_path, *options)
+    assert done.returncode == 1
+    assert "4 passed" in done.stdout
+    assert "no baseline was written: " in done.stdout
+    assert not (tmp_path / "fer_baselines").exists()
+    listed = run(tmp_path, *options, "--collect-only")
+    assert listed.returncode == 0
+    assert "no baseline was written" not in listed.stdout
+
+
+def test_a_baseline_that_cannot_be_written_is_told(sound: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "fer_baselines").write_text("a file, where a folder should be")
+    done = run(tmp_path, f"--fer-model={sound}", *BACKEND, "--fer-update-baseline")
+    assert done.returncode == 1
+    missing = tmp_path / "fer_baselines" / "sound.json"
+    assert f"ConfigurationError: cannot write the baseline {missing}: " in done.stdout
+    assert "give another --fer-baseline" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 def test_other_pictures_fail_unless_they_are_meant(
     workbench: Any, sound: Path, make_fer2013: Any, tmp_path: Path
 ) -> None:
@@ -184,6 +212,16 @@ def test_what_is_not_tested_here_stands_in_the_summary(tmp_path: Path) -> None:
     assert "model.int8.openvino.xml[openvino]" in done.stdout
 
 
+def test_accuracies_that_are_not_tested_stand_in_the_summary(
+    workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    told = "the baseline has accuracies; without --fer-data they are not tested"
+    options = (f"--fer-model={sound}", *BACKEND, f"--fer-baseline={workbench.baseline}")
+    assert told in run(tmp_path, *options, "-k", "size").stdout
+    assert told not in run(tmp_path, *options, f"--fer-data={workbench.data}", "-k", "size").stdout
+
+
 def test_an_engine_that_is_not_here_stands_in_the_summary(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "conftest.py").write_text("import sys\n\nsys.modules['openvino'] = None\n")
@@ -194,16 +232,31 @@ def test_an_engine_that_is_not_here_stands_in_the_summary(tmp_path: Path) -> Non
     assert "model.int8.openvino.xml[openvino]" in done.stdout
 
 
-def test_without_a_baseline_the_rest_still_guards(
-    team: Path, sound: Path, workbench: Any, tmp_path: Path
+@pytest.mark.parametrize("chosen", [(), ("-k", "accuracy")], ids=["all", "some"])
+def test_without_a_baseline_nothing_passes(
+    chosen: tuple[str, ...], sound: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    done = run(tmp_path, f"--fer-model={sound}", *BACKEND, "-v", "-rs")
-    assert done.returncode == 0
-    assert "fer::model.int8.onnx[onnxruntime]::parity PASSED" in done.stdout
-    assert "fer::model.onnx[onnxruntime]::golden PASSED" in done.stdout
-    assert "there is no baseline at" in done.stdout
-    assert "accuracy" not in done.stdout
+    done = run(tmp_path, f"--fer-model={sound}", *BACKEND, *chosen)
+    assert done.returncode == 4
+    missing = tmp_path / "fer_baselines" / "sound.json"
+    assert f"there is no baseline at {missing}; record one with --fer-update-b" in done.stderr
+    assert "passed" not in done.stdout
+
+
+def test_a_run_from_another_folder_finds_the_baseline_of_the_tests(
+    workbench: Any, sound: Path, tmp_path: Path
+) -> None:
+    """It lies where pytest's own settings do, whatever the current folder is."""
+    team, elsewhere = tmp_path / "team", tmp_path / "elsewhere"
+    for folder in (team, elsewhere):
+        folder.mkdir()
+    (team / "pytest.ini").write_text("[pytest]\n")
+    (team / "fer_baselines").mkdir()
+    shutil.copy(workbench.baseline, team / "fer_baselines" / "sound.json")
+    done = run(elsewhere, team, f"--fer-model={sound}", *BACKEND, "-k", "recorded")
+    assert done.returncode == 0, done.stderr
+    assert "2 passed" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -223,7 +276,7 @@ def test_without_a_baseline_the_rest_still_guards(
         ),
         (("--fer-model", "SOUND", "--fer-split", "half"), "unknown split 'half'; there are train"),
         (("--fer-model", "SOUND", "--fer-backend", "tflite"), "unknown backend tflite; there are"),
-        (("--fer-model", "SOUND", "--fer-baseline", "no.json"), "cannot read the baseline no.json"),
+        (("--fer-model", "SOUND", "--fer-baseline", "no.json"), "there is no baseline at no.json"),
     ],
 )
 def test_what_cannot_be_met_is_told_before_any_test_runs(
@@ -245,3 +298,17 @@ def test_the_plugin_costs_nothing_where_it_is_not_asked_for(team: Path) -> None:
     done = run(team, "test_imports.py", "-p", "no:hypothesispytest")
     (team / "test_imports.py").unlink()
     assert "1 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("module", [plugin, hooks, items], ids=lambda module: module.__name__)
+def test_an_old_pytest_can_load_it(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has no stash, and no hooks but those of pluggy before 1.2."""
+
+    def hookimpl(*, hookwrapper: bool = False, tryfirst: bool = False) -> Any:
+        return lambda function: function
+
+    monkeypatch.setattr(pytest, "hookimpl", hookimpl)
+    for lacking in ("Stash", "StashKey"):
+        monkeypatch.delattr(pytest, lacking)
+    assert module.__file__ is not None
+    runpy.run_path(module.__file__)
