@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.files import open_without_waiting
 from fer_edge.manifest import MANIFEST, ArtifactEntry, Manifest
 from fer_edge.spec import PRECISIONS, ModelSpec
 
@@ -182,7 +183,7 @@ def _read_file(path: Path, spec: ModelSpec | None) -> Artifact:
 
 def _bytes(path: Path) -> bytes:
     try:
-        with open(path, "rb", opener=_open_without_waiting) as stream:
+        with open(path, "rb", opener=open_without_waiting) as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ArtifactError(f"{path} is a device, pipe or socket; an artifact is a file")
@@ -193,11 +194,6 @@ def _bytes(path: Path) -> bytes:
             return stream.read(status.st_size)
     except OSError as problem:
         raise ArtifactError(f"cannot read the artifact {path}: {problem.strerror}") from problem
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # opening a pipe waits for its writer otherwise
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _vouched(folder: Path, file: str, expected: str) -> bytes:

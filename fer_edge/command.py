@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fer_edge.predictor import Predictor
 
 __all__ = [
+    "INTERRUPTED",
     "MODEL_HELP",
     "Commands",
     "Handler",
@@ -44,7 +45,9 @@ Handler: TypeAlias = Callable[[Namespace], int]
 
 MODEL_HELP = "default (the packaged model), a model directory, or an artifact"
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
+"""Exit code of a command that was stopped from the keyboard, as shells have it."""
+
 _BROKEN_PIPE = 141
 
 
@@ -136,7 +139,7 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
         return FerEdgeError.exit_code
     except KeyboardInterrupt:
         say(f"{parser.prog}: interrupted; nothing was left half written")
-        return _INTERRUPTED
+        return INTERRUPTED
     return code
 
 

@@ -100,11 +100,20 @@ class LabelledCrops:
     @property
     def sha256(self) -> str:
         """Hash of labels and pixels, the same in whatever order or container they come."""
-        digests = sorted(
+        return hashlib.sha256(b"".join(sorted(self._digests()))).hexdigest()
+
+    def canonical_order(self) -> npt.NDArray[np.int64]:
+        """Positions by the hash of label and pixels, int64 ``(N,)``: that which they have in any
+        container.
+        """
+        digests = self._digests()
+        return np.array(sorted(range(len(self)), key=digests.__getitem__), np.int64)
+
+    def _digests(self) -> list[bytes]:
+        return [
             hashlib.sha256(bytes([label]) + image.tobytes()).digest()
             for image, label in zip(self.images, self.labels, strict=True)
-        )
-        return hashlib.sha256(b"".join(digests)).hexdigest()
+        ]
 
 
 def load(path: str | Path, split: str) -> LabelledCrops:

@@ -14,7 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "new_folder", "sha256_of", "write_bytes", "write_json"]
+__all__ = [
+    "atomic_path",
+    "new_folder",
+    "open_without_waiting",
+    "sha256_of",
+    "write_bytes",
+    "write_json",
+]
 
 _CHUNK = 1 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
@@ -86,6 +93,11 @@ def write_json(target: Path, value: object) -> None:
     Raises ValueError for NaN and infinities, which JSON does not have.
     """
     write_bytes(target, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def open_without_waiting(path: str, flags: int) -> int:
+    """An ``opener`` for ``open``, for a pipe too, which else waits for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def sha256_of(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -287,7 +286,7 @@ def scored(
             if reference is None
             else agreement(reference.model, reference.probabilities, probabilities)
         ),
-        right=bits(right[_canonical_order(crops)]),
+        right=bits(right[crops.canonical_order()]),
         data_sha256=crops.sha256,
     )
 
@@ -296,15 +295,6 @@ def compare_answers(answers: Sequence[Answers], split: EvaluationSplit) -> list[
     """McNemar's exact test for every pair of models."""
     right = [a.probabilities.argmax(axis=1) == split.crops.labels for a in answers]
     return paired_tests([_title(a) for a in answers], right)
-
-
-def _canonical_order(crops: LabelledCrops) -> list[int]:
-    """Positions by the hash of label and pixels; exact copies get the same answer anyway."""
-    digests = [
-        hashlib.sha256(bytes([label]) + image.tobytes()).digest()
-        for image, label in zip(crops.images, crops.labels, strict=True)
-    ]
-    return sorted(range(len(digests)), key=digests.__getitem__)
 
 
 def _title(answers: Answers) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from fer_edge.errors import ConfigurationError, DataError
 from fer_edge.faces.detectors import Detection, Detector, Framing
-from fer_edge.fer2013 import load
+from fer_edge.fer2013 import LabelledCrops, load
 from fer_edge.progress import track
 
 __all__ = [
@@ -78,8 +78,8 @@ class Result:
     framing: Framing
 
 
-def sample(data: Path, count: int, seed: int) -> npt.NDArray[np.uint8]:
-    """Draw ``count`` pictures of FER2013's public-test, uint8 ``(N, 48, 48)``, none twice.
+def sample(data: Path, count: int, seed: int) -> LabelledCrops:
+    """Draw ``count`` pictures of FER2013's public-test, none twice.
 
     Raises DataError if there are fewer, or if FER2013 cannot be read.
     """
@@ -89,7 +89,7 @@ def sample(data: Path, count: int, seed: int) -> npt.NDArray[np.uint8]:
     if not 1 <= count <= len(crops):
         raise DataError(f"{data} has {len(crops)} pictures of {SPLIT}; {count} cannot be drawn")
     chosen = np.random.default_rng(seed).choice(len(crops), count, replace=False)
-    return crops.images[chosen]
+    return crops.take(chosen)
 
 
 def scene(picture: npt.NDArray[np.uint8], surround: str) -> npt.NDArray[np.uint8]:
@@ -137,7 +137,7 @@ def report(
     data: Path, detectors: Mapping[str, Detector], *, count: int = 1000, seed: int = 0
 ) -> list[Result]:
     """Measure every detector in both surrounds on the same pictures."""
-    pictures = sample(data, count, seed)
+    pictures = sample(data, count, seed).images
     return [measure(pictures, d, surround) for d in detectors.values() for surround in SURROUNDS]
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench.framing import SPLIT, scene
-from fer_edge.errors import ConfigurationError
+from fer_bench.framing import scene
+from fer_bench.tables import markdown_table
 from fer_edge.faces.detection import FaceDetector, cut_face
-from fer_edge.fer2013 import LabelledCrops, load
+from fer_edge.fer2013 import LabelledCrops
 from fer_edge.metrics import wilson_interval
 from fer_edge.predictor import Predictor
 from fer_edge.progress import track
 
-__all__ = ["MARGINS", "MarginResult", "measure_margins", "sample", "table"]
+__all__ = ["MARGINS", "MarginResult", "measure_margins", "table"]
 
 MARGINS = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3)
 """Fractions of the box's side on every side; below 0 the box shrinks."""
@@ -43,19 +42,6 @@ class MarginResult:
     n: int
     accuracy: float
     accuracy_ci95: tuple[float, float]
-
-
-def sample(data: Path, count: int, seed: int) -> LabelledCrops:
-    """Draw ``count`` pictures of FER2013's public-test, or all if there are fewer.
-
-    Raises DataError if FER2013 cannot be read and ConfigurationError for a draw of nothing.
-    """
-    if count < 1 or seed < 0:
-        raise ConfigurationError(
-            f"a draw needs at least 1 picture and a seed of 0 or above, not {count} and {seed}"
-        )
-    crops = load(data, SPLIT)
-    return crops.take(np.random.default_rng(seed).permutation(len(crops))[:count])
 
 
 def measure_margins(
@@ -84,7 +70,7 @@ def table(results: Sequence[MarginResult]) -> str:
     """Lay the results out as a Markdown table, one row a detector."""
     names = list(dict.fromkeys(result.detector for result in results))
     head = ["detector", "faces", "uncut", *(f"{margin:+.2f}" for margin in MARGINS)]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for name in names:
         own = [result for result in results if result.detector == name]
         best = max(result.accuracy for result in own[1:])
@@ -94,7 +80,7 @@ def table(results: Sequence[MarginResult]) -> str:
             for cell, r in zip(cells, own, strict=True)
         ]
         rows.append([name, str(own[0].n), *marked])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown_table(head, rows)
 
 
 def _grown(box: Box, margin: float) -> Box:

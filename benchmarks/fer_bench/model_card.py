@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fer_bench.accuracy import AccuracyResult, load_split, measure_accuracy
 from fer_bench.pages import MeasuredBlock
+from fer_bench.tables import markdown_table
 from fer_edge.artifact import DEFAULT_MODEL, model_path
 from fer_edge.emotion import LABELS
 from fer_edge.manifest import ArtifactEntry, Manifest
@@ -55,7 +55,7 @@ def _summary(result: AccuracyResult, entry: ArtifactEntry) -> str:
                 f"{parity.top1_agreement:.2%}",
             )
         )
-    return _table(
+    return markdown_table(
         ("packaged model", f"{result.precision} on {result.backend}, {result.n} pictures"), rows
     )
 
@@ -86,11 +86,11 @@ def _card(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) -> 
         for name, e in result.per_class.items()
     ]
     return [
-        _table(("what", "value"), facts),
+        markdown_table(("what", "value"), facts),
         f"Measured on FER2013's `{result.split}`, {result.n} pictures, **on which the checkpoint "
         f"and its temperature were selected**, with {info.backend} {info.version}:",
-        _table(("metric", "value"), scores),
-        _table(("class", "precision", "recall", "F1", "pictures"), classes),
+        markdown_table(("metric", "value"), scores),
+        markdown_table(("class", "precision", "recall", "F1", "pictures"), classes),
         "Its most frequent confusions, as shares of the true class: "
         + "; ".join(_confusions(result))
         + ".",
@@ -115,8 +115,3 @@ def _confusions(result: AccuracyResult) -> list[str]:
     order = np.argsort(-shares, axis=None)[:_CONFUSIONS]
     pairs = [np.unravel_index(flat, shares.shape) for flat in order]
     return [f"{LABELS[t]} taken for {LABELS[p]} {shares[t, p]:.0%}" for t, p in pairs]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -20,12 +20,15 @@ __all__ = [
     "Backend",
     "BackendOptions",
     "EngineInfo",
+    "one_line",
 ]
 
 MAX_THREADS = 1024
 """More would be a slip: engines start every thread that they are told to."""
 
 GOALS = ("latency", "throughput")
+_MAX_REASON = 300
+
 INFERENCE_PRECISIONS = ("fp32", "bf16", "fp16")
 """What a caller may ask an engine to compute in."""
 
@@ -126,3 +129,8 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what the engine holds; calls that are under way finish. May be repeated."""
+
+
+def one_line(problem: Exception) -> str:
+    """What an engine says of its failure, in at most 300 characters."""
+    return " ".join(str(problem).split())[:_MAX_REASON] or repr(problem)

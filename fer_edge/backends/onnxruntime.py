@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from fer_edge.artifact import Artifact
-from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec, padded, static_batch
 from fer_edge.backends.cores import default_threads, usable_cores
 from fer_edge.backends.external_data import refuse_external_data
@@ -36,7 +36,6 @@ _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 _HEAVY = {"Conv", "Gemm", "MatMul", "FusedConv", "QLinearConv", "QLinearMatMul", "ConvInteger"}
 _OUTPUTS = list(OUTPUTS)
 _ERRORS_ONLY = 3
-_MAX_REASON = 300
 _NATIVE = b"EPContext"
 """The operator whose attribute an execution provider loads as its own compiled engine."""
 
@@ -92,7 +91,7 @@ class OnnxRuntimeBackend(Backend):
             logits, probabilities = session.run(_OUTPUTS, {INPUT: given})
         except Exception as problem:  # onnxruntime's errors share no base of their own
             raise EngineError(
-                f"ONNX Runtime failed on crops of shape {batch.shape}: {_reason(problem)}"
+                f"ONNX Runtime failed on crops of shape {batch.shape}: {one_line(problem)}"
             ) from problem
         count = len(batch)
         return logits[:count], probabilities[:count]
@@ -152,7 +151,7 @@ def _open(
     except Exception as problem:  # as above
         failed = ArtifactError if provider == _CPU else EngineError
         raise failed(
-            f"ONNX Runtime cannot load {artifact.path} on {provider}: {_reason(problem)}"
+            f"ONNX Runtime cannot load {artifact.path} on {provider}: {one_line(problem)}"
         ) from problem
 
 
@@ -204,7 +203,3 @@ def _check_precision(options: BackendOptions, spec: ModelSpec, computes_in: str)
         f"export an artifact of that precision, or use backend='openvino' (this one is "
         f"{spec.precision})"
     )
-
-
-def _reason(problem: Exception) -> str:
-    return " ".join(str(problem).split())[:_MAX_REASON] or repr(problem)

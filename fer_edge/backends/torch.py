@@ -14,7 +14,7 @@ from torch import nn
 
 from fer_edge import checkpoint
 from fer_edge.artifact import Artifact
-from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
 from fer_edge.backends.contract import refuse_another_spec
 from fer_edge.backends.cores import usable_cores
 from fer_edge.backends.pool import Pool
@@ -29,7 +29,6 @@ _LANES = {"latency": 1, "throughput": 2}
 _MOST_GRAPHS = 16
 _WARM_UP = 3
 _CLOSED = "this torch network is closed"
-_MAX_REASON = 300
 
 Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
@@ -57,7 +56,7 @@ class TorchBackend(Backend):
             whole = _Contract(network, self.spec, _DTYPES[precision]).to(device)
         except RuntimeError as problem:  # out of memory is one, too
             raise EngineError(
-                f"torch cannot put {artifact.path} on {device}: {_reason(problem)}"
+                f"torch cannot put {artifact.path} on {device}: {one_line(problem)}"
             ) from problem
         forward: Forward = torch.compile(whole, dynamic=True) if options.compiled else whole
         self._threads, concurrency = _threads(options, device)
@@ -94,7 +93,7 @@ class TorchBackend(Backend):
             return self._on_the_cpu(pixels)
         except RuntimeError as problem:  # out of memory is one, too, and a compiler that is lacking
             raise EngineError(
-                f"torch failed on crops of shape {batch.shape}: {_reason(problem)}"
+                f"torch failed on crops of shape {batch.shape}: {one_line(problem)}"
             ) from problem
 
     def close(self) -> None:
@@ -223,7 +222,3 @@ def _threads(options: BackendOptions, device: torch.device) -> tuple[int | None,
 
 def _provider(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else "cpu"
-
-
-def _reason(problem: Exception) -> str:
-    return " ".join(str(problem).split())[:_MAX_REASON] or repr(problem)

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import InputError
+from fer_edge.files import open_without_waiting
 from fer_edge.images.header import PictureSize, check_complete, orientation, picture_size
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode_image", "read_image"]
@@ -94,7 +95,7 @@ def decode_image(data: bytes, where: str) -> Image:
 def _read_bytes(where: str) -> bytes:
     try:
         _check_file(os.stat(where), where)
-        with open(where, "rb", opener=_open_without_waiting) as stream:
+        with open(where, "rb", opener=open_without_waiting) as stream:
             # the name may stand for another file by now
             status = os.fstat(stream.fileno())
             _check_file(status, where)
@@ -108,11 +109,6 @@ def _read_bytes(where: str) -> bytes:
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise InputError(f"{where!r} cannot be read as a picture file: {reason}") from problem
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # opening a pipe waits for its writer otherwise
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_file(status: os.stat_result, where: str) -> None:

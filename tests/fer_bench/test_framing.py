@@ -100,7 +100,7 @@ def test_an_unknown_surround_is_refused(pictures: npt.NDArray[np.uint8]) -> None
 
 
 def test_the_sample_depends_on_its_seed_alone(data: Path) -> None:
-    first, again, other = (sample(data, 5, seed) for seed in (1, 1, 2))
+    first, again, other = (sample(data, 5, seed).images for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert len({picture.tobytes() for picture in first}) == 5
@@ -176,7 +176,7 @@ def yunet() -> Detector:
 @pytest.mark.skipif(not FER2013.is_file(), reason=f"no FER2013 at {FER2013}; set FER2013")
 @pytest.mark.parametrize("make", [haar, yunet])
 def test_the_constants_in_use_are_fer2013_s_own_framing(make: type[Detector]) -> None:
-    result = measure(sample(FER2013, 200, seed=7), make(), "gray")
+    result = measure(sample(FER2013, 200, seed=7).images, make(), "gray")
     assert result.side
     assert result.right
     assert result.down

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_bench.margins import MARGINS, measure_margins, sample, table
-from fer_edge import ConfigurationError, Face, FaceDetector, Predictor
+from fer_bench.margins import MARGINS, measure_margins, table
+from fer_edge import Face, FaceDetector, Predictor
 from fer_edge.fer2013 import LabelledCrops
 
 PICTURE, SURROUND = 192, 96
@@ -61,9 +61,3 @@ def test_the_table_marks_the_best_margin(crops: LabelledCrops, tiny_artifact: Pa
     best = max(result.accuracy for result in results[1:])
     assert row.startswith("| centred | 12 |")
     assert f"**{best:.1%}**" in row
-
-
-@pytest.mark.parametrize(("count", "seed"), [(0, 0), (5, -1)])
-def test_a_draw_of_nothing_is_refused(count: int, seed: int, tiny_fer2013: Path) -> None:
-    with pytest.raises(ConfigurationError, match="a draw needs"):
-        sample(tiny_fer2013, count, seed)

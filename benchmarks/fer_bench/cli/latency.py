@@ -12,12 +12,11 @@ from fer_bench.scenarios import SCENARIOS, Settings
 from fer_bench.tables import latency_table, noise_lines
 from fer_edge.artifact import DEFAULT_MODEL
 from fer_edge.backends.base import INFERENCE_PRECISIONS
-from fer_edge.command import MODEL_HELP, Commands, add_command, say, write_result
+from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.spec import PRECISIONS
 
 __all__ = ["add_parser"]
 
-_INTERRUPTED = 130
 _DEFAULTS = Settings()
 
 
@@ -103,7 +102,7 @@ def _latency(options: Namespace) -> int:
 def _code(run: LatencyRun, *, strict: bool) -> int:
     if run.interrupted:
         say(f"fer-bench: interrupted; kept the {run.rounds} rounds that were complete")
-        return _INTERRUPTED
+        return INTERRUPTED
     return int(run.failed or (strict and not run.noise.quiet))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from fer_bench.margins import measure_margins, sample, table
+from fer_bench.framing import sample
+from fer_bench.margins import measure_margins, table
 from fer_bench.pages import MeasuredBlock
 from fer_edge.artifact import DEFAULT_MODEL
 from fer_edge.command import (

@@ -12,13 +12,12 @@ from fer_bench.results import read_latency
 from fer_bench.scenarios import Settings
 from fer_bench.tables import noise_lines
 from fer_edge.artifact import DEFAULT_MODEL
-from fer_edge.command import MODEL_HELP, Commands, add_command, say, write_result
+from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.files import write_json
 
 __all__ = ["add_parser"]
 
 SCHEMA = "fer-bench-page/1"
-_INTERRUPTED = 130
 _DEFAULTS = Settings()
 
 
@@ -62,7 +61,7 @@ def _page(options: Namespace) -> int:
             f"fer-bench: interrupted; {options.out / 'latency.json'} keeps the {latency.rounds} "
             "rounds that were complete, and no page was written"
         )
-        return _INTERRUPTED
+        return INTERRUPTED
     if options.strict and not latency.noise.quiet:
         say("fer-bench: the machine was not quiet, so no page was written (--strict)")
         return 1

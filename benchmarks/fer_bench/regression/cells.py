@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fer_edge.artifact import FORMATS, Artifact, find_artifact, model_path, read_entry
 from fer_edge.backends import BACKENDS, backend_class
+from fer_edge.backends.base import one_line
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
 from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
 
@@ -131,13 +132,15 @@ def file_name(model: str | os.PathLike[str]) -> str:
 
 
 def _absent(backends: Sequence[str]) -> dict[str, str]:
-    """Those whose engine is not installed, and how to install it."""
+    """Those whose engine is not installed, or broken, and why."""
     found = {}
     for name in backends:
         try:
             backend_class(name)
         except MissingDependencyError as problem:
             found[name] = str(problem)
+        except Exception as problem:  # an engine's import may raise anything
+            found[name] = f"{name} is installed and cannot be imported: {one_line(problem)}"
     return found
 
 

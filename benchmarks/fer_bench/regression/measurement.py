@@ -38,7 +38,7 @@ def predict_all(predictor: Predictor, crops: Iterable[UInt8Array], label: str) -
     """Classify crops of any sizes; float32 ``(N, 7)``."""
     items = list(crops)
     rows: list[npt.NDArray[np.float32]] = []
-    batch = min(_BATCH, getattr(predictor.info, "max_batch", None) or _BATCH)
+    batch = min(_BATCH, predictor.info.max_batch or _BATCH)
     with progress(len(items), label) as bar:
         for start in range(0, len(items), batch):
             part = items[start : start + batch]
