@@ -22,8 +22,11 @@ from fer_edge.faces.yunet import YUNET_FILE
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.synthetic import synthetic_crops
 
+# else a test may import their telemetry
 with suppress(ImportError):
-    import fer_edge.backends.openvino_runtime  # noqa: F401 - else a test may import its telemetry
+    import fer_edge.backends.onnxruntime_engine
+with suppress(ImportError):
+    import fer_edge.backends.openvino_runtime  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
