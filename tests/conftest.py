@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,12 +20,14 @@ from fer_edge.faces.yunet import YUNET_FILE
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.synthetic import synthetic_crops
 
+# else a test may import their telemetry
 with suppress(ImportError):
-    import fer_edge.backends.openvino_runtime  # noqa: F401 - else a test may import its telemetry
+    import fer_edge.backends.onnxruntime_engine
+with suppress(ImportError):
+    import fer_edge.backends.openvino_runtime  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-_HERE = {"localhost", "127.0.0.1", "::1", ""}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what tests start, even where the tests themselves run in the background."""
+    """Reach no other machine from here on, nor let Python processes that tests start do so.
+
+    And let Ctrl-C reach them, even where the tests themselves run in the background.
+    """
+    from offline import sitecustomize
+
+    guard, others = str(Path(sitecustomize.__file__).parent), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([guard, others] if others else [guard])
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -56,46 +63,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_EDGE_HOME", str(folder))
         yield folder
-
-
-@pytest.fixture(autouse=True, scope="session")
-def no_network() -> Iterator[None]:
-    """Tests reach this machine alone: a name or an address elsewhere is an error."""
-
-    def refuse(address: object) -> None:
-        host = address[0] if isinstance(address, tuple) else None  # a path is a local socket
-        host = host.decode() if isinstance(host, bytes) else host
-        if host is not None and str(host) not in _HERE:
-            pytest.fail(f"a test reached for {host} over the network")
-
-    connect, connect_ex, lookup, sendto = (
-        socket.socket.connect,
-        socket.socket.connect_ex,
-        socket.getaddrinfo,
-        socket.socket.sendto,
-    )
-
-    def checked(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(self: socket.socket, address: object) -> Any:
-            refuse(address)
-            return real(self, address)
-
-        return call
-
-    def looked_up(host: object, *arguments: Any, **settings: Any) -> Any:
-        refuse((host or "",))
-        return lookup(host, *arguments, **settings)
-
-    def sent(self: socket.socket, data: bytes, *rest: Any) -> int:
-        refuse(rest[-1])
-        return sendto(self, data, *rest)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "sendto", sent)
-        patch.setattr(socket.socket, "connect", checked(connect))
-        patch.setattr(socket.socket, "connect_ex", checked(connect_ex))
-        patch.setattr(socket, "getaddrinfo", looked_up)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ needs. They are listed in ``benchmarks/peers/peers.json``.
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ __all__ = ["Peer", "adapter_program", "choose_peers", "install", "load_peers", "
 _ROOT = Path(fer_bench.__file__).parents[1]
 _FOLDER = _ROOT / "peers"
 _PREPARE_S = 1200.0
+_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,15 @@ def adapter_program(peer: Peer, extra: Mapping[str, Any]) -> Program:
             f"the peer {peer.name} is not installed (needs {', '.join(peer.needs)}): "
             f"fer-bench peers install {peer.name}"
         )
-    # the adapters import fer_bench.protocol from beside them, and nothing else of ours
     return Program(
         (str(python), str(peer.adapter)),
         {**peer.parameters, **extra, "folder": str(_graphs())},
-        {"PYTHONPATH": str(_ROOT)},
+        {
+            # the adapters import fer_bench.protocol from beside them, and nothing else of ours
+            "PYTHONPATH": str(_ROOT),
+            # and ONNX Runtime as it comes, but without its telemetry, unless the user wants it
+            _TELEMETRY: os.environ.get(_TELEMETRY, "1"),
+        },
     )
 
 

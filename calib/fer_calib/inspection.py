@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnxruntime as ort
 
 from fer_calib.quantisation import WEIGHT_SUFFIX
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.dependencies import requires
 from fer_edge.errors import ConfigurationError
 

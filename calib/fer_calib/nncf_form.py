@@ -36,8 +36,11 @@ def quantize_with_nncf(
     """
     # else it reports every use to its makers; what is set already is the user's choice
     os.environ.setdefault("NNCF_CI", "1")
+    # NNCF imports both engines; these bring them without their telemetry
+    import fer_edge.backends.onnxruntime_engine
+
     with suppress(ImportError):
-        import fer_edge.backends.openvino_runtime  # noqa: F401 - OpenVINO without its telemetry
+        import fer_edge.backends.openvino_runtime  # noqa: F401
     with requires("calib"):
         import nncf
     graph = Graph(core)

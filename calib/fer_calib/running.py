@@ -8,10 +8,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
 from fer_calib.crops import Crops
 from fer_calib.graph import CORE_INPUT
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.dependencies import requires
 from fer_edge.errors import ArtifactError, ConfigurationError
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.progress import track
 from fer_edge.spec import InputSpec
 from fer_export.contract import CORE_INPUT, CORE_OUTPUT

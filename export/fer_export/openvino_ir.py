@@ -25,7 +25,7 @@ from fer_export.contract import CORE_OUTPUT
 from fer_export.static import check_batch
 
 if TYPE_CHECKING:
-    from openvino import Model, Node, Output
+    from openvino import Model, Node, Output  # noqa: TID251 - types alone
 
 __all__ = ["attach_contract", "from_onnx", "read_spec", "save_ir"]
 

@@ -112,7 +112,8 @@ def run() -> Run:
     ) -> subprocess.CompletedProcess[str]:
         limited = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))" if limit else ""
         code = f"import resource, sys; {limited}\nfrom {module} import main\nsys.exit(main())"
-        paths = os.pathsep.join(path for path in sys.path if path)
+        # the guard against the network is on PYTHONPATH alone
+        paths = os.pathsep.join([os.environ["PYTHONPATH"], *filter(None, sys.path)])
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, words)],
             env={**os.environ, "PYTHONPATH": paths, **(environment or {})},

@@ -13,11 +13,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
 
 from fer_bench.cli import main
 from fer_edge import LABELS, ModelSpec, Predictor
+from fer_edge.backends.onnxruntime_engine import ort
 
 KEYS = [
     "model",
@@ -47,7 +47,7 @@ KEYS = [
 def measured(out: Path) -> list[dict[str, Any]]:
     value = json.loads(out.read_text())
     assert list(value) == ["schema", "results", "mcnemar", "environment"]
-    assert value["environment"]["versions"]["onnxruntime"] == onnxruntime.__version__
+    assert value["environment"]["versions"]["onnxruntime"] == ort.__version__
     assert value["schema"] == "fer-bench-accuracy/1"
     results: list[dict[str, Any]] = value["results"]
     return results

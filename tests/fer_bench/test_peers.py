@@ -99,6 +99,17 @@ def test_its_own_environment_goes_before_ours(tmp_path: Path) -> None:
     assert adapter_program(peer, {}).command[0] == str(own / "bin" / "python")
 
 
+@pytest.mark.parametrize(("chosen", "given"), [(None, "1"), ("0", "0")])
+def test_an_engine_as_it_comes_reports_nothing_unless_the_user_wants_it(
+    chosen: str | None, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", chosen)
+    program = adapter_program(load_peers()["bare-onnxruntime"], {})
+    assert program.environment["ORT_DISABLE_TELEMETRY"] == given
+
+
 def test_an_adapter_is_prepared_measured_and_asked(tmp_path: Path) -> None:
     write_table(tmp_path / "peers", ["numpy"])
     peer = load_peers(tmp_path / "peers")["mine"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -69,3 +72,31 @@ def test_nothing_is_printed(
 ) -> None:
     quantize_with_nncf(cnn, crops.thin(16))
     assert capsys.readouterr().out == ""
+
+
+REPORTING = """
+import sys, time
+import numpy as np, onnx
+from fer_calib.crops import Crops
+from fer_calib.nncf_form import quantize_with_nncf
+from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+noise = np.random.default_rng(0).integers(0, 256, (8, 48, 48, 1), np.uint8)
+spec = ModelSpec(NetworkSpec("cnn"), InputSpec(48, 48))
+quantize_with_nncf(onnx.load(sys.argv[1]), Crops(noise, spec))
+time.sleep(1)  # what reports does so in threads of its own
+"""
+
+
+def test_neither_nncf_nor_the_engines_that_it_imports_keep_numbers_of_the_device(
+    cnn: onnx.ModelProto, tmp_path: Path
+) -> None:
+    onnx.save(cnn, tmp_path / "core.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {  # none of the variables by which they know a CI, where they keep still
+        "HOME": str(home),
+        **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
+    }
+    command = [sys.executable, "-c", REPORTING, str(tmp_path / "core.onnx")]
+    subprocess.run(command, env=environment, check=True)
+    assert list(home.rglob("*")) == []

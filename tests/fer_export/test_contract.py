@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ArtifactError
 from fer_edge.metrics import softmax
 from fer_edge.spec import InputSpec, ModelSpec

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from fer_edge import checkpoint, network
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, ConfigurationError, GateError
 from fer_edge.preprocess import preprocess_all

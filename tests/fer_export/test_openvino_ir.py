@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
 from fer_calib.crops import Crops
 from fer_calib.quantisation import quantize
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.metrics import softmax

@@ -10,9 +10,9 @@ from unittest.mock import create_autospec
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 import pytest
 
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.spec import ModelSpec
 from fer_edge.synthetic import synthetic_crops
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import helper
 
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_export.static import with_static_batch
 

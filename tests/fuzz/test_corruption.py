@@ -1,7 +1,7 @@
 """Model directories that something or somebody changed: refused, and no engine sees them.
 
 What refuses them is a hash, so no engine needs to start to try thousands: 10,000 with ``--long``,
-or as many as ``FER_FUZZ_EXAMPLES`` says.
+or as many as ``FER_FUZZ_EXAMPLES`` says, if those are more.
 """
 
 from __future__ import annotations
@@ -97,11 +97,25 @@ def corrupted(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
+def corruptions_to_try(*, long: bool) -> int:
+    """How many: a run with fewer inputs of other kinds tries no fewer of these."""
+    return max(MANY if long else FEW, int(os.environ.get("FER_FUZZ_EXAMPLES", "0")))
+
+
 @pytest.fixture
 def corruptions(pytestconfig: pytest.Config) -> int:
-    """How many to try."""
-    chosen = int(os.environ.get("FER_FUZZ_EXAMPLES", "0"))
-    return chosen or (MANY if pytestconfig.getoption("--long") else FEW)
+    return corruptions_to_try(long=pytestconfig.getoption("--long"))
+
+
+@pytest.mark.parametrize(
+    ("long", "inputs", "tried"),
+    [(False, 60, FEW), (True, 60, MANY), (True, 2000, MANY), (False, 200_000, 200_000)],
+)
+def test_fewer_inputs_of_other_kinds_are_no_fewer_corruptions(
+    long: bool, inputs: int, tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_FUZZ_EXAMPLES", str(inputs))
+    assert corruptions_to_try(long=long) == tried
 
 
 def test_every_random_corruption_of_a_model_directory_is_caught(

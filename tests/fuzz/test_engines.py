@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_edge import ArtifactError, FerEdgeError, ModelSpec, Predictor
+from fer_edge.backends.onnxruntime_engine import ort
 
 onnx = pytest.importorskip("onnx", reason="no onnx to make an artifact with")
 
@@ -145,17 +146,13 @@ def test_weights_outside_the_file_are_refused_before_the_engine_looks_for_them(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import onnxruntime
-
     model = onnx.load(tiny_artifact)
     _external(model, location, where)
     path = tmp_path / "model.onnx"
     path.write_bytes(model.SerializeToString())
     (tmp_path / "weights.bin").write_bytes(bytes(1 << 16))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda *_, **__: pytest.fail("the engine saw it")
-    )
+    monkeypatch.setattr(ort, "InferenceSession", lambda *_, **__: pytest.fail("the engine saw it"))
     with pytest.raises(ArtifactError, match="weights in another file"):
         Predictor(path, backend="onnxruntime")
 

@@ -25,9 +25,9 @@ from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.synthetic import synthetic_crops
 
 onnx = pytest.importorskip("onnx", reason="no onnx to make models with")
-pytest.importorskip("onnxruntime.quantization", reason="no quantiser to make INT8 with")
-
-from onnxruntime import quantization  # noqa: E402
+quantization = pytest.importorskip(
+    "onnxruntime.quantization", reason="no quantiser to make INT8 with"
+)
 
 from fer_export.contract import attach_contract  # noqa: E402
 

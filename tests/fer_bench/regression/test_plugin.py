@@ -44,7 +44,7 @@ def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
             *map(str, arguments),
         ],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": SOURCES},
+        env={**os.environ, "PYTHONPATH": os.environ["PYTHONPATH"] + os.pathsep + SOURCES},
         capture_output=True,
         text=True,
         check=False,

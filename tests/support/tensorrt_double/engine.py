@@ -16,8 +16,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-import onnxruntime as ort
-
+from fer_edge.backends.onnxruntime_engine import ort
 from tensorrt_double.context import SCRATCH, Context
 from tensorrt_double.cuda import CudaDouble
 from tensorrt_double.signatures import checked, stand_in
