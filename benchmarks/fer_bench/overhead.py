@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from fer_bench.tables import markdown_table
 from fer_edge import EngineError, Predictor
-from fer_edge.backends import BACKENDS, Backend, BackendOptions
+from fer_edge.backends import BACKENDS, Backend, BackendOptions, backend_class
 from fer_edge.opening import open_backend
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import STREAM_BATCH
@@ -172,7 +172,11 @@ def measure_start(
     options: BackendOptions | None = None,
     processes: int = 5,
 ) -> Start:
-    """Measure new processes, on Linux. Raises EngineError if one fails."""
+    """Measure new processes, on Linux.
+
+    Raises EngineError if one fails, and MissingDependencyError where there is no such engine.
+    """
+    backend_class(backend)  # it is told to report nothing in this environment, which is theirs
     code = _START.format(engine=BACKENDS[backend].package, shape=CROP_SHAPE)
     wishes = {"backend": backend, "precision": precision, **encode(options or BackendOptions())}
     command = [sys.executable, "-c", code, os.fspath(model), json.dumps(wishes)]
