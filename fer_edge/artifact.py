@@ -20,6 +20,7 @@ __all__ = [
     "FORMATS",
     "MAX_BYTES",
     "Artifact",
+    "check_model",
     "find_artifact",
     "fitting_entry",
     "model_path",
@@ -85,6 +86,18 @@ def model_path(model: str | os.PathLike[str]) -> Path:
     return _MODELS / DEFAULT_MODEL if model == DEFAULT_MODEL else Path(model)
 
 
+def check_model(model: str | os.PathLike[str]) -> None:
+    """Raise ArtifactError where nothing lies."""
+    path = model_path(model)
+    if not os.path.exists(path):  # Path.exists raises where it may not look
+        if model == DEFAULT_MODEL:
+            raise ArtifactError("the packaged model is missing; reinstall fer-edge")
+        raise ArtifactError(
+            f"there is no model at {path}, or none that you may see; give {DEFAULT_MODEL!r}, a "
+            "model directory or an artifact"
+        )
+
+
 def find_artifact(
     model: str | os.PathLike[str],
     *,
@@ -110,13 +123,7 @@ def find_artifact(
         manifest = Manifest.read(path)
         entry = _choose(manifest, path, backend, formats, precision or manifest.precision)
         return read_entry(path, entry, spec)
-    if not os.path.exists(path):
-        if model == DEFAULT_MODEL:
-            raise ArtifactError("the packaged model is missing; reinstall fer-edge")
-        raise ArtifactError(
-            f"there is no model at {path}, or none that you may see; give {DEFAULT_MODEL!r}, a "
-            "model directory or an artifact"
-        )
+    check_model(model)
     if FORMATS.get(path.suffix) not in formats:
         raise ConfigurationError(
             f"{path} is not a file that this backend opens; it takes {', '.join(formats)}"

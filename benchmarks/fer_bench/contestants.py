@@ -11,7 +11,7 @@ from typing import Any
 from fer_bench.launching import WORKER, Program
 from fer_bench.peers import Peer, adapter_program
 from fer_bench.scenarios import SCENARIOS
-from fer_edge.artifact import find_artifact, model_path
+from fer_edge.artifact import check_model, find_artifact, model_path
 from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.backends.cores import default_threads, usable_cores
 from fer_edge.errors import ArtifactError, ConfigurationError, FerEdgeError, MissingDependencyError
@@ -114,10 +114,7 @@ class Wishes:
             if batch is not None and not 1 <= batch <= 1024:  # noqa: PLR2004
                 raise ConfigurationError(f"batch should be 1 to 1024, not {batch}")
         for model in self.models:
-            if not model_path(model).exists():
-                raise ArtifactError(
-                    f"there is no model at {model}; give default, a model directory or an artifact"
-                )
+            check_model(model)
 
 
 def contestants_for(wishes: Wishes) -> list[Contestant]:

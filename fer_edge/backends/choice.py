@@ -6,7 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge.artifact import DEFAULT_MODEL, FORMATS, find_artifact, fitting_entry, model_path
+from fer_edge.artifact import (
+    DEFAULT_MODEL,
+    FORMATS,
+    check_model,
+    find_artifact,
+    fitting_entry,
+    model_path,
+)
 from fer_edge.backends.table import AUTO_ORDER, BACKENDS
 from fer_edge.backends.tuned import Candidate, Timing, Tuning, read_tuning, tuning_folder
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
@@ -83,8 +90,8 @@ def candidates(
     Raises ArtifactError for a damaged model, and as ``find_artifact`` where there is no artifact.
     """
     contents = _Contents(model, precision)
-    found = _usable(contents, device) if contents.path.exists() else ()
-    if not found:
+    check_model(model)
+    if not (found := _usable(contents, device)):
         raise _no_choice(contents, device, _able(device))
     return found
 

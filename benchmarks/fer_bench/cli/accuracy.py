@@ -11,10 +11,10 @@ from fer_bench.contestants import ALL, choices
 from fer_bench.peers import choose_peers, load_peers
 from fer_bench.reliability_diagram import draw_reliability
 from fer_bench.tables import paired_sentence
-from fer_edge.artifact import model_path
+from fer_edge.artifact import check_model
 from fer_edge.command import MODEL_HELP, Commands, add_command, add_data_option, say, write_result
 from fer_edge.emotion import LABELS
-from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.errors import ConfigurationError
 from fer_edge.fer2013 import SPLITS
 from fer_edge.spec import PRECISIONS
 
@@ -52,8 +52,7 @@ def _accuracy(options: Namespace) -> int:
         raise ConfigurationError("there is nothing to measure; name a model or a peer")
     for model in [*options.models, *([options.reference] if options.reference else [])]:
         # a wrong path should not cost the minutes of those before it
-        if not model_path(model).exists():
-            raise ArtifactError(f"there is no model at {model}")
+        check_model(model)
     peers = choose_peers(options.peer, load_peers()) if options.peer else ()
     models = _models(options)
     run = measure_all(models, peers, load_split(options.data, options.split), options.reference)

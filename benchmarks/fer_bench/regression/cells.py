@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge.artifact import FORMATS, Artifact, find_artifact, model_path, read_entry
+from fer_edge.artifact import FORMATS, Artifact, check_model, find_artifact, model_path, read_entry
 from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.backends.base import one_line
-from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
+from fer_edge.errors import ConfigurationError, MissingDependencyError
 from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
 
 __all__ = ["Cell", "ModelUnderTest", "file_name", "find_model"]
@@ -97,9 +97,8 @@ def find_model(
             f"unknown backend {', '.join(unknown)}; there are {', '.join(BACKENDS)}"
         )
     path = model_path(model)
+    check_model(model)
     manifest = Manifest.read(path) if os.path.isdir(path) else None
-    if manifest is None and not os.path.isfile(path):  # Path.is_file raises where it may not look
-        raise ArtifactError(f"there is no model at {path}; give a model directory or an artifact")
     files: list[tuple[str, ArtifactEntry | None]] = [(path.name, None)]
     if manifest:
         files = [(entry.file, entry) for entry in manifest.artifacts]

@@ -172,8 +172,11 @@ def test_a_backend_that_cannot_be_measured_is_shown(
     assert "onnxruntime        -     0.500  fp16, GPU  <- auto takes this" in shown
 
 
-def test_with_nothing_to_measure_it_is_exit_code_2(tmp_path: Path) -> None:
+def test_with_nothing_to_measure_it_is_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["doctor", "--tune", "--model", str(tmp_path / "none.onnx")]) == 2
+    assert "there is no model at" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("engine", ["cv2", "onnxruntime"])
