@@ -69,6 +69,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--page", type=Path, metavar="FILE", help=f"write the figures after {opening} in FILE"
     )
+    parser.add_argument(
+        "--note", default="", metavar="TEXT", help="how they were taken, for the page to say"
+    )
 
 
 def _soak(options: Namespace) -> int:
@@ -95,7 +98,7 @@ def _keep(results: Sequence[SoakResult], options: Namespace, block: MeasuredBloc
     if results:
         write_result(options, {"schema": SCHEMA, "results": [encode(result) for result in results]})
         if block:
-            block.write(_page(results))
+            block.write(_page(results, options.note))
 
 
 def _read(path: Path) -> list[SoakResult]:
@@ -108,10 +111,10 @@ def _read(path: Path) -> list[SoakResult]:
     return [decode(SoakResult, row, str(path), ConfigurationError) for row in rows]
 
 
-def _page(results: Sequence[SoakResult]) -> str:
+def _page(results: Sequence[SoakResult], note: str) -> str:
     places = (f"{one.machine}, on {one.cores} of its cores, {one.month}" for one in results)
     table = markdown_table(_COLUMNS, [_row(result) for result in results])
-    return f"{'; '.join(dict.fromkeys(places))}.\n\n{table}"
+    return f"{'; '.join(dict.fromkeys(places))}. {note}".strip() + f"\n\n{table}"
 
 
 def _row(one: SoakResult) -> Sequence[str]:

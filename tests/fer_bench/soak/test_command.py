@@ -83,8 +83,10 @@ def test_earlier_results_make_a_page_without_another_soak(
 ) -> None:
     earlier = tmp_path / "soak.json"
     assert fer_bench(tiny_artifact, "--minutes", 0.03, "--json", earlier)[0] == 0
-    assert fer_bench("--take", earlier, "--take", earlier, "--page", page)[0] == 0
+    words = ["--take", earlier, "--take", earlier, "--page", page]
+    assert fer_bench(*words, "--note", "Side by side.")[0] == 0
     assert page.read_text().count("| holds |") == 2
+    assert ". Side by side.\n" in page.read_text()
 
 
 @pytest.mark.parametrize(
