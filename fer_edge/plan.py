@@ -30,8 +30,8 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _AMPERE = (8, 0)
-_MAX_BYTES = 8 << 20
 """The first compute capability that a hardware-compatible plan runs on."""
+_MAX_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
