@@ -130,6 +130,11 @@ def test_what_is_no_spec_is_refused(text: str) -> None:
         ModelSpec.from_json(text)
 
 
+def test_a_text_far_longer_than_any_spec_is_not_parsed() -> None:
+    with pytest.raises(ArtifactError, match=r"the model spec has a size of .* up to 65,536 are"):
+        ModelSpec.from_json(FULL.to_json() + " " * (64 << 10))
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_a_temperature_that_is_no_number_is_refused(number: str) -> None:
     with pytest.raises(ArtifactError):

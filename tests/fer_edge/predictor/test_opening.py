@@ -121,6 +121,15 @@ def test_a_manifest_that_promises_another_precision_is_refused(
         Predictor(folder, precision="int8")
 
 
+def test_what_was_opened_and_then_refused_is_closed(
+    double: Any, make_model_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_edge.opening.backend_class", lambda _: lambda *_: double)
+    with pytest.raises(ConfigurationError, match="the artifact is fp32, and int8 was asked for"):
+        Predictor(make_model_directory(precision="int8"), precision="int8")
+    assert double.closed == 1
+
+
 @pytest.mark.usefixtures("no_default_model")
 def test_an_installation_without_the_packaged_model_says_so() -> None:
     with pytest.raises(ArtifactError, match="the packaged model is missing; reinstall"):
