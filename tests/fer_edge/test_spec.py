@@ -74,6 +74,10 @@ def test_an_input_that_the_runtime_cannot_make_is_refused(
         InputSpec(**{"height": 48, "width": 48, **settings})
 
 
+def test_the_longest_side_of_an_input_is_1024() -> None:
+    assert InputSpec(1024, 1).shape == (1024, 1, 1)
+
+
 @pytest.mark.parametrize("color", ["gray", "rgb"])
 def test_mean_and_std_have_one_value_per_channel(color: str) -> None:
     channels = {"gray": 1, "rgb": 3}[color]
@@ -85,6 +89,7 @@ def test_mean_and_std_have_one_value_per_channel(color: str) -> None:
     [
         ({"stem_stride": 0}, "stem stride should be at least 1, not 0"),
         ({"batch_norm_epsilon": 0.0}, "batch norm epsilon should be a finite number above 0"),
+        ({"batch_norm_epsilon": math.inf}, "batch norm epsilon should be a finite number"),
         ({"batch_norm_epsilon": math.nan}, "batch norm epsilon should be a finite number"),
     ],
 )

@@ -367,6 +367,21 @@ def test_another_release_of_openvino_compiles_anew(
     assert len(compilations) == 2
 
 
+def test_another_processor_compiles_anew(
+    ir: Artifact, compilations: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home may lie on a disk that machines share."""
+    opened(ir, threads=1)
+    get_property = ov.Core.get_property
+
+    def other(core: Any, *names: str) -> Any:
+        return "another" if "FULL_DEVICE_NAME" in names else get_property(core, *names)
+
+    monkeypatch.setattr(ov.Core, "get_property", other)
+    opened(ir, threads=1)
+    assert len(compilations) == 2
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "not a blob"])
 def test_a_damaged_blob_is_compiled_again(
     ir: Artifact, crops: Crops, compilations: list[Any], cache: Path, damage: str

@@ -184,6 +184,16 @@ def test_the_threads_that_were_measured_best_are_taken_unless_the_caller_says(
     )
 
 
+@pytest.mark.parametrize("wish", [{"spinning": True}, {"trust": True}])
+def test_what_was_measured_does_not_count_for_wishes_that_it_was_not_measured_with(
+    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, wish: dict[str, Any]
+) -> None:
+    chosen = create_autospec(choose_backend, return_value=Choice("onnxruntime", "the first"))
+    monkeypatch.setattr("fer_edge.opening.choose_backend", chosen)
+    Predictor(tiny_artifact, **wish).close()
+    assert chosen.call_args.kwargs["measured"] is False
+
+
 def test_threads_that_were_measured_for_latency_are_not_taken_for_throughput(
     tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
