@@ -206,3 +206,14 @@ def test_a_damaged_companion_is_refused(tmp_path: Path) -> None:
 def test_companions_lie_beside_a_single_file(tmp_path: Path) -> None:
     folder = _with_weights(tmp_path, b"weights")
     assert _find(folder / "m.xml", ("openvino",)).companions == {"m.bin": b"weights"}
+
+
+def test_an_artifact_has_as_many_bytes_as_onnx_allows(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = FILES["model.onnx"][2]
+    monkeypatch.setattr("fer_edge.artifact.MAX_BYTES", len(data))
+    assert _find(directory / "model.onnx", ("onnx",)).data == data
+    monkeypatch.setattr("fer_edge.artifact.MAX_BYTES", len(data) - 1)
+    with pytest.raises(ArtifactError, match=r"has 9 bytes; artifacts have up to 8"):
+        _find(directory / "model.onnx", ("onnx",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -165,6 +166,17 @@ def test_a_lane_that_is_dropped_frees_what_it_held(host: CudaDouble) -> None:
     del dropped
     gc.collect()
     assert not host.held()
+
+
+def test_a_child_of_fork_frees_nothing_of_its_parents(
+    host: CudaDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = CudaLane(INPUTS, {}, 4)
+    held, parent = host.held(), os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    del dropped
+    gc.collect()
+    assert host.held() == held
 
 
 def test_everything_is_allocated_once_and_freed_once(host: CudaDouble, lane: CudaLane) -> None:

@@ -59,6 +59,22 @@ def test_the_target_appears_when_the_block_ends(writer: Writer, tmp_path: Path) 
 
 
 @both
+def test_what_was_written_is_on_the_disk_before_it_has_its_name(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, flushed = tmp_path / "target", []
+    fsync = os.fsync
+
+    def record(handle: int) -> None:
+        flushed.append((os.pread(handle, 99, 0), target.exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    write(writer, target, "new")
+    assert flushed == [(b"new", False)]
+
+
+@both
 def test_nothing_stays_beside_the_target(writer: Writer, tmp_path: Path) -> None:
     for text in ("old", "new"):
         write(writer, tmp_path / "target", text)

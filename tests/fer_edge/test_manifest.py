@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +234,10 @@ def test_an_artifact_lies_in_the_folder(file: str, folder: Path) -> None:
 
 def test_a_file_is_listed_once() -> None:
     entry = ArtifactEntry("m.onnx", HASH, 1, "onnx", "fp32")
-    with pytest.raises(ValueError, match="lists each file once"):
-        Manifest("x", "fp32", (entry, entry))
+    weighed = replace(entry, file="m.xml", companions=(Companion("m.onnx", HASH, 1),))
+    for twice in ((entry, entry), (entry, weighed)):
+        with pytest.raises(ValueError, match="lists each file once"):
+            Manifest("x", "fp32", twice)
 
 
 # --- golden crops

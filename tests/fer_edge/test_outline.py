@@ -70,7 +70,7 @@ def test_a_table_that_dwarfs_the_weights_is_not_computed() -> None:
         Outline(wish, weights).filled()
 
 
-@pytest.mark.parametrize("side", [48, 100])
+@pytest.mark.parametrize("side", [48, 100, 112])
 def test_a_picture_that_does_not_fit_is_refused(side: int) -> None:
     wish = spec("vit_tiny_patch16_224", side)
     weights = network.construct(wish.with_changes(input=InputSpec(224, 224))).state_dict()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_edge import InputError, InputSpec
+from fer_edge.images.reading import MAX_PIXELS
 from fer_edge.preprocess import COLORS, MIN_SIDE, check_crop, preprocess, preprocess_all
 
 Image = npt.NDArray[np.uint8]
@@ -349,3 +350,10 @@ def test_many_crops_are_stacked_in_their_order(kind: Callable[[list[Image]], Any
 def test_no_crops_are_a_batch_of_none() -> None:
     batch = preprocess_all([], RGB)
     assert (batch.shape, batch.dtype) == ((0, *RGB.shape), np.uint8)
+
+
+def test_a_crop_has_as_many_pixels_as_a_picture_may_have() -> None:
+    largest = np.broadcast_to(np.uint8(0), (10_000, MAX_PIXELS // 10_000))  # of a single byte
+    assert check_crop(largest) is largest
+    with pytest.raises(InputError, match="a crop of up to 100,000,000 pixels, not of shape"):
+        check_crop(np.broadcast_to(np.uint8(0), (10_000, MAX_PIXELS // 10_000 + 1)))

@@ -245,3 +245,10 @@ def test_its_repr_tells_what_it_holds() -> None:
     assert repr(smoother) == "<EmotionSmoother over 0.25 s, holds nothing yet>"
     smoother.update(seen(SAD), 0)
     assert repr(smoother) == "<EmotionSmoother over 0.25 s, holds sad>"
+
+
+def test_an_emotion_that_stays_does_not_begin_anew_without_hysteresis() -> None:
+    smoother = EmotionSmoother(hysteresis=0)
+    seen = Prediction(np.eye(7, dtype=np.float32)[3])
+    given = [smoother.update(seen, time) for time in (0.0, 0.1, 0.2)]
+    assert [(one.changed, one.since) for one in given] == [(True, 0.0), (False, 0.0), (False, 0.0)]

@@ -74,6 +74,10 @@ def test_an_input_that_the_runtime_cannot_make_is_refused(
         InputSpec(**{"height": 48, "width": 48, **settings})
 
 
+def test_the_longest_side_of_an_input_is_1024() -> None:
+    assert InputSpec(1024, 1).shape == (1024, 1, 1)
+
+
 @pytest.mark.parametrize("color", ["gray", "rgb"])
 def test_mean_and_std_have_one_value_per_channel(color: str) -> None:
     channels = {"gray": 1, "rgb": 3}[color]
@@ -85,6 +89,7 @@ def test_mean_and_std_have_one_value_per_channel(color: str) -> None:
     [
         ({"stem_stride": 0}, "stem stride should be at least 1, not 0"),
         ({"batch_norm_epsilon": 0.0}, "batch norm epsilon should be a finite number above 0"),
+        ({"batch_norm_epsilon": math.inf}, "batch norm epsilon should be a finite number"),
         ({"batch_norm_epsilon": math.nan}, "batch norm epsilon should be a finite number"),
     ],
 )
@@ -128,6 +133,11 @@ def test_a_spec_of_another_kind_is_refused(changes: dict[str, Any], message: str
 def test_what_is_no_spec_is_refused(text: str) -> None:
     with pytest.raises(ArtifactError, match="the model spec"):
         ModelSpec.from_json(text)
+
+
+def test_a_text_far_longer_than_any_spec_is_not_parsed() -> None:
+    with pytest.raises(ArtifactError, match=r"the model spec has a size of .* up to 65,536 are"):
+        ModelSpec.from_json(FULL.to_json() + " " * (64 << 10))
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])

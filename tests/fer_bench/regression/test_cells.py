@@ -69,8 +69,9 @@ def test_a_backend_that_is_not_installed_is_left_out_unless_it_was_named(
     found = find_model(folder)
     assert {cell.backend for cell in found.cells} == {"onnxruntime"}
     assert "no_such_module is not installed" in found.absent["broken"]
-    with pytest.raises(ConfigurationError, match="no_such_module is not installed"):
-        find_model(folder, ["broken"])
+    for named in (["broken"], ["onnxruntime", "broken"]):
+        with pytest.raises(ConfigurationError, match="no_such_module is not installed"):
+            find_model(folder, named)
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:

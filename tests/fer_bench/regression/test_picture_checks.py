@@ -93,6 +93,23 @@ def test_other_pictures_are_refused_unless_they_are_meant(check: Check) -> None:
         check(others.subject())
 
 
+@pytest.mark.parametrize(("lost", "n"), [(10, 3500), (3, 70)], ids=["within bounds", "by chance"])
+def test_a_loss_within_the_bound_or_by_chance_holds(lost: int, n: int) -> None:
+    """Ten pictures of 3,500 are no chance and less than the bound; three of 70 the other way."""
+    labels = np.arange(n) % 7
+    answers = np.where(np.arange(n) < lost, labels + 1, labels) % 7
+    assert accuracy(Run(labels, answers, dict.fromkeys(LABELS, 1.0)).subject()).holds
+
+
+def test_what_turned_wrong_is_told_as_a_loss() -> None:
+    answers = np.where(np.arange(700) < 5, EVERY_CLASS + 1, EVERY_CLASS)
+    found = accuracy(Run(EVERY_CLASS, answers, dict.fromkeys(LABELS, 1.0)).subject())
+    told = {row.what: row.now for row in found.rows}
+    assert told["turned wrong, turned right"] == "5, 0"
+    assert told["loss, 95 % interval"] == "-0.02% to 1.45%"
+    assert [picture.worse for picture in found.changed] == [True] * 5
+
+
 def test_three_other_pictures_are_too_few_to_tell() -> None:
     three = np.arange(3)
     found = accuracy(Run(three, three, dict.fromkeys(LABELS, 1.0), "meant").subject())

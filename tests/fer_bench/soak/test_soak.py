@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 
 from fer_bench.regression.cells import find_model
+from fer_bench.soak.load import Workload
 from fer_bench.soak.observation import Histogram, Holdings, Window, observe
-from fer_bench.soak.run import judge, soak
-from fer_edge import ConfigurationError, Predictor
+from fer_bench.soak.run import _callers, _Tally, judge, soak
+from fer_edge import ConfigurationError, InputError, Predictor
 from fer_edge.backends import Backend, EngineInfo
 from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 
@@ -96,6 +98,39 @@ def test_streams_that_mix_up_or_lose_answers_are_found(
     assert result.examples[0].startswith("stream: ")
 
 
+class Misnaming(Predictor):
+    """Refuses what is bad, and says that it was another crop."""
+
+    def predict_batch(self, crops: Any, **options: Any) -> Any:
+        try:
+            return super().predict_batch(crops, **options)
+        except InputError as problem:
+            raise InputError(str(problem), index=(problem.index or 0) + 1) from problem
+
+    def predict_stream(self, crops: Any, **options: Any) -> Any:
+        given = super().predict_stream(crops, **options)
+        return nullcontext(
+            InputError("", index=one.index + 1) if isinstance(one, InputError) else one
+            for one in given
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"), [("file", "crop . was bad, . is named"), ("stream", r"refused$")]
+)
+def test_a_mistake_that_is_named_at_another_place_is_found(
+    kind: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_bench.soak.load._WEIGHTS", {kind: 1.0})
+    rng = np.random.default_rng(0)
+    with Misnaming(backend=Engine()) as misnaming:
+        load = Workload.of(misnaming)
+        deeds = [load.step(misnaming, rng) for _ in range(10)]
+    found = [deed.wrong for deed in deeds if deed.wrong]
+    assert found
+    assert all(re.search(wrong, one) for one in found)
+
+
 def test_memory_that_grows_is_found() -> None:
     kept: list[np.ndarray] = []
     result = soaked(lambda _: kept.append(np.ones(1 << 17)))
@@ -130,6 +165,16 @@ def test_threads_that_stay_are_found() -> None:
     result = soaked(fault)
     done.set()
     assert any("threads, at first" in defect for defect in result.defects)
+
+
+def test_nobody_calls_any_more_when_callers_are_stopped() -> None:
+    before = set(threading.enumerate())
+    with Predictor(backend=Engine()) as shared:
+        load = Workload.of(shared)
+        with _callers(8, load, shared, _Tally(), 0):
+            assert len(set(threading.enumerate()) - before) >= 8
+        named = {thread.name for thread in set(threading.enumerate()) - before}
+    assert named <= {"fer_edge"}  # which a stream of theirs may have left to be used again
 
 
 HELD = Holdings(100, 5, 5)
@@ -232,6 +277,15 @@ def test_quantiles_of_the_histogram_are_within_a_percent() -> None:
     assert Histogram().quantile(0.99) is None
 
 
+@pytest.mark.parametrize(("seconds", "counted"), [(0, 1e-6), (1e5, 436)])
+def test_a_call_beyond_either_end_of_the_histogram_counts_there(
+    seconds: float, counted: float
+) -> None:
+    histogram = Histogram()
+    histogram.add(seconds)
+    assert histogram.quantile(1) == pytest.approx(counted, rel=0.02)
+
+
 def test_what_a_process_holds_is_seen() -> None:
     before = observe()
     block, handle = np.ones(4 << 20), os.open(os.devnull, os.O_RDONLY)
@@ -240,6 +294,18 @@ def test_what_a_process_holds_is_seen() -> None:
     assert now.memory - before.memory > 16 << 20
     assert now.handles == before.handles + 1
     assert block.any()
+
+
+def test_the_fewest_of_a_few_looks_count_and_no_idle_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread that has done its work takes a moment to become one that waits."""
+    found = {"fd": iter([9, 8, 9, 9, 9]), "task": iter([6, 6, 5, 6, 6])}
+    monkeypatch.setattr("fer_bench.soak.observation._PAUSE_S", 0)
+    monkeypatch.setattr("fer_edge.threads.idle", lambda: 2)
+    monkeypatch.setattr(os, "listdir", lambda path: [""] * next(found[path.name]))
+    held = observe()
+    assert (held.handles, held.threads) == (7, 3)
 
 
 @pytest.mark.long

@@ -171,6 +171,19 @@ def keep_tuning(model: Path, *timings: tuple[str, int | None, float], device: st
     ).write()
 
 
+def test_only_backends_that_know_the_device_are_candidates(make_model: MakeModel) -> None:
+    model = make_model("openvino", "onnxruntime")
+    names = {
+        device: [one.backend for one in candidates(model, device=device)]
+        for device in ("cpu", "npu", "cuda")
+    }
+    assert names == {
+        "cpu": ["onnxruntime", "openvino"],
+        "npu": ["openvino"],
+        "cuda": ["onnxruntime"],
+    }
+
+
 def test_what_was_measured_here_decides(make_model: MakeModel) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("openvino", 1, 0.9), ("onnxruntime", 2, 0.4), ("onnxruntime", 1, 0.6))

@@ -47,8 +47,20 @@ def in_a_function(model: Any) -> None:
     model.functions.append(onnx.helper.make_function("d", "f", [], ["c"], [node], opsets))
 
 
+def in_a_training_graph(model: Any) -> None:
+    model.training_info.add().initialization.initializer.append(outside())
+
+
 @pytest.mark.parametrize(
-    "edit", [in_an_initializer, in_a_constant, in_a_branch, in_a_sparse_tensor, in_a_function]
+    "edit",
+    [
+        in_an_initializer,
+        in_a_constant,
+        in_a_branch,
+        in_a_sparse_tensor,
+        in_a_function,
+        in_a_training_graph,
+    ],
 )
 def test_it_is_found(tiny_artifact: Path, edit: Callable[[Any], None]) -> None:
     model = onnx.load(tiny_artifact)

@@ -78,6 +78,14 @@ def test_one_crop_has_a_model_of_its_own_and_the_other_waits_until_it_is_needed(
     assert [batch for batch, *_ in compilations] == [1, None]
 
 
+def test_a_thread_that_waited_for_the_other_model_takes_what_was_compiled_meanwhile(
+    ir: Artifact, compilations: list[Any]
+) -> None:
+    backend = opened(ir)
+    assert backend._compile_for_any() is backend._compile_for_any()
+    assert [batch for batch, *_ in compilations] == [1, None]
+
+
 def test_a_fixed_batch_is_filled_up_and_never_exceeded(
     tiny_artifact: Path, tmp_path: Path, tiny_spec: ModelSpec, tiny_answer: Answer, crops: Crops
 ) -> None:
@@ -350,6 +358,30 @@ def test_what_differs_is_compiled(
     assert len(compilations) == 2
 
 
+def test_another_release_of_openvino_compiles_anew(
+    ir: Artifact, compilations: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(ir)
+    monkeypatch.setattr(ov, "__version__", "2099.1.0-1-abc")
+    opened(ir)
+    assert len(compilations) == 2
+
+
+def test_another_processor_compiles_anew(
+    ir: Artifact, compilations: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home may lie on a disk that machines share."""
+    opened(ir, threads=1)
+    get_property = ov.Core.get_property
+
+    def other(core: Any, *names: str) -> Any:
+        return "another" if "FULL_DEVICE_NAME" in names else get_property(core, *names)
+
+    monkeypatch.setattr(ov.Core, "get_property", other)
+    opened(ir, threads=1)
+    assert len(compilations) == 2
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "not a blob"])
 def test_a_damaged_blob_is_compiled_again(
     ir: Artifact, crops: Crops, compilations: list[Any], cache: Path, damage: str
@@ -371,13 +403,15 @@ def test_a_damaged_blob_is_compiled_again(
 
 
 def test_no_more_blobs_are_kept_than_a_device_has_room_for(
-    ir: Artifact, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ir: Artifact, cache: Path, compilations: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fer_edge.backends.openvino_cache._MOST_BLOBS", 2)
     for threads in (1, 2):
         for goal in ("latency", "throughput"):
             opened(ir, threads=threads, goal=goal)
     assert len(list(cache.glob("*.blob"))) == 2
+    opened(ir, threads=2, goal="throughput")
+    assert len(compilations) == 4  # the last is one of those that were kept
 
 
 @pytest.mark.parametrize("place", ["a file", "no home"])

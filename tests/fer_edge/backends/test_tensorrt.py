@@ -172,6 +172,24 @@ def test_each_batch_size_is_captured_once_and_launched_afterwards(
     assert tensorrt.contexts == 2
 
 
+def test_lanes_make_their_contexts_one_after_the_other(
+    opened: Open, backend: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share an engine, whose other calls may come side by side."""
+    make, alone = backend._Lane._context, []
+
+    def record(lane: Any, rows: int) -> Any:
+        alone.append((lane._preparing, lane._preparing.locked()))
+        return make(lane, rows)
+
+    monkeypatch.setattr(backend._Lane, "_context", record)
+    pool = opened()._pool  # type: ignore[attr-defined]
+    with pool.borrow() as first, pool.borrow() as second:
+        first.infer(crops(2))
+        second.infer(crops(2))
+    assert alone == [(first._preparing, True)] * 2
+
+
 def test_memory_is_allocated_once_and_all_of_it_freed(opened: Open, cuda: CudaDouble) -> None:
     engine = opened()
     before = cuda.held()

@@ -19,6 +19,7 @@ import pytest
 
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError, InputError
 from fer_edge.faces.detection import Face, FaceDetector, cut_face
+from fer_edge.faces.detectors import Detection, Framing
 from fer_edge.faces.yunet import YUNET_FILE
 
 Frame = npt.NDArray[np.uint8]
@@ -160,12 +161,42 @@ class TestDetect:
         assert overlap(face, found) > 0.9
         assert above.detect(portrait) == []
 
+    @needs_haar
+    def test_in_a_smaller_copy_smaller_faces_are_looked_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[tuple[int, ...], float]] = []
+
+        def find(frame: Frame, min_side: float) -> list[Any]:
+            asked.append((frame.shape, min_side))
+            return []
+
+        detector = detector_named("haar", min_size=30, max_side=100)
+        monkeypatch.setattr(detector._detector, "find", find)
+        detector.detect(np.zeros((100, 200), np.uint8))
+        assert asked == [((50, 100), 15)]
+
     def test_faces_below_the_least_score_are_left_out(
         self, detector: FaceDetector, portrait: Frame
     ) -> None:
         (face,) = detector.detect(portrait)
         above = detector_named(detector.name, min_score=face.score * 1.01)
         assert above.detect(portrait) == []
+
+    @needs_haar
+    def test_a_face_of_the_least_size_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = [
+            Detection((0, 0, side, side), (side / 2, side / 2), 1.0, Framing(1, 0, 0))
+            for side in (29, 30)
+        ]
+        detector = detector_named("haar", min_size=30)
+        monkeypatch.setattr(detector._detector, "find", lambda *_: found)
+        assert detector.detect(np.zeros((60, 60), np.uint8)) == [Face((0, 0, 30, 30), 1.0)]
+
+    @needs_haar
+    def test_a_face_of_the_least_score_stays(self, portrait: Frame) -> None:
+        (face,) = detector_named("haar").detect(portrait)
+        assert detector_named("haar", min_score=face.score).detect(portrait) == [face]
 
     def test_threads_share_a_detector(self, detector: FaceDetector, portrait: Frame) -> None:
         frames = [portrait, portrait[:300], portrait[:, 50:400], portrait[20:420, 30:]]
@@ -222,6 +253,17 @@ class TestChoice:
         (tmp_path / "home").mkdir()
         shutil.copy(YUNET, tmp_path / "home" / YUNET_FILE)
         assert FaceDetector().name == "yunet"
+
+    @needs_yunet
+    def test_a_network_that_is_not_the_one_that_was_fetched_is_not_taken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may open and find faces elsewhere."""
+        (tmp_path / "home").mkdir()
+        shutil.copy(YUNET, tmp_path / "home" / YUNET_FILE)
+        monkeypatch.setattr("fer_edge.faces.detection.YUNET_SHA256", "0" * 64)
+        with pytest.raises(ArtifactError, match="is damaged: its sha256 is ebafce4e"):
+            FaceDetector()
 
     def test_a_damaged_fetched_yunet_is_an_error_not_a_fallback(self, tmp_path: Path) -> None:
         (tmp_path / "home").mkdir()

@@ -332,6 +332,16 @@ def test_a_file_of_very_many_bytes_is_refused_before_it_is_opened(
         read_image(path)
 
 
+def test_bytes_beyond_the_bound_are_refused_before_they_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = encoded(quadrants(), ".png")
+    monkeypatch.setattr(images, "MAX_BYTES", len(data) - 1)
+    monkeypatch.setattr(images, "picture_size", lambda *_: pytest.fail("they were looked at"))
+    with pytest.raises(InputError, match=rf"a frame has {len(data):,} bytes"):
+        decode_image(data, "a frame")
+
+
 # Bytes that cannot be decoded
 
 

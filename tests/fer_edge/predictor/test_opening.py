@@ -121,6 +121,15 @@ def test_a_manifest_that_promises_another_precision_is_refused(
         Predictor(folder, precision="int8")
 
 
+def test_what_was_opened_and_then_refused_is_closed(
+    double: Any, make_model_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_edge.opening.backend_class", lambda _: lambda *_: double)
+    with pytest.raises(ConfigurationError, match="the artifact is fp32, and int8 was asked for"):
+        Predictor(make_model_directory(precision="int8"), precision="int8")
+    assert double.closed == 1
+
+
 @pytest.mark.usefixtures("no_default_model")
 def test_an_installation_without_the_packaged_model_says_so() -> None:
     with pytest.raises(ArtifactError, match="the packaged model is missing; reinstall"):
@@ -173,6 +182,16 @@ def test_the_threads_that_were_measured_best_are_taken_unless_the_caller_says(
         threads=wishes.get("threads"),
         measured=True,
     )
+
+
+@pytest.mark.parametrize("wish", [{"spinning": True}, {"trust": True}])
+def test_what_was_measured_does_not_count_for_wishes_that_it_was_not_measured_with(
+    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, wish: dict[str, Any]
+) -> None:
+    chosen = create_autospec(choose_backend, return_value=Choice("onnxruntime", "the first"))
+    monkeypatch.setattr("fer_edge.opening.choose_backend", chosen)
+    Predictor(tiny_artifact, **wish).close()
+    assert chosen.call_args.kwargs["measured"] is False
 
 
 def test_threads_that_were_measured_for_latency_are_not_taken_for_throughput(

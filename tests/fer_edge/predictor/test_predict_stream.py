@@ -341,3 +341,19 @@ def test_a_slow_consumer_has_the_source_read_evenly(
 def test_a_batch_that_would_fill_the_memory_is_refused(double: Any, gray: Gray) -> None:
     with pytest.raises(ConfigurationError, match="from 1 to 1024, not 10000000"):
         Predictor(backend=double).predict_stream([gray(1)], batch=10**7)
+
+
+def test_what_fills_no_batch_is_taken_in_powers_of_two(
+    make_waiting: Callable[..., Any], gray: Gray
+) -> None:
+    """An engine that prepares itself for each size of a call sees few of them."""
+    backend = make_waiting()
+
+    def source() -> Iterator[Image]:
+        yield gray(0)
+        assert backend.working.wait(10)
+        yield from (gray(value) for value in range(1, 8))
+        backend.go.set()
+
+    assert len(list(Predictor(backend=backend).predict_stream(source(), batch=16))) == 8
+    assert [len(batch) for batch in backend.batches] == [1, 4, 2, 1]

@@ -120,6 +120,22 @@ def test_a_stream_that_is_garbage_stops_without_waiting(
         gc.collect()
 
 
+def test_a_stream_may_become_garbage_in_a_thread_that_holds_its_lock(
+    double: Any, gray: Gray
+) -> None:
+    """Garbage is collected wherever a thread is, within the stream's own code as well."""
+    stream = Predictor(backend=double).predict_stream(gray(1) for _ in count())
+    next(stream)
+    core = stream._stream
+    assert core is not None
+    with core._has_room:
+        assert core._has_room.acquire(blocking=False)  # else what follows waits for itself
+        core._has_room.release()
+        core.abandon()
+    with pytest.raises(ClosedError):
+        list(stream)
+
+
 def test_a_with_block_and_a_break_stop_the_threads(double: Any, gray: Gray) -> None:
     with Predictor(backend=double).predict_stream(gray(1) for _ in count()) as stream:
         for _ in stream:
@@ -180,6 +196,29 @@ def test_an_error_that_is_kept_keeps_neither_crop_nor_engine(double: Any, gray: 
     del crops
     gc.collect()
     assert gone() is None
+
+
+def test_a_crop_is_let_go_while_its_source_is_waiting(double: Any, gray: Gray) -> None:
+    class Crop(np.ndarray):  # one that can be watched
+        pass
+
+    gone: list[weakref.ref[Crop]] = []
+    waiting, more = threading.Event(), threading.Event()
+
+    def source() -> Iterator[Image]:
+        crop = gray(1).view(Crop)
+        gone.append(weakref.ref(crop))
+        yield crop
+        del crop
+        waiting.set()
+        more.wait(20)
+
+    with Predictor(backend=double).predict_stream(source()) as stream:
+        next(stream)
+        assert waiting.wait(10)
+        held = gone[0]()
+        more.set()
+    assert held is None
 
 
 def test_an_interrupt_while_threads_start_leaves_none(
