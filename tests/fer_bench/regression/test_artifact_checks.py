@@ -33,7 +33,7 @@ def _baseline(**kept: npt.NDArray[np.floating]) -> Baseline:
 def test_probes_of_another_release_are_no_comparison() -> None:
     """None of none would hold whatever the model answers."""
     subject = Subject(
-        CELL, {"new": CROP}, (), _baseline(old=np.eye(7)[0]), _on_probes=np.eye(7)[:1]
+        CELL, "m", {"new": CROP}, (), _baseline(old=np.eye(7)[0]), _on_probes=np.eye(7)[:1]
     )
     with pytest.raises(NotCompared, match="no answers to the probes of this release"):
         answers(subject)
@@ -43,8 +43,8 @@ def test_pictures_without_a_recorded_accuracy_fail() -> None:
     """The checks on them would be left out, and the cell would go unguarded."""
     crops = LabelledCrops(CROP[None], np.zeros(1, np.int64), ("x.png",))
     data = EvaluationData("public-test", crops, "same")
-    assert recorded(Subject(CELL, {}, (), _baseline())).holds
-    assert not recorded(Subject(CELL, {}, (), _baseline(), data=data)).holds
+    assert recorded(Subject(CELL, "m", {}, (), _baseline())).holds
+    assert not recorded(Subject(CELL, "m", {}, (), _baseline(), data=data)).holds
 
 
 def test_a_golden_tensor_of_another_size_fails(tiny_artifact: Path) -> None:
@@ -54,4 +54,5 @@ def test_a_golden_tensor_of_another_size_fails(tiny_artifact: Path) -> None:
         tensor = preprocess_all([crop], fer.info.spec.input)[0]
         for made, holds in ((tensor, True), (tensor[:, :24], False)):
             kept = GoldenCrop.of(crop, made, answer)
-            assert golden(Subject(CELL, {}, (kept,), None, _predictor=fer)).holds is holds
+            subject = Subject(CELL, "m", {}, (kept,), _baseline(), _predictor=fer)
+            assert golden(subject).holds is holds

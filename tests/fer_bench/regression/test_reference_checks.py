@@ -35,10 +35,13 @@ def _subject(
     """With a reference that is sure of the first class, of a probe and of a picture."""
     crops = LabelledCrops(CROP[None], np.zeros(1, np.int64), ("x.png",))
     data, probe = EvaluationData("public-test", crops, "same"), {"probe": CROP}
-    reference = Subject(REFERENCE, probe, (), None, data=data, _on_probes=SURE, _on_data=SURE)
     baseline = Baseline("m", {CELL.name: kept})
+    reference = Subject(
+        REFERENCE, "m", probe, (), baseline, data=data, _on_probes=SURE, _on_data=SURE
+    )
     return Subject(
         CELL,
+        "m",
         probe,
         (),
         baseline,
