@@ -15,7 +15,9 @@ import pytest
 __all__ = ["BASELINES"]
 
 BASELINES = "fer_baselines"
-"""Folder below pytest's root folder where baselines lie by default, one file per model."""
+"""Where baselines lie by default, one file per model: beside pytest's settings, or, where there
+are none, in the current folder.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,8 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fer-baseline",
         metavar="FILE",
-        help=f"baseline to compare with (default: {BASELINES}/NAME.json in pytest's root folder, "
-        "NAME being that of the model's folder)",
+        help=f"baseline to compare with (default: {BASELINES}/NAME.json beside pytest's settings, "
+        "or in the current folder; NAME being that of the model's folder)",
     )
     group.addoption(
         "--fer-update-baseline",
@@ -76,7 +78,9 @@ def pytest_configure(config: pytest.Config) -> None:
     from fer_edge.errors import FerEdgeError
 
     chosen = config.getoption("fer_baseline")
-    usual = config.rootpath / BASELINES / file_name(model)
+    # not the root folder: without settings that may be the model's, if its path stands alone
+    beside = config.inipath.parent if config.inipath else config.invocation_params.dir
+    usual = beside / BASELINES / file_name(model)
     try:
         suite = Suite(
             model,

@@ -259,6 +259,18 @@ def test_a_run_from_another_folder_finds_the_baseline_of_the_tests(
     assert "2 passed" in done.stdout
 
 
+@pytest.mark.parametrize("joined", [True, False], ids=["=", "space"])
+def test_without_settings_the_baseline_lies_in_the_current_folder(
+    workbench: Any, sound: Path, tmp_path: Path, joined: bool
+) -> None:
+    (tmp_path / "fer_baselines").mkdir()
+    shutil.copy(workbench.baseline, tmp_path / "fer_baselines" / "sound.json")
+    model = [f"--fer-model={sound}"] if joined else ["--fer-model", sound]
+    done = run(tmp_path, *model, *BACKEND, "-k", "recorded")
+    assert done.returncode == 0, done.stderr
+    assert "2 passed" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
