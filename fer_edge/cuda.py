@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import logging
 import math
 import os
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from fer_edge.errors import EngineError, MissingDependencyError
 from fer_edge.plan import Gpu
 
-__all__ = ["CudaLane", "Enqueue", "Layout", "current_gpu"]
+__all__ = ["CudaLane", "Enqueue", "Layout", "current_gpu", "first_gpu"]
 
 Enqueue = Callable[[int], None]
 """Enqueues work on the stream whose handle it is given, and waits for nothing."""
@@ -39,6 +40,8 @@ def _import_runtime() -> Any:
 
 
 cudart = _import_runtime()
+_SUCCESS = cudart.cudaError_t.cudaSuccess
+_logger = logging.getLogger("fer_edge")
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,27 @@ class Layout:
         return rows * math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
+@contextmanager
+def first_gpu() -> Iterator[None]:
+    """Let this thread use the first GPU, whichever it has chosen; afterwards that one again.
+
+    The device is a setting of each thread, and what is made on one does not work on another.
+    Raises EngineError without a usable GPU.
+    """
+    chosen = _check("tell which GPU is used", cudart.cudaGetDevice())
+    if chosen:
+        _check("use the first GPU", cudart.cudaSetDevice(0))
+    try:
+        yield
+    finally:
+        if chosen:
+            _check("use another GPU again", cudart.cudaSetDevice(chosen))
+
+
 def current_gpu() -> Gpu:
-    """Describe the GPU that CUDA uses. Raises EngineError without a usable one."""
+    """Describe the first GPU. Raises EngineError without a usable one."""
     error, found = cudart.cudaGetDeviceProperties(0)
-    if error != cudart.cudaError_t.cudaSuccess:
+    if error != _SUCCESS:
         raise EngineError(
             f"CUDA finds no usable GPU ({_describe(error)}); install NVIDIA's driver, or run this "
             "on the device itself"
@@ -93,6 +113,7 @@ class CudaLane:
                 "create a stream", cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking)
             )
             held.callback(_release, cudart.cudaStreamDestroy, self._stream)
+            self._handle = _handle(self._stream)
             flags = cudart.cudaEventDisableTiming
             if not spinning:
                 flags |= cudart.cudaEventBlockingSync
@@ -143,7 +164,7 @@ class CudaLane:
                 self._layouts[name].size(rows),
                 kinds.cudaMemcpyHostToDevice,
             )
-        enqueue(int(self._stream))
+        enqueue(self._handle)
         for name, array in self.outputs.items():
             self._copy(
                 array.ctypes.data,
@@ -160,20 +181,21 @@ class CudaLane:
         # other threads may allocate meanwhile, which the global mode would forbid them
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         _check("start a capture", cudart.cudaStreamBeginCapture(self._stream, mode))
-        refusal: EngineError | None = None
-        try:
-            self._copy_and_enqueue(rows, enqueue)
-        except EngineError as problem:
-            refusal = problem
-        finally:
-            error, graph = cudart.cudaStreamEndCapture(self._stream)
-        if refusal is None and error == cudart.cudaError_t.cudaSuccess:
+        refusal = ""
+        with ExitStack() as captured:
             try:
-                launchable = _check("build a graph", cudart.cudaGraphInstantiate(graph, 0))
+                self._copy_and_enqueue(rows, enqueue)
+            except EngineError as problem:
+                refusal = str(problem)
             finally:
-                _check("free a graph", cudart.cudaGraphDestroy(graph))
-            self._held.callback(_release, cudart.cudaGraphExecDestroy, launchable)
-            return launchable
+                error, graph = cudart.cudaStreamEndCapture(self._stream)
+                if error == _SUCCESS:  # work that was refused may leave a graph of the rest
+                    captured.callback(_release, cudart.cudaGraphDestroy, graph)
+            if error == _SUCCESS and not refusal:
+                error, launchable = cudart.cudaGraphInstantiate(graph, 0)
+                if error == _SUCCESS:
+                    self._held.callback(_release, cudart.cudaGraphExecDestroy, launchable)
+                    return launchable
         warnings.warn(
             f"a batch of {rows} runs without a CUDA graph, and slower, because it could not be "
             f"captured: {refusal or _describe(error)}",
@@ -190,6 +212,15 @@ class CudaLane:
 def _free(held: ExitStack, process: int) -> None:
     if os.getpid() == process:
         held.close()
+
+
+def _handle(stream: Any) -> int:
+    """The address by which others know a stream."""
+    try:
+        from cuda.bindings.utils import get_cuda_native_handle
+    except ImportError:  # before 12.9.1
+        return int(stream)
+    return int(get_cuda_native_handle(stream))
 
 
 def _pinned(held: ExitStack, layout: Layout, rows: int) -> npt.NDArray[Any]:
@@ -212,13 +243,15 @@ def _on_device(held: ExitStack, size: int) -> int:
 
 def _check(doing: str, answer: tuple[Any, ...]) -> Any:
     error, *values = answer
-    if error != cudart.cudaError_t.cudaSuccess:
+    if error != _SUCCESS:
         raise EngineError(f"CUDA could not {doing}: {_describe(error)}")
     return values[0] if values else None
 
 
 def _release(call: Callable[[Any], tuple[Any, ...]], what: Any) -> None:
-    _check("give back what it held", call(what))
+    error, *_ = call(what)
+    if error != _SUCCESS:  # after a failed launch, CUDA tells that one again, whatever it is asked
+        _logger.warning("CUDA could not give back what it held: %s", _describe(error))
 
 
 def _describe(error: Any) -> str:

@@ -208,10 +208,22 @@ def _check_patches(network: nn.Module, spec: ModelSpec) -> None:
 @contextmanager
 def without_tf32() -> Iterator[None]:
     """Compute fp32 as fp32 on GPUs, whatever the process has set; it is set back afterwards."""
+    cudnn = torch.backends.cudnn
+    if hasattr(cudnn, "conv"):  # torch 2.9 on, where the older settings raise beside these
+        parts: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+        precisions = [part.fp32_precision for part in parts]
+        try:
+            for part in parts:
+                part.fp32_precision = "ieee"
+            yield
+        finally:
+            for part, precision in zip(parts, precisions, strict=True):
+                part.fp32_precision = precision
+        return
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with cudnn.flags(enabled=True, allow_tf32=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)

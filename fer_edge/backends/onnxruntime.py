@@ -120,10 +120,12 @@ def _provider(device: str) -> tuple[str, dict[str, str]]:
     if provider == _CUDA:
         options["use_tf32"] = "0"  # an fp32 artifact computes in fp32: TF32 is chosen silently
     if provider == _TENSORRT:
-        with suppress(ConfigurationError):  # a user without a home folder waits again
-            # its engines take minutes to build
+        # its engines take minutes to build; who has no folder to write to waits each time
+        with suppress(ConfigurationError, OSError):
             cache = data_folder() / "onnxruntime-tensorrt"
-            options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
+            cache.mkdir(parents=True, exist_ok=True)  # of which it would make the last part alone
+            # it takes no 1 for this one
+            options |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)}
     return provider, options
 
 

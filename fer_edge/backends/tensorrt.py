@@ -34,8 +34,8 @@ from fer_edge.artifact import Artifact
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec
 from fer_edge.backends.pool import Pool
-from fer_edge.cuda import CudaLane, Layout, current_gpu
-from fer_edge.plan import read_sidecar, require_trust
+from fer_edge.cuda import CudaLane, Layout, current_gpu, first_gpu
+from fer_edge.plan import Gpu, PlanSidecar, read_sidecar, require_trust
 from fer_edge.spec import ModelSpec
 
 __all__ = ["EngineLog", "TensorRtBackend", "load_engine"]
@@ -80,6 +80,34 @@ class TensorRtBackend(Backend):
         sidecar = read_sidecar(artifact)
         require_trust(artifact, trust=options.trust)
         gpu = current_gpu()
+        with first_gpu():
+            self._open(artifact, options, sidecar, gpu)
+
+    def infer(
+        self, batch: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Run one batch in a lane of its own."""
+        if len(batch) > self._max_batch:  # what follows copies into memory of a fixed size
+            raise InputError(
+                f"a batch of {len(batch)} crops, and this plan was built for at most "
+                f"{self._max_batch}; split it, or build the plan with a larger --max-batch"
+            )
+        if os.getpid() != self._process:
+            raise EngineError(
+                "this TensorRT engine was opened before the process forked, and CUDA does not "
+                "survive a fork; open the Predictor in the child, or start it with spawn"
+            )
+        with first_gpu(), self._pool.borrow() as lane:
+            return lane.infer(batch)
+
+    def close(self) -> None:
+        """Free idle lanes now, and busy ones when their call ends."""
+        if os.getpid() == self._process:
+            self._pool.close()
+
+    def _open(
+        self, artifact: Artifact, options: BackendOptions, sidecar: PlanSidecar | None, gpu: Gpu
+    ) -> None:
         if sidecar is not None and (misfits := sidecar.misfits(trt.__version__, gpu)):
             raise ArtifactError(
                 f"{artifact.path} does not run here: {'; '.join(misfits)}. Build it on this device "
@@ -121,28 +149,6 @@ class TensorRtBackend(Backend):
             concurrency=lanes,
             max_batch=self._max_batch,
         )
-
-    def infer(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Run one batch in a lane of its own."""
-        if len(batch) > self._max_batch:  # what follows copies into memory of a fixed size
-            raise InputError(
-                f"a batch of {len(batch)} crops, and this plan was built for at most "
-                f"{self._max_batch}; split it, or build the plan with a larger --max-batch"
-            )
-        if os.getpid() != self._process:
-            raise EngineError(
-                "this TensorRT engine was opened before the process forked, and CUDA does not "
-                "survive a fork; open the Predictor in the child, or start it with spawn"
-            )
-        with self._pool.borrow() as lane:
-            return lane.infer(batch)
-
-    def close(self) -> None:
-        """Free idle lanes now, and busy ones when their call ends."""
-        if os.getpid() == self._process:
-            self._pool.close()
 
 
 class _Lane:

@@ -19,7 +19,7 @@ pytest.importorskip("cuda.bindings", reason="no cuda-python, on which the double
 from tensorrt_double.cuda import GPU, CudaDouble
 
 from fer_edge import cuda
-from fer_edge.cuda import CudaLane, Layout, current_gpu
+from fer_edge.cuda import CudaLane, Layout, current_gpu, first_gpu
 from fer_edge.errors import EngineError, MissingDependencyError
 from fer_edge.plan import Gpu
 
@@ -216,14 +216,14 @@ def test_a_launch_that_fails_is_an_error(host: CudaDouble, lane: CudaLane) -> No
         lane.run(1, work)
 
 
-@pytest.mark.parametrize("name", ["cudaStreamEndCapture", "cudaMalloc"])
+@pytest.mark.parametrize("name", ["cudaStreamEndCapture", "cudaGraphInstantiate", "cudaMalloc"])
 def test_work_that_cannot_be_captured_runs_without_a_graph_and_says_so(
     host: CudaDouble, lane: CudaLane, name: str
 ) -> None:
-    """The end of the capture fails, or the work allocates, which a capture forbids."""
+    """The capture or the graph fails, or the work allocates, which a capture forbids."""
     calls: list[int] = []
     plain = doubling(host, lane, calls)
-    if name == "cudaStreamEndCapture":
+    if name != "cudaMalloc":
         host.failing[name] = host.cudaError_t.cudaErrorStreamCaptureUnsupported
 
     def work(stream: int) -> None:
@@ -242,6 +242,39 @@ def test_work_that_cannot_be_captured_runs_without_a_graph_and_says_so(
         assert (lane.outputs["same"][:2] == rows(turn) * 2).all()
     assert host.launches == 0
     assert len(calls) == 4
+    assert host.held().get("graphs", 0) == (name == "cudaStreamEndCapture")  # that of this test
+
+
+def test_work_that_is_refused_leaves_no_graph(host: CudaDouble, lane: CudaLane) -> None:
+    """An engine that refuses spoils no capture, which then has what was copied before."""
+
+    def work(_: int) -> None:
+        if host.capturing(int(lane._stream)):
+            raise EngineError("the engine refuses")
+
+    with pytest.warns(RuntimeWarning, match="the engine refuses"):
+        lane.run(2, work)
+    assert "graphs" not in host.held()
+
+
+def test_what_cannot_be_given_back_is_logged_and_hides_nothing(
+    host: CudaDouble, lane: CudaLane, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a failed launch, CUDA answers whatever it is asked with that failure."""
+    for name in ("cudaFree", "cudaFreeHost", "cudaStreamDestroy", "cudaEventDestroy"):
+        host.failing[name] = host.cudaError_t.cudaErrorIllegalAddress
+    lane.close()
+    assert caplog.text.count("CUDA could not give back what it held: cudaErrorIllegalAddress") == 9
+
+
+def test_the_first_gpu_is_used_whichever_a_thread_has_chosen(host: CudaDouble) -> None:
+    host.cudaSetDevice(1)
+    with first_gpu():
+        lane = CudaLane(INPUTS, OUTPUTS, ROWS)
+        lane.run(1, doubling(host, lane, []))
+    assert host.device == 1
+    with pytest.raises(AssertionError, match="of another GPU"):
+        lane.run(2, doubling(host, lane, []))
 
 
 def test_another_thread_may_allocate_while_a_lane_captures(

@@ -46,8 +46,8 @@ class Suite:
     Raises ArtifactError, ConfigurationError or DataError for what cannot be used.
 
     ``failed`` tells whether a check or a recording has failed so far, ``written`` where the new
-    baseline was written. Pictures other than the recorded ones fail, unless ``other_data`` says that
-    they are meant.
+    baseline was written. Pictures other than the recorded ones fail, unless ``other_data`` says
+    that they are meant.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorrt as trt
 
 from fer_edge.backends.tensorrt import load_engine
-from fer_edge.cuda import current_gpu
+from fer_edge.cuda import current_gpu, first_gpu
 from fer_edge.errors import ArtifactError, EngineError
 from fer_edge.files import write_bytes
 from fer_edge.plan import Gpu
@@ -53,6 +53,19 @@ def build_engine(
     where the build fails, and ArtifactError where the parser refuses the model.
     """
     gpu = current_gpu()
+    with first_gpu():
+        return _built(model, spec, options, cache=cache, report=report, gpu=gpu)
+
+
+def _built(
+    model: bytes,
+    spec: ModelSpec,
+    options: PlanOptions,
+    *,
+    cache: Path,
+    report: Callable[[str], None],
+    gpu: Gpu,
+) -> BuiltEngine:
     log = BuildLog(report)
     builder = _builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

@@ -204,7 +204,10 @@ def test_tensorrts_engines_are_kept_where_the_user_has_a_home(
 ) -> None:
     with pytest.raises(EngineError):
         opened(data, device="tensorrt")
-    assert asked[0][0][1]["trt_engine_cache_path"] == str(home / "onnxruntime-tensorrt")
+    options = asked[0][0][1]
+    assert options["trt_engine_cache_path"] == str(home / "onnxruntime-tensorrt")
+    assert options["trt_engine_cache_enable"] == "True"
+    assert (home / "onnxruntime-tensorrt").is_dir()
 
     def homeless() -> Path:
         raise ConfigurationError("this user has no home folder")

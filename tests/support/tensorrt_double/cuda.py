@@ -26,6 +26,8 @@ class _Stream:
         self.captured: list[Work] | None = None
         self.thread = 0
         self.mode: Any = None
+        self.invalid = False
+        self.device = 0
 
 
 class CudaDouble:
@@ -37,6 +39,7 @@ class CudaDouble:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.launches = 0
         self._lock = threading.RLock()
+        self._threads = threading.local()
         self._numbers = iter(range(1, 1 << 30))
         self._memory: dict[int, tuple[str, ctypes.Array[ctypes.c_uint8]]] = {}
         self._streams: dict[int, _Stream] = {}
@@ -69,7 +72,13 @@ class CudaDouble:
         """What a kernel launch does: queue work on a stream, or add it to the graph."""
         with self._lock:
             found = self._streams[int(stream)]
+            assert found.device == self.device, "the stream is of another GPU"
             (found.queue if found.captured is None else found.captured).append(work)
+
+    @property
+    def device(self) -> int:
+        """The GPU that this thread uses."""
+        return getattr(self._threads, "device", 0)
 
     def capturing(self, stream: int) -> bool:
         with self._lock:
@@ -111,6 +120,12 @@ class CudaDouble:
         found.name = name.encode().ljust(256, b"\0")
         return found
 
+    def _cudaGetDevice(self) -> int:  # noqa: N802
+        return self.device
+
+    def _cudaSetDevice(self, device: int) -> None:  # noqa: N802
+        self._threads.device = device
+
     def _cudaGetErrorName(self, error: Any) -> bytes:  # noqa: N802
         return str(error.name).encode()
 
@@ -120,29 +135,36 @@ class CudaDouble:
     # ---- memory
 
     def _allocate(self, kind: str, size: int) -> Any:
-        if self._captures_here():
+        if captures := self._captures_here():
+            for stream in captures:
+                stream.invalid = True
             return runtime.cudaError_t.cudaErrorStreamCaptureUnsupported
         block = (ctypes.c_uint8 * size)(*([0xA5] * size))
         address = ctypes.addressof(block)
         self._memory[address] = kind, block
         return address
 
-    def _free(self, kind: str, address: int) -> None:
+    def _free(self, kind: str, address: int) -> Any:
+        if captures := self._captures_here():  # it may wait for the device
+            for stream in captures:
+                stream.invalid = True
+            return runtime.cudaError_t.cudaErrorStreamCaptureUnsupported
         assert self._memory[address][0] == kind
         del self._memory[address]
+        return None
 
     def _cudaMalloc(self, size: int) -> int:  # noqa: N802
         assert size > 0
         return self._allocate(_DEVICE, size)
 
-    def _cudaFree(self, devPtr: int) -> None:  # noqa: N802, N803
-        self._free(_DEVICE, devPtr)
+    def _cudaFree(self, devPtr: int) -> Any:  # noqa: N802, N803
+        return self._free(_DEVICE, devPtr)
 
     def _cudaHostAlloc(self, size: int, flags: int) -> int:  # noqa: N802
         return self._allocate(_HOST, size)
 
-    def _cudaFreeHost(self, ptr: int) -> None:  # noqa: N802
-        self._free(_HOST, ptr)
+    def _cudaFreeHost(self, ptr: int) -> Any:  # noqa: N802
+        return self._free(_HOST, ptr)
 
     def _cudaMemcpyAsync(self, dst: int, src: int, count: int, kind: Any, stream: Any) -> None:  # noqa: N802
         kinds = runtime.cudaMemcpyKind
@@ -162,7 +184,8 @@ class CudaDouble:
     # ---- streams and events
 
     def _cudaStreamCreateWithFlags(self, flags: int) -> Any:  # noqa: N802
-        self._streams[number := next(self._numbers)] = _Stream()
+        self._streams[number := next(self._numbers)] = made = _Stream()
+        made.device = self.device
         return runtime.cudaStream_t(number)
 
     def _cudaStreamDestroy(self, stream: Any) -> None:  # noqa: N802
@@ -192,11 +215,14 @@ class CudaDouble:
         found = self._streams[int(stream)]
         assert found.captured is None
         found.captured, found.thread, found.mode = [], threading.get_ident(), mode
+        found.invalid = False
 
     def _cudaStreamEndCapture(self, stream: Any) -> Any:  # noqa: N802
         found = self._streams[int(stream)]
         assert found.captured is not None
         work, found.captured = found.captured, None
+        if found.invalid:
+            return runtime.cudaError_t.cudaErrorStreamCaptureInvalidated
         self._graphs[number := next(self._numbers)] = work
         return runtime.cudaGraph_t(number)
 
@@ -214,14 +240,15 @@ class CudaDouble:
         self.launches += 1
         self._streams[int(stream)].queue += self._launchable[int(graphExec)]
 
-    def _captures_here(self) -> bool:
-        """Whether a capture forbids this thread to allocate: its own, or a global one."""
+    def _captures_here(self) -> list[_Stream]:
+        """Streams whose capture forbids this thread to allocate: its own, or a global one."""
         modes = runtime.cudaStreamCaptureMode
-        return any(
-            stream.captured is not None
+        return [
+            stream
+            for stream in self._streams.values()
+            if stream.captured is not None
             and (
                 stream.thread == threading.get_ident()
                 or stream.mode == modes.cudaStreamCaptureModeGlobal
             )
-            for stream in self._streams.values()
-        )
+        ]
