@@ -12,6 +12,7 @@ import math
 import os
 import warnings
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ def _import_runtime() -> Any:
 
 cudart = _import_runtime()
 _SUCCESS = cudart.cudaError_t.cudaSuccess
+_ATTEMPTS = 3
 _logger = logging.getLogger("fer_edge")
 
 
@@ -108,6 +110,7 @@ class CudaLane:
     ) -> None:
         self._layouts = {**inputs, **outputs}
         self._graphs: dict[int, Any] = {}
+        self._attempts: Counter[int] = Counter()
         with ExitStack() as held:
             self._stream = _check(
                 "create a stream", cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking)
@@ -136,18 +139,30 @@ class CudaLane:
         ``enqueue`` is called when a number of rows comes for the first time: once to do the work,
         which lets it set itself up, and once more to be captured. From then on the graph runs,
         so it must stand for the same work each time. Raises EngineError.
+
+        A capture is spoilt where another thread waits for the whole device meanwhile, so it is
+        tried three times. What cannot be captured runs without a graph, with a warning.
         """
-        if rows not in self._graphs:
-            self._copy_and_enqueue(rows, enqueue)
-            self._wait()
-            self._graphs[rows] = self._captured(rows, enqueue)
-            return
-        graph = self._graphs[rows]
-        if graph is None:
-            self._copy_and_enqueue(rows, enqueue)
-        else:
+        graph = self._graphs.get(rows)
+        if graph is not None:
             _check("launch a graph", cudart.cudaGraphLaunch(graph, self._stream))
+            self._wait()
+            return
+        self._copy_and_enqueue(rows, enqueue)
         self._wait()
+        if self._attempts[rows] == _ATTEMPTS:
+            return
+        self._attempts[rows] += 1
+        try:
+            self._graphs[rows] = self._captured(rows, enqueue)
+        except EngineError as problem:
+            if self._attempts[rows] == _ATTEMPTS:
+                warnings.warn(
+                    f"a batch of {rows} runs without a CUDA graph, and slower, because it could "
+                    f"not be captured: {problem}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
     def close(self) -> None:
         """Free everything; the arrays must not be touched afterwards. May be repeated."""
@@ -177,32 +192,21 @@ class CudaLane:
         _check("copy", cudart.cudaMemcpyAsync(target, source, size, kind, self._stream))
 
     def _captured(self, rows: int, enqueue: Enqueue) -> Any:
-        """Capture the work as a graph; None, with a warning, where it cannot be captured."""
+        """Capture the work as a graph. Raises EngineError where it cannot be captured."""
         # other threads may allocate meanwhile, which the global mode would forbid them
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         _check("start a capture", cudart.cudaStreamBeginCapture(self._stream, mode))
-        refusal = ""
         with ExitStack() as captured:
             try:
                 self._copy_and_enqueue(rows, enqueue)
-            except EngineError as problem:
-                refusal = str(problem)
             finally:
                 error, graph = cudart.cudaStreamEndCapture(self._stream)
-                if error == _SUCCESS:  # work that was refused may leave a graph of the rest
+                if error == _SUCCESS:  # work that was refused leaves a graph of the rest
                     captured.callback(_release, cudart.cudaGraphDestroy, graph)
-            if error == _SUCCESS and not refusal:
-                error, launchable = cudart.cudaGraphInstantiate(graph, 0)
-                if error == _SUCCESS:
-                    self._held.callback(_release, cudart.cudaGraphExecDestroy, launchable)
-                    return launchable
-        warnings.warn(
-            f"a batch of {rows} runs without a CUDA graph, and slower, because it could not be "
-            f"captured: {refusal or _describe(error)}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+            _check("end a capture", (error,))
+            launchable = _check("build a graph", cudart.cudaGraphInstantiate(graph, 0))
+            self._held.callback(_release, cudart.cudaGraphExecDestroy, launchable)
+            return launchable
 
     def _wait(self) -> None:
         _check("record an event", cudart.cudaEventRecord(self._done, self._stream))
