@@ -43,7 +43,7 @@ def _import_runtime() -> Any:
 cudart = _import_runtime()
 _SUCCESS = cudart.cudaError_t.cudaSuccess
 _ATTEMPTS = 3
-_logger = logging.getLogger("fer_edge")
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
