@@ -84,6 +84,9 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
             f"{where} does not have the input and output nodes that fer-export attaches; "
             "start from an artifact that it wrote, or from the checkpoint"
         )
+    # protobuf gives bytes for names that are no UTF-8
+    if not all(isinstance(named.name, str) for named in (*graph.node, *graph.initializer)):
+        raise ArtifactError(f"{where} is damaged: it has names that are no text; copy it again")
     height, width, channels = spec.input.shape
     batch = graph.input[0].type.tensor_type.shape.dim[0]
     size = batch.dim_param or batch.dim_value

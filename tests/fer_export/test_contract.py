@@ -94,3 +94,10 @@ def test_a_graph_that_was_changed_is_not_taken_apart(tiny_artifact: Path) -> Non
     model.graph.node[0].name = "other"
     with pytest.raises(ArtifactError, match="does not have the input and output nodes"):
         contract.detach_contract(model, "it")
+
+
+def test_a_graph_whose_names_are_no_text_is_not_taken_apart(tiny_artifact: Path) -> None:
+    name = onnx.load(tiny_artifact).graph.initializer[0].name.encode()
+    model = onnx.load_from_string(tiny_artifact.read_bytes().replace(name, b"\xff" * len(name)))
+    with pytest.raises(ArtifactError, match="it is damaged: it has names that are no text"):
+        contract.detach_contract(model, "it")
