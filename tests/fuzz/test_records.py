@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import json
 import shutil
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from fuzzed_json import changed_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,77 +25,15 @@ from fer_bench.accuracy import (
     read_accuracy,
 )
 from fer_bench.agreement import PairedTest
-from fer_bench.regression.artifact_checks import answers, recorded, size
-from fer_bench.regression.baseline import (
-    Baseline,
-    RecordedAccuracy,
-    RecordedCell,
-    RecordedData,
-    RecordedLatency,
-    pack_hits,
-    write_answer,
-)
-from fer_bench.regression.cells import Cell
-from fer_bench.regression.evaluation import EvaluationData
-from fer_bench.regression.outcome import NotCompared, Outcome, table
-from fer_bench.regression.picture_checks import accuracy, calibration, recall
-from fer_bench.regression.reference_checks import latency, parity
-from fer_bench.regression.subject import Subject
 from fer_bench.results import LATENCY_SCHEMA, LatencyRun, read_latency
-from fer_edge import LABELS, ArtifactError, ConfigurationError, DataError, FerEdgeError, ModelSpec
+from fer_edge import ArtifactError, ConfigurationError, ModelSpec
 from fer_edge.backends.tuned import Candidate, Timing, Tuning, read_tuning, this_machine
-from fer_edge.fer2013 import LabelledCrops
 from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
 from fer_edge.plan import Gpu, PlanLayer, PlanSidecar
 from fer_edge.record import encode, parse_json
 from fer_edge.spec import InputSpec, NetworkSpec
 
 FUZZ = settings(settings.get_profile("fuzz"))
-
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(allow_nan=False),
-    st.text(max_size=8),
-    st.sampled_from(["../x", "/etc/passwd", "x\0", "fp32", "int8", "\ud800", "a" * 300, 10**400]),
-)
-JSON = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-@st.composite
-def changed_json(draw: st.DrawFn, value: Any) -> str:
-    """A document in which something was replaced, removed or added, or its text was damaged."""
-    changed = copy.deepcopy(value)
-    for _ in range(draw(st.integers(0, 2))):
-        place, key = None, None
-        inner = changed
-        while isinstance(inner, (dict, list)) and inner and draw(st.integers(0, 4)):
-            place = inner
-            key = draw(
-                st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner)))
-            )
-            inner = inner[key]
-        if place is None:
-            continue
-        if draw(st.booleans()):
-            place[key] = draw(JSON)
-        elif isinstance(place, dict):
-            del place[key]
-            place[draw(st.text(max_size=6))] = draw(JSON)
-        else:
-            place.append(draw(JSON))
-    text = json.dumps(changed)
-    if draw(st.integers(0, 3)) == 0:
-        at = draw(st.integers(0, len(text)))
-        text = text[:at] + draw(st.text(max_size=3)) + text[at + draw(st.integers(0, 9)) :]
-    return text
 
 
 def _sealed(text: str) -> bytes:
@@ -160,58 +97,6 @@ def test_any_text_is_json_or_refused(survive: Any, text: str | bytes) -> None:
 @pytest.mark.parametrize("text", ["[" * 10**6, "9" * 10**6, '"' + "\\" * 10**6, '{"a":' * 10**5])
 def test_json_made_to_exhaust_is_refused(survive: Any, text: str) -> None:
     assert isinstance(survive(parse_json, text, "the file"), ArtifactError)
-
-
-LABELLED = LabelledCrops(np.zeros((7, 48, 48), np.uint8), np.arange(7), ("x.png",) * 7)
-PICTURES = EvaluationData("public-test", LABELLED, HASH)
-ANSWERS = np.eye(7)
-PROBES = {"drawing-000": LABELLED.images[0]}
-CELL = RecordedCell(
-    "fp32",
-    HASH,
-    3,
-    {"drawing-000": write_answer(ANSWERS[0])},
-    1e-9,
-    RecordedLatency(1.0, "r.onnx[onnxruntime]", "another machine"),
-    RecordedAccuracy(1.0, dict.fromkeys(LABELS, 1.0), 0.0, pack_hits(np.ones(7, np.bool_))),
-)
-BASELINE = Baseline("m", {"m.onnx[onnxruntime]": CELL}, data=RecordedData("public-test", 7, HASH))
-
-
-def _subject(folder: Path, file: str, baseline: Baseline, **settings: Any) -> Subject:
-    """One that has answered already, so that nothing is opened."""
-    data = (folder / file).read_bytes()
-    entry = ArtifactEntry(file, hashlib.sha256(data).hexdigest(), len(data), "onnx", "fp32")
-    cell = Cell(folder, file, "onnxruntime", entry)
-    made = Subject(cell, "m", PROBES, (), baseline, data=PICTURES, **settings)
-    made._on_probes, made._on_data = ANSWERS[:1], ANSWERS
-    return made
-
-
-def _report(check: Callable[[Subject], Outcome], subject: Subject) -> str:
-    try:
-        return table(check(subject).rows)
-    except (NotCompared, FerEdgeError) as reason:
-        return str(reason)
-
-
-@FUZZ
-@given(changed_json(encode(BASELINE)), st.booleans())
-def test_any_baseline_is_refused_or_held_against_a_model(
-    survive: Any, folder: Path, text: str, meant: bool
-) -> None:
-    """Each check that it bounds gives a table or a reason, and a terminal can show it."""
-    (folder / "b.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    found = survive(Baseline.read, folder / "b.json")
-    assert isinstance(found, (Baseline, DataError))
-    assert str(found).encode()
-    if isinstance(found, Baseline):
-        for file in ("r.onnx", "m.onnx"):
-            (folder / file).write_bytes(b"abc")
-        reference = _subject(folder, "r.onnx", found)
-        subject = _subject(folder, "m.onnx", found, reference=reference, other_data=meant)
-        for check in (recorded, answers, parity, accuracy, recall, calibration, size, latency):
-            assert survive(_report, check, subject).encode()
 
 
 SIDECAR = PlanSidecar(
@@ -415,9 +300,3 @@ def test_any_report_is_kept_in_its_folder_or_refused(
     assert written == expected
     assert all(file.parent in {kept, page.parent} for file in written)
     shutil.rmtree(place)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all inputs of a test."""
-    return tmp_path_factory.mktemp("fuzz")
