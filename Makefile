@@ -8,7 +8,7 @@ PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
-	@echo "make check   the same, and the long forms: 50 kills of each command, 500 inputs for each"
+	@echo "make check   the same, and the long forms: 50 kills of each command, 2,000 inputs for each"
 	@echo "             function that takes data, 10,000 corruptions, lowest versions, a minute of soak"
 	@echo "             for each backend"
 	@echo "make fuzz    200,000 inputs for each function that takes data; by far the longest"
@@ -30,7 +30,7 @@ test: lint types bindings
 	$(BIN)/python -m pytest -q
 
 check: lint types bindings
-	FER_KILLS=50 FER_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest -q --long
+	FER_KILLS=50 FER_FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest -q --long
 
 # Tests fetch nothing: the bindings of TensorRT that doubles stand on are fetched here, once.
 bindings: $(VENV)/dev.installed
