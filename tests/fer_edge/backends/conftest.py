@@ -68,6 +68,28 @@ def tiny_ir(
     return write_ir(tiny_artifact, tmp_path_factory.mktemp("ir") / "model.xml", tiny_spec)
 
 
+@pytest.fixture
+def ir(tiny_ir: Path) -> Artifact:
+    """The tiny IR, as the OpenVINO backend opens it."""
+    return find_artifact(tiny_ir, backend="openvino", formats=("openvino", "onnx"))
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The first dimension of every model that is compiled, and its settings."""
+    ov = pytest.importorskip("openvino", reason="no openvino that compiles")
+    seen: list[Any] = []
+    compile_model = ov.Core.compile_model
+
+    def record(core: Any, model: Any, device: str, settings: dict[str, str]) -> Any:
+        batch = model.input().get_partial_shape()[0]
+        seen.append((batch.get_length() if batch.is_static else None, device, settings))
+        return compile_model(core, model, device, settings)
+
+    monkeypatch.setattr(ov.Core, "compile_model", record)
+    return seen
+
+
 @pytest.fixture(scope="session")
 def small_spec() -> ModelSpec:
     """A real network, though a very small one."""
