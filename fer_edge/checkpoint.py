@@ -29,7 +29,8 @@ __all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
 _LENGTH_BYTES = 8
 """Of the little-endian number that a safetensors file starts with."""
 
-_SYSTEMS_ERROR = re.compile(r"\(os error (\d+)\)")
+_SYSTEMS_ERROR = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")
+"""How Rust tells an error of the system, and how safetensors did before 0.6."""
 
 
 def save(
@@ -59,7 +60,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
         found = _SYSTEMS_ERROR.search(str(problem))
         if found is None:
             raise
-        code = int(found[1])
+        code = int(found[1] or found[2])
         raise OSError(code, os.strerror(code), str(path)) from problem
 
 

@@ -17,14 +17,12 @@ def built(name: str, side: int = 48, **arguments: int) -> torch.nn.Module:
 
 @pytest.mark.parametrize("name", architectures.__all__)
 def test_each_can_be_built_by_its_name(name: str) -> None:
-    with torch.device("meta"):
-        logits = built(name)(torch.empty(3, 1, 48, 48))
+    logits = built(name)(torch.zeros(3, 1, 48, 48))
     assert logits.shape == (3, 7)
 
 
 def test_the_vit_has_36_tokens_and_about_5_million_parameters() -> None:
-    with torch.device("meta"):
-        vit = built("fer_vit_tiny")
+    vit = built("fer_vit_tiny")
     assert vit.pos_embed.shape == (1, 36, 192)
     assert 5e6 < sum(p.numel() for p in vit.parameters()) < 6e6
 

@@ -257,8 +257,9 @@ def test_it_runs_from_a_shell(
         cwd=root,
         env={**os.environ, "PYTHONUTF8": "1"},
     )
-    # piped, so no progress bar
-    assert (done.returncode, done.stderr) == (0, "")
+    # OpenCV's builds with an older libpng say that this portrait's color profile is not quite right
+    told = [line for line in done.stderr.splitlines() if not line.startswith("libpng warning")]
+    assert (done.returncode, told) == (0, [])  # piped, so no progress bar
     assert done.stdout.startswith(str(portrait))
     assert len(results(out)[0]["faces"]) == 1
     assert files(tmp_path / "annotated") == [f"{portrait.stem}.faces.png"]
