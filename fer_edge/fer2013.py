@@ -221,6 +221,8 @@ def _open(file: Path) -> IO[bytes]:
 
 def _files_in_zip(archive: zipfile.ZipFile) -> Iterator[_File]:
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
+        if not info.filename:
+            raise zipfile.BadZipFile("one of its files has no name")
         if not info.is_dir():
             yield info.filename, functools.partial(archive.open, info)
 

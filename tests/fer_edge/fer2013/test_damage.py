@@ -137,6 +137,13 @@ def test_a_zip_with_any_byte_changed_is_read_or_refused(tmp_path: Path) -> None:
     assert refused > 150
 
 
+def test_a_zip_with_a_file_without_a_name_is_refused(tmp_path: Path) -> None:
+    data = bytearray(write_zip(tmp_path / "a.zip", as_files(made())).read_bytes())
+    data[data.rindex(b"train/")] = 0  # where zipfile takes a name to end
+    with pytest.raises(DataError, match=r"b\.zip is a damaged zip: .* no name"):
+        load(write_file(tmp_path / "b.zip", bytes(data)), "train")
+
+
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     data = bytearray(write_zip(tmp_path / "a.zip", as_files(made())).read_bytes())
     at = data.index(b"PK\1\2")
