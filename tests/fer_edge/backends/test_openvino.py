@@ -158,7 +158,7 @@ def quantised(
             row = next(self.rows, None)
             return None if row is None else {"crop": row[None]}
 
-    quantization.quantize_static(  # with the softmax, whose range 1.18 wants in any case
+    quantization.quantize_static(  # with the softmax, whose range older releases want in any case
         tiny_artifact, path, Reader(), op_types_to_quantize=["Gemm", "Softmax"],
         activation_type=quantization.QuantType.QInt8, weight_type=quantization.QuantType.QInt8,
         extra_options={"ActivationSymmetric": True},

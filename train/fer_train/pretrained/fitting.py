@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from timm.models import adapt_input_conv
 from torch import nn
 
 from fer_edge.errors import ArtifactError
@@ -108,8 +107,10 @@ def _match_colours(network: nn.Module, weights: dict[str, torch.Tensor]) -> None
         if weight is None or weight.ndim != _CONVOLUTION or not isinstance(module, nn.Conv2d):
             continue
         come, needed = weight.shape[1], module.in_channels
-        if {come, needed} == {1, _RGB}:
-            weights[name] = adapt_input_conv(needed, weight, base_chans=come)
+        if (come, needed) == (_RGB, 1):
+            weights[name] = weight.float().sum(1, keepdim=True)
+        elif (come, needed) == (1, _RGB):
+            weights[name] = weight.float().expand(-1, _RGB, -1, -1) / _RGB
 
 
 def _head_names(network: nn.Module) -> tuple[str, ...]:
