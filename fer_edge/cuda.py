@@ -77,11 +77,15 @@ def first_gpu() -> Iterator[None]:
 
 def current_gpu() -> Gpu:
     """Describe the first GPU. Raises EngineError without a usable one."""
-    error, found = cudart.cudaGetDeviceProperties(0)
-    if error != _SUCCESS:
+    try:
+        error, found = cudart.cudaGetDeviceProperties(0)
+        reason = None if error == _SUCCESS else _describe(error)
+    except RuntimeError as problem:  # so cuda-python 12.8 tells that there is no driver
+        reason = str(problem)
+    if reason is not None:
         raise EngineError(
-            f"CUDA finds no usable GPU ({_describe(error)}); install NVIDIA's driver, or run this "
-            "on the device itself"
+            f"CUDA finds no usable GPU ({reason}); install NVIDIA's driver, or run this on the "
+            "device itself"
         )
     return Gpu(
         name=found.name.rstrip(b"\0").decode(),

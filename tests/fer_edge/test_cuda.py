@@ -325,6 +325,17 @@ def test_a_machine_without_a_gpu_says_so(host: CudaDouble) -> None:
         current_gpu()
 
 
+def test_a_machine_without_a_driver_says_so_with_older_releases_of_cuda_python(
+    host: CudaDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(device: int) -> None:
+        raise RuntimeError("Failed to dlopen libcuda.so.1")
+
+    monkeypatch.setattr(host, "cudaGetDeviceProperties", fail)
+    with pytest.raises(EngineError, match=r"no usable GPU \(Failed to dlopen libcuda"):
+        current_gpu()
+
+
 # ---- without cuda-python
 
 
