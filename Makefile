@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types bindings fuzz kills soak lowest audit train default-model vit-tiny baseline bench runtime-page clean
+.PHONY: help demo test check lint types bindings fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz    200,000 inputs for each function that takes data; by far the longest"
 	@echo "make kills   the 50 kills of each command alone"
 	@echo "make lowest  the runtime's tests with the oldest dependencies that are allowed"
+	@echo "make lowest-tools   the same for all packages and extras (torch: gigabytes)"
 	@echo "make soak    an hour of load for each artifact and backend"
 	@echo "make audit   known vulnerabilities of every dependency; asks over the network"
 	@echo "make bench   measure speed and accuracy, beside what else there is (DATA=fer2013.zip)"
@@ -47,8 +48,13 @@ kills: $(VENV)/dev.installed
 soak: $(VENV)/dev.installed
 	$(BIN)/fer-bench soak default $(WEIGHTS).safetensors --minutes 60 --page docs/reliability.md
 
+LOWEST := $(BIN)/python -m pytest -q --long tests/packaging/test_lowest_versions.py
+
 lowest: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -q --long tests/packaging/test_lowest_versions.py
+	$(LOWEST) -k "not tools"
+
+lowest-tools: $(VENV)/dev.installed
+	$(LOWEST) -k tools
 
 audit: $(VENV)/dev.installed
 	@frozen=$$(mktemp) && trap 'rm -f "$$frozen"' EXIT && \

@@ -1,7 +1,7 @@
 """The oldest dependencies that pyproject.toml allows are tried, not guessed.
 
-A lower bound is an exact release here (``numpy>=1.24.2``), which has a wheel for the Python that
-its marker names, and that very release is installed.
+A lower bound is an exact release here (``numpy>=1.24.2``), and that very release is installed: of
+what the runtime needs, for each Python that a marker names, and of all extras beside it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,47 @@ from pathlib import Path
 import pytest
 import tomllib
 from packaging.requirements import Requirement
+from packaging.version import Version
 
-# what the tests of the runtime themselves need
-TOOLS = ("pytest>=8.2",)
+# and what these tests themselves need; the double of TensorRT stands on cuda-python
+TESTED = {
+    "runtime": ("tests/fer_edge",),
+    "tools": ("tests/fer_edge", "tests/fer_calib", "tests/fer_export", "tests/fer_train"),
+}
+NEEDED = {"runtime": ("pytest>=8.2",), "tools": ("pytest>=8.2", "cuda-python>=12.8")}
+IMPORTED = {
+    "runtime": "onnx, fer_edge.backends.openvino",
+    "tools": "nncf, onnxscript, fer_edge.backends.openvino, fer_edge.backends.torch",
+}
+"""Without these much would be skipped."""
 
-OF_THE_EXTRAS = {"openvino", "onnx"}
-"""What the runtime's tests need of the extras and is small; torch and NNCF would take gigabytes."""
+SMALL = frozenset({"openvino", "onnx"})
+"""What the runtime's tests need of the extras and is small; torch and NNCF take gigabytes."""
 
-NEWEST_PYTHON = (3, 13)
+NOT_INSTALLED = ("all", "dev", "tensorrt")
+"""Extras that name other extras, or are for us, or have nothing to run on without a GPU."""
+
+NEWEST_PYTHON = {"runtime": (3, 13), "tools": (3, 11)}
 """The last one that the bounds have wheels for."""
 
-REQUIREMENT = re.compile(r"([\w-]+)>=([\w.]+)[^;]*(;.*)?")
 
-
-def lowest(root: Path) -> list[str]:
+def lowest(root: Path, *, everything: bool = False) -> list[str]:
     """Dependencies at their lower bounds, with the markers that choose among them: the runtime's,
-    and OF_THE_EXTRAS.
+    and those of the extras that are SMALL, or of ``everything``; the highest of several bounds.
     """
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    bounds = [REQUIREMENT.fullmatch(line) for line in project["dependencies"]]
-    extras = (line for lines in project["optional-dependencies"].values() for line in lines)
-    found = (REQUIREMENT.fullmatch(line) for line in extras)
-    bounds += [bound for bound in found if bound and bound[1] in OF_THE_EXTRAS]
-    assert all(bounds), "a dependency of the runtime has no lower bound"
-    return sorted({f"{bound[1]}=={bound[2]}{bound[3] or ''}" for bound in bounds if bound})
+    wanted = [Requirement(line) for line in project["dependencies"]]
+    for extra, lines in project["optional-dependencies"].items():
+        if extra not in NOT_INSTALLED:
+            more = (Requirement(line) for line in lines if not line.startswith("fer-edge["))
+            wanted += [one for one in more if everything or one.name in SMALL]
+    bounds: dict[tuple[str, str], Version] = {}
+    for one in wanted:
+        (bound,) = (Version(part.version) for part in one.specifier if part.operator == ">=")
+        name = f"{one.name}[{','.join(one.extras)}]" if one.extras else one.name
+        key = name, f"; {one.marker}" if one.marker else ""
+        bounds[key] = max(bound, bounds.get(key, bound))
+    return sorted(f"{name}=={bound}{marker}" for (name, marker), bound in bounds.items())
 
 
 def run(*command: object, folder: Path) -> str:
@@ -63,32 +80,40 @@ def version_of(python: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-@pytest.mark.parametrize("minor", range(10, NEWEST_PYTHON[1] + 1))
+@pytest.mark.parametrize("minor", range(10, 14))
 def test_every_dependency_has_one_lower_bound_on_every_python(root: Path, minor: int) -> None:
-    wanted = [Requirement(line) for line in lowest(root)]
     python = {"python_version": f"3.{minor}"}
-    chosen = sorted(r.name for r in wanted if r.marker is None or r.marker.evaluate(python))
-    assert chosen == ["numpy", "onnx", "onnxruntime", "opencv-python-headless", "openvino"]
+
+    def chosen(wanted: list[str]) -> list[str]:
+        parsed = (Requirement(line) for line in wanted)
+        return sorted(r.name for r in parsed if r.marker is None or r.marker.evaluate(python))
+
+    runtime, tools = chosen(lowest(root)), chosen(lowest(root, everything=True))
+    assert runtime == ["numpy", "onnx", "onnxruntime", "opencv-python-headless", "openvino"]
+    assert {*runtime, "torch", "timm", "nncf", "onnxscript", "tensorboard"} <= set(tools)
+    assert len(set(tools)) == len(tools)
+
+
+def environment(kind: str, source: Path, folder: Path) -> Path:
+    """Install a copy of the source beside the oldest dependencies; gives the interpreter."""
+    interpreter = os.environ.get("FER_LOWEST_PYTHON", sys.executable)
+    if version_of(interpreter) > NEWEST_PYTHON[kind]:
+        pytest.skip("NOTHING WAS TRIED: no wheels for this Python; set FER_LOWEST_PYTHON")
+    run(interpreter, "-m", "venv", folder / "venv", folder=folder)
+    python = folder / "venv" / "bin" / "python"
+    wanted = lowest(source, everything=kind == "tools")
+    pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    run(*pip, *wanted, *NEEDED[kind], source, folder=folder)
+    return python
 
 
 @pytest.mark.long
-def test_the_runtime_passes_its_tests_with_the_oldest_dependencies(
-    root: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("kind", ["runtime", "tools"])
+def test_the_tests_pass_with_the_oldest_dependencies(root: Path, tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "source"
     ignored = shutil.ignore_patterns(".*", "*.egg-info", "build", "runs", "dist", "__pycache__")
-    shutil.copytree(root, tmp_path / "source", ignore=ignored)
-    python = tmp_path / "venv" / "bin" / "python"
-    interpreter = os.environ.get("FER_LOWEST_PYTHON", sys.executable)
-    if version_of(interpreter) > NEWEST_PYTHON:
-        pytest.skip("NOTHING WAS TRIED: no wheels for this Python; set FER_LOWEST_PYTHON")
-    run(interpreter, "-m", "venv", tmp_path / "venv", folder=tmp_path)
-    pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check")
-    run(*pip, *lowest(root), *TOOLS, tmp_path / "source", folder=tmp_path)
-    for name in ("tests/fer_edge", "tests/support"):
-        if (root / name).exists():
-            shutil.copytree(root / name, tmp_path / name)
-    shutil.copy(root / "tests" / "conftest.py", tmp_path / "tests")
-    shutil.copy(root / "pyproject.toml", tmp_path)
-    run(python, "-c", "import onnx, fer_edge.backends.openvino", folder=tmp_path)  # not skipped
-    printed = run(python, "-m", "pytest", "-q", "tests/fer_edge", folder=tmp_path)
+    shutil.copytree(root, source, ignore=ignored)
+    python = environment(kind, source, tmp_path)
+    run(python, "-c", f"import {IMPORTED[kind]}", folder=tmp_path)
+    printed = run(python, "-m", "pytest", "-q", *TESTED[kind], folder=source)
     assert re.search(r"\d{3,} passed", printed)
