@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 import tomllib
 from packaging.requirements import Requirement
-from packaging.version import Version
+from packaging.specifiers import SpecifierSet
 
-# and what these tests themselves need; the double of TensorRT stands on cuda-python
 TESTED = {
     "runtime": ("tests/fer_edge",),
     "tools": ("tests/fer_edge", "tests/fer_calib", "tests/fer_export", "tests/fer_train"),
 }
 NEEDED = {"runtime": ("pytest>=8.2",), "tools": ("pytest>=8.2", "cuda-python>=12.8")}
+"""By the tests themselves; the double of TensorRT stands on cuda-python."""
+
 IMPORTED = {
     "runtime": "onnx, fer_edge.backends.openvino",
     "tools": "nncf, onnxscript, fer_edge.backends.openvino, fer_edge.backends.torch",
@@ -42,7 +43,7 @@ NEWEST_PYTHON = {"runtime": (3, 13), "tools": (3, 11)}
 
 def lowest(root: Path, *, everything: bool = False) -> list[str]:
     """Dependencies at their lower bounds, with the markers that choose among them: the runtime's,
-    and those of the extras that are SMALL, or of ``everything``; the highest of several bounds.
+    and those of the extras that are SMALL, or of ``everything``.
     """
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     wanted = [Requirement(line) for line in project["dependencies"]]
@@ -50,13 +51,10 @@ def lowest(root: Path, *, everything: bool = False) -> list[str]:
         if extra not in NOT_INSTALLED:
             more = (Requirement(line) for line in lines if not line.startswith("fer-edge["))
             wanted += [one for one in more if everything or one.name in SMALL]
-    bounds: dict[tuple[str, str], Version] = {}
     for one in wanted:
-        (bound,) = (Version(part.version) for part in one.specifier if part.operator == ">=")
-        name = f"{one.name}[{','.join(one.extras)}]" if one.extras else one.name
-        key = name, f"; {one.marker}" if one.marker else ""
-        bounds[key] = max(bound, bounds.get(key, bound))
-    return sorted(f"{name}=={bound}{marker}" for (name, marker), bound in bounds.items())
+        (bound,) = (part.version for part in one.specifier if part.operator == ">=")
+        one.specifier = SpecifierSet(f"=={bound}")
+    return sorted({str(one) for one in wanted})
 
 
 def run(*command: object, folder: Path) -> str:
