@@ -74,12 +74,13 @@ def survive(terminal: TextIO) -> Survive:
 
     Returns what the function returns, or the error. That second is of all threads; a call that
     waits counts none, but fails after five seconds, and after a minute of any kind the whole run
-    ends, and says where it stood.
+    ends, and says where it stood. The process may not grow by a gigabyte meanwhile (300 MB of
+    pixels, thrice); what hypothesis keeps of its inputs between the calls does not count.
     """
 
     def call(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
         gc.disable()  # after many inputs, a look through all that hypothesis keeps takes a second
-        start, began = time.process_time(), time.monotonic()
+        held, start, began = forget_peak(), time.process_time(), time.monotonic()
         try:
             with ended_where_it_hangs(terminal, _HANGS):
                 result = function(*arguments, **settings)
@@ -88,7 +89,9 @@ def survive(terminal: TextIO) -> Survive:
         finally:
             gc.enable()
         taken, waited = time.process_time() - start, time.monotonic() - began
+        grown = peak() - held
         assert not isinstance(result, FerEdgeError) or str(result), "an error that says nothing"
+        assert grown < _MAX_GROWTH, f"the process grew by {grown >> 20} MB"
         assert taken < _SECONDS, f"{taken:.2f} s of processor time"
         assert waited < _WAITED, f"{waited:.1f} s, in which it waited or others worked"
         return result
@@ -96,19 +99,14 @@ def survive(terminal: TextIO) -> Survive:
     return call
 
 
-@pytest.fixture(autouse=True, scope="module")
-def bounded_memory() -> Iterator[None]:
-    """No input makes the process grow by more than a gigabyte (300 MB of pixels, thrice)."""
-    forget_peak()
-    before = peak()
-    yield
-    assert peak() - before < _MAX_GROWTH
+def forget_peak() -> int:
+    """Let Linux count the peak from here on, and give the bytes that are resident now.
 
-
-def forget_peak() -> None:
-    """Let Linux count the peak from here on; elsewhere it stays that of the process's life."""
+    Elsewhere both stay the peak of the process's life.
+    """
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+    return peak()
 
 
 def peak() -> int:

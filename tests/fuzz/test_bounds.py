@@ -35,8 +35,7 @@ GROW = """
 import numpy
 numpy.ones(100 << 20, numpy.uint8)
 earlier = bounds.peak()
-bounds.forget_peak()
-before = bounds.peak()
+before = bounds.forget_peak()
 if earlier - before < 90 << 20:
     sys.exit("the peak cannot be forgotten here")
 numpy.ones(50 << 20, numpy.uint8)
@@ -96,6 +95,15 @@ def test_a_second_of_processor_time_is_too_much(survive: Any) -> None:
 
     with pytest.raises(AssertionError, match="processor time"):
         survive(work_elsewhere)
+
+
+def test_a_gigabyte_is_too_much(survive: Any) -> None:
+    def grow() -> None:
+        np.ones(1100 << 20, np.uint8)
+
+    with pytest.raises(AssertionError, match=r"the process grew by 1[01]\d\d MB"):
+        survive(grow)
+    assert survive(int, "7") == 7  # it was given back, and is forgotten
 
 
 def test_seconds_of_waiting_are_too_much(survive: Any) -> None:
