@@ -6,6 +6,8 @@ quantisation and half precision never touch them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -84,8 +86,7 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
             f"{where} does not have the input and output nodes that fer-export attaches; "
             "start from an artifact that it wrote, or from the checkpoint"
         )
-    # protobuf gives bytes for names that are no UTF-8
-    if not all(isinstance(named.name, str) for named in (*graph.node, *graph.initializer)):
+    if not _is_text(model):
         raise ArtifactError(f"{where} is damaged: it has names that are no text; copy it again")
     height, width, channels = spec.input.shape
     batch = graph.input[0].type.tensor_type.shape.dim[0]
@@ -110,6 +111,19 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
     except Exception as problem:  # the checker and shape inference have errors of their own
         raise ArtifactError(f"{where} holds a graph that ONNX refuses: {problem}") from problem
     return core, spec
+
+
+def _is_text(message: Any) -> bool:
+    """Whether all strings in a protobuf message are UTF-8; it gives bytes for others."""
+    for field, value in message.ListFields():
+        values = (
+            [value] if isinstance(value, (str, bytes)) or hasattr(value, "ListFields") else value
+        )
+        if field.type == field.TYPE_STRING and not all(isinstance(one, str) for one in values):
+            return False
+        if field.type == field.TYPE_MESSAGE and not all(_is_text(one) for one in values):
+            return False
+    return True
 
 
 def _preprocessing() -> list[onnx.NodeProto]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,8 +97,22 @@ def test_a_graph_that_was_changed_is_not_taken_apart(tiny_artifact: Path) -> Non
         contract.detach_contract(model, "it")
 
 
-def test_a_graph_whose_names_are_no_text_is_not_taken_apart(tiny_artifact: Path) -> None:
-    name = onnx.load(tiny_artifact).graph.initializer[0].name.encode()
-    model = onnx.load_from_string(tiny_artifact.read_bytes().replace(name, b"\xff" * len(name)))
+NAMED: dict[str, Callable[[onnx.ModelProto], tuple[Any, str]]] = {
+    "node": lambda model: (
+        next(node for node in model.graph.node if not node.name.startswith("fer_edge")),
+        "name",
+    ),
+    "weight": lambda model: (model.graph.initializer[0], "name"),
+    "dimension": lambda model: (model.graph.input[0].type.tensor_type.shape.dim[0], "dim_param"),
+    "producer": lambda model: (model, "producer_name"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_a_graph_whose_names_are_no_text_is_not_taken_apart(tiny_artifact: Path, kind: str) -> None:
+    whole = onnx.load(tiny_artifact)
+    setattr(*NAMED[kind](whole), "no such name")
+    data = whole.SerializeToString().replace(b"no such name", b"no such\xffname")
+    model = onnx.load_from_string(data)
     with pytest.raises(ArtifactError, match="it is damaged: it has names that are no text"):
         contract.detach_contract(model, "it")
