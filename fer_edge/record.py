@@ -86,6 +86,8 @@ def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: PLR0911 - on
         items = _expect(value, list, where)
         if len(items) > _MAX_ITEMS:
             raise ValueError(f"{where} has {len(items):,} items; up to {_MAX_ITEMS:,} are read")
+        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
+            raise ValueError(f"{where} should have {len(arguments)} items, not {len(items)}")
         return tuple(_convert(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(items))
     if origin in (dict, Mapping):
         items = _expect(value, dict, where)

@@ -132,3 +132,15 @@ def test_what_is_not_json_is_refused(text: str | bytes) -> None:
 
 def test_json_may_come_as_bytes() -> None:
     assert parse_json('{"a": "ä"}'.encode(), "x") == {"a": "ä"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    interval: tuple[float, float]
+
+
+@pytest.mark.parametrize("interval", [[], [0.5], [0.1, 0.2, 0.3]])
+def test_a_tuple_of_two_has_two_items(interval: list[float]) -> None:
+    assert decode(Measured, {"interval": [0.1, 0.2]}, "it", ArtifactError).interval == (0.1, 0.2)
+    with pytest.raises(ArtifactError, match=r"it\.interval should have 2 items, not "):
+        decode(Measured, {"interval": interval}, "it", ArtifactError)

@@ -171,7 +171,7 @@ def plain(kind: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         return plain(arguments[0])
     if origin is tuple:
-        return [plain(arguments[0])]
+        return [plain(inner) for inner in arguments if inner is not Ellipsis]
     if origin in (dict, Mapping):
         return {"happy": plain(arguments[1])}
     return {str: "x", int: 1, float: 1.0, bool: True}[kind]
