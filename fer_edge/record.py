@@ -86,9 +86,10 @@ def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: PLR0911 - on
         items = _expect(value, list, where)
         if len(items) > _MAX_ITEMS:
             raise ValueError(f"{where} has {len(items):,} items; up to {_MAX_ITEMS:,} are read")
-        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
-            raise ValueError(f"{where} should have {len(arguments)} items, not {len(items)}")
-        return tuple(_convert(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(items))
+        kinds = arguments[:1] * len(items) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) != len(items):
+            raise ValueError(f"{where} should have {len(kinds)} items, not {len(items)}")
+        return tuple(_convert(kinds[i], v, f"{where}[{i}]") for i, v in enumerate(items))
     if origin in (dict, Mapping):
         items = _expect(value, dict, where)
         return {key: _convert(arguments[1], v, f"{where}.{key}") for key, v in items.items()}
