@@ -16,8 +16,9 @@ from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
 from torch import nn
+from torch.nn import functional
 
-__all__ = ["fer_resnet18", "fer_vgg", "fer_vit_tiny"]
+__all__ = ["fer_dense", "fer_resnet18", "fer_vgg", "fer_vit_tiny"]
 
 _TIMMS_OWN = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 """What ``timm.create_model`` hands to every architecture, about weights that these do not have."""
@@ -96,6 +97,61 @@ class _Vgg(nn.Module):
     def forward(self, normalized: torch.Tensor) -> torch.Tensor:
         """Map ``(N, C, H, W)`` to logits ``(N, classes)``."""
         logits: torch.Tensor = self.head(self.features(normalized))
+        return logits
+
+
+@register_model
+def fer_dense(**arguments: Any) -> nn.Module:
+    """Plain 3 x 3 convolutions at 48, 24, 12, 6 and 3 pixels, trained with identity branches.
+
+    ``width`` is the number of channels of the first two stages. Ding et al., "RepVGG: Making
+    VGG-style ConvNets Great Again", CVPR 2021, without the 1 x 1 branches.
+    """
+    return _Dense(**_plain(arguments))
+
+
+_DENSE_DEPTHS, _DENSE_WIDTHS = (2, 2, 4, 4, 3), (1, 1, 2, 3, 6)
+
+
+class _DenseBlock(nn.Module):
+    def __init__(self, in_chans: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_chans, channels, 3, stride, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        same = in_chans == channels and stride == 1
+        self.identity = nn.BatchNorm2d(channels) if same else None
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+        told = self.norm(self.conv(seen))
+        if self.identity is not None:
+            told = told + self.identity(seen)
+        return functional.relu(told)
+
+
+class _Dense(nn.Module):
+    def __init__(
+        self, width: int = 48, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0
+    ) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        for depth, factor in zip(_DENSE_DEPTHS, _DENSE_WIDTHS, strict=True):
+            blocks = []
+            for block in range(depth):
+                stride = 2 if stages and block == 0 else 1
+                blocks.append(_DenseBlock(in_chans, width * factor, stride))
+                in_chans = width * factor
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.head = ClassifierHead(in_chans, num_classes, pool_type="avg", drop_rate=drop_rate)
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer, by timm's name for asking."""
+        return cast("nn.Module", self.head.fc)
+
+    def forward(self, normalized: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, C, H, W)`` to logits ``(N, classes)``."""
+        logits: torch.Tensor = self.head(self.stages(normalized))
         return logits
 
 

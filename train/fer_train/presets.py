@@ -29,6 +29,17 @@ PRESETS: dict[str, Recipe] = {
         learning_rate=2e-3,
         mixup=0.1,
     ),
+    "dense": Recipe(
+        model="dense",
+        network=NetworkSpec("fer_dense", batch_norm_epsilon=1e-3, arguments={"width": 48}),
+        input=InputSpec(48, 48),
+        augmentation=Augmentation(shift=0.15, scale=0.14, erasing=0.3),
+        warmup_epochs=2,
+        votes=0.3,
+        distillation=0.5,
+        mixup=0.0,
+        dropout=0.3,
+    ),
     "vit-tiny": Recipe(
         model="vit-tiny",
         network=NetworkSpec("fer_vit_tiny", batch_norm_epsilon=1e-3),
