@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fer_edge import LABELS, EmotionSmoother, Prediction, SmoothedPrediction
-from fer_edge.files import atomic_path
+from fer_edge.system.files import atomic_path
 
 RATE = 25
 GAP = (8.0, 9.5)

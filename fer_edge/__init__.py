@@ -8,6 +8,7 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
     from fer_edge.emotion import LABELS, Emotion
     from fer_edge.errors import (
         ArtifactError,
@@ -26,7 +27,6 @@ if _TYPE_CHECKING:
     from fer_edge.prediction import Prediction
     from fer_edge.predictor import Predictor, PredictorInfo
     from fer_edge.smoothing import EmotionSmoother, SmoothedPrediction
-    from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
 
     __version__: str
 
@@ -79,7 +79,7 @@ _MODULES = {
     "prediction": ("Prediction",),
     "predictor": ("Predictor", "PredictorInfo"),
     "smoothing": ("EmotionSmoother", "SmoothedPrediction"),
-    "spec": ("InputSpec", "ModelSpec", "NetworkSpec", "Provenance"),
+    "artifacts.spec": ("InputSpec", "ModelSpec", "NetworkSpec", "Provenance"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

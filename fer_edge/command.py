@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from fer_edge import __version__
+from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.errors import FerEdgeError
-from fer_edge.files import write_json
-from fer_edge.spec import PRECISIONS
+from fer_edge.system.files import write_json
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

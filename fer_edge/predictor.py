@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.arguments import real_number, whole_number
-from fer_edge.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import Backend, BackendOptions
+from fer_edge.backends.open_model import PredictorInfo, open_backend
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
-from fer_edge.opening import PredictorInfo, open_backend
+from fer_edge.images.preprocess import COLORS
+from fer_edge.images.tensors import Crop, TensorMaker, check_tensor
 from fer_edge.prediction import Prediction
-from fer_edge.preprocess import COLORS
-from fer_edge.spec import ModelSpec
 from fer_edge.stream import Answers, Stream
-from fer_edge.tensors import Crop, TensorMaker, check_tensor
 
 __all__ = ["STREAM_BATCH", "Crop", "Predictor", "PredictorInfo"]
 

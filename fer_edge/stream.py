@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import ClosedError, EngineError, InputError
-from fer_edge.threads import Task, run
+from fer_edge.system.threads import Task, run
 
 __all__ = ["Answers", "Stream"]
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from fer_edge import LABELS
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.faces.yunet import YUNET_FILE
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.synthetic import synthetic_crops
 
 # else a test may import their telemetry
 with suppress(ImportError):

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from fer_bench.cli import main as fer_bench
-from fer_edge import Predictor, checkpoint, fer2013
-from fer_edge.metrics import softmax
-from fer_edge.network import Normalized
+from fer_edge import Predictor
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.metrics import softmax
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import Normalized
 from fer_export.cli import main as fer_export
 from fer_train.cli import main as fer_train
 

@@ -18,14 +18,14 @@ from fer_bench.launching import ask
 from fer_bench.peers import Peer, adapter_program, prepare
 from fer_bench.reliability import ReliabilityBin, reliability_bins
 from fer_bench.results import check_schema, read_json
-from fer_edge import fer2013, metrics
+from fer_edge.artifacts.record import decode, encode
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError, EmptySplitError, FerEdgeError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.metrics import ClassScores
+from fer_edge.evaluation import fer2013, metrics
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.evaluation.metrics import ClassScores
 from fer_edge.predictor import Predictor
-from fer_edge.progress import progress
-from fer_edge.record import decode, encode
+from fer_edge.system.progress import progress
 
 __all__ = [
     "ACCURACY_SCHEMA",

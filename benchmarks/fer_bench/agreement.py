@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge import metrics
+from fer_edge.evaluation import metrics
 
 __all__ = ["Agreement", "PairedTest", "agreement", "bits", "paired_test", "paired_tests", "unbits"]
 

@@ -30,7 +30,7 @@ from fer_bench.tables import (
     times,
     with_interval,
 )
-from fer_edge.backends.cores import usable_cores
+from fer_edge.system.cores import usable_cores
 
 __all__ = ["BLOCK", "Page", "measure_page_accuracy", "page_contestants"]
 

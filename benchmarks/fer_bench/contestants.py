@@ -11,11 +11,11 @@ from typing import Any
 from fer_bench.launching import WORKER, Program
 from fer_bench.peers import Peer, adapter_program
 from fer_bench.scenarios import SCENARIOS
-from fer_edge.artifact import check_model, find_artifact, model_path
+from fer_edge.artifacts.artifact import check_model, find_artifact, model_path
+from fer_edge.artifacts.manifest import Manifest
 from fer_edge.backends import BACKENDS, backend_class
-from fer_edge.backends.cores import default_threads, usable_cores
 from fer_edge.errors import ArtifactError, ConfigurationError, FerEdgeError, MissingDependencyError
-from fer_edge.manifest import Manifest
+from fer_edge.system.cores import default_threads, usable_cores
 
 __all__ = [
     "ALL",

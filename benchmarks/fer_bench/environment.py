@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from fer_bench.machine import Machine
 from fer_edge import __version__
-from fer_edge.backends.cores import usable_cores
 from fer_edge.backends.table import BACKENDS
+from fer_edge.system.cores import usable_cores
 
 __all__ = ["Cpu", "Environment", "Gpu", "describe_environment", "differences"]
 

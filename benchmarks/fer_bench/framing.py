@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import ConfigurationError, DataError
+from fer_edge.evaluation.fer2013 import LabelledCrops, load
 from fer_edge.faces.detectors import Detection, Detector, Framing
-from fer_edge.fer2013 import LabelledCrops, load
-from fer_edge.progress import track
+from fer_edge.system.progress import track
 
 __all__ = [
     "SPLIT",

@@ -25,8 +25,8 @@ from fer_bench.results import LatencyRow, LatencyRun, Ratio, RoundSummary
 from fer_bench.rounds import Launch, Outcome, run_rounds
 from fer_bench.scenarios import SCENARIOS, Load, RateSearch, Settings, load_for
 from fer_edge.errors import ConfigurationError, FerEdgeError
-from fer_edge.progress import progress, track
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.synthetic import synthetic_crops
+from fer_edge.system.progress import progress, track
 
 __all__ = ["measure_latency"]
 

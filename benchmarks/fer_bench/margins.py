@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from fer_bench.framing import scene
 from fer_bench.tables import markdown_table
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.evaluation.metrics import wilson_interval
 from fer_edge.faces.detection import FaceDetector, cut_face
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.metrics import wilson_interval
 from fer_edge.predictor import Predictor
-from fer_edge.progress import track
+from fer_edge.system.progress import track
 
 __all__ = ["MARGINS", "MarginResult", "measure_margins", "table"]
 

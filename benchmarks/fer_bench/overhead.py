@@ -18,13 +18,13 @@ import numpy.typing as npt
 
 from fer_bench.tables import markdown_table
 from fer_edge import EngineError, Predictor
+from fer_edge.artifacts.record import encode
 from fer_edge.backends import BACKENDS, Backend, BackendOptions, backend_class
-from fer_edge.opening import open_backend
+from fer_edge.backends.open_model import open_backend
+from fer_edge.images.preprocess import preprocess
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import STREAM_BATCH
-from fer_edge.preprocess import preprocess
-from fer_edge.progress import progress
-from fer_edge.record import encode
+from fer_edge.system.progress import progress
 
 __all__ = ["LIMITS", "Overhead", "Start", "failures", "measure_overhead", "measure_start", "table"]
 

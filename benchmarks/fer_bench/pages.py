@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_edge.errors import ConfigurationError
-from fer_edge.files import write_bytes
+from fer_edge.system.files import write_bytes
 
 __all__ = ["MeasuredBlock", "markers"]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import fer_bench
 from fer_bench.launching import Program, ask
+from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ConfigurationError, DownloadError
-from fer_edge.folders import data_folder
-from fer_edge.record import decode, parse_json
+from fer_edge.system.folders import data_folder
 
 __all__ = ["Peer", "adapter_program", "choose_peers", "install", "load_peers", "prepare"]
 

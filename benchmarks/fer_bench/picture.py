@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_bench.compare import Dot
-from fer_edge.dependencies import requires
 from fer_edge.errors import ConfigurationError
-from fer_edge.files import atomic_path
+from fer_edge.system.dependencies import requires
+from fer_edge.system.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import numpy.typing as npt
 __all__ = ["BINS", "ReliabilityBin", "reliability_bins"]
 
 BINS = 15
-"""As many as ``fer_edge.metrics.expected_calibration_error`` takes."""
+"""As many as ``fer_edge.evaluation.metrics.expected_calibration_error`` takes."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_bench.accuracy import AccuracyResult
-from fer_edge.dependencies import requires
-from fer_edge.files import atomic_path
+from fer_edge.system.dependencies import requires
+from fer_edge.system.files import atomic_path
 
 __all__ = ["draw_reliability"]
 

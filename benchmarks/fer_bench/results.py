@@ -9,8 +9,8 @@ from pathlib import Path
 from fer_bench.environment import Environment
 from fer_bench.noise import Noise
 from fer_bench.scenarios import Settings
+from fer_edge.artifacts.record import decode, encode, parse_json
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.record import decode, encode, parse_json
 
 __all__ = [
     "LATENCY_SCHEMA",

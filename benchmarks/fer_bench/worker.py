@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.protocol import Adapter, serve
-from fer_edge.artifact import COMPANIONS, FORMATS
+from fer_edge.artifacts.artifact import COMPANIONS, FORMATS
+from fer_edge.images.preprocess import check_crop, preprocess
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
-from fer_edge.preprocess import check_crop, preprocess
 
 __all__ = ["PredictorAdapter"]
 

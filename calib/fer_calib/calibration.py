@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_calib.crops import Crops
-from fer_edge import fer2013
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError, DataError, EmptySplitError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.files import atomic_path
-from fer_edge.preprocess import preprocess_all
-from fer_edge.spec import ModelSpec
-from fer_edge.unpacking import require_bounded
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.evaluation.unpacking import require_bounded
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.system.files import atomic_path
 
 __all__ = ["MAX_UNPACKED", "CalibrationSet", "draw", "load"]
 

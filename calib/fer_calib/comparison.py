@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_calib.crops import Crops
 from fer_calib.running import Floats
-from fer_edge import metrics
+from fer_edge.evaluation import metrics
 
 __all__ = ["Comparison", "compare"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import DataError
-from fer_edge.spec import ModelSpec
 
 __all__ = ["Crops"]
 
@@ -20,9 +20,9 @@ _BATCH = 16
 class Crops:
     """Tensors for one model, with labels where they are known.
 
-    ``tensors`` is uint8 ``(N, H, W, C)`` as ``fer_edge.preprocess`` gives it, ``labels`` int64
-    ``(N,)``; ``source`` tells people where they came from. Raises DataError for an empty set and
-    for one that does not fit the model.
+    ``tensors`` is uint8 ``(N, H, W, C)`` as ``fer_edge.images.preprocess`` gives it, ``labels``
+    int64 ``(N,)``; ``source`` tells people where they came from. Raises DataError for an empty set
+    and for one that does not fit the model.
     """
 
     tensors: npt.NDArray[np.uint8]

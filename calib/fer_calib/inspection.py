@@ -11,8 +11,8 @@ import onnx
 
 from fer_calib.quantisation import WEIGHT_SUFFIX
 from fer_edge.backends.onnxruntime_engine import ort
-from fer_edge.dependencies import requires
 from fer_edge.errors import ConfigurationError
+from fer_edge.system.dependencies import requires
 
 __all__ = ["INSPECTORS", "Int8Share", "int8_share"]
 

@@ -12,8 +12,8 @@ import onnx
 
 from fer_calib.crops import Crops
 from fer_calib.graph import CORE_INPUT, Graph
-from fer_edge.dependencies import requires
 from fer_edge.errors import ArtifactError
+from fer_edge.system.dependencies import requires
 
 __all__ = ["NNCF", "quantize_with_nncf"]
 

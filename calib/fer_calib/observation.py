@@ -17,7 +17,7 @@ import onnx
 from fer_calib.crops import Crops
 from fer_calib.graph import Graph
 from fer_calib.running import Floats, activations
-from fer_edge.progress import progress
+from fer_edge.system.progress import progress
 
 __all__ = ["Observation", "TensorRecord", "observe"]
 

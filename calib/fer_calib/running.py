@@ -12,8 +12,8 @@ import onnx
 from fer_calib.crops import Crops
 from fer_calib.graph import CORE_INPUT
 from fer_edge.backends.onnxruntime_engine import ort
-from fer_edge.dependencies import requires
 from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.system.dependencies import requires
 
 __all__ = ["RUNNERS", "Floats", "Runner", "activations", "find_runner", "logits_of"]
 

@@ -15,7 +15,7 @@ from fer_calib.quantisation import quantize
 from fer_calib.ranges import DEFAULT_METHOD
 from fer_calib.running import find_runner
 from fer_calib.schemes import Scheme, find_scheme
-from fer_edge.progress import track
+from fer_edge.system.progress import track
 
 __all__ = ["LayerCost", "Sensitivity", "sensitivity"]
 

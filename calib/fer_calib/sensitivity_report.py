@@ -7,8 +7,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from fer_calib.sensitivity import LayerCost, Sensitivity
-from fer_edge.dependencies import requires
-from fer_edge.files import atomic_path, write_json
+from fer_edge.system.dependencies import requires
+from fer_edge.system.files import atomic_path, write_json
 
 __all__ = ["SCHEMA", "save_sensitivity"]
 

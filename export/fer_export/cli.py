@@ -6,12 +6,12 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_edge.artifact import DEFAULT_MODEL, find_artifact, model_path
+from fer_edge.artifacts.artifact import DEFAULT_MODEL, find_artifact, model_path
+from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
+from fer_edge.artifacts.record import encode
 from fer_edge.command import command_parser, run_command, say, write_result
-from fer_edge.dependencies import requires
 from fer_edge.errors import ConfigurationError
-from fer_edge.manifest import ArtifactEntry, Manifest
-from fer_edge.record import encode
+from fer_edge.system.dependencies import requires
 from fer_export.replacing import check_replaceable
 from fer_export.tensorrt import (
     TRT_TARGETS,

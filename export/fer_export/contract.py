@@ -13,8 +13,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError
-from fer_edge.spec import METADATA_KEY, ModelSpec
 
 __all__ = ["CORE_INPUT", "CORE_OUTPUT", "OPSET", "attach_contract", "detach_contract"]
 

@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch import nn
 
-from fer_edge.spec import ModelSpec
+from fer_edge.artifacts.spec import ModelSpec
 from fer_export.contract import CORE_INPUT, CORE_OUTPUT, OPSET
 
 __all__ = ["export_core"]

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fer_edge.files import new_folder, sha256_of
-from fer_edge.manifest import (
+from fer_edge.artifacts.manifest import (
     MANIFEST,
     ArtifactEntry,
     Companion,
@@ -20,8 +19,9 @@ from fer_edge.manifest import (
     Manifest,
     MeasuredLatency,
 )
-from fer_edge.plan import sidecar_path
+from fer_edge.artifacts.plan import sidecar_path
 from fer_edge.predictor import Predictor
+from fer_edge.system.files import new_folder, sha256_of
 from fer_export.golden import golden_crops
 from fer_export.latency import median_latencies
 from fer_export.replacing import check_replaceable

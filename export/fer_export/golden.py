@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.manifest import GoldenCrop
-from fer_edge.preprocess import preprocess
-from fer_edge.spec import InputSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.artifacts.manifest import GoldenCrop
+from fer_edge.artifacts.spec import InputSpec
+from fer_edge.images.preprocess import preprocess
+from fer_edge.images.synthetic import synthetic_crops
 
 __all__ = ["golden_crops"]
 

@@ -18,10 +18,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
-from fer_edge import metrics
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError, GateError
-from fer_edge.progress import track
-from fer_edge.spec import ModelSpec
+from fer_edge.evaluation import metrics
+from fer_edge.system.progress import track
 from fer_export.half_graph import FloatGraph, emulate, prepare, to_half_graph
 from fer_export.half_probe import broken_tensors, logits_of, normalized, observe, values_of
 from fer_export.half_steps import HAS_STEPS, half_error

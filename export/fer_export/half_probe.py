@@ -14,9 +14,9 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from fer_edge.artifacts.spec import InputSpec
 from fer_edge.backends.onnxruntime_engine import ort
-from fer_edge.progress import track
-from fer_edge.spec import InputSpec
+from fer_edge.system.progress import track
 from fer_export.contract import CORE_INPUT, CORE_OUTPUT
 from fer_export.half_graph import Emulation, FloatGraph
 

@@ -17,10 +17,10 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import onnx
 
+from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError
-from fer_edge.files import atomic_path
-from fer_edge.spec import METADATA_KEY, ModelSpec
+from fer_edge.system.files import atomic_path
 from fer_export.contract import CORE_OUTPUT
 from fer_export.static import check_batch
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fer_edge.errors import GateError
-from fer_edge.files import new_folder, sha256_of
-from fer_edge.machine import cpu_name
-from fer_edge.manifest import (
+from fer_edge.artifacts.manifest import (
     ArtifactEntry,
     Companion,
     Manifest,
     MeasuredLatency,
     Measurement,
 )
+from fer_edge.errors import GateError
+from fer_edge.system.files import new_folder, sha256_of
+from fer_edge.system.machine import cpu_name
 from fer_export.golden import golden_crops
 from fer_export.latency import Run, ratios
 from fer_export.replacing import check_replaceable, keep_report

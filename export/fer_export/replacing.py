@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from fer_edge.artifacts.manifest import MANIFEST, Manifest
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.manifest import MANIFEST, Manifest
 
 __all__ = ["REPORT", "REPORT_FOLDER", "check_replaceable", "keep_report"]
 

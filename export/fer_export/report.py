@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fer_edge.files import write_bytes
-from fer_edge.machine import cpu_name
-from fer_edge.manifest import ArtifactEntry, Manifest, Measurement
+from fer_edge.artifacts.manifest import ArtifactEntry, Manifest, Measurement
+from fer_edge.system.files import write_bytes
+from fer_edge.system.machine import cpu_name
 from fer_export.replacing import REPORT, REPORT_FOLDER
 from fer_export.verification import EvaluationCrops
 

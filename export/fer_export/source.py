@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from fer_edge.artifact import find_artifact
+from fer_edge.artifacts.artifact import find_artifact
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.external_data import refuse_external_data
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.files import sha256_of
-from fer_edge.metrics import softmax
+from fer_edge.evaluation.metrics import softmax
 from fer_edge.predictor import Predictor
-from fer_edge.spec import ModelSpec
+from fer_edge.system.files import sha256_of
 from fer_export.contract import detach_contract
 from fer_export.verification import answers_of, batches
 
@@ -50,8 +50,8 @@ def from_checkpoint(path: Path) -> Source:
     """
     import torch
 
-    from fer_edge import checkpoint
-    from fer_edge.network import Normalized
+    from fer_edge.torch_model import checkpoint
+    from fer_edge.torch_model.network import Normalized
     from fer_export.core import export_core
 
     network, spec = checkpoint.load(path)

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_calib.nncf_form import NNCF
+from fer_edge.artifacts.plan import sidecar_path
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BACKENDS
-from fer_edge.dependencies import requires
 from fer_edge.errors import (
     ArtifactError,
     ConfigurationError,
     GateError,
     MissingDependencyError,
 )
-from fer_edge.plan import sidecar_path
-from fer_edge.spec import ModelSpec
+from fer_edge.system.dependencies import requires
 from fer_export.latency import Run
 from fer_export.tensorrt import TRT_TARGETS, build_plan, finish_command
 from fer_export.workshop import Workshop

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_edge.dependencies import requires
+from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.files import new_folder
-from fer_edge.spec import METADATA_KEY, ModelSpec
+from fer_edge.system.dependencies import requires
+from fer_edge.system.files import new_folder
 
 with requires("serve"):
     from google.protobuf import text_format

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge import fer2013, metrics
+from fer_edge.artifacts.manifest import MeasuredAccuracy, Measurement, Parity
+from fer_edge.artifacts.spec import InputSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import GateError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.manifest import MeasuredAccuracy, Measurement, Parity
+from fer_edge.evaluation import fer2013, metrics
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
-from fer_edge.preprocess import preprocess_all
-from fer_edge.progress import track
-from fer_edge.spec import InputSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.system.progress import track
 
 __all__ = [
     "GATES",

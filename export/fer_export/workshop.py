@@ -19,14 +19,14 @@ from fer_calib.crops import Crops
 from fer_calib.ranges import DEFAULT_METHOD
 from fer_calib.sensitivity import Sensitivity
 from fer_calib.sensitivity_report import save_sensitivity
-from fer_edge.artifact import FORMATS
+from fer_edge.artifacts.artifact import FORMATS
+from fer_edge.artifacts.manifest import Measurement
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BACKENDS
 from fer_edge.errors import ConfigurationError, EngineError
-from fer_edge.manifest import Measurement
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
-from fer_edge.preprocess import preprocess_all
-from fer_edge.spec import ModelSpec
-from fer_edge.synthetic import synthetic_crops
 from fer_export.contract import attach_contract
 from fer_export.half import to_half
 from fer_export.latency import Run, median_latencies

@@ -9,7 +9,6 @@ import importlib
 from typing import cast
 
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
-from fer_edge.backends.choice import Choice, choose_backend
 from fer_edge.backends.table import AUTO_ORDER, BACKENDS, BackendEntry
 from fer_edge.errors import MissingDependencyError
 
@@ -19,10 +18,8 @@ __all__ = [
     "Backend",
     "BackendEntry",
     "BackendOptions",
-    "Choice",
     "EngineInfo",
     "backend_class",
-    "choose_backend",
 ]
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.arguments import whole_number
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
-from fer_edge.spec import ModelSpec
 
 __all__ = [
     "GOALS",

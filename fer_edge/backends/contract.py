@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 
 __all__ = [
     "INPUT",

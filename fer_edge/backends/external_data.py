@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
 from fer_edge.errors import ArtifactError
 
 __all__ = ["has_external_data", "refuse_external_data"]

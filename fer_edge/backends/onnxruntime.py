@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec, padded, static_batch
-from fer_edge.backends.cores import default_threads, usable_cores
 from fer_edge.backends.external_data import refuse_external_data
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ArtifactError, ClosedError, ConfigurationError, EngineError
-from fer_edge.folders import data_folder
-from fer_edge.spec import METADATA_KEY, ModelSpec
+from fer_edge.system.cores import default_threads, usable_cores
+from fer_edge.system.folders import data_folder
 
 __all__ = ["OnnxRuntimeBackend"]
 

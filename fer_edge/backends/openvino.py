@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
 from fer_edge.backends.contract import OUTPUTS, padded
-from fer_edge.backends.cores import default_threads, usable_cores
 from fer_edge.backends.openvino_model import (
     REFUSALS,
     ArtifactModel,
@@ -22,6 +21,7 @@ from fer_edge.backends.openvino_model import (
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
+from fer_edge.system.cores import default_threads, usable_cores
 
 __all__ = ["OpenVinoBackend"]
 

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 from fer_edge.errors import ConfigurationError
-from fer_edge.files import write_bytes
-from fer_edge.folders import data_folder
+from fer_edge.system.files import write_bytes
+from fer_edge.system.folders import data_folder
 
 __all__ = ["BlobCache"]
 

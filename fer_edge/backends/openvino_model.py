@@ -9,13 +9,13 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.spec import METADATA_KEY
 from fer_edge.backends.contract import INPUT, Port, contract_spec, static_batch
 from fer_edge.backends.external_data import refuse_external_data
 from fer_edge.backends.openvino_cache import BlobCache
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, EngineError
-from fer_edge.spec import METADATA_KEY
 
 __all__ = ["REFUSALS", "ArtifactModel", "computes_in", "read_property", "reason"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from fer_edge.dependencies import EXTRAS
+from fer_edge.system.dependencies import EXTRAS
 
 __all__ = ["AUTO_ORDER", "BACKENDS", "BackendEntry"]
 

@@ -30,13 +30,13 @@ except ModuleNotFoundError as absence:
         "--system-site-packages; the extra adds cuda-python",
     ) from absence
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.plan import Gpu, PlanSidecar, read_sidecar, require_trust
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec
+from fer_edge.backends.cuda import CudaLane, Layout, current_gpu, first_gpu
 from fer_edge.backends.pool import Pool
-from fer_edge.cuda import CudaLane, Layout, current_gpu, first_gpu
-from fer_edge.plan import Gpu, PlanSidecar, read_sidecar, require_trust
-from fer_edge.spec import ModelSpec
 
 __all__ = ["EngineLog", "TensorRtBackend", "load_engine"]
 

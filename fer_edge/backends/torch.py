@@ -12,15 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from fer_edge import checkpoint
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
 from fer_edge.backends.contract import refuse_another_spec
-from fer_edge.backends.cores import usable_cores
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
-from fer_edge.network import Normalized, without_tf32
-from fer_edge.spec import ModelSpec
+from fer_edge.system.cores import usable_cores
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import Normalized, without_tf32
 
 __all__ = ["TorchBackend"]
 

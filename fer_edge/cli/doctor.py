@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from fer_edge.artifact import DEFAULT_MODEL
-from fer_edge.backends.tuned import Timing, Tuning
+from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.record import encode
+from fer_edge.artifacts.spec import PRECISIONS
+from fer_edge.backends.tune import tune
+from fer_edge.backends.tuning_record import Timing, Tuning
+from fer_edge.cli.diagnosis import Check, Diagnosis, diagnose
 from fer_edge.command import Commands, add_command, write_result
-from fer_edge.diagnosis import Check, Diagnosis, diagnose
 from fer_edge.faces.yunet import fetch_yunet
-from fer_edge.record import encode
-from fer_edge.spec import PRECISIONS
-from fer_edge.tuning import tune
 
 __all__ = ["add_parser"]
 

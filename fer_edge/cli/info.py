@@ -5,7 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from fer_edge.artifact import DEFAULT_MODEL, model_path
+from fer_edge.artifacts.artifact import DEFAULT_MODEL, model_path
+from fer_edge.artifacts.manifest import Manifest
+from fer_edge.artifacts.record import encode
 from fer_edge.command import (
     MODEL_HELP,
     Commands,
@@ -14,8 +16,6 @@ from fer_edge.command import (
     open_predictor,
     write_result,
 )
-from fer_edge.manifest import Manifest
-from fer_edge.record import encode
 
 __all__ = ["add_parser"]
 

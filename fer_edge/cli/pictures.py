@@ -15,12 +15,12 @@ import numpy.typing as npt
 from fer_edge.command import open_predictor, say, write_result
 from fer_edge.errors import InputError
 from fer_edge.faces.detection import FaceDetector, cut_face
-from fer_edge.files import write_bytes
 from fer_edge.images.annotation import annotate
 from fer_edge.images.reading import read_image
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
-from fer_edge.progress import track
+from fer_edge.system.files import write_bytes
+from fer_edge.system.progress import track
 
 __all__ = ["predict"]
 

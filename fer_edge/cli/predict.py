@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from fer_edge.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.artifact import DEFAULT_MODEL
 from fer_edge.command import MODEL_HELP, Commands, add_command, add_predictor_options
 
 __all__ = ["add_parser"]

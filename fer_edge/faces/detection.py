@@ -21,8 +21,8 @@ from fer_edge.arguments import real_number, whole_number
 from fer_edge.errors import ArtifactError, ConfigurationError, InputError
 from fer_edge.faces.detectors import Detection, Detector, Haar, Yunet
 from fer_edge.faces.yunet import FETCH_COMMAND, YUNET_SHA256, yunet_path
-from fer_edge.files import sha256_of
 from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
+from fer_edge.system.files import sha256_of
 
 __all__ = ["Face", "FaceDetector", "cut_face"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fer_edge.folders import data_folder
+from fer_edge.system.folders import data_folder
 
 __all__ = [
     "FETCH_COMMAND",
@@ -41,9 +41,12 @@ def yunet_path() -> Path:
 def fetch_yunet(target: Path | None = None, *, url: str = YUNET_URL) -> Path:
     """Fetch YuNet to ``target``, by default ``yunet_path()``, check its hash, return its path.
 
-    A good file that lies there already is kept. Raises what ``fer_edge.download.fetch`` raises.
+    A good file that is there already is kept. Raises what ``fer_edge.system.download.fetch``
+    raises.
     """
-    from fer_edge.download import fetch  # which would double the time that importing us takes
+    from fer_edge.system.download import (
+        fetch,  # which would double the time that importing us takes
+    )
 
     where = yunet_path() if target is None else target
     return fetch(url, where, YUNET_SHA256, max_bytes=_MAX_BYTES)

@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import InputError
-from fer_edge.files import open_without_waiting
 from fer_edge.images.header import PictureSize, check_complete, orientation, picture_size
+from fer_edge.system.files import open_without_waiting
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode_image", "read_image"]
 

@@ -132,8 +132,8 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pa
     """A checkpoint with random weights of a seed."""
     import torch
 
-    from fer_edge import checkpoint, network
-    from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+    from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
+    from fer_edge.torch_model import checkpoint, network
 
     folder = tmp_path_factory.mktemp("weights")
     spec = ModelSpec(NetworkSpec("mobilenetv3_small_050", stem_stride=1), InputSpec(32, 32))

@@ -15,13 +15,13 @@ import pytest
 
 from fer_calib.cli import main as fer_calib
 from fer_edge import ArtifactError, ConfigurationError, FaceDetector, FerEdgeError, Predictor
-from fer_edge.artifact import FORMATS
+from fer_edge.artifacts.artifact import FORMATS
+from fer_edge.artifacts.manifest import Manifest
+from fer_edge.artifacts.plan import is_trusted
 from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.cli import main as fer_edge
-from fer_edge.folders import data_folder
-from fer_edge.manifest import Manifest
-from fer_edge.plan import is_trusted
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.synthetic import synthetic_crops
+from fer_edge.system.folders import data_folder
 
 
 def _is_one_clear_error(done: Any, *reasons: str) -> None:
@@ -139,7 +139,7 @@ def no_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _opens_with_every_backend() -> None:
-    from fer_edge.artifact import model_path
+    from fer_edge.artifacts.artifact import model_path
 
     tried = 0
     folder = model_path("default")

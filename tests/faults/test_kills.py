@@ -15,8 +15,8 @@ from safetensors import safe_open
 
 from fer_calib import calibration
 from fer_calib.cli import main as fer_calib
-from fer_edge.files import sha256_of
-from fer_edge.manifest import Manifest
+from fer_edge.artifacts.manifest import Manifest
+from fer_edge.system.files import sha256_of
 from fer_export.cli import main as fer_export
 from fer_train.cli import main as fer_train
 

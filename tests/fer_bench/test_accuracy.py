@@ -15,7 +15,7 @@ import pytest
 from fer_bench.accuracy import EvaluationSplit, load_split, measure_accuracy
 from fer_edge import LABELS, DataError, InputSpec, ModelSpec, NetworkSpec, Predictor
 from fer_edge.backends import Backend, EngineInfo
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

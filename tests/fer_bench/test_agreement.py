@@ -12,7 +12,7 @@ from fer_bench.accuracy import Answers, EvaluationSplit, compare_answers, scored
 from fer_bench.agreement import agreement, bits, paired_test, unbits
 from fer_bench.reliability import reliability_bins
 from fer_bench.reliability_diagram import draw_reliability
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 
 def mask(text: str) -> np.ndarray:

@@ -30,8 +30,8 @@ from fer_bench.compare import (
 from fer_bench.goals import goal_table, verdicts
 from fer_bench.pages import markers
 from fer_edge import LABELS, ConfigurationError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.files import write_json
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.system.files import write_json
 
 RNG = np.random.default_rng(0)
 PICTURES = LabelledCrops(

@@ -10,7 +10,7 @@ from fer_bench import contestants
 from fer_bench.contestants import Wishes, bare_contestants, choices, contestants_for
 from fer_bench.peers import choose_peers, load_peers
 from fer_edge import ArtifactError, ConfigurationError
-from fer_edge.backends.cores import default_threads, usable_cores
+from fer_edge.system.cores import default_threads, usable_cores
 
 
 def test_every_combination_is_a_contestant(tiny_artifact: Path) -> None:

@@ -19,7 +19,7 @@ from fer_bench.noise import NoiseWatch
 from fer_bench.results import LatencyRun, read_latency
 from fer_bench.scenarios import Settings
 from fer_edge import ConfigurationError
-from fer_edge.files import write_json
+from fer_edge.system.files import write_json
 
 
 def one(name: str = "m", scenario: str = "single-stream", **changes: Any) -> Contestant:

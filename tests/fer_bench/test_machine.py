@@ -10,7 +10,7 @@ import pytest
 from fer_bench.environment import Environment, describe_environment, differences
 from fer_bench.machine import CpuTimes, Machine
 from fer_bench.noise import NoiseWatch
-from fer_edge.record import decode, encode
+from fer_edge.artifacts.record import decode, encode
 
 
 def write(root: Path, files: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fer_bench.margins import MARGINS, measure_margins, table
 from fer_edge import Face, FaceDetector, Predictor
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 PICTURE, SURROUND = 192, 96
 

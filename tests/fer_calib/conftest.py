@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fer_calib.crops import Crops
 from fer_calib.running import activations
-from fer_edge.spec import ModelSpec
+from fer_edge.artifacts.spec import ModelSpec
 
 
 class Builder:

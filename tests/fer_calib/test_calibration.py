@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from fer_calib.calibration import CalibrationSet, draw, load
-from fer_edge import LABELS, fer2013
+from fer_edge import LABELS
 from fer_edge.errors import ConfigurationError, DataError
-from fer_edge.fer2013 import LabelledCrops, copies_of
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.fer2013 import LabelledCrops, copies_of
 
 MakeData: TypeAlias = Callable[[Path, int, int], Path]
 

@@ -9,10 +9,10 @@ import pytest
 from fer_calib.calibration import CalibrationSet
 from fer_calib.crops import Crops
 from fer_calib.running import activations
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, DataError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.preprocess import preprocess_all
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.images.preprocess import preprocess_all
 from fer_export.contract import attach_contract
 
 RGB = InputSpec(32, 40, "rgb", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), "linear")

@@ -10,8 +10,8 @@ import pytest
 from fer_calib.crops import Crops
 from fer_calib.graph import Graph
 from fer_calib.quantisation import quantize
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError
-from fer_edge.spec import ModelSpec
 from fer_export.contract import attach_contract
 
 

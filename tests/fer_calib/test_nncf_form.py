@@ -79,7 +79,7 @@ import sys, time
 import numpy as np, onnx
 from fer_calib.crops import Crops
 from fer_calib.nncf_form import quantize_with_nncf
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 noise = np.random.default_rng(0).integers(0, 256, (8, 48, 48, 1), np.uint8)
 spec = ModelSpec(NetworkSpec("cnn"), InputSpec(48, 48))
 quantize_with_nncf(onnx.load(sys.argv[1]), Crops(noise, spec))

@@ -13,10 +13,10 @@ from fer_calib.observation import Observation, observe
 from fer_calib.quantisation import quantize
 from fer_calib.running import RUNNERS
 from fer_calib.schemes import SCHEMES
-from fer_edge import fer2013
-from fer_edge.artifact import model_path
-from fer_edge.manifest import Manifest
-from fer_edge.preprocess import preprocess_all
+from fer_edge.artifacts.artifact import model_path
+from fer_edge.artifacts.manifest import Manifest
+from fer_edge.evaluation import fer2013
+from fer_edge.images.preprocess import preprocess_all
 
 _GOAL = 3_000_000
 """Bytes of an INT8 MobileNet, with all that belongs to it."""
@@ -25,7 +25,7 @@ _GOAL = 3_000_000
 @pytest.fixture(scope="module")
 def packaged(root: Path, fer2013_archive: Path) -> tuple[object, Observation, Crops]:
     pytest.importorskip("torch", reason="no torch to trace the packaged checkpoint with")
-    from fer_edge import checkpoint
+    from fer_edge.torch_model import checkpoint
     from fer_export.core import export_core
 
     network, spec = checkpoint.load(root / "train/weights/mobilenet.safetensors")

@@ -18,9 +18,9 @@ from fer_calib.quantisation import quantize
 from fer_calib.ranges import METHODS
 from fer_calib.running import RUNNERS, logits_of
 from fer_calib.schemes import SCHEMES, find_scheme
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
 from fer_edge.predictor import Predictor
-from fer_edge.spec import ModelSpec
 from fer_export.contract import attach_contract
 
 ENGINES = ["onnxruntime", "openvino"]

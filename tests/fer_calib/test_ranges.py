@@ -15,8 +15,8 @@ from fer_calib.ranges import METHODS, ranges
 from fer_calib.running import logits_of
 from fer_calib.sensitivity import Sensitivity
 from fer_calib.smoothing import Smoothing
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
-from fer_edge.spec import ModelSpec
 
 PLANTED = (40, 41, 400)
 

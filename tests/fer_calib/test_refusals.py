@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fer_calib.calibration import CalibrationSet, draw, load
-from fer_edge import fer2013
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import DataError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.spec import ModelSpec
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 COUNT = 14
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
-from fer_edge.spec import ModelSpec
+from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
+from fer_edge.artifacts.spec import ModelSpec
 
 Answer = Callable[[npt.NDArray[np.uint8]], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
 MakeDirectory = Callable[..., Path]
@@ -73,4 +73,4 @@ def model_directory(make_model_directory: MakeDirectory) -> Path:
 @pytest.fixture
 def no_default_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An installation that carries no model."""
-    monkeypatch.setattr("fer_edge.artifact._MODELS", tmp_path / "no models")
+    monkeypatch.setattr("fer_edge.artifacts.artifact._MODELS", tmp_path / "no models")

@@ -149,7 +149,7 @@ def run_script(body: str) -> subprocess.Popen[str]:
     script = f"""
 import sys
 from fer_edge.command import command_parser, run_command
-from fer_edge.files import write_json
+from fer_edge.system.files import write_json
 
 def handler(options):
     {body}

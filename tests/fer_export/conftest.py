@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer_edge import checkpoint, network
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.torch_model import checkpoint, network
 
 
 @pytest.fixture(scope="session")

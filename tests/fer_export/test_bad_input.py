@@ -12,7 +12,7 @@ import pytest
 from onnx import helper
 from safetensors.numpy import save_file
 
-from fer_edge.manifest import Manifest
+from fer_edge.artifacts.manifest import Manifest
 from fer_export.cli import main
 
 Make = Callable[[Path, Path], list[str]]

@@ -12,10 +12,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ArtifactError
-from fer_edge.metrics import softmax
-from fer_edge.spec import InputSpec, ModelSpec
+from fer_edge.evaluation.metrics import softmax
 from fer_export import contract
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]

@@ -12,13 +12,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from fer_edge import checkpoint, network
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, ConfigurationError, GateError
-from fer_edge.preprocess import preprocess_all
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
+from fer_edge.torch_model import checkpoint, network
 from fer_export.contract import attach_contract
 from fer_export.core import export_core
 from fer_export.half import HalfCore, to_half

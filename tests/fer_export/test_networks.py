@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from fer_calib.calibration import draw
-from fer_edge import Predictor, checkpoint, network
-from fer_edge.manifest import Manifest
-from fer_edge.metrics import softmax
-from fer_edge.network import Normalized
-from fer_edge.preprocess import preprocess_all
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge import Predictor
+from fer_edge.artifacts.manifest import Manifest
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.evaluation.metrics import softmax
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
+from fer_edge.torch_model import checkpoint, network
+from fer_edge.torch_model.network import Normalized
 from fer_export.pipeline import export_model
 from fer_export.source import from_checkpoint
 from fer_export.workshop import ExportOptions

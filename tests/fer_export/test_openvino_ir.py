@@ -14,13 +14,13 @@ from onnx import numpy_helper
 
 from fer_calib.crops import Crops
 from fer_calib.quantisation import quantize
+from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.metrics import softmax
-from fer_edge.preprocess import preprocess_all
-from fer_edge.spec import InputSpec, ModelSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.evaluation.metrics import softmax
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
 from fer_export import contract
 from fer_export.half import to_half
 from fer_export.openvino_ir import attach_contract, from_onnx, read_spec, save_ir

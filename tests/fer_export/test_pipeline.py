@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from fer_calib.calibration import draw
-from fer_edge import Predictor, checkpoint
+from fer_edge import Predictor
+from fer_edge.artifacts.manifest import MANIFEST, Manifest
 from fer_edge.errors import ConfigurationError, DataError, GateError, MissingDependencyError
-from fer_edge.files import sha256_of
-from fer_edge.manifest import MANIFEST, Manifest
-from fer_edge.metrics import softmax
-from fer_edge.network import Normalized
-from fer_edge.preprocess import preprocess_all
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.evaluation.metrics import softmax
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
+from fer_edge.system.files import sha256_of
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import Normalized
 from fer_export import targets
 from fer_export.cli import main
 from fer_export.pipeline import export_model

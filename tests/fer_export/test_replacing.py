@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, Manifest
 from fer_edge.errors import ConfigurationError
-from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, Manifest
 from fer_export.replacing import REPORT, REPORT_FOLDER, check_replaceable, keep_report
 
 HASH = "0" * 64

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.onnxruntime_engine import ort
-from fer_edge.spec import ModelSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.synthetic import synthetic_crops
 
 pytest.importorskip("tritonclient.grpc", reason="no tritonclient; install the extra serve")
 

@@ -9,11 +9,11 @@ import onnx
 import pytest
 
 from fer_edge import Predictor
+from fer_edge.artifacts.spec import METADATA_KEY, InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.files import sha256_of
-from fer_edge.preprocess import preprocess_all
-from fer_edge.spec import METADATA_KEY, InputSpec, ModelSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
+from fer_edge.system.files import sha256_of
 from fer_export.contract import CORE_INPUT
 from fer_export.source import from_checkpoint, from_onnx
 

@@ -13,8 +13,8 @@ import onnx
 import pytest
 
 from fer_edge import LABELS
+from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
-from fer_edge.spec import InputSpec, ModelSpec
 
 pytest.importorskip("tritonclient.grpc", reason="no tritonclient; install the extra serve")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_edge.artifacts.manifest import MeasuredAccuracy, Parity
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import GateError
-from fer_edge.manifest import MeasuredAccuracy, Parity
-from fer_edge.spec import ModelSpec
 from fer_export.source import from_onnx
 from fer_export.verification import GATES, EvaluationCrops, evaluation_crops, verify
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from fer_edge import LABELS, checkpoint
+from fer_edge import LABELS
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
 from fer_edge.errors import ArtifactError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.network import build
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import build
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.presets import PRESETS

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.synthetic import synthetic_crops
 from fer_train.augmentation import augment, mix
 from fer_train.recipe import Augmentation
 

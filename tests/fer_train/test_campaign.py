@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from own_process import start_training
 
-from fer_edge import checkpoint
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.network import build
-from fer_edge.spec import ModelSpec
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import build
 from fer_train.campaign import load_plan
 from fer_train.cli import main
 from fer_train.deadline import OUT_OF_TIME

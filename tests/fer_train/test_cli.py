@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from fer_edge import checkpoint
-from fer_edge.network import build
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import build
 from fer_train.cli import main
 from fer_train.cli.training import print_report
 from fer_train.deadline import OUT_OF_TIME

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_edge import fer2013
 from fer_edge.errors import DataError
-from fer_edge.fer2013 import copies_of
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.fer2013 import copies_of
 from fer_train.data import prepare
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fer_edge import checkpoint
+from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.errors import DivergedError, EngineError
-from fer_edge.spec import InputSpec, NetworkSpec
+from fer_edge.torch_model import checkpoint
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_train.pictures import draw_confusion, draw_curves, draw_errors
 from fer_train.reports import read_report
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_edge.files import sha256_of
-from fer_edge.spec import InputSpec, NetworkSpec
+from fer_edge.artifacts.spec import InputSpec, NetworkSpec
+from fer_edge.system.files import sha256_of
 from fer_train.data import prepare
 from fer_train.loop import BEST, Sources
 from fer_train.pipeline import REPORT, train_model

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from fer_edge.artifacts.record import encode
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
-from fer_edge.network import build
-from fer_edge.record import encode
-from fer_edge.spec import ModelSpec
+from fer_edge.torch_model.network import build
 from fer_train.presets import PRESETS, change, load_recipe, preset
 
 MOBILENET = PRESETS["mobilenet"]

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from fer_edge import LABELS, checkpoint, files
+from fer_edge import LABELS
+from fer_edge.artifacts.record import encode
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.network import build
-from fer_edge.record import encode
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
+from fer_edge.system import files
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import build
 from fer_train.assessment import assess
 from fer_train.cli import main
 from fer_train.data import prepare

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fer_edge.artifacts.record import encode
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.record import encode
 from fer_train.assessment import NOT_RECORDED, Course, Report
 from fer_train.cli import main
 from fer_train.reports import read_report

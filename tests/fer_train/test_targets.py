@@ -9,7 +9,7 @@ import pytest
 
 from fer_edge import LABELS
 from fer_edge.errors import DataError
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_train.targets import log_priors, read_votes, soft_targets
 
 HEADER = "file,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fer_edge import checkpoint, network
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.network import Normalized
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.torch_model import checkpoint, network
+from fer_edge.torch_model.network import Normalized
 from fer_train.teachers import Ensemble, accuracy_of, distillation_loss
 
 

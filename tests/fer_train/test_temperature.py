@@ -7,7 +7,7 @@ from unittest.mock import create_autospec
 import numpy as np
 import pytest
 
-from fer_edge.metrics import expected_calibration_error, negative_log_likelihood, softmax
+from fer_edge.evaluation.metrics import expected_calibration_error, negative_log_likelihood, softmax
 from fer_train import temperature
 from fer_train.temperature import cross_fitted, fit
 

@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 from fer_edge import ArtifactError, Predictor
-from fer_edge.artifact import FORMATS, find_artifact
+from fer_edge.artifacts.artifact import FORMATS, find_artifact
+from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
 from fer_edge.backends import BACKENDS, Backend
-from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
 
 FEW, MANY = 500, 10_000
 ARTIFACTS = {

@@ -174,7 +174,7 @@ def test_a_single_file_cannot_tell_a_weight_that_was_changed(
 def test_a_file_of_another_format_under_a_known_suffix_is_refused(
     suffix: str, tmp_path: Path
 ) -> None:
-    from fer_edge.artifact import FORMATS
+    from fer_edge.artifacts.artifact import FORMATS
     from fer_edge.backends import BACKENDS, backend_class
 
     path = tmp_path / f"model{suffix}"

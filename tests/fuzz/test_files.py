@@ -18,8 +18,9 @@ from hypothesis.extra import numpy as hnp
 
 from fer_calib import calibration
 from fer_calib.calibration import CalibrationSet
-from fer_edge import LABELS, DataError, fer2013
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge import LABELS, DataError
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 FUZZ = settings(settings.get_profile("fuzz"))
 

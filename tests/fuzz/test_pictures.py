@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fer_edge import Face, FerEdgeError, InputError, Predictor, cut_face
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.backends import Backend, BackendOptions, EngineInfo
 from fer_edge.images.header import check_complete, orientation, picture_size
+from fer_edge.images.preprocess import check_crop
 from fer_edge.images.reading import decode_image, read_image
-from fer_edge.preprocess import check_crop
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 
 FUZZ = settings(settings.get_profile("fuzz"))
 

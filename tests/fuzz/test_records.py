@@ -27,11 +27,11 @@ from fer_bench.accuracy import (
 from fer_bench.agreement import PairedTest
 from fer_bench.results import LATENCY_SCHEMA, LatencyRun, read_latency
 from fer_edge import ArtifactError, ConfigurationError, ModelSpec
-from fer_edge.backends.tuned import Candidate, Timing, Tuning, read_tuning, this_machine
-from fer_edge.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
-from fer_edge.plan import Gpu, PlanLayer, PlanSidecar
-from fer_edge.record import encode, parse_json
-from fer_edge.spec import InputSpec, NetworkSpec
+from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
+from fer_edge.artifacts.plan import Gpu, PlanLayer, PlanSidecar
+from fer_edge.artifacts.record import encode, parse_json
+from fer_edge.artifacts.spec import InputSpec, NetworkSpec
+from fer_edge.backends.tuning_record import Candidate, Timing, Tuning, read_tuning, this_machine
 
 FUZZ = settings(settings.get_profile("fuzz"))
 

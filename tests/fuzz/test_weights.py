@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_edge import LABELS, ArtifactError, ModelSpec
-from fer_edge.spec import InputSpec, NetworkSpec
+from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 
 torch = pytest.importorskip("torch", reason="no torch to load weights with")
 pytest.importorskip("timm", reason="no timm to build networks with")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from fer_edge import checkpoint, network  # noqa: E402
+from fer_edge.torch_model import checkpoint, network  # noqa: E402
 
 FUZZ = settings(settings.get_profile("fuzz"))
 

@@ -102,7 +102,7 @@ def test_a_bare_installation_predicts(bare: Path, tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     code = (
         "import cv2\n"
-        "from fer_edge.synthetic import synthetic_crops\n"
+        "from fer_edge.images.synthetic import synthetic_crops\n"
         "cv2.imwrite('crop.png', synthetic_crops(1)[0])"
     )
     run(bare, "-c", code, cwd=tmp_path)

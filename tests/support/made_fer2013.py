@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fer_edge import LABELS
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 __all__ = [
     "FORMS",

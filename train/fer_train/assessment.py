@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fer_edge import checkpoint, metrics
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError
-from fer_edge.metrics import Scores
-from fer_edge.network import Normalized
+from fer_edge.evaluation import metrics
+from fer_edge.evaluation.metrics import Scores
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import Normalized
 from fer_train.conditioning import Conditioning, measure
 from fer_train.data import TrainingData
 from fer_train.evaluation import as_tensor, logits_of

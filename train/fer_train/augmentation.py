@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional
 
-from fer_edge.spec import InputSpec
+from fer_edge.artifacts.spec import InputSpec
 from fer_train.recipe import Augmentation
 
 __all__ = ["augment", "fit_to", "mix"]

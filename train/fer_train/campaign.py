@@ -14,9 +14,9 @@ from pathlib import Path
 
 import tomllib
 
+from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.files import sha256_of
-from fer_edge.record import decode, parse_json
+from fer_edge.system.files import sha256_of
 from fer_train.assessment import Report
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline

@@ -19,8 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
-from fer_edge.network import without_tf32
-from fer_edge.progress import track
+from fer_edge.system.progress import track
+from fer_edge.torch_model.network import without_tf32
 
 __all__ = [
     "MAX_ACTIVATION",

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge import fer2013
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.files import sha256_of
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.system.files import sha256_of
 from fer_train.targets import read_votes, soft_targets
 
 __all__ = ["TrainingData", "prepare"]

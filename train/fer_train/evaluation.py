@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.network import Normalized, without_tf32
-from fer_edge.preprocess import preprocess_all
-from fer_edge.progress import track
-from fer_edge.spec import ModelSpec
+from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.system.progress import track
+from fer_edge.torch_model.network import Normalized, without_tf32
 
 __all__ = ["as_tensor", "logits_of"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ArtifactError
-from fer_edge.files import write_bytes
-from fer_edge.record import decode, parse_json
+from fer_edge.system.files import write_bytes
 
 __all__ = ["METRICS", "Epoch", "Journal", "read_journal"]
 

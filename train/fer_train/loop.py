@@ -19,14 +19,15 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from fer_edge import checkpoint, metrics
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import DivergedError, EngineError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.files import sha256_of
-from fer_edge.network import Normalized, build
-from fer_edge.progress import progress
-from fer_edge.spec import ModelSpec
+from fer_edge.evaluation import metrics
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.system.files import sha256_of
+from fer_edge.system.progress import progress
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import Normalized, build
 from fer_train.augmentation import augment, fit_to, mix
 from fer_train.averaging import Average
 from fer_train.conditioning import batch_norms, refresh_batch_norm

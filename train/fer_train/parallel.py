@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fer_edge.errors import ConfigurationError
-from fer_edge.machine import cpu_name
+from fer_edge.system.machine import cpu_name
 
 __all__ = ["World", "world"]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer_edge.emotion import LABELS
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.files import atomic_path
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.system.files import atomic_path
 from fer_train.assessment import Report
 from fer_train.journal import Epoch, read_journal
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from fer_edge import checkpoint, metrics
+from fer_edge.artifacts.record import encode
 from fer_edge.errors import ConfigurationError
-from fer_edge.files import write_json
-from fer_edge.record import encode
+from fer_edge.evaluation import metrics
+from fer_edge.system.files import write_json
+from fer_edge.torch_model import checkpoint
 from fer_train.assessment import NOT_RECORDED, Course, Report, assess
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline

@@ -9,10 +9,10 @@ from typing import Any
 
 import tomllib
 
-from fer_edge.dependencies import requires
+from fer_edge.artifacts.record import decode, encode
+from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.errors import ConfigurationError
-from fer_edge.record import decode, encode
-from fer_edge.spec import InputSpec, NetworkSpec
+from fer_edge.system.dependencies import requires
 from fer_train.naming import LONGEST_MODEL, is_plain
 from fer_train.recipe import Augmentation, Recipe
 

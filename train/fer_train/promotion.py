@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge import checkpoint
+from fer_edge.artifacts.record import encode
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.files import new_folder
-from fer_edge.metrics import mcnemar, paired_difference_interval
-from fer_edge.record import encode
-from fer_edge.spec import ModelSpec
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.evaluation.metrics import mcnemar, paired_difference_interval
+from fer_edge.system.files import new_folder
+from fer_edge.torch_model import checkpoint
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.evaluation import logits_of
@@ -84,9 +84,9 @@ def promote(
     better or is ill-conditioned is refused; one of another input or order of labels, and one that
     is too large even in half precision, unless ``force`` is given.
 
-    The three are replaced together, with the folder that they are in (``fer_edge.files.new_folder``
-    tells what that is on which system); what else is in it stays, and nothing else may write there
-    meanwhile.
+    The three are replaced together, with the folder that they are in
+    (``fer_edge.system.files.new_folder`` tells what that is on which system); what else is in it
+    stays, and nothing else may write there meanwhile.
 
     Raises ArtifactError for a run without a readable report, journal or checkpoint,
     ConfigurationError for a ``name`` that is not plain and for ``weights`` that the working

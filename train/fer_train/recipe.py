@@ -6,8 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from fer_edge.record import encode
-from fer_edge.spec import InputSpec, NetworkSpec
+from fer_edge.artifacts.record import encode
+from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_train.naming import LONGEST_MODEL, require_plain
 
 __all__ = ["ARITHMETICS", "OPTIMIZERS", "SCHEDULES", "Augmentation", "Recipe"]

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from fer_edge import checkpoint
+from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.record import decode, parse_json
+from fer_edge.torch_model import checkpoint
 from fer_train.assessment import NOT_RECORDED, SCHEMA, Course, Report
 from fer_train.journal import METRICS, Epoch, read_journal
 from fer_train.loop import BEST

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fer_edge.files import write_bytes, write_json
-from fer_edge.metrics import Scores
-from fer_edge.record import encode
+from fer_edge.artifacts.record import encode
+from fer_edge.evaluation.metrics import Scores
+from fer_edge.system.files import write_bytes, write_json
 from fer_train.assessment import NOT_RECORDED, Course, Report
 from fer_train.reports import find_reports, read_report, with_course
 

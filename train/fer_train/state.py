@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from fer_edge.checkpoint import write_tensors
+from fer_edge.artifacts.record import parse_json
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.record import parse_json
+from fer_edge.torch_model.checkpoint import write_tensors
 from fer_train.averaging import Average
 
 __all__ = ["TrainingState"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 __all__ = ["log_priors", "read_votes", "soft_targets"]
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fer_edge import checkpoint
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.network import Normalized
-from fer_edge.spec import ModelSpec
+from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import Normalized
 from fer_train.augmentation import fit_to
 
 __all__ = ["Ensemble", "accuracy_of", "distillation_loss"]

@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from fer_bench.model_card import write_model_card
+from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, add_data_option, write_result
-from fer_edge.record import encode
 
 __all__ = ["add_parser"]
 

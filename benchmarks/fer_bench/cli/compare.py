@@ -21,10 +21,10 @@ from fer_bench.compare import (
 )
 from fer_bench.picture import draw_picture
 from fer_bench.tables import change_table, comparison_table, failures, paired_sentence
+from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.errors import ConfigurationError
-from fer_edge.files import write_bytes
-from fer_edge.record import encode
+from fer_edge.system.files import write_bytes
 
 __all__ = ["add_parser"]
 

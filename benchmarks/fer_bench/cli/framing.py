@@ -9,11 +9,11 @@ import cv2
 
 from fer_bench.framing import SPLIT, report, table
 from fer_bench.pages import MeasuredBlock
+from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, add_data_option, write_result
 from fer_edge.faces.detectors import Detector, Haar, Yunet
 from fer_edge.faces.yunet import yunet_path
-from fer_edge.files import sha256_of
-from fer_edge.record import encode
+from fer_edge.system.files import sha256_of
 
 __all__ = ["add_parser"]
 

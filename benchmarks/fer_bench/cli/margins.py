@@ -8,7 +8,8 @@ from pathlib import Path
 from fer_bench.framing import sample
 from fer_bench.margins import measure_margins, table
 from fer_bench.pages import MeasuredBlock
-from fer_edge.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.record import encode
 from fer_edge.command import (
     MODEL_HELP,
     Commands,
@@ -20,7 +21,6 @@ from fer_edge.command import (
 )
 from fer_edge.faces.detection import FaceDetector
 from fer_edge.faces.yunet import yunet_path
-from fer_edge.record import encode
 
 __all__ = ["add_parser"]
 

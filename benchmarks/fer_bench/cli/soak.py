@@ -12,10 +12,10 @@ from fer_bench.regression.cells import find_model
 from fer_bench.results import check_schema, read_json
 from fer_bench.soak.run import SoakResult, soak
 from fer_bench.tables import markdown_table
+from fer_edge.artifacts.record import decode, encode
 from fer_edge.command import MODEL_HELP, Commands, add_command, write_result
 from fer_edge.errors import ConfigurationError, GateError
 from fer_edge.predictor import Predictor
-from fer_edge.record import decode, encode
 
 __all__ = ["BLOCK", "add_parser"]
 

@@ -16,7 +16,7 @@ from fer_bench.regression.outcome import (
     spoken,
 )
 from fer_bench.regression.subject import Subject
-from fer_edge.preprocess import preprocess
+from fer_edge.images.preprocess import preprocess
 
 __all__ = ["answers", "golden", "intact", "recorded", "size"]
 

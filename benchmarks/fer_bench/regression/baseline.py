@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
+from fer_edge.artifacts.record import decode, encode, parse_json
+from fer_edge.artifacts.spec import check_schema
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError, DataError
-from fer_edge.files import write_json
-from fer_edge.record import decode, encode, parse_json
-from fer_edge.spec import check_schema
+from fer_edge.system.files import write_json
 
 __all__ = [
     "Baseline",

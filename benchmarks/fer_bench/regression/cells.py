@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge.artifact import FORMATS, Artifact, check_model, find_artifact, model_path, read_entry
+from fer_edge.artifacts.artifact import (
+    FORMATS,
+    Artifact,
+    check_model,
+    find_artifact,
+    model_path,
+    read_entry,
+)
+from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
 from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.backends.base import one_line
 from fer_edge.errors import ConfigurationError, MissingDependencyError
-from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
 
 __all__ = ["Cell", "ModelUnderTest", "file_name", "find_model"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_bench.regression.outcome import ChangedPicture
 from fer_edge.errors import ConfigurationError
-from fer_edge.files import write_bytes
+from fer_edge.system.files import write_bytes
 
 __all__ = ["MAX_PICTURES", "write_contact_sheet"]
 

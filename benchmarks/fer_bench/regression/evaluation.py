@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge import fer2013
-from fer_edge.fer2013 import LabelledCrops
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 __all__ = ["EvaluationData", "load_data"]
 

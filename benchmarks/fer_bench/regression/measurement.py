@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.metrics import mean_kl_divergence
+from fer_edge.evaluation.metrics import mean_kl_divergence
 from fer_edge.predictor import Predictor
-from fer_edge.progress import progress
+from fer_edge.system.progress import progress
 
 __all__ = ["Agreement", "compare", "latency_ratio", "predict_all"]
 

@@ -17,8 +17,8 @@ from fer_bench.regression.outcome import (
     spoken,
 )
 from fer_bench.regression.subject import Subject
-from fer_edge import metrics
 from fer_edge.emotion import LABELS
+from fer_edge.evaluation import metrics
 
 __all__ = ["accuracy", "calibration", "recall"]
 

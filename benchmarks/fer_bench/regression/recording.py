@@ -19,9 +19,9 @@ from fer_bench.regression.baseline import (
 from fer_bench.regression.measurement import compare, latency_ratio
 from fer_bench.regression.probes import RECORDED
 from fer_bench.regression.subject import Subject
-from fer_edge import metrics
 from fer_edge.emotion import LABELS
-from fer_edge.machine import cpu_name
+from fer_edge.evaluation import metrics
+from fer_edge.system.machine import cpu_name
 
 __all__ = ["artifact_of", "backend_of", "merge", "record"]
 

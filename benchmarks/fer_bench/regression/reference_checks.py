@@ -19,7 +19,7 @@ from fer_bench.regression.outcome import (
     spoken,
 )
 from fer_bench.regression.subject import Subject
-from fer_edge.machine import cpu_name
+from fer_edge.system.machine import cpu_name
 
 __all__ = ["latency", "parity"]
 

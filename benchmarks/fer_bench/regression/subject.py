@@ -15,10 +15,10 @@ from fer_bench.regression.data_check import same_data
 from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.measurement import predict_all
 from fer_bench.regression.outcome import NotCompared
+from fer_edge.artifacts.manifest import GoldenCrop
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError
-from fer_edge.manifest import GoldenCrop
 from fer_edge.predictor import Predictor
-from fer_edge.spec import ModelSpec
 
 __all__ = ["Subject"]
 

@@ -20,7 +20,7 @@ from fer_bench.regression.probes import probes
 from fer_bench.regression.recording import artifact_of, backend_of, merge, record
 from fer_bench.regression.subject import Subject
 from fer_edge.errors import ConfigurationError, DataError, FerEdgeError, GateError
-from fer_edge.fer2013 import SPLITS
+from fer_edge.evaluation.fer2013 import SPLITS
 
 __all__ = ["Result", "Suite", "run_suite"]
 

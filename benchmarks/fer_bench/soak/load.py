@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import FerEdgeError, InputError
+from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
-from fer_edge.synthetic import synthetic_crops
 
 __all__ = ["TOLERANCE", "Deed", "Workload"]
 

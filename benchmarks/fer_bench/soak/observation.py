@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge import threads
+from fer_edge.system import threads
 
 __all__ = ["Histogram", "Holdings", "Window", "observe", "resident_memory"]
 

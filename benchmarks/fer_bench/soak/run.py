@@ -18,11 +18,11 @@ import numpy as np
 
 from fer_bench.soak.load import Workload
 from fer_bench.soak.observation import Holdings, Window, observe, resident_memory
-from fer_edge.backends.cores import usable_cores
 from fer_edge.errors import ConfigurationError
-from fer_edge.machine import cpu_name
 from fer_edge.predictor import Predictor, PredictorInfo
-from fer_edge.progress import Progress, progress
+from fer_edge.system.cores import usable_cores
+from fer_edge.system.machine import cpu_name
+from fer_edge.system.progress import Progress, progress
 
 __all__ = [
     "MAX_MEMORY_GROWTH",

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import tensorrt as trt
 
+from fer_edge.artifacts.plan import Gpu
+from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.backends.cuda import current_gpu, first_gpu
 from fer_edge.backends.tensorrt import load_engine
-from fer_edge.cuda import current_gpu, first_gpu
 from fer_edge.errors import ArtifactError, EngineError
-from fer_edge.files import write_bytes
-from fer_edge.plan import Gpu
-from fer_edge.progress import progress
-from fer_edge.spec import ModelSpec
+from fer_edge.system.files import write_bytes
+from fer_edge.system.progress import progress
 from fer_export.tensorrt.monitor import BuildLog, BuildMonitor
 from fer_export.tensorrt.options import PlanOptions
 

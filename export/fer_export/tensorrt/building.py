@@ -7,10 +7,10 @@ import importlib
 from collections.abc import Callable
 from pathlib import Path
 
+from fer_edge.artifacts.plan import PlanSidecar, trust_plan
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.files import write_bytes
-from fer_edge.plan import PlanSidecar, trust_plan
-from fer_edge.spec import ModelSpec
+from fer_edge.system.files import write_bytes
 from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
 from fer_export.tensorrt.precision import check_layers, computed_in, read_layers, shares
 from fer_export.tensorrt.prepared import check_precision, require_precision

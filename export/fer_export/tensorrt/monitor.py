@@ -10,7 +10,7 @@ from typing import SupportsInt
 import tensorrt as trt
 
 from fer_edge.backends.tensorrt import EngineLog
-from fer_edge.progress import Progress
+from fer_edge.system.progress import Progress
 
 __all__ = ["BuildLog", "BuildMonitor"]
 

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from fer_edge.artifacts.plan import PlanLayer
 from fer_edge.errors import EngineError, GateError
-from fer_edge.plan import PlanLayer
 
 __all__ = ["check_layers", "computed_in", "read_layers", "shares"]
 

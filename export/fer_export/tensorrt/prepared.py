@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from fer_edge.artifact import find_artifact
+from fer_edge.artifacts.artifact import find_artifact
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import BackendOptions
 from fer_edge.backends.onnxruntime import OnnxRuntimeBackend
 from fer_edge.errors import ConfigurationError
-from fer_edge.spec import ModelSpec
 from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
 
 __all__ = ["check_precision", "finish_command", "read_onnx_spec"]

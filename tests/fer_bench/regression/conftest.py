@@ -19,10 +19,10 @@ import pytest
 
 from fer_bench.regression.suite import Result, run_suite
 from fer_edge import LABELS, Predictor
-from fer_edge.manifest import ArtifactEntry, GoldenCrop, Manifest
-from fer_edge.preprocess import preprocess_all
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
 
 onnx = pytest.importorskip("onnx", reason="no onnx to make models with")
 quantization = pytest.importorskip(

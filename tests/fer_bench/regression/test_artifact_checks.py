@@ -15,10 +15,10 @@ from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.outcome import NotCompared
 from fer_bench.regression.subject import Subject
 from fer_edge import Predictor
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.manifest import ArtifactEntry, GoldenCrop
-from fer_edge.preprocess import preprocess_all
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
 
 CELL = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", "a" * 64, 1, "onnx", "fp32"))
 CROP = np.zeros((48, 48), np.uint8)

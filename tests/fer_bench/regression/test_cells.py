@@ -13,8 +13,8 @@ from fer_bench.regression.bounds import DEFAULT_BOUNDS
 from fer_bench.regression.cells import Cell, file_name, find_model
 from fer_bench.regression.subject import Subject
 from fer_edge import ArtifactError, ConfigurationError
+from fer_edge.artifacts.manifest import ArtifactEntry, Companion, Manifest
 from fer_edge.backends import BACKENDS
-from fer_edge.manifest import ArtifactEntry, Companion, Manifest
 
 HASH = "a" * 64
 

@@ -20,7 +20,8 @@ import pytest
 from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.checks import CHECKS, DATA_CHECKS
 from fer_bench.regression.suite import run_suite
-from fer_edge import ArtifactError, fer2013
+from fer_edge import ArtifactError
+from fer_edge.evaluation import fer2013
 from fer_edge.predictor import Predictor
 
 REFERENCE = "fer::model.onnx[onnxruntime]"
@@ -142,7 +143,7 @@ def test_a_runtime_that_resizes_otherwise_fails(
     def nearest(*arguments: Any, **settings: Any) -> Any:
         return resize(*arguments, **{**settings, "interpolation": cv2.INTER_NEAREST})
 
-    monkeypatch.setattr("fer_edge.preprocess.cv2.resize", nearest)
+    monkeypatch.setattr("fer_edge.images.preprocess.cv2.resize", nearest)
     failed = workbench.failures(sound)
     assert {f"{REFERENCE}::golden", f"{REFERENCE}::answers"} <= failed
 

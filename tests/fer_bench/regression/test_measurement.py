@@ -13,8 +13,8 @@ import pytest
 from fer_bench.regression.evaluation import load_data
 from fer_bench.regression.measurement import compare, latency_ratio
 from fer_bench.regression.probes import RECORDED, drawn_face, probes
+from fer_edge.artifacts.spec import InputSpec
 from fer_edge.predictor import Predictor
-from fer_edge.spec import InputSpec
 
 SURE, UNSURE = np.eye(7)[[3]], np.full((1, 7), 1 / 7)
 

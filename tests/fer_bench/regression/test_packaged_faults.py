@@ -19,11 +19,11 @@ import numpy.typing as npt
 import pytest
 
 from fer_bench.regression.suite import Suite
-from fer_edge.artifact import model_path
-from fer_edge.manifest import GoldenCrop, Manifest
+from fer_edge.artifacts.artifact import model_path
+from fer_edge.artifacts.manifest import GoldenCrop, Manifest
+from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
-from fer_edge.preprocess import preprocess_all
-from fer_edge.synthetic import synthetic_crops
 
 onnx = pytest.importorskip("onnx", reason="no onnx to put faults in with")
 

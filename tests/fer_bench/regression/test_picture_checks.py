@@ -23,9 +23,9 @@ from fer_bench.regression.outcome import Outcome
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
 from fer_bench.regression.subject import Subject
 from fer_edge import LABELS
+from fer_edge.artifacts.manifest import ArtifactEntry
 from fer_edge.errors import DataError
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.manifest import ArtifactEntry
+from fer_edge.evaluation.fer2013 import LabelledCrops
 
 CELL = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", "a" * 64, 1, "onnx", "fp32"))
 EVERY_CLASS = np.repeat(np.arange(7), 100)

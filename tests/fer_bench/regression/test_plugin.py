@@ -18,7 +18,7 @@ import onnx
 import pytest
 
 from fer_bench.regression import hooks, items, plugin
-from fer_edge.manifest import Manifest
+from fer_edge.artifacts.manifest import Manifest
 
 PLUGIN = "fer_bench.regression.plugin"
 BACKEND = ("--fer-backend", "onnxruntime")

@@ -15,9 +15,9 @@ from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.outcome import NotCompared, Outcome
 from fer_bench.regression.reference_checks import latency, parity
 from fer_bench.regression.subject import Subject
-from fer_edge.fer2013 import LabelledCrops
-from fer_edge.machine import cpu_name
-from fer_edge.manifest import ArtifactEntry
+from fer_edge.artifacts.manifest import ArtifactEntry
+from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.system.machine import cpu_name
 
 ENTRY = ArtifactEntry("m.onnx", "a" * 64, 1, "onnx", "fp32")
 CELL = Cell(Path(), "m.int8.onnx", "onnxruntime", replace(ENTRY, precision="int8"))

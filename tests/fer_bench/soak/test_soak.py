@@ -19,8 +19,8 @@ from fer_bench.soak.load import Workload
 from fer_bench.soak.observation import Histogram, Holdings, Window, observe
 from fer_bench.soak.run import _callers, _Tally, judge, soak
 from fer_edge import ConfigurationError, InputError, Predictor
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.backends import Backend, EngineInfo
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
 
 SECONDS = 1.5
 
@@ -302,7 +302,7 @@ def test_the_fewest_of_a_few_looks_count_and_no_idle_thread(
     """A thread that has done its work takes a moment to become one that waits."""
     found = {"fd": iter([9, 8, 9, 9, 9]), "task": iter([6, 6, 5, 6, 6])}
     monkeypatch.setattr("fer_bench.soak.observation._PAUSE_S", 0)
-    monkeypatch.setattr("fer_edge.threads.idle", lambda: 2)
+    monkeypatch.setattr("fer_edge.system.threads.idle", lambda: 2)
     monkeypatch.setattr(os, "listdir", lambda path: [""] * next(found[path.name]))
     held = observe()
     assert (held.handles, held.threads) == (7, 3)

@@ -19,8 +19,8 @@ from tensorrt_double.fixtures import (  # noqa: F401 - pytest finds fixtures by 
     tensorrt_bindings,
 )
 
-from fer_edge.artifact import Artifact, find_artifact
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.artifacts.artifact import Artifact, find_artifact
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 
 ENGINES = ("onnxruntime", "openvino-onnx", "openvino", "torch")
 """Ways to run the same small network; each opens a file of its own."""
@@ -101,7 +101,7 @@ def small_checkpoint(small_spec: ModelSpec, tmp_path_factory: pytest.TempPathFac
     """The checkpoint of the small network, with weights that make a difference."""
     torch = pytest.importorskip("torch", reason="no torch to make a checkpoint with")
     pytest.importorskip("timm", reason="no timm to build a network with")
-    from fer_edge import checkpoint, network
+    from fer_edge.torch_model import checkpoint, network
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -118,7 +118,7 @@ def small_onnx(small_checkpoint: Path, small_spec: ModelSpec) -> Path:
     onnx = pytest.importorskip("onnx", reason="no onnx to make an artifact with")
     import torch
 
-    from fer_edge import checkpoint
+    from fer_edge.torch_model import checkpoint
     from fer_export.contract import attach_contract
 
     network, _ = checkpoint.load(small_checkpoint)

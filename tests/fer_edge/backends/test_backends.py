@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fer_edge import MissingDependencyError
-from fer_edge.artifact import FORMATS
+from fer_edge.artifacts.artifact import FORMATS
 from fer_edge.backends import (
     AUTO_ORDER,
     BACKENDS,
@@ -18,7 +18,7 @@ from fer_edge.backends import (
     BackendEntry,
     backend_class,
 )
-from fer_edge.dependencies import EXTRAS
+from fer_edge.system.dependencies import EXTRAS
 
 
 @pytest.fixture

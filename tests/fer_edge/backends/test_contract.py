@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_edge import ArtifactError, ConfigurationError, EngineError, ModelSpec
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
 from fer_edge.backends.contract import Port, contract_spec, padded, static_batch
 
 GOOD_IN = [Port("crop", "uint8", ("batch", 48, 48, 1))]

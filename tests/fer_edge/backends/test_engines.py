@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
 from fer_edge.backends import Backend, BackendOptions, backend_class
 from fer_edge.errors import ClosedError, EngineError
 
@@ -164,5 +164,5 @@ def test_a_device_that_is_not_there_is_the_engines_error(
 def test_by_default_half_of_the_cores_are_left_to_others(
     open_engine: Open, monkeypatch: pytest.MonkeyPatch, engine: str, cores: int, threads: int
 ) -> None:
-    monkeypatch.setattr("fer_edge.backends.cores.usable_cores", lambda: cores)
+    monkeypatch.setattr("fer_edge.system.cores.usable_cores", lambda: cores)
     assert open_engine(engine).engine.threads == threads

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pytest
 
 from fer_edge import ArtifactError, ClosedError, ConfigurationError, EngineError, ModelSpec
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.spec import METADATA_KEY
 from fer_edge.backends import BackendOptions
-from fer_edge.spec import METADATA_KEY
 
 ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx", reason="no onnx to make artifacts with")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_edge import ArtifactError, ConfigurationError, EngineError, ModelSpec
-from fer_edge.artifact import Artifact, find_artifact
+from fer_edge.artifacts.artifact import Artifact, find_artifact
 from fer_edge.backends import BackendOptions
 
 ov = pytest.importorskip("openvino")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
 from fer_edge.backends import BackendOptions
 
 ov = pytest.importorskip("openvino")

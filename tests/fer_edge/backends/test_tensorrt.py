@@ -24,7 +24,9 @@ pytest.importorskip("cuda.bindings", reason="no cuda-python, on which the double
 from tensorrt_double.cuda import GPU, CudaDouble
 from tensorrt_double.engine import TensorRtDouble, plan_bytes
 
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.plan import Gpu, PlanSidecar, sidecar_path, trust_plan
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import Backend, BackendOptions
 from fer_edge.errors import (
     ArtifactError,
@@ -34,8 +36,6 @@ from fer_edge.errors import (
     FerEdgeError,
     InputError,
 )
-from fer_edge.plan import Gpu, PlanSidecar, sidecar_path, trust_plan
-from fer_edge.spec import ModelSpec
 
 Crops = npt.NDArray[np.uint8]
 Answer = Callable[[Crops], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]

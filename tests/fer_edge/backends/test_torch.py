@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pytest
 
 from fer_edge import ArtifactError, ConfigurationError, EngineError, ModelSpec
-from fer_edge.artifact import Artifact
+from fer_edge.artifacts.artifact import Artifact
 from fer_edge.backends import BackendOptions
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("timm")
 
-from fer_edge import checkpoint  # noqa: E402
 from fer_edge.backends.torch import TorchBackend  # noqa: E402
+from fer_edge.torch_model import checkpoint  # noqa: E402
 
 Crops = Callable[..., npt.NDArray[np.uint8]]
 OpenBytes = Callable[..., TorchBackend]

@@ -14,9 +14,9 @@ import pytest
 
 from fer_edge import DownloadError
 from fer_edge.backends import BACKENDS
-from fer_edge.backends.tuned import Candidate, Failure, Timing, Tuning
+from fer_edge.backends.tune import tune
+from fer_edge.backends.tuning_record import Candidate, Failure, Timing, Tuning
 from fer_edge.cli import main
-from fer_edge.tuning import tune
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def only_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation with one engine."""
     for name in set(BACKENDS) - {"onnxruntime"}:
         monkeypatch.delitem(BACKENDS, name)
-    for module in ("choice", "table"):
+    for module in ("choose_backend", "table"):
         monkeypatch.setattr(f"fer_edge.backends.{module}.AUTO_ORDER", ("onnxruntime",))
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from fer_edge import LABELS, Face, FaceDetector, Predictor, cut_face, read_image
 from fer_edge.cli import main
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.synthetic import synthetic_crops
 
 Run = Callable[..., int]
 

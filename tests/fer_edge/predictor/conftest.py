@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import InputSpec, ModelSpec, NetworkSpec, Predictor, threads
+from fer_edge import InputSpec, ModelSpec, NetworkSpec, Predictor
 from fer_edge.backends import Backend, EngineInfo
-from fer_edge.preprocess import preprocess
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.preprocess import preprocess
+from fer_edge.images.synthetic import synthetic_crops
+from fer_edge.system import threads
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

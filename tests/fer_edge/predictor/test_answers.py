@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_edge import Prediction, Predictor
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.synthetic import synthetic_crops
 
 Image = npt.NDArray[np.uint8]
 Answer = Callable[[Image], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]

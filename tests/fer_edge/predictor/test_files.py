@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_edge import InputError, Prediction, Predictor
-from fer_edge.synthetic import synthetic_crops
+from fer_edge.images.synthetic import synthetic_crops
 
 Image = npt.NDArray[np.uint8]
 

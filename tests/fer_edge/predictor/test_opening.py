@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fer_edge import ArtifactError, ConfigurationError, ModelSpec, Predictor
-from fer_edge.backends import Choice, choose_backend
 from fer_edge.backends.base import MAX_THREADS
+from fer_edge.backends.choose_backend import Choice, choose_backend
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_manifest_that_promises_another_precision_is_refused(
 def test_what_was_opened_and_then_refused_is_closed(
     double: Any, make_model_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_edge.opening.backend_class", lambda _: lambda *_: double)
+    monkeypatch.setattr("fer_edge.backends.open_model.backend_class", lambda _: lambda *_: double)
     with pytest.raises(ConfigurationError, match="the artifact is fp32, and int8 was asked for"):
         Predictor(make_model_directory(precision="int8"), precision="int8")
     assert double.closed == 1
@@ -170,7 +170,7 @@ def test_the_threads_that_were_measured_best_are_taken_unless_the_caller_says(
     tuned = create_autospec(
         choose_backend, return_value=Choice("onnxruntime", "the fastest of 5", 3)
     )
-    monkeypatch.setattr("fer_edge.opening.choose_backend", tuned)
+    monkeypatch.setattr("fer_edge.backends.open_model.choose_backend", tuned)
     with Predictor(tiny_artifact, **wishes) as fer:
         assert fer.info.threads == threads
         assert fer.info.reason == "the fastest of 5"
@@ -189,7 +189,7 @@ def test_what_was_measured_does_not_count_for_wishes_that_it_was_not_measured_wi
     tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, wish: dict[str, Any]
 ) -> None:
     chosen = create_autospec(choose_backend, return_value=Choice("onnxruntime", "the first"))
-    monkeypatch.setattr("fer_edge.opening.choose_backend", chosen)
+    monkeypatch.setattr("fer_edge.backends.open_model.choose_backend", chosen)
     Predictor(tiny_artifact, **wish).close()
     assert chosen.call_args.kwargs["measured"] is False
 
@@ -200,7 +200,7 @@ def test_threads_that_were_measured_for_latency_are_not_taken_for_throughput(
     with Predictor(tiny_artifact, backend="onnxruntime", goal="throughput") as fer:
         usual = fer.info.threads
     tuned = create_autospec(choose_backend, return_value=Choice("onnxruntime", "measured", 7))
-    monkeypatch.setattr("fer_edge.opening.choose_backend", tuned)
+    monkeypatch.setattr("fer_edge.backends.open_model.choose_backend", tuned)
     with Predictor(tiny_artifact, goal="throughput") as fer:
         assert fer.info.threads == usual != 7
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import ClosedError, InputError, Predictor, threads
+from fer_edge import ClosedError, InputError, Predictor
 from fer_edge import stream as stream_module
+from fer_edge.system import threads
 
 Image = npt.NDArray[np.uint8]
 Gray = Callable[[int], Image]

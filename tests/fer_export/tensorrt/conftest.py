@@ -14,7 +14,7 @@ from tensorrt_double.fixtures import (  # noqa: F401 - pytest finds fixtures by 
     tensorrt_bindings,
 )
 
-from fer_edge.spec import ModelSpec
+from fer_edge.artifacts.spec import ModelSpec
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]
 

@@ -17,7 +17,9 @@ from tensorrt_double.cuda import GPU, CudaDouble
 from tensorrt_double.engine import TensorRtDouble, convolution
 
 from fer_edge import Predictor
-from fer_edge.artifact import find_artifact
+from fer_edge.artifacts.artifact import find_artifact
+from fer_edge.artifacts.plan import Gpu, PlanSidecar, is_trusted, sidecar_path
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BackendOptions
 from fer_edge.errors import (
     ArtifactError,
@@ -26,8 +28,6 @@ from fer_edge.errors import (
     FerEdgeError,
     GateError,
 )
-from fer_edge.plan import Gpu, PlanSidecar, is_trusted, sidecar_path
-from fer_edge.spec import ModelSpec
 from fer_export.tensorrt import PlanOptions, build_plan
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]
@@ -331,7 +331,7 @@ class Terminal(io.StringIO):
 
 
 def test_nested_phases_move_one_bar_forward(tensorrt: TensorRtDouble) -> None:
-    from fer_edge.progress import Progress
+    from fer_edge.system.progress import Progress
     from fer_export.tensorrt.monitor import BuildMonitor
 
     bar = Progress(100, "building", Terminal())
@@ -353,7 +353,7 @@ def test_nested_phases_move_one_bar_forward(tensorrt: TensorRtDouble) -> None:
 
 
 def test_a_second_outermost_phase_does_not_move_the_bar_back(tensorrt: TensorRtDouble) -> None:
-    from fer_edge.progress import Progress
+    from fer_edge.system.progress import Progress
     from fer_export.tensorrt.monitor import BuildMonitor
 
     bar = Progress(100, "building", Terminal())

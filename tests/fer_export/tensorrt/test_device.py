@@ -11,8 +11,8 @@ from tensorrt_double.cuda import CudaDouble
 from tensorrt_double.engine import TensorRtDouble, convolution
 
 from fer_edge import Predictor
-from fer_edge.diagnosis import diagnose
-from fer_edge.manifest import Manifest
+from fer_edge.artifacts.manifest import Manifest
+from fer_edge.cli.diagnosis import diagnose
 from fer_export.cli import main
 from fer_export.pipeline import export_model
 from fer_export.source import from_onnx

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.spec import ModelSpec
 from fer_export.tensorrt import (
     TRT_TARGETS,
     PlanOptions,

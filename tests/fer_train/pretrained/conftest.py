@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError
-from fer_edge.network import build
-from fer_edge.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.torch_model.network import build
 from fer_train.pretrained import load_initial
 
 WIDTH, HEADS, DEPTH, PATCH = 32, 4, 2, 8

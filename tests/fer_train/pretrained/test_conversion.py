@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from fer_edge import LABELS, checkpoint
+from fer_edge import LABELS
+from fer_edge.artifacts.record import encode
 from fer_edge.errors import ArtifactError
-from fer_edge.record import encode
+from fer_edge.torch_model import checkpoint
 from fer_train.cli import main
 from fer_train.presets import change, preset
 from fer_train.pretrained.conversion import ALPHABETICAL, import_weights

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fer_edge import checkpoint
 from fer_edge.errors import ArtifactError
+from fer_edge.torch_model import checkpoint
 from fer_train.pretrained import load_initial
 
 Weights = dict[str, torch.Tensor]

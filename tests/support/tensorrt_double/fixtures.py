@@ -48,7 +48,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> CudaDouble:
     from tensorrt_double.cuda import CudaDouble
 
     double = CudaDouble()
-    monkeypatch.setattr("fer_edge.cuda.cudart", double)
+    monkeypatch.setattr("fer_edge.backends.cuda.cudart", double)
     return double
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, add_data_option, say, write_result
-from fer_edge.dependencies import requires
-from fer_edge.record import encode
+from fer_edge.system.dependencies import requires
 from fer_train.cli.training import add_device_options, print_report
 from fer_train.deadline import OUT_OF_TIME, Deadline
 

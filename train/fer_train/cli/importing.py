@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, say, write_result
-from fer_edge.dependencies import requires
-from fer_edge.record import encode
+from fer_edge.system.dependencies import requires
 from fer_train.cli.training import print_report
 from fer_train.presets import PRESETS, load_recipe, preset
 

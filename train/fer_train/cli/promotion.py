@@ -6,10 +6,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, add_data_option, write_result
-from fer_edge.dependencies import requires
 from fer_edge.errors import GateError
-from fer_edge.record import encode
+from fer_edge.system.dependencies import requires
 
 if TYPE_CHECKING:
     from fer_train.promotion import Promotion

@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, write_result
-from fer_edge.dependencies import requires
-from fer_edge.record import encode
+from fer_edge.system.dependencies import requires
 
 SUMMARY = "keep the reports of runs, and write the page of all that are kept"
 

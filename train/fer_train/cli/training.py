@@ -7,9 +7,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fer_edge.artifacts.record import encode
 from fer_edge.command import add_data_option, say, write_result
-from fer_edge.dependencies import requires
-from fer_edge.record import encode
+from fer_edge.system.dependencies import requires
 from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.presets import PRESETS, change, load_recipe, preset
 from fer_train.recipe import Recipe

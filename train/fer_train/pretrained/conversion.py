@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge import checkpoint
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError
-from fer_edge.network import build
-from fer_edge.spec import ModelSpec
+from fer_edge.torch_model import checkpoint
+from fer_edge.torch_model.network import build
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.evaluation import logits_of

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from fer_edge.artifacts.record import parse_json
 from fer_edge.errors import ArtifactError
-from fer_edge.record import parse_json
 from fer_train.pretrained.attention import merge_projections
 
 __all__ = ["read_config", "recognises", "to_timm"]

@@ -10,9 +10,9 @@ import timm
 import torch
 from torch import nn
 
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.files import sha256_of
-from fer_edge.spec import ModelSpec
+from fer_edge.system.files import sha256_of
 from fer_train.pretrained import google, huggingface
 from fer_train.pretrained.attention import heads_of
 from fer_train.pretrained.fitting import fit

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError
-from fer_edge.spec import METADATA_KEY, ModelSpec
-from fer_edge.unpacking import require_bounded
+from fer_edge.evaluation.unpacking import require_bounded
 from fer_train.pretrained.labels import FACTS
 
 __all__ = ["MAX_GROWTH", "MAX_UNPACKED", "Contents", "read"]

@@ -1,0 +1,254 @@
+"""Model directories: a manifest and the artifacts that it vouches for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.artifacts.record import decode, encode, parse_json
+from fer_edge.artifacts.spec import check_schema
+from fer_edge.errors import ArtifactError
+from fer_edge.system.files import write_bytes
+
+__all__ = [
+    "MANIFEST",
+    "ArtifactEntry",
+    "Companion",
+    "GoldenCrop",
+    "Manifest",
+    "MeasuredAccuracy",
+    "MeasuredLatency",
+    "Measurement",
+    "Parity",
+]
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+_MAX_BYTES = 4 << 20
+_MAX_DIMENSIONS, _MAX_SIDE = 3, 1 << 16
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an artifact is from its fp32 reference on the same crops.
+
+    ``crops_from`` names their source. KL divergence in nats; agreement is a fraction of 1, and by
+    class of what the reference answers.
+    """
+
+    crops: int
+    crops_from: str
+    max_probability_difference: float
+    mean_kl: float
+    top1_agreement: float
+    top1_agreement_by_class: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MeasuredAccuracy:
+    """Accuracy on a split, a fraction of 1, with its 95 % interval and how the split was used.
+
+    ``drop`` is what the reference has more on the same pictures, with its paired 95 % interval.
+    """
+
+    split: str
+    use: str
+    n: int
+    accuracy: float
+    accuracy_ci95: tuple[float, ...]
+    drop: float
+    drop_ci95: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class MeasuredLatency:
+    """Median time of one call of the engine with one crop, in ms, and what it ran on."""
+
+    p50_ms: float
+    threads: int | None
+    machine: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one backend made of an artifact."""
+
+    backend: str
+    version: str
+    inference_precision: str
+    parity: Parity
+    accuracy: MeasuredAccuracy | None = None
+    latency: MeasuredLatency | None = None
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A file that belongs to an artifact: the weights of an IR, the sidecar of a plan."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+    def __post_init__(self) -> None:
+        _check_file_name(self.file)
+
+
+@dataclass(frozen=True)
+class ArtifactEntry:
+    """One artifact of the directory and what was measured on it, by backend.
+
+    ``file`` is relative to the directory; ``size_bytes`` is of that file alone. ``backends`` names
+    those that it was made for; empty is every backend that opens its format.
+    """
+
+    file: str
+    sha256: str
+    size_bytes: int
+    target: str
+    precision: str
+    companions: tuple[Companion, ...] = ()
+    backends: tuple[str, ...] = ()
+    measured: tuple[Measurement, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_file_name(self.file)
+
+
+@dataclass(frozen=True)
+class GoldenCrop:
+    """A crop with its answer, so that a port in any language can be checked.
+
+    ``pixels`` and ``tensor`` are base64 of uint8 in C order: the raw crop, of ``pixels_shape``
+    and BGR where it has three channels, and what pre-processing makes of it.
+    """
+
+    pixels: str
+    pixels_shape: tuple[int, ...]
+    tensor: str
+    tensor_shape: tuple[int, ...]
+    probabilities: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        pixels: npt.NDArray[np.uint8],
+        tensor: npt.NDArray[np.uint8],
+        probabilities: npt.NDArray[np.float32],
+    ) -> GoldenCrop:
+        """Encode arrays: a crop ``(H, W)`` or ``(H, W, 3)``, its tensor ``(H, W, C)``, ``(7,)``."""
+        return cls(
+            _to_base64(pixels),
+            pixels.shape,
+            _to_base64(tensor),
+            tensor.shape,
+            tuple(float(p) for p in probabilities),
+        )
+
+    def arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Decode the raw crop and its tensor. Raises ArtifactError if they do not decode."""
+        pairs = ((self.pixels, self.pixels_shape), (self.tensor, self.tensor_shape))
+        try:
+            raw, tensor = (_from_base64(text, shape) for text, shape in pairs)
+        except ValueError as problem:
+            raise ArtifactError(f"a golden crop of the manifest is damaged: {problem}") from problem
+        return raw, tensor
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Lists the artifacts of a model directory; ``digest`` is the sha256 of everything else.
+
+    ``precision`` is what a Predictor loads when its caller names none.
+    """
+
+    name: str
+    precision: str
+    artifacts: tuple[ArtifactEntry, ...]
+    golden: tuple[GoldenCrop, ...] = ()
+    digest: str = ""
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA_VERSION:
+            raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
+        files = [entry.file for entry in self.artifacts]
+        files += [file.file for entry in self.artifacts for file in entry.companions]
+        if len(set(files)) != len(files):
+            raise ValueError(f"a manifest lists each file once, not {', '.join(files)}")
+
+    def sealed(self) -> Manifest:
+        """A copy with its digest, its fields as a reader will see them.
+
+        Raises ArtifactError where a reader would refuse them.
+        """
+        read_back = decode(type(self), encode(self), "the manifest")
+        return replace(read_back, digest=read_back._computed_digest())
+
+    def write(self, folder: Path) -> None:
+        """Seal the manifest and write it into ``folder``."""
+        write_bytes(folder / MANIFEST, self.sealed()._text())
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read and check a manifest; the artifacts are checked when they are opened.
+
+        Every byte has to be as ``write`` leaves it. Raises ArtifactError for a missing or damaged
+        one, or one of a newer schema.
+        """
+        path = folder / MANIFEST
+        if not os.path.isfile(path):  # Path.is_file raises where it may not look
+            raise ArtifactError(
+                f"{folder} is no model directory: it has no {MANIFEST}. "
+                "Give one that fer-export wrote, or the path of an artifact."
+            )
+        try:
+            with path.open("rb") as stream:
+                text = stream.read(_MAX_BYTES + 1)
+        except OSError as problem:
+            raise ArtifactError(f"cannot read {path}: {problem.strerror}") from problem
+        if len(text) > _MAX_BYTES:
+            raise ArtifactError(f"{path} is larger than {_MAX_BYTES} bytes; that is no manifest")
+        value = parse_json(text, str(path))
+        check_schema(value, SCHEMA_VERSION, str(path))
+        manifest = decode(cls, value, str(path))
+        # a blank, or the last digit of a number, may change without a trace in the digest
+        if manifest.digest != manifest._computed_digest() or text != manifest._text():
+            raise ArtifactError(f"{path} was changed after it was written; export the model again")
+        return manifest
+
+    def _text(self) -> bytes:
+        return (json.dumps(encode(self), indent=2, allow_nan=False) + "\n").encode()
+
+    def _computed_digest(self) -> str:
+        content = encode(replace(self, digest=""))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_file_name(file: str) -> None:
+    """Refuse what could lead out of the directory, or mean different files on different systems."""
+    path = PurePosixPath(file)
+    plain = str(path) == file != "." and not path.is_absolute() and ".." not in path.parts
+    # what cannot be printed (NUL, controls, lone surrogates) is no file name of ours either
+    if not plain or set("\\:") & set(file) or not file.isprintable():
+        raise ValueError(f"an artifact's file should be a plain relative path, not {file!r}")
+
+
+def _to_base64(array: npt.NDArray[np.uint8]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _from_base64(text: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    data = base64.b64decode(text, validate=True)
+    size = 1
+    for side in shape[:_MAX_DIMENSIONS]:
+        size *= side if 0 < side < _MAX_SIDE else 0
+    if len(shape) > _MAX_DIMENSIONS or not size or len(data) != size:
+        raise ValueError(f"{len(data)} bytes do not fill their shape of {len(shape)} sides")
+    return np.frombuffer(data, np.uint8).reshape(shape)

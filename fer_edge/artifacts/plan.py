@@ -1,0 +1,187 @@
+"""TensorRT plans: what stands beside one, and which of them this machine trusts.
+
+A plan is native code. So it is loaded only if an export on this machine recorded its hash, or if
+the caller trusts it: a hash in a file beside it would be written by an attacker as well.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.record import decode, encode, parse_json
+from fer_edge.artifacts.spec import ModelSpec, check_schema
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.system.files import write_json
+from fer_edge.system.folders import data_folder
+
+__all__ = [
+    "Gpu",
+    "PlanLayer",
+    "PlanSidecar",
+    "is_trusted",
+    "read_sidecar",
+    "require_trust",
+    "sidecar_path",
+    "trust_plan",
+]
+
+SCHEMA_VERSION = 1
+_MAX_BYTES = 8 << 20
+_AMPERE = (8, 0)
+"""The first compute capability that a hardware-compatible plan runs on."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as CUDA names it; boards of one name differ in their number of multiprocessors."""
+
+    name: str
+    compute_capability: str
+    multiprocessors: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} (compute capability {self.compute_capability}, "
+            f"{self.multiprocessors} multiprocessors)"
+        )
+
+
+@dataclass(frozen=True)
+class PlanLayer:
+    """A layer of the engine: its kind, what it computes in, and whether it is a convolution or a
+    matrix product, where nearly all of the time goes.
+    """
+
+    name: str
+    kind: str
+    precision: str
+    matrix: bool
+
+
+@dataclass(frozen=True)
+class PlanSidecar:
+    """What a plan is, what it was built for, and what its layers compute in.
+
+    ``shares`` are fractions of the layers by precision. ``inference_precision`` is what
+    the engine inspector found, not what was asked for.
+    """
+
+    spec: ModelSpec
+    plan_sha256: str
+    tensorrt: str
+    gpu: Gpu
+    min_batch: int
+    opt_batch: int
+    max_batch: int
+    inference_precision: str
+    shares: dict[str, float] = field(default_factory=dict)
+    layers: tuple[PlanLayer, ...] = ()
+    hardware_compatible: bool = False
+    version_compatible: bool = False
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA_VERSION:
+            raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
+        if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch:
+            raise ValueError(
+                "batches should be 1 <= min <= opt <= max, not "
+                f"{self.min_batch}, {self.opt_batch}, {self.max_batch}"
+            )
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str) -> PlanSidecar:
+        """Parse and check. Raises ArtifactError; ``where`` names the source."""
+        value = parse_json(text, where, _MAX_BYTES)
+        check_schema(value, SCHEMA_VERSION, where)
+        return decode(cls, value, where)
+
+    def write(self, plan: Path) -> None:
+        """Write beside ``plan``."""
+        write_json(sidecar_path(plan), encode(self))
+
+    def misfits(self, tensorrt: str, gpu: Gpu) -> list[str]:
+        """Why this plan does not run under a version of TensorRT on a GPU; empty if it does."""
+        found = []
+        if not self._runs_under(tensorrt):
+            found.append(f"it was built by TensorRT {self.tensorrt}, and {tensorrt} is installed")
+        if not self._runs_on(gpu):
+            found.append(f"it was built for {self.gpu}, and the GPU here is {gpu}")
+        return found
+
+    def _runs_under(self, tensorrt: str) -> bool:
+        if not self.version_compatible:
+            return tensorrt == self.tensorrt
+        # a version-compatible plan runs under later versions of the same major version
+        built, here = _version(self.tensorrt), _version(tensorrt)
+        return built[:1] == here[:1] and built <= here
+
+    def _runs_on(self, gpu: Gpu) -> bool:
+        if not self.hardware_compatible:
+            return gpu == self.gpu
+        return _version(gpu.compute_capability) >= _AMPERE
+
+
+def sidecar_path(plan: Path) -> Path:
+    """``NAME.plan.json`` beside ``NAME.plan``."""
+    return plan.with_suffix(".plan.json")
+
+
+def read_sidecar(artifact: Artifact) -> PlanSidecar | None:
+    """Read a plan's sidecar; None where it has none and the caller gave a spec instead.
+
+    Raises ArtifactError for a plan with neither, for a damaged sidecar, and for one that belongs
+    to another plan.
+    """
+    name = sidecar_path(artifact.path).name
+    if name not in artifact.companions:
+        if artifact.spec is not None:
+            return None
+        raise ArtifactError(
+            f"{artifact.path} has no {name} beside it, which says what it is; copy both files, "
+            "build the plan again with fer-export, or give its spec"
+        )
+    where = str(artifact.path.with_name(name))
+    sidecar = PlanSidecar.from_json(artifact.companions[name], where)
+    if sidecar.plan_sha256 != artifact.sha256:
+        raise ArtifactError(
+            f"{artifact.path} is damaged, or {name} is another plan's: its sha256 is "
+            f"{artifact.sha256[:12]}…, the sidecar says {sidecar.plan_sha256[:12]}…; copy both "
+            "files again, or build the plan again"
+        )
+    return sidecar
+
+
+def trust_plan(sha256: str, plan: Path) -> None:
+    """Record that this machine built the plan with this hash."""
+    write_json(_record(sha256), {"schema": SCHEMA_VERSION, "plan": str(plan.absolute())})
+
+
+def is_trusted(sha256: str) -> bool:
+    """Whether an export on this machine recorded a plan with this hash."""
+    try:
+        return os.path.isfile(_record(sha256))  # Path.is_file raises where it may not look
+    except ConfigurationError:  # a user without a home folder, where nothing was recorded
+        return False
+
+
+def require_trust(artifact: Artifact, *, trust: bool) -> None:
+    """Raise ArtifactError for a plan that neither this machine built nor the caller trusts."""
+    if not trust and not is_trusted(artifact.sha256):
+        raise ArtifactError(
+            f"{artifact.path} is native code that no export on this machine recorded. Build it "
+            "here with fer-export --from-onnx, or, if you know where it comes from, open it with "
+            "trust=True"
+        )
+
+
+def _record(sha256: str) -> Path:
+    # a file for each plan: exports that run side by side do not overwrite each other's record
+    return data_folder() / "trusted-plans" / f"{sha256}.json"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())

@@ -1,0 +1,182 @@
+"""ModelSpec: what a model is and where it came from, carried inside every artifact."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fer_edge.artifacts.record import decode, encode, parse_json
+from fer_edge.emotion import LABELS
+from fer_edge.errors import ArtifactError
+
+__all__ = ["METADATA_KEY", "PRECISIONS", "InputSpec", "ModelSpec", "NetworkSpec", "Provenance"]
+
+METADATA_KEY = "fer_edge"
+"""Under this name every format keeps the spec in its metadata."""
+
+SCHEMA_VERSION = 1
+PRECISIONS = ("fp32", "fp16", "int8")
+CHANNELS = {"gray": 1, "rgb": 3}
+INTERPOLATIONS = ("area", "linear")
+BT_601 = (0.299, 0.587, 0.114)
+MAX_SIDE = 1024
+DIGEST_LENGTH = 64
+_MAX_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A timm architecture with our stem and head; enough to rebuild it.
+
+    ``stem_stride`` replaces the stride of the first convolution (None leaves timm's own),
+    ``batch_norm_epsilon`` and ``activation`` likewise; ``arguments`` go to
+    ``timm.create_model`` as they are.
+    """
+
+    architecture: str
+    stem_stride: int | None = None
+    batch_norm_epsilon: float | None = None
+    activation: str | None = None
+    arguments: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        stride, epsilon = self.stem_stride, self.batch_norm_epsilon
+        _require(stride is None or stride >= 1, "stem stride", "at least 1", stride)
+        fits = epsilon is None or (math.isfinite(epsilon) and epsilon > 0)
+        _require(fits, "batch norm epsilon", "a finite number above 0", epsilon)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How a face crop becomes the network's tensor.
+
+    The runtime converts the crop to ``color``, resizes it to ``height`` x ``width`` and hands
+    over uint8; the graph divides by 255, subtracts ``mean`` and divides by ``std`` (one value
+    per channel). Gray is ``gray_coefficients`` over R, G, B (ITU-R BT.601), rounded.
+    ``interpolation`` ``linear`` is bilinear between pixel centres, with the border repeated, and
+    rounded. ``area`` first averages blocks of 2 x 2 pixels, rounded, as long as both sides are at
+    least three times the new ones (an odd last row or column is left out); what then is at most
+    twice as large, or grows, is ``linear``; else it is bilinear to ``ceil(side / (2 * new side))``
+    times the new size in each direction, and whole blocks of these are averaged and rounded. A face
+    box becomes a crop by growing it by ``crop_margin`` of its longer side on every side and, if
+    ``crop_square``, to a square about its centre.
+    """
+
+    height: int
+    width: int
+    color: str = "gray"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+    interpolation: str = "area"
+    gray_coefficients: tuple[float, ...] = BT_601
+    crop_margin: float = 0.0
+    crop_square: bool = True
+
+    def __post_init__(self) -> None:
+        for name, side in (("height", self.height), ("width", self.width)):
+            _require(1 <= side <= MAX_SIDE, f"input {name}", f"1 to {MAX_SIDE}", side)
+        _require(self.color in CHANNELS, "input color", " or ".join(CHANNELS), self.color)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            fits = len(values) == self.channels and all(map(math.isfinite, values))
+            _require(fits, f"input {name}", f"{self.channels} finite numbers", values)
+        _require(all(value > 0 for value in self.std), "input std", "above 0", self.std)
+        _require(
+            self.interpolation in INTERPOLATIONS,
+            "input interpolation",
+            " or ".join(INTERPOLATIONS),
+            self.interpolation,
+        )
+        coefficients = self.gray_coefficients
+        _require(coefficients == BT_601, "gray coefficients", str(BT_601), coefficients)
+        _require(0 <= self.crop_margin <= 1, "crop margin", "0 to 1", self.crop_margin)
+
+    @property
+    def channels(self) -> int:
+        """1 for gray, 3 for RGB."""
+        return CHANNELS[self.color]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one crop as the artifact takes it."""
+        return (self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the weights came from. Hashes are sha256 in hexadecimal; None is unknown.
+
+    ``data_sha256`` is of the decoded pictures and their labels, whatever container they came in
+    (``LabelledCrops.sha256``); the others are of files.
+    """
+
+    training_run: str | None = None
+    data_sha256: str | None = None
+    calibration_sha256: str | None = None
+    parent_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("data_sha256", "calibration_sha256", "parent_sha256"):
+            digest = getattr(self, name)
+            fits = digest is None or (
+                len(digest) == DIGEST_LENGTH and not set(digest) - set("0123456789abcdef")
+            )
+            _require(fits, name, "64 hexadecimal digits", digest)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The contract of an artifact, known before anything is measured."""
+
+    network: NetworkSpec
+    input: InputSpec
+    precision: str = "fp32"
+    temperature: float = 1.0
+    labels: tuple[str, ...] = LABELS
+    provenance: Provenance = field(default_factory=Provenance)
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        _require(self.schema == SCHEMA_VERSION, "schema", str(SCHEMA_VERSION), self.schema)
+        _require(self.labels == LABELS, "labels", ", ".join(LABELS), self.labels)
+        _require(self.precision in PRECISIONS, "precision", ", ".join(PRECISIONS), self.precision)
+        fits = math.isfinite(self.temperature) and self.temperature > 0
+        _require(fits, "temperature", "a finite number above 0", self.temperature)
+
+    def to_json(self) -> str:
+        """Serialise; the same spec gives the same text."""
+        return json.dumps(encode(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, where: str = "the model spec") -> ModelSpec:
+        """Parse and check a spec.
+
+        Raises ArtifactError for anything but a spec of this schema; ``where`` names its source.
+        """
+        value = parse_json(text, where, _MAX_BYTES)
+        check_schema(value, SCHEMA_VERSION, where)
+        return decode(cls, value, where)
+
+    def with_changes(self, **changes: Any) -> ModelSpec:
+        """Return a copy with some fields replaced and checked again."""
+        return replace(self, **changes)
+
+    def with_provenance(self, **changes: Any) -> ModelSpec:
+        """Return a copy with some fields of its provenance replaced."""
+        return replace(self, provenance=replace(self.provenance, **changes))
+
+
+def check_schema(value: object, newest: int, where: str) -> None:
+    """Refuse a document that a newer release wrote. Raises ArtifactError."""
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if isinstance(schema, int) and schema > newest:
+        raise ArtifactError(
+            f"{where} has schema {schema}, and this release reads up to {newest}. "
+            "Upgrade with: pip install -U fer-edge"
+        )
+
+
+def _require(holds: bool, what: str, expected: str, came: object) -> None:
+    if not holds:
+        raise ValueError(f"{what} should be {expected}, not {came!r}")

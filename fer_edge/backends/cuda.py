@@ -1,0 +1,268 @@
+"""CUDA through cuda-python: memory, a stream, and a graph of each size of a call.
+
+Nothing here knows TensorRT: any work that is enqueued on a stream runs in a ``CudaLane``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import math
+import os
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.artifacts.plan import Gpu
+from fer_edge.errors import EngineError, MissingDependencyError
+
+__all__ = ["CudaLane", "Enqueue", "Layout", "current_gpu", "first_gpu"]
+
+Enqueue = Callable[[int], None]
+"""Enqueues work on the stream whose handle it is given, and waits for nothing."""
+
+
+def _import_runtime() -> Any:
+    for name in ("cuda.bindings.runtime", "cuda.cudart"):  # the second before cuda-python 12.8
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as problem:
+            if not f"{name}.".startswith(f"{problem.name}."):
+                raise
+    raise MissingDependencyError("cuda-python", "tensorrt")
+
+
+cudart = _import_runtime()
+_SUCCESS = cudart.cudaError_t.cudaSuccess
+_ATTEMPTS = 3
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shape and dtype of one row of a tensor; the batch comes before it."""
+
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+
+    def size(self, rows: int) -> int:
+        """Bytes of so many rows."""
+        return rows * math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@contextmanager
+def first_gpu() -> Iterator[None]:
+    """Let this thread use the first GPU, whichever it has chosen; afterwards that one again.
+
+    The device is a setting of each thread, and what is made on one does not work on another.
+    Raises EngineError without a usable GPU.
+    """
+    chosen = _check("tell which GPU is used", cudart.cudaGetDevice())
+    if chosen:
+        _check("use the first GPU", cudart.cudaSetDevice(0))
+    try:
+        yield
+    finally:
+        if chosen:
+            _check("use another GPU again", cudart.cudaSetDevice(chosen))
+
+
+def current_gpu() -> Gpu:
+    """Describe the first GPU. Raises EngineError without a usable one."""
+    try:
+        error, found = cudart.cudaGetDeviceProperties(0)
+        reason = None if error == _SUCCESS else _describe(error)
+    except RuntimeError as problem:  # so cuda-python 12.8 tells that there is no driver
+        reason = str(problem)
+    if reason is not None:
+        raise EngineError(
+            f"CUDA finds no usable GPU ({reason}); install NVIDIA's driver, or run this on the "
+            "device itself"
+        )
+    return Gpu(
+        name=found.name.rstrip(b"\0").decode(),
+        compute_capability=f"{found.major}.{found.minor}",
+        multiprocessors=found.multiProcessorCount,
+    )
+
+
+class CudaLane:
+    """A stream with pinned host memory, device memory, and one graph for each number of rows.
+
+    ``inputs`` and ``outputs`` are numpy arrays over pinned memory, ``(max_rows, …)`` each;
+    ``addresses`` are their counterparts on the device, ``scratch_address`` is memory for whatever
+    the work itself needs. All is allocated once, here. A lane serves one thread at a time.
+    ``spinning`` waits with a busy core, which is faster by microseconds.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Layout],
+        outputs: Mapping[str, Layout],
+        max_rows: int,
+        *,
+        scratch_bytes: int = 0,
+        spinning: bool = False,
+    ) -> None:
+        self._layouts = {**inputs, **outputs}
+        self._graphs: dict[int, Any] = {}
+        self._attempts: Counter[int] = Counter()
+        with ExitStack() as held:
+            self._stream = _check(
+                "create a stream", cudart.cudaStreamCreateWithFlags(cudart.cudaStreamNonBlocking)
+            )
+            held.callback(_release, cudart.cudaStreamDestroy, self._stream)
+            self._handle = _handle(self._stream)
+            flags = cudart.cudaEventDisableTiming
+            if not spinning:
+                flags |= cudart.cudaEventBlockingSync
+            self._done = _check("create an event", cudart.cudaEventCreateWithFlags(flags))
+            held.callback(_release, cudart.cudaEventDestroy, self._done)
+            self.inputs = {n: _pinned(held, x, max_rows) for n, x in inputs.items()}
+            self.outputs = {n: _pinned(held, x, max_rows) for n, x in outputs.items()}
+            self.addresses = {
+                n: _on_device(held, x.size(max_rows)) for n, x in self._layouts.items()
+            }
+            self.scratch_address = _on_device(held, scratch_bytes)
+            self._held = held.pop_all()
+        # for one that is dropped without close; a forked child has no part in its parent's memory
+        self._dropped = weakref.finalize(self, _free, self._held, os.getpid())
+        self._dropped.atexit = False
+
+    def run(self, rows: int, enqueue: Enqueue) -> None:
+        """Copy ``rows`` rows of the inputs to the device, do the work, copy the outputs back.
+
+        ``enqueue`` is called when a number of rows comes for the first time: once to do the work,
+        which lets it set itself up, and once more to be captured. From then on the graph runs,
+        so it must stand for the same work each time. Raises EngineError.
+
+        A capture is spoilt where another thread waits for the whole device meanwhile, so it is
+        tried three times. What cannot be captured runs without a graph, with a warning.
+        """
+        graph = self._graphs.get(rows)
+        if graph is not None:
+            _check("launch a graph", cudart.cudaGraphLaunch(graph, self._stream))
+            self._wait()
+            return
+        self._copy_and_enqueue(rows, enqueue)
+        self._wait()
+        if self._attempts[rows] == _ATTEMPTS:
+            return
+        self._attempts[rows] += 1
+        try:
+            self._graphs[rows] = self._captured(rows, enqueue)
+        except EngineError as problem:
+            if self._attempts[rows] == _ATTEMPTS:
+                warnings.warn(
+                    f"a batch of {rows} runs without a CUDA graph, and slower, because it could "
+                    f"not be captured: {problem}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+    def close(self) -> None:
+        """Free everything; the arrays must not be touched afterwards. May be repeated."""
+        self._graphs.clear()
+        self._dropped.detach()
+        self._held.close()
+
+    def _copy_and_enqueue(self, rows: int, enqueue: Enqueue) -> None:
+        kinds = cudart.cudaMemcpyKind
+        for name, array in self.inputs.items():
+            self._copy(
+                self.addresses[name],
+                array.ctypes.data,
+                self._layouts[name].size(rows),
+                kinds.cudaMemcpyHostToDevice,
+            )
+        enqueue(self._handle)
+        for name, array in self.outputs.items():
+            self._copy(
+                array.ctypes.data,
+                self.addresses[name],
+                self._layouts[name].size(rows),
+                kinds.cudaMemcpyDeviceToHost,
+            )
+
+    def _copy(self, target: int, source: int, size: int, kind: Any) -> None:
+        _check("copy", cudart.cudaMemcpyAsync(target, source, size, kind, self._stream))
+
+    def _captured(self, rows: int, enqueue: Enqueue) -> Any:
+        """Capture the work as a graph. Raises EngineError where it cannot be captured."""
+        # other threads may allocate meanwhile, which the global mode would forbid them
+        mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        _check("start a capture", cudart.cudaStreamBeginCapture(self._stream, mode))
+        with ExitStack() as captured:
+            try:
+                self._copy_and_enqueue(rows, enqueue)
+            finally:
+                error, graph = cudart.cudaStreamEndCapture(self._stream)
+                if error == _SUCCESS:  # work that was refused leaves a graph of the rest
+                    captured.callback(_release, cudart.cudaGraphDestroy, graph)
+            _check("end a capture", (error,))
+            launchable = _check("build a graph", cudart.cudaGraphInstantiate(graph, 0))
+            self._held.callback(_release, cudart.cudaGraphExecDestroy, launchable)
+            return launchable
+
+    def _wait(self) -> None:
+        _check("record an event", cudart.cudaEventRecord(self._done, self._stream))
+        _check("finish", cudart.cudaEventSynchronize(self._done))
+
+
+def _free(held: ExitStack, process: int) -> None:
+    if os.getpid() == process:
+        held.close()
+
+
+def _handle(stream: Any) -> int:
+    """The address by which others know a stream."""
+    try:
+        from cuda.bindings.utils import get_cuda_native_handle
+    except ImportError:  # before 12.9.1
+        return int(stream)
+    return int(get_cuda_native_handle(stream))
+
+
+def _pinned(held: ExitStack, layout: Layout, rows: int) -> npt.NDArray[Any]:
+    size = layout.size(rows)
+    address = _check(
+        f"allocate {size} bytes of pinned memory",
+        cudart.cudaHostAlloc(size, cudart.cudaHostAllocDefault),
+    )
+    held.callback(_release, cudart.cudaFreeHost, address)
+    memory = memoryview((ctypes.c_uint8 * size).from_address(address))
+    return np.frombuffer(memory, layout.dtype).reshape(rows, *layout.shape)
+
+
+def _on_device(held: ExitStack, size: int) -> int:
+    # an allocation of no bytes gives no address
+    address = int(_check(f"allocate {size} bytes of GPU memory", cudart.cudaMalloc(max(size, 1))))
+    held.callback(_release, cudart.cudaFree, address)
+    return address
+
+
+def _check(doing: str, answer: tuple[Any, ...]) -> Any:
+    error, *values = answer
+    if error != _SUCCESS:
+        raise EngineError(f"CUDA could not {doing}: {_describe(error)}")
+    return values[0] if values else None
+
+
+def _release(call: Callable[[Any], tuple[Any, ...]], what: Any) -> None:
+    error, *_ = call(what)
+    if error != _SUCCESS:  # after a failed launch, CUDA tells that one again, whatever it is asked
+        _logger.warning("CUDA could not give back what it held: %s", _describe(error))
+
+
+def _describe(error: Any) -> str:
+    _, name = cudart.cudaGetErrorName(error)
+    _, text = cudart.cudaGetErrorString(error)
+    return f"{name.decode()}: {text.decode()}"

@@ -1,0 +1,124 @@
+"""From what a caller asks for to an opened backend, and the record of what was chosen."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fer_edge.artifacts.artifact import DEFAULT_MODEL, find_artifact
+from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.backends import (
+    BACKENDS,
+    Backend,
+    BackendOptions,
+    backend_class,
+)
+from fer_edge.backends.choose_backend import choose_backend
+from fer_edge.errors import ConfigurationError
+
+__all__ = ["PredictorInfo", "open_backend"]
+
+
+@dataclass(frozen=True)
+class PredictorInfo:
+    """What really runs, and ``reason``: why this backend.
+
+    ``sha256`` is of the artifact; both are None for a caller's own backend. ``provider`` is the
+    engine's own word for where it runs, ``precision`` the artifact's, ``inference_precision`` what
+    the engine computes in. ``threads`` is None where the engine does not tell. ``concurrency`` is
+    how many calls it runs side by side with profit, ``max_batch`` the most crops of one call, None
+    without a bound.
+    """
+
+    artifact: Path | None
+    sha256: str | None
+    backend: str
+    reason: str
+    version: str
+    device: str
+    provider: str
+    precision: str
+    inference_precision: str
+    threads: int | None
+    concurrency: int
+    max_batch: int | None
+    spec: ModelSpec
+
+
+def open_backend(
+    model: str | os.PathLike[str],
+    backend: str | Backend,
+    options: BackendOptions,
+    *,
+    precision: str | None = None,
+    spec: ModelSpec | None = None,
+) -> tuple[Backend, PredictorInfo]:
+    """Choose the backend and the artifact, open the one with the other, and tell what came of it.
+
+    Raises what Predictor's constructor raises.
+    """
+    if isinstance(backend, Backend):
+        if (model, options, spec) != (DEFAULT_MODEL, BackendOptions(), None):
+            raise ConfigurationError(
+                "an opened backend has its model and options already; give none of them"
+            )
+        _check_precision(backend, precision)
+        return backend, _info(backend, None, None, "the caller's own", options.device)
+    if spec is not None and not isinstance(spec, ModelSpec):
+        raise ConfigurationError(
+            f"spec should be a ModelSpec, not {type(spec).__name__}; ModelSpec.from_json makes one "
+            "of JSON text"
+        )
+    choice = choose_backend(
+        backend,
+        model,
+        precision=precision,
+        device=options.device,
+        threads=options.threads,
+        measured=options == BackendOptions(options.device, options.threads, goal=options.goal),
+    )
+    if options.threads is None and options.goal == "latency":  # which is what was measured
+        options = replace(options, threads=choice.threads)
+    artifact = find_artifact(
+        model,
+        backend=choice.name,
+        formats=BACKENDS[choice.name].formats,
+        precision=precision,
+        spec=spec,
+    )
+    opened = backend_class(choice.name)(artifact, options)
+    try:
+        _check_precision(opened, precision)
+    except ConfigurationError:
+        opened.close()
+        raise
+    return opened, _info(opened, artifact.path, artifact.sha256, choice.reason, options.device)
+
+
+def _check_precision(opened: Backend, wanted: str | None) -> None:
+    if wanted is not None and opened.spec.precision != wanted:
+        raise ConfigurationError(
+            f"the artifact is {opened.spec.precision}, and {wanted} was asked for; leave precision "
+            "out, or name another artifact"
+        )
+
+
+def _info(
+    opened: Backend, artifact: Path | None, sha256: str | None, reason: str, device: str
+) -> PredictorInfo:
+    return PredictorInfo(
+        artifact=artifact,
+        sha256=sha256,
+        backend=opened.engine.name,
+        reason=reason,
+        version=opened.engine.version,
+        device=device,
+        provider=opened.engine.provider,
+        precision=opened.spec.precision,
+        inference_precision=opened.engine.inference_precision,
+        threads=opened.engine.threads,
+        concurrency=opened.engine.concurrency,
+        max_batch=opened.engine.max_batch,
+        spec=opened.spec,
+    )

@@ -1,0 +1,167 @@
+"""Measures which backend is fastest on this device, for ``backend="auto"`` to know.
+
+The engine call alone is timed: one crop, one caller. Rounds are interleaved, so that a clock that
+slows down in between slows every backend alike, and one engine at a time is open, so that a small
+device has the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.artifacts.artifact import DEFAULT_MODEL, Artifact, find_artifact
+from fer_edge.backends import BACKENDS, Backend, BackendOptions, EngineInfo, backend_class
+from fer_edge.backends.choose_backend import candidates
+from fer_edge.backends.tuning_record import (
+    Candidate,
+    Failure,
+    Timing,
+    Tuning,
+    check_tuning_folder,
+    this_machine,
+)
+from fer_edge.errors import EngineError
+from fer_edge.system.cores import usable_cores
+from fer_edge.system.progress import progress
+
+__all__ = ["thread_counts", "tune"]
+
+_ROUNDS = 3
+_WARM_UP_S = 0.05
+_FEWEST_CALLS = 5
+_MOST_CALLS = 300
+_MOST_THREADS = 8
+_SUM_TOLERANCE = 1e-3
+
+
+def tune(
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    precision: str | None = None,
+    device: str = "auto",
+    threads: Sequence[int] = (),
+    seconds: float = 0.3,
+) -> Tuning:
+    """Measure every backend that is installed and opens an artifact of ``model``, and keep it.
+
+    ``precision`` None is the manifest's; ``threads`` are the counts to try, by default those of
+    ``thread_counts``; ``seconds`` is the time for each backend, count and round (there are three),
+    unless 300 calls take less. From then on ``backend="auto"`` takes the fastest, until an
+    artifact, an engine or the machine changes. A backend that fails is listed with its reason.
+    Raises EngineError where all fail, ConfigurationError, before anything is measured, where it
+    could not be kept, OSError where it no longer can, and as ``choose_backend`` does where there is
+    nothing to measure.
+    """
+    found = candidates(model, precision, device)
+    check_tuning_folder()
+    counts = tuple(threads) or thread_counts()
+    runs: list[_Run] = []
+    for one in found:
+        artifact = _artifact(model, one, precision)
+        tried = counts if _has_threads(one.backend, device) else (None,)
+        runs += [_Run(one.backend, artifact, device, count) for count in tried]
+    with progress(_ROUNDS * len(runs), "tuning") as bar:
+        for _ in range(_ROUNDS):
+            for run in runs:
+                run.measure(seconds)
+                bar.advance(note=run.backend)
+    measured = [timing for run in runs if (timing := run.timing()) is not None]
+    reasons = {run.backend: run.failure for run in runs if run.failure is not None}
+    if not measured:
+        listed = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
+        raise EngineError(f"no backend can be measured here: {listed}")
+    tuning = Tuning(
+        model=os.fspath(model),
+        precision=next(run.precision for run in runs if run.precision),
+        device=device,
+        machine=this_machine(),
+        measured=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        candidates=found,
+        timings=tuple(sorted(measured, key=lambda timing: timing.p50_ms)),
+        failures=tuple(Failure(backend, reason) for backend, reason in reasons.items()),
+    )
+    tuning.write()
+    return tuning
+
+
+def thread_counts() -> tuple[int, ...]:
+    """1, 2, 4, 8: as far as there are cores, and their number itself below 8."""
+    cores = min(usable_cores(), _MOST_THREADS)
+    powers = [1 << n for n in range(cores.bit_length()) if 1 << n <= cores]
+    return tuple(sorted({*powers, cores}))
+
+
+@dataclass
+class _Run:
+    """One way to run the model, and what was measured of it."""
+
+    backend: str
+    artifact: Artifact
+    device: str
+    threads: int | None
+    medians: list[float] = field(default_factory=list)
+    engine: EngineInfo | None = None
+    precision: str = ""
+    failure: str | None = None
+
+    def measure(self, seconds: float) -> None:
+        """Open, time for ``seconds``, close; once it has failed, nothing."""
+        if self.failure is not None:
+            return
+        try:
+            options = BackendOptions(device=self.device, threads=self.threads)
+            opened = backend_class(self.backend)(self.artifact, options)
+            try:
+                self.medians.append(_median_ms(opened, seconds))
+                self.engine, self.precision = opened.engine, opened.spec.precision
+            finally:
+                opened.close()
+        except Exception as problem:  # a broken engine may raise anything; it is shown
+            self.failure = str(problem) or repr(problem)
+
+    def timing(self) -> Timing | None:
+        if self.failure is not None or self.engine is None:
+            return None
+        return Timing(
+            backend=self.backend,
+            threads=self.threads,
+            p50_ms=statistics.median(self.medians),
+            provider=self.engine.provider,
+            inference_precision=self.engine.inference_precision,
+        )
+
+
+def _artifact(model: str | os.PathLike[str], one: Candidate, precision: str | None) -> Artifact:
+    formats = BACKENDS[one.backend].formats
+    return find_artifact(model, backend=one.backend, formats=formats, precision=precision)
+
+
+def _has_threads(backend: str, device: str) -> bool:
+    return "cpu" in BACKENDS[backend].devices and device in ("auto", "cpu")
+
+
+def _median_ms(backend: Backend, seconds: float) -> float:
+    crop = np.random.default_rng(0).integers(0, 256, (1, *backend.spec.input.shape), np.uint8)
+    _, probabilities = backend.infer(crop)
+    if not abs(float(probabilities.sum()) - 1) < _SUM_TOLERANCE:
+        raise EngineError(f"its probabilities add up to {probabilities.sum()}, not to 1")
+    _times(backend, crop, _WARM_UP_S)
+    return statistics.median(_times(backend, crop, seconds)) * 1e3
+
+
+def _times(backend: Backend, crop: npt.NDArray[np.uint8], seconds: float) -> list[float]:
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < _FEWEST_CALLS or (len(times) < _MOST_CALLS and time.perf_counter() < end):
+        start = time.perf_counter()
+        backend.infer(crop)
+        times.append(time.perf_counter() - start)
+    return times

@@ -1,0 +1,162 @@
+"""What ``fer-edge doctor --tune`` measured on this device, and where it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from fer_edge.artifacts.record import decode, encode, parse_json
+from fer_edge.artifacts.spec import check_schema
+from fer_edge.backends.base import MAX_THREADS
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.system.cores import usable_cores
+from fer_edge.system.files import write_json
+from fer_edge.system.folders import HOME_VARIABLE, data_folder
+from fer_edge.system.machine import cpu_name
+
+__all__ = [
+    "Candidate",
+    "Failure",
+    "Timing",
+    "Tuning",
+    "check_tuning_folder",
+    "read_tuning",
+    "this_machine",
+    "tuning_folder",
+]
+
+SCHEMA_VERSION = 1
+_FOLDER = "tuning"
+_TIE = 0.05
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backend, the artifact that it would open, and the version of its engine."""
+
+    backend: str
+    sha256: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median time of one call with one crop, in ms; ``threads`` None leaves them to the backend."""
+
+    backend: str
+    threads: int | None
+    p50_ms: float
+    provider: str
+    inference_precision: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A backend that could not be measured, and why."""
+
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A measurement; it counts while candidates, device and machine are the same.
+
+    ``measured`` is a date and time (ISO 8601, UTC).
+    """
+
+    model: str
+    precision: str
+    device: str
+    machine: str
+    measured: str
+    candidates: tuple[Candidate, ...]
+    timings: tuple[Timing, ...]
+    failures: tuple[Failure, ...] = ()
+    schema: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA_VERSION:
+            raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
+        if any(not timing.p50_ms > 0 for timing in self.timings):
+            raise ValueError("a time should be above 0 ms")
+        if unknown := {timing.backend for timing in self.timings} - {
+            one.backend for one in self.candidates
+        }:
+            raise ValueError(f"{', '.join(sorted(unknown))} was measured and is no candidate")
+        for timing in self.timings:
+            if timing.threads is not None and not 1 <= timing.threads <= MAX_THREADS:
+                raise ValueError(f"threads should be 1 to {MAX_THREADS}, not {timing.threads}")
+
+    def best(self, threads: int | None = None) -> Timing | None:
+        """The fastest; among those within 5 % of it, the one with the fewest threads.
+
+        ``threads`` is what the caller insists on: backends measured with that many are compared,
+        or all of them where none was.
+        """
+        insisted = [timing for timing in self.timings if timing.threads == threads]
+        compared = insisted if threads is not None and insisted else list(self.timings)
+        if not compared:
+            return None
+        limit = min(timing.p50_ms for timing in compared) * (1 + _TIE)
+        close = [timing for timing in compared if timing.p50_ms <= limit]
+        return min(close, key=lambda timing: (timing.threads or 0, timing.p50_ms))
+
+    def write(self) -> Path:
+        """Keep the measurement, whole or not at all; gives its path. Raises OSError."""
+        path = _path(self.candidates, self.device)
+        write_json(path, encode(self))
+        return path
+
+
+def tuning_folder() -> Path:
+    """Where measurements are kept; it need not exist. Raises ConfigurationError as folders do."""
+    return data_folder() / _FOLDER
+
+
+def check_tuning_folder() -> None:
+    """Make the folder. Raises ConfigurationError where nothing can be kept in it."""
+    folder = tuning_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as problem:
+        raise ConfigurationError(
+            f"what is measured cannot be kept in {folder} ({problem.strerror}). Set "
+            f"{HOME_VARIABLE} to a folder that can be written"
+        ) from problem
+
+
+def read_tuning(candidates: tuple[Candidate, ...], device: str) -> Tuning | None:
+    """What was measured with exactly these artifacts and engines, on this machine.
+
+    None where nothing was. Raises ArtifactError for a damaged file.
+    """
+    try:
+        path = _path(candidates, device)
+        with path.open("rb") as stream:
+            text = stream.read(_MAX_BYTES)
+    except (OSError, ConfigurationError):
+        return None
+    again = f"{path} (measure again with fer-edge doctor --tune, or remove it)"
+    value = parse_json(text, again)
+    check_schema(value, SCHEMA_VERSION, again)
+    tuning = decode(Tuning, value, again)
+    if tuning.candidates != candidates:
+        raise ArtifactError(f"{again} is damaged: it measured other artifacts or engines")
+    return tuning
+
+
+def this_machine() -> str:
+    """What a measurement holds for: the processor, and how many of its cores we may use."""
+    return f"{cpu_name()}, {usable_cores()} cores"
+
+
+def _path(candidates: tuple[Candidate, ...], device: str) -> Path:
+    identity = [sorted(encode(one).items()) for one in candidates]
+    text = json.dumps([identity, device, this_machine()], sort_keys=True)
+    return tuning_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"

@@ -1,0 +1,1 @@
+"""What answers are measured with: FER2013, metrics, agreement."""

@@ -1,0 +1,1 @@
+"""The machine below: files, folders, downloads, threads, cores, progress."""

@@ -1,0 +1,159 @@
+"""Checkpoints: trained weights as safetensors, with their ModelSpec in the metadata.
+
+There is no pickle on this path. Needs the ``torch`` extra.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from fer_edge.artifacts.record import parse_json
+from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.system.files import atomic_path
+from fer_edge.torch_model.outline import Outline
+
+__all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
+
+_LENGTH_BYTES = 8
+"""Of the little-endian number that a safetensors file starts with."""
+
+_SYSTEMS_ERROR = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")
+"""How Rust tells an error of the system, and how safetensors did before 0.6."""
+
+
+def save(
+    path: Path, weights: dict[str, torch.Tensor], spec: ModelSpec, *, half: bool = False
+) -> None:
+    """Write weights and spec, whole or not at all.
+
+    ``half`` halves the file: tensors of two and more dimensions are stored as float16, and the
+    precision in the stored spec says so. Vectors, which hold the statistics and scales of norms,
+    keep their type. Raises OSError where the file cannot be written.
+    """
+    stored = {
+        name: tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor
+        for name, tensor in weights.items()
+    }
+    spec = spec.with_changes(precision="fp16" if half else "fp32")
+    write_tensors(path, stored, {METADATA_KEY: spec.to_json()})
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write safetensors, whole or not at all. Raises OSError, as for a full disk."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(plain, temporary, metadata=metadata)
+    except SafetensorError as problem:
+        found = _SYSTEMS_ERROR.search(str(problem))
+        if found is None:
+            raise
+        code = int(found[1] or found[2])
+        raise OSError(code, os.strerror(code), str(path)) from problem
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Read the spec alone; its precision is that of the stored weights.
+
+    Raises ArtifactError for a file that is no checkpoint of ours.
+    """
+    with _opened(path) as stream:
+        return _spec(stream.metadata(), path)
+
+
+def load(path: Path) -> tuple[nn.Module, ModelSpec]:
+    """Rebuild the network and fill it; it comes in evaluation mode on the CPU.
+
+    The network and the spec are fp32, whatever the precision that the weights were stored in.
+    Raises ArtifactError for a file that is not safetensors, lacks a spec, or whose tensors are
+    not those of its architecture; the message lists what is missing, surplus or of another shape
+    or type. These are compared before anything is computed: what loading takes follows from the
+    file's size, whatever its spec asks for.
+    """
+    with _opened(path) as stream:
+        spec = _spec(stream.metadata(), path)
+        with _reading(path):
+            weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    spec = spec.with_changes(precision="fp32")
+    return _filled(spec, weights, path), spec
+
+
+def load_bytes(data: bytes, path: Path) -> tuple[nn.Module, ModelSpec]:
+    """As ``load``, of the bytes of the file at ``path``."""
+    with _reading(path):
+        weights = safetensors.torch.load(data)
+    # safetensors has checked this header and does not hand it out: its length, then JSON
+    text = data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")]
+    header = cast("dict[str, Any]", parse_json(text, f"the header of {path}"))
+    spec = _spec(header.get("__metadata__"), path).with_changes(precision="fp32")
+    return _filled(spec, weights, path), spec
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as problem:
+        raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
+    except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as problem:
+        # safetensors knows types, and shapes of nothing, that torch has no tensor for
+        raise ArtifactError(
+            f"{path} holds a tensor that this torch cannot read: {problem!r}; store it as fp32"
+        ) from problem
+
+
+def _spec(metadata: dict[str, str] | None, path: Path) -> ModelSpec:
+    if not metadata or METADATA_KEY not in metadata:
+        raise ArtifactError(
+            f"{path} has weights but no model spec; checkpoints are written by fer-train"
+        )
+    return ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {path}")
+
+
+def _filled(spec: ModelSpec, weights: dict[str, torch.Tensor], path: Path) -> nn.Module:
+    try:
+        outline = Outline(spec, weights)
+        _check_fit(path, weights, outline.wanted, spec)
+        return outline.filled().eval()
+    except ConfigurationError as problem:
+        raise ArtifactError(f"the network of {path} cannot be built: {problem}") from problem
+
+
+def _opened(path: Path) -> safe_open:
+    if not path.is_file():
+        raise ArtifactError(f"there is no checkpoint at {path}")
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as problem:
+        raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
+
+
+def _check_fit(
+    path: Path, given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], spec: ModelSpec
+) -> None:
+    shared = sorted(wanted.keys() & given.keys())
+    defects = {
+        "missing": sorted(wanted.keys() - given.keys()),
+        "surplus": sorted(given.keys() - wanted.keys()),
+        "of another shape": [n for n in shared if wanted[n].shape != given[n].shape],
+        "of another type": [
+            n for n in shared if wanted[n].is_floating_point() != given[n].is_floating_point()
+        ],
+    }
+    found = [f"{kind}: {', '.join(names[:5])}" for kind, names in defects.items() if names]
+    if found:
+        raise ArtifactError(
+            f"{path} does not hold a {spec.network.architecture}; {'; '.join(found)}"
+        )
