@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types bindings fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page clean
+.PHONY: help demo test check lint types bindings speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
 	@echo "make check   the same, and the long forms: 50 kills of each command, 2,000 inputs for each"
 	@echo "             function that takes data, 10,000 corruptions, lowest versions, a minute of soak"
 	@echo "             for each backend"
+	@echo "make speed   the tests that hold limits on times; wants an idle machine"
 	@echo "make fuzz    200,000 inputs for each function that takes data; by far the longest"
 	@echo "make kills   the 50 kills of each command alone"
 	@echo "make lowest  the runtime's tests with the oldest dependencies that are allowed"
@@ -27,11 +28,18 @@ help:
 demo: $(VENV)/demo.installed
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 
+# a process for each core; the tests of a file share what they make
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
+
 test: lint types bindings
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 check: lint types bindings
-	FER_KILLS=50 FER_FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest -q --long
+	FER_KILLS=50 FER_FUZZ_EXAMPLES=2000 $(PYTEST) --long
+
+# Limits on times, which a busy machine does not keep.
+speed: $(VENV)/dev.installed
+	$(BIN)/python -m pytest -q -m speed
 
 # Tests fetch nothing: the bindings of TensorRT that doubles stand on are fetched here, once.
 bindings: $(VENV)/dev.installed
