@@ -51,6 +51,7 @@ def from_checkpoint(path: Path) -> Source:
     import torch
 
     from fer_edge.torch_model import checkpoint
+    from fer_edge.torch_model.folding import folded
     from fer_edge.torch_model.network import Normalized
     from fer_export.core import export_core
 
@@ -66,7 +67,7 @@ def from_checkpoint(path: Path) -> Source:
         return softmax(np.concatenate(logits), spec.temperature)
 
     spec = spec.with_provenance(parent_sha256=sha256_of(path))
-    return Source(spec, export_core(network, spec), answers, path)
+    return Source(spec, export_core(folded(network), spec), answers, path)
 
 
 def from_onnx(path: str | Path) -> Source:

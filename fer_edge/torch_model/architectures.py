@@ -113,7 +113,9 @@ def fer_dense(**arguments: Any) -> nn.Module:
 _DENSE_DEPTHS, _DENSE_WIDTHS = (2, 2, 4, 4, 3), (1, 1, 2, 3, 6)
 
 
-class _DenseBlock(nn.Module):
+class DenseBlock(nn.Module):
+    """A 3 x 3 convolution beside an identity branch, each with batch norm; exports fold it."""
+
     def __init__(self, in_chans: int, channels: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_chans, channels, 3, stride, padding=1, bias=False)
@@ -123,6 +125,7 @@ class _DenseBlock(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, seen: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, C, H, W)`` to ``(N, channels, H / stride, W / stride)``."""
         told = self.norm(self.conv(seen))
         if self.identity is not None:
             told = told + self.identity(seen)
@@ -139,7 +142,7 @@ class _Dense(nn.Module):
             blocks = []
             for block in range(depth):
                 stride = 2 if stages and block == 0 else 1
-                blocks.append(_DenseBlock(in_chans, width * factor, stride))
+                blocks.append(DenseBlock(in_chans, width * factor, stride))
                 in_chans = width * factor
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import onnx
 import pytest
 
 from fer_edge import Predictor
-from fer_edge.artifacts.spec import METADATA_KEY, InputSpec, ModelSpec
+from fer_edge.artifacts.spec import METADATA_KEY, InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.system.files import sha256_of
+from fer_edge.torch_model import checkpoint, network
 from fer_export.contract import CORE_INPUT
 from fer_export.source import from_checkpoint, from_onnx
 
@@ -60,3 +62,13 @@ def test_a_file_that_is_no_onnx_is_refused(content: bytes, tmp_path: Path) -> No
     (tmp_path / "x.onnx").write_bytes(content)
     with pytest.raises(ArtifactError):
         from_onnx(tmp_path / "x.onnx")
+
+
+def test_a_dense_network_is_exported_as_plain_convolutions(tmp_path: Path) -> None:
+    spec = ModelSpec(NetworkSpec("fer_dense", arguments={"width": 8}), InputSpec(48, 48))
+    checkpoint.save(tmp_path / "dense.safetensors", network.build(spec).state_dict(), spec)
+    source = from_checkpoint(tmp_path / "dense.safetensors")
+    ops = Counter(node.op_type for node in source.core.graph.node)
+    assert ops["Conv"] == ops["Relu"] == 15
+    assert "BatchNormalization" not in ops
+    assert "Add" not in ops
