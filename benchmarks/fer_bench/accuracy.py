@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench.agreement import Agreement, PairedTest, agreement, bits, paired_tests
 from fer_bench.environment import Environment, describe_environment
 from fer_bench.launching import ask
+from fer_bench.paired_tests import PairedTest, ReferenceAgreement, pack_mask, paired_tests
 from fer_bench.peers import Peer, adapter_program, prepare
 from fer_bench.reliability import ReliabilityBin, reliability_bins
 from fer_bench.results import check_schema, read_json
@@ -22,6 +22,7 @@ from fer_edge.artifacts.record import decode, encode
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError, EmptySplitError, FerEdgeError
 from fer_edge.evaluation import fer2013, metrics
+from fer_edge.evaluation.agreement import agreement
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.evaluation.metrics import ClassScores
 from fer_edge.predictor import Predictor
@@ -68,10 +69,9 @@ class EvaluationSplit:
 class AccuracyResult:
     """One model on one split; rates are fractions of 1, NLL in nats.
 
-    ``right`` says for each picture whether the answer was right, as hexadecimal text
-    (``fer_bench.agreement.bits``), in the order of the pictures' own hashes, which is the same
-    whatever container they came in; ``data_sha256`` names the pictures and labels.
-    ``agreement`` is with the reference, where one was asked for.
+    ``right`` is the mask of right answers as text (``fer_bench.paired_tests.pack_mask``), in the
+    order of the pictures' own hashes, which does not depend on the container; ``data_sha256``
+    identifies pictures and labels. ``agreement`` is with the reference, if there is one.
     """
 
     model: str
@@ -92,7 +92,7 @@ class AccuracyResult:
     per_class: dict[str, ClassScores]
     confusion: tuple[tuple[int, ...], ...]
     reliability: tuple[ReliabilityBin, ...] = ()
-    agreement: Agreement | None = None
+    agreement: ReferenceAgreement | None = None
     right: str = ""
     data_sha256: str = ""
 
@@ -281,12 +281,8 @@ def scored(
         per_class=scores.per_class,
         confusion=scores.confusion,
         reliability=reliability_bins(crops.labels, probabilities),
-        agreement=(
-            None
-            if reference is None
-            else agreement(reference.model, reference.probabilities, probabilities)
-        ),
-        right=bits(right[crops.canonical_order()]),
+        agreement=None if reference is None else _agreement(reference, probabilities),
+        right=pack_mask(right[crops.canonical_order()]),
         data_sha256=crops.sha256,
     )
 
@@ -295,6 +291,11 @@ def compare_answers(answers: Sequence[Answers], split: EvaluationSplit) -> list[
     """McNemar's exact test for every pair of models."""
     right = [a.probabilities.argmax(axis=1) == split.crops.labels for a in answers]
     return paired_tests([_title(a) for a in answers], right)
+
+
+def _agreement(reference: Answers, given: npt.NDArray[np.float32]) -> ReferenceAgreement:
+    found = agreement(reference.probabilities, given)
+    return ReferenceAgreement(**vars(found), reference=reference.model)
 
 
 def _title(answers: Answers) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from fer_bench.accuracy import ACCURACY_SCHEMA, AccuracyResult, read_accuracy
-from fer_bench.agreement import PairedTest, paired_test, unbits
 from fer_bench.environment import differences
 from fer_bench.intervals import Change, change_between
+from fer_bench.paired_tests import PairedTest, paired_test, unpack_mask
 from fer_bench.results import LATENCY_SCHEMA, LatencyRow, LatencyRun, read_json, read_latency
 from fer_edge.errors import ConfigurationError
 
@@ -210,7 +210,7 @@ def accuracy_changes(
             continue
         name = f"{now.model} ({now.backend}, {now.precision}) on {now.split}"
         try:
-            right = unbits(now.right, now.n), unbits(was.right, was.n)
+            right = unpack_mask(now.right, now.n), unpack_mask(was.right, was.n)
         except ValueError as problem:
             raise ConfigurationError(f"the answers of {name} are damaged: {problem}") from problem
         found.append(paired_test(name, "baseline", *right))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fer_bench.agreement import PairedTest
 from fer_bench.compare import SEARCHED, Collected, Comparison, accuracy_of, dots, row_name
+from fer_bench.paired_tests import PairedTest
 from fer_bench.results import LatencyRow, LatencyRun
 
 __all__ = [

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fer_calib.crops import Crops
 from fer_calib.running import Floats
-from fer_edge.evaluation import metrics
+from fer_edge.evaluation import agreement, metrics
 
 __all__ = ["Comparison", "compare"]
 
@@ -37,11 +35,12 @@ def compare(expected: Floats, given: Floats, crops: Crops) -> Comparison:
     if crops.labels is not None:
         accuracy = float((q.argmax(axis=1) == crops.labels).mean())
         drop = float((p.argmax(axis=1) == crops.labels).mean()) - accuracy
+    found = agreement.agreement(p, q)
     return Comparison(
         crops=len(crops),
-        agreement=float((p.argmax(axis=1) == q.argmax(axis=1)).mean()),
-        mean_kl=metrics.mean_kl_divergence(p, q),
-        max_probability_difference=float(np.abs(p - q).max()),
+        agreement=found.top1,
+        mean_kl=found.mean_kl,
+        max_probability_difference=found.max_difference,
         accuracy=accuracy,
         accuracy_drop=drop,
     )

@@ -16,7 +16,7 @@ from fer_edge.artifacts.manifest import MeasuredAccuracy, Measurement, Parity
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import GateError
-from fer_edge.evaluation import fer2013, metrics
+from fer_edge.evaluation import agreement, fer2013, metrics
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
@@ -160,12 +160,12 @@ def batches(
 
 def _parity(expected: Probabilities, given: Probabilities, source: str) -> Parity:
     answers = expected.argmax(axis=1)
-    same = answers == given.argmax(axis=1)
+    same = agreement.same_answers(expected, given)
     return Parity(
         crops=len(given),
         crops_from=source,
-        max_probability_difference=float(np.abs(expected - given).max()),
-        mean_kl=metrics.mean_kl_divergence(expected, given),
+        max_probability_difference=agreement.max_difference(expected, given),
+        mean_kl=agreement.mean_kl_divergence(expected, given),
         top1_agreement=float(same.mean()),
         top1_agreement_by_class={
             name: float(same[answers == index].mean())
@@ -181,7 +181,7 @@ def _accuracy(
     if labels is None:
         return None
     before, right = expected.argmax(axis=1) == labels, given.argmax(axis=1) == labels
-    lost, won = int((before & ~right).sum()), int((right & ~before).sum())
+    drop = agreement.paired_difference(before, right)
     n, hits = len(labels), int(right.sum())
     return MeasuredAccuracy(
         split=_SELECTION_SPLIT,
@@ -189,6 +189,6 @@ def _accuracy(
         n=n,
         accuracy=hits / n,
         accuracy_ci95=metrics.wilson_interval(hits, n),
-        drop=(lost - won) / n,
-        drop_ci95=metrics.paired_difference_interval(lost, won, n),
+        drop=drop.difference,
+        drop_ci95=drop.difference_ci95,
     )

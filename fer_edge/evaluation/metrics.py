@@ -1,6 +1,6 @@
 """Classification metrics over labels and probabilities, in numpy.
 
-Labels are int64 ``(N,)``; probabilities float ``(N, K)``, rows with the sum 1.
+Labels are int64 ``(N,)``; probabilities float ``(N, K)``, each row sums to 1.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "SMALLEST_PROBABILITY",
+    "Z_95",
     "ClassScores",
     "Scores",
     "class_scores",
     "confusion_matrix",
     "expected_calibration_error",
-    "mcnemar",
-    "mean_kl_divergence",
     "negative_log_likelihood",
-    "paired_difference_interval",
     "score",
     "softmax",
     "wilson_interval",
@@ -29,16 +28,19 @@ __all__ = [
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
 
-_Z_95 = 1.959963984540054
+Z_95 = 1.959963984540054
+"""How many standard deviations a two-sided 95 % interval of a normal distribution reaches."""
+
 _BINS = 15
-_SMALLEST_PROBABILITY = 1e-12
+SMALLEST_PROBABILITY = 1e-12
+"""Logarithms are taken of probabilities that are clipped here."""
 
 
 @dataclass(frozen=True)
 class ClassScores:
     """Precision, recall and F1 of one class; ``support`` counts its pictures.
 
-    A ratio without a denominator is 0.
+    A ratio whose denominator is 0 is 0.
     """
 
     precision: float
@@ -49,7 +51,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy with its 95 % interval, and what stands beside it. Rates are fractions of 1."""
+    """Accuracy with its 95 % interval, and the other metrics. Rates are fractions of 1."""
 
     n: int
     accuracy: float
@@ -64,7 +66,7 @@ class Scores:
 def score(labels: Labels, probabilities: Floats, names: tuple[str, ...]) -> Scores:
     """Compute every metric; ``names`` are the K class names in the order of the columns.
 
-    Raises ValueError for an empty set, shapes that do not match, or what is not a number.
+    Raises ValueError for an empty set, shapes that do not match, NaN or infinity.
     """
     expected = (len(labels), len(names))
     if not len(labels) or probabilities.shape != expected:
@@ -108,40 +110,18 @@ def class_scores(confusion: npt.NDArray[np.int64]) -> tuple[ClassScores, ...]:
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Two-sided 95 % score interval of a rate (Wilson 1927, JASA 22:209)."""
-    rate, z2 = successes / trials, _Z_95**2
+    rate, z2 = successes / trials, Z_95**2
     centre = rate + z2 / (2 * trials)
-    spread = _Z_95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
+    spread = Z_95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
     scale = 1 + z2 / trials
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
-
-
-def paired_difference_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:
-    """Two-sided 95 % interval of the first rate minus the second, both on the same ``n`` trials.
-
-    ``only_first`` and ``only_second`` count the trials where only that one succeeded. Adjusted
-    Wald interval (Bonett and Price 2012, J. Educational and Behavioral Statistics 37:479).
-    """
-    first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
-    difference = first - second
-    half = _Z_95 * math.sqrt((first + second - difference**2) / (n + 2))
-    return max(-1.0, difference - half), min(1.0, difference + half)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p of McNemar's exact test (1947, Psychometrika 12:153).
-
-    How probable a split of the discordant pairs at least as uneven is, were both equally good.
-    """
-    n, least = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, k) for k in range(least + 1))
-    return min(1.0, 2 * tail / (1 << n))
 
 
 def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
     """Mean gap between confidence and accuracy over 15 bins of equal width.
 
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; as there, a
-    bin holds its upper bound.
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3. A bin includes
+    its upper bound, as in the paper.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
@@ -151,25 +131,15 @@ def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:
 
 
 def negative_log_likelihood(labels: Labels, probabilities: Floats) -> float:
-    """Mean negative log of the true class's probability, in nats; one below 1e-12 counts so."""
+    """Mean negative log of the true class's probability, in nats, clipped at 1e-12."""
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.maximum(true, _SMALLEST_PROBABILITY)).mean())
-
-
-def mean_kl_divergence(expected: Floats, given: Floats) -> float:
-    """Mean of KL(expected || given) over rows of probabilities ``(N, K)``, in nats, 0 or more.
-
-    Probabilities below 1e-12 count so; NaN stays NaN.
-    """
-    p = np.maximum(expected.astype(np.float64), _SMALLEST_PROBABILITY)
-    q = np.maximum(given.astype(np.float64), _SMALLEST_PROBABILITY)
-    return float(np.maximum((p * np.log(p / q)).sum(axis=1).mean(), 0))
+    return float(-np.log(np.maximum(true, SMALLEST_PROBABILITY)).mean())
 
 
 def softmax(logits: Floats, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
     """Softmax over the last axis of ``logits / temperature``, in float64.
 
-    ``temperature`` is one for all, or ``(N, 1)``.
+    ``temperature`` is one number, or one per row: ``(N, 1)``.
     """
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))

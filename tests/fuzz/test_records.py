@@ -24,7 +24,7 @@ from fer_bench.accuracy import (
     AccuracyRun,
     read_accuracy,
 )
-from fer_bench.agreement import PairedTest
+from fer_bench.paired_tests import PairedTest
 from fer_bench.results import LATENCY_SCHEMA, LatencyRun, read_latency
 from fer_edge import ArtifactError, ConfigurationError, ModelSpec
 from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest

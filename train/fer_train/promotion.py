@@ -16,8 +16,8 @@ import numpy.typing as npt
 from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.evaluation.agreement import paired_difference
 from fer_edge.evaluation.fer2013 import LabelledCrops
-from fer_edge.evaluation.metrics import mcnemar, paired_difference_interval
 from fer_edge.system.files import new_folder
 from fer_edge.torch_model import checkpoint
 from fer_train.assessment import Report, assess
@@ -214,15 +214,15 @@ def _contract(path: Path) -> dict[str, object]:
 
 def _compare(candidate: Path, incumbent: Path, crops: LabelledCrops) -> Comparison:
     ours, theirs = _right(candidate, crops), _right(incumbent, crops)
-    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    paired = paired_difference(ours, theirs)
     return Comparison(
         n=len(crops),
         candidate=float(ours.mean()),
         incumbent=float(theirs.mean()),
-        only_candidate=only_ours,
-        only_incumbent=only_theirs,
-        difference_ci95=paired_difference_interval(only_ours, only_theirs, len(crops)),
-        p=mcnemar(only_ours, only_theirs),
+        only_candidate=paired.only_first,
+        only_incumbent=paired.only_second,
+        difference_ci95=paired.difference_ci95,
+        p=paired.p_value,
     )
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.evaluation.metrics import mean_kl_divergence
+from fer_edge.evaluation.agreement import Agreement, agreement
 from fer_edge.predictor import Predictor
 from fer_edge.system.progress import progress
 
-__all__ = ["Agreement", "compare", "latency_ratio", "predict_all"]
+__all__ = ["compare", "latency_ratio", "predict_all"]
 
 Probabilities = npt.NDArray[np.floating]
 UInt8Array = npt.NDArray[np.uint8]
@@ -22,16 +21,6 @@ UInt8Array = npt.NDArray[np.uint8]
 _BATCH = 64
 _TIE = 1e-4
 _ROUNDS, _BUDGET_S, _MAX_CALLS = 15, 1.5, 40
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far answers are from others to the same pictures; KL in nats, from the expected."""
-
-    n: int
-    top1: float
-    mean_kl: float
-    max_difference: float
 
 
 def predict_all(predictor: Predictor, crops: Iterable[UInt8Array], label: str) -> Probabilities:
@@ -49,14 +38,7 @@ def predict_all(predictor: Predictor, crops: Iterable[UInt8Array], label: str) -
 
 def compare(expected: Probabilities, given: Probabilities) -> Agreement:
     """Compare ``(N, 7)`` with ``(N, 7)``; a top-1 that ties within 1e-4 counts as the same."""
-    chosen = given.argmax(axis=1)[:, None]
-    close = np.take_along_axis(expected, chosen, axis=1)[:, 0] >= expected.max(axis=1) - _TIE
-    return Agreement(
-        n=len(given),
-        top1=float(close.mean()),
-        mean_kl=mean_kl_divergence(expected, given),
-        max_difference=float(np.abs(expected - given).max()),
-    )
+    return agreement(expected, given, tie=_TIE)
 
 
 def latency_ratio(predictor: Predictor, reference: Predictor) -> float:

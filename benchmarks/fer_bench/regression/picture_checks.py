@@ -19,6 +19,7 @@ from fer_bench.regression.outcome import (
 from fer_bench.regression.subject import Subject
 from fer_edge.emotion import LABELS
 from fer_edge.evaluation import metrics
+from fer_edge.evaluation.agreement import discordant, mcnemar, paired_difference
 
 __all__ = ["accuracy", "calibration", "recall"]
 
@@ -45,16 +46,15 @@ def accuracy(subject: Subject) -> Outcome:
         width = at_most("half of the 95 % interval", (high - low) / 2, _WIDEST, ".2%")
         return Outcome((Row(what, was, now, told, high >= floor), interval, width))
     before = kept.right(n)
-    lost, gained = _turned(before, right)
-    p = metrics.mcnemar(lost, gained)
-    loss = metrics.paired_difference_interval(lost, gained, n)
+    loss = paired_difference(before, right)
+    p, interval95 = loss.p_value, loss.difference_ci95
     told = f"≥ {floor:.2%} or p ≥ {bounds.significance:g}"
     holds = share >= floor or p >= bounds.significance
     rows = (
         Row(f"accuracy on {n} pictures", was, now, told, holds),
         interval,
-        note("loss, 95 % interval", f"{loss[0]:.2%} to {loss[1]:.2%}"),
-        note("turned wrong, turned right", f"{lost}, {gained}"),
+        note("loss, 95 % interval", f"{interval95[0]:.2%} to {interval95[1]:.2%}"),
+        note("turned wrong, turned right", f"{loss.only_first}, {loss.only_second}"),
         note("McNemar's exact p", f"{p:.2g}"),
     )
     return Outcome(rows, _changed(subject, before, right))
@@ -102,7 +102,7 @@ def _recall_row(
     if before is None:
         chance, told = metrics.wilson_interval(int(right.sum()), n)[1] >= floor, ""
     else:
-        p = metrics.mcnemar(*_turned(before, right))
+        p = mcnemar(*discordant(before, right))
         chance, told = p >= subject.bounds.significance, f", p {p:.2g}"
     what = f"recall of {name}, {n} pictures"
     now, bound = f"{share:.1%}{told}", f"≥ {floor:.1%} or chance"
@@ -116,11 +116,6 @@ def _no_pictures(name: str, recorded: float) -> Row:
 def _not_recorded(name: str, right: Mask) -> Row:
     what = f"recall of {name}, {len(right)} pictures"
     return Row(what, "", f"{float(right.mean()):.1%}", "recorded: --fer-update-baseline", False)
-
-
-def _turned(before: Mask, right: Mask) -> tuple[int, int]:
-    """How many turned wrong, and how many right."""
-    return int((before & ~right).sum()), int((right & ~before).sum())
 
 
 def _right(subject: Subject) -> Mask:

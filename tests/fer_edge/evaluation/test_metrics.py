@@ -11,10 +11,7 @@ from fer_edge.evaluation.metrics import (
     class_scores,
     confusion_matrix,
     expected_calibration_error,
-    mcnemar,
-    mean_kl_divergence,
     negative_log_likelihood,
-    paired_difference_interval,
     score,
     softmax,
     wilson_interval,
@@ -209,35 +206,3 @@ def test_shapes_that_do_not_match_are_refused(shape: tuple[int, ...]) -> None:
 def test_what_is_not_a_number_is_refused(odd: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         score(np.array([0]), np.array([[odd, 0.0, 0.0]]), NAMES)
-
-
-def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs() -> None:
-    assert mcnemar(0, 0) == 1
-    assert mcnemar(5, 5) == 1
-    assert mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 2**10)
-    assert mcnemar(9, 1) == mcnemar(1, 9)
-
-
-def test_the_paired_interval_covers_no_difference_where_there_is_none() -> None:
-    low, high = paired_difference_interval(20, 20, 1000)
-    assert low == pytest.approx(-high)
-    assert 0.01 < high < 0.02
-
-
-def test_the_paired_interval_holds_what_it_promises() -> None:
-    rng = np.random.default_rng(0)
-    n, first, second = 400, 0.06, 0.03
-    pairs = rng.multinomial(n, [first, second, 1 - first - second], size=2000)
-    covered = 0
-    for only_first, only_second, _ in pairs:
-        low, high = paired_difference_interval(int(only_first), int(only_second), n)
-        covered += low <= first - second <= high
-    assert 0.94 < covered / len(pairs) < 0.97
-
-
-def test_kl_divergence_is_that_of_the_formula() -> None:
-    p, q = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.25, 0.75], [0.5, 0.5]])
-    expected = (0.5 * math.log(2) + 0.5 * math.log(2 / 3) + math.log(2)) / 2
-    assert mean_kl_divergence(p, q) == pytest.approx(expected)
-    assert mean_kl_divergence(p, p) == 0
-    assert math.isnan(mean_kl_divergence(p, np.full((2, 2), np.nan)))

@@ -1,0 +1,64 @@
+"""Every pair of models on the same pictures, and masks of right answers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.evaluation.agreement import Agreement, PairedDifference, paired_difference
+
+__all__ = [
+    "PairedTest",
+    "ReferenceAgreement",
+    "pack_mask",
+    "paired_test",
+    "paired_tests",
+    "unpack_mask",
+]
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ReferenceAgreement(Agreement):
+    """Agreement with the model that is called ``reference``."""
+
+    reference: str
+
+
+@dataclass(frozen=True)
+class PairedTest(PairedDifference):
+    """The difference of the models that are called ``first`` and ``second``."""
+
+    first: str
+    second: str
+
+
+def paired_test(first: str, second: str, right: Bools, other: Bools) -> PairedTest:
+    """Compare the masks of right answers, bool ``(N,)``, of two models on the same pictures."""
+    return PairedTest(**vars(paired_difference(right, other)), first=first, second=second)
+
+
+def paired_tests(names: Sequence[str], right: Sequence[Bools]) -> list[PairedTest]:
+    """Compare every pair."""
+    return [
+        paired_test(names[i], names[j], right[i], right[j])
+        for i, j in combinations(range(len(names)), 2)
+    ]
+
+
+def pack_mask(mask: Bools) -> str:
+    """A mask as hexadecimal text: eight pictures per byte, the first in the highest bit."""
+    return np.packbits(mask).tobytes().hex()
+
+
+def unpack_mask(text: str, n: int) -> Bools:
+    """A mask of ``n`` pictures from its text. Raises ValueError for a text of another length."""
+    packed = np.frombuffer(bytes.fromhex(text), np.uint8)
+    if len(packed) != -(-n // 8):
+        raise ValueError(f"{len(packed)} bytes do not hold {n} answers")
+    return np.unpackbits(packed, count=n).astype(bool)
