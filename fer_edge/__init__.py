@@ -8,17 +8,16 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec, Provenance
+    from fer_edge.artifacts.spec import InputSpec, ModelSpec
+    from fer_edge.backends.base import Backend, BackendOptions
     from fer_edge.emotion import LABELS, Emotion
     from fer_edge.errors import (
         ArtifactError,
         ClosedError,
         ConfigurationError,
-        DataError,
         DownloadError,
         EngineError,
         FerEdgeError,
-        GateError,
         InputError,
         MissingDependencyError,
     )
@@ -33,9 +32,10 @@ if _TYPE_CHECKING:
 __all__ = [
     "LABELS",
     "ArtifactError",
+    "Backend",
+    "BackendOptions",
     "ClosedError",
     "ConfigurationError",
-    "DataError",
     "DownloadError",
     "Emotion",
     "EmotionSmoother",
@@ -43,16 +43,13 @@ __all__ = [
     "Face",
     "FaceDetector",
     "FerEdgeError",
-    "GateError",
     "InputError",
     "InputSpec",
     "MissingDependencyError",
     "ModelSpec",
-    "NetworkSpec",
     "Prediction",
     "Predictor",
     "PredictorInfo",
-    "Provenance",
     "SmoothedPrediction",
     "__version__",
     "cut_face",
@@ -66,11 +63,9 @@ _MODULES = {
         "ArtifactError",
         "ClosedError",
         "ConfigurationError",
-        "DataError",
         "DownloadError",
         "EngineError",
         "FerEdgeError",
-        "GateError",
         "InputError",
         "MissingDependencyError",
     ),
@@ -79,7 +74,8 @@ _MODULES = {
     "prediction": ("Prediction",),
     "predictor": ("Predictor", "PredictorInfo"),
     "smoothing": ("EmotionSmoother", "SmoothedPrediction"),
-    "artifacts.spec": ("InputSpec", "ModelSpec", "NetworkSpec", "Provenance"),
+    "artifacts.spec": ("InputSpec", "ModelSpec"),
+    "backends.base": ("Backend", "BackendOptions"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

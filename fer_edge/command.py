@@ -99,6 +99,7 @@ def add_predictor_options(parser: ArgumentParser) -> None:
 
 def open_predictor(model: str, options: Namespace) -> Predictor:
     """Open a model as the options of ``add_predictor_options`` say."""
+    from fer_edge.backends.base import BackendOptions
     from fer_edge.predictor import Predictor  # OpenCV, which fer-edge doctor starts without
 
     return Predictor(
@@ -107,8 +108,9 @@ def open_predictor(model: str, options: Namespace) -> Predictor:
         device=options.device,
         precision=options.precision,
         threads=options.threads,
-        inference_precision=options.inference_precision,
-        trust=options.trust,
+        options=BackendOptions(
+            inference_precision=options.inference_precision, trust=options.trust
+        ),
     )
 
 

@@ -71,27 +71,16 @@ class Predictor:
     threads
         Threads of the engine, 1 to 1024; by default the backend decides, or with
         ``backend="auto"`` what ``fer-edge doctor --tune`` measured here. ``info`` tells.
-    inference_precision
-        ``"bf16"`` or ``"fp16"`` to compute in less than the artifact's own precision, where the
-        engine can; by default what the artifact says.
-    goal
-        ``"latency"``, or ``"throughput"`` for many calls side by side.
-    spinning
-        Whether idle threads of the engine keep their cores: faster by microseconds, and at the
-        cost of whatever else the device does.
-    trust
-        Open a TensorRT plan that no export on this machine recorded. A plan is native code.
-    spec
-        For an artifact that carries none.
-    compiled
-        Have ``torch.compile`` compile the network: faster, after a start of up to a minute. For
-        the backend ``torch``.
     color
         Order of the channels in colour arrays: ``"bgr"``, as OpenCV has it, or ``"rgb"``. Files
         are not concerned.
     min_confidence
         A prediction whose confidence is less, 0 to 1, is ``uncertain``. Probabilities are
         calibrated: of the predictions at 0.6, about 60 % are right.
+    spec
+        For an artifact that carries none.
+    options
+        The rarer settings of an engine: see ``BackendOptions``.
 
     Raises ArtifactError, ConfigurationError, MissingDependencyError or EngineError when what was
     asked for cannot be had; nothing else is tried in its place.
@@ -109,22 +98,16 @@ class Predictor:
         device: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
-        inference_precision: str | None = None,
-        goal: str = "latency",
-        spinning: bool = False,
-        trust: bool = False,
-        compiled: bool = False,
-        spec: ModelSpec | None = None,
         color: str = "bgr",
         min_confidence: float = 0.0,
+        spec: ModelSpec | None = None,
+        options: BackendOptions | None = None,
     ) -> None:
         if color not in COLORS:
             raise ConfigurationError(f"unknown color {color!r}; there are {', '.join(COLORS)}")
         least = real_number("min_confidence", min_confidence, "0 to 1", lambda it: 0 <= it <= 1)
-        options = BackendOptions(
-            device, threads, inference_precision, goal, spinning, trust, compiled
-        )
-        opened, self.info = open_backend(model, backend, options, precision=precision, spec=spec)
+        wanted = (options or BackendOptions()).with_arguments(device=device, threads=threads)
+        opened, self.info = open_backend(model, backend, wanted, precision=precision, spec=spec)
         self._backend: Backend | None = opened
         self._inherited = False
         _made.add(self)

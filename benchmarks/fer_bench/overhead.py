@@ -72,7 +72,8 @@ start = time.perf_counter()
 import fer_edge
 [getattr(fer_edge, name) for name in fer_edge.__all__]
 imported = time.perf_counter()
-fer = fer_edge.Predictor(model, **wishes)
+options = fer_edge.BackendOptions(**wishes.pop("options"))
+fer = fer_edge.Predictor(model, options=options, **wishes)
 fer.predict(np.zeros({shape}, np.uint8))
 answered = time.perf_counter()
 status = open("/proc/self/status").read()
@@ -178,7 +179,8 @@ def measure_start(
     """
     backend_class(backend)  # it is told to report nothing in this environment, which is theirs
     code = _START.format(engine=BACKENDS[backend].package, shape=CROP_SHAPE)
-    wishes = {"backend": backend, "precision": precision, **encode(options or BackendOptions())}
+    settings = encode(options or BackendOptions())
+    wishes = {"backend": backend, "precision": precision, "options": settings}
     command = [sys.executable, "-c", code, os.fspath(model), json.dumps(wishes)]
     runs = []
     for _ in range(processes):

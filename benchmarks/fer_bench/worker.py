@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from fer_bench.protocol import Adapter, serve
 from fer_edge.artifacts.artifact import COMPANIONS, FORMATS
+from fer_edge.backends.base import BackendOptions
 from fer_edge.images.preprocess import check_crop, preprocess
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
@@ -26,7 +28,10 @@ class PredictorAdapter(Adapter):
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         super().__init__(parameters)
-        self._predictor = Predictor(**parameters)
+        settings = {field.name for field in fields(BackendOptions)} & parameters.keys()
+        options = BackendOptions(**{name: parameters[name] for name in settings})
+        others = {name: value for name, value in parameters.items() if name not in settings}
+        self._predictor = Predictor(**others, options=options)
         self._input = self._predictor.info.spec.input
 
     def predict(self, crops: Sequence[UInt8Array]) -> npt.NDArray[np.float32]:

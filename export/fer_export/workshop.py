@@ -22,7 +22,7 @@ from fer_calib.sensitivity_report import save_sensitivity
 from fer_edge.artifacts.artifact import FORMATS
 from fer_edge.artifacts.manifest import Measurement
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.backends import BACKENDS
+from fer_edge.backends import BACKENDS, BackendOptions
 from fer_edge.errors import ConfigurationError, EngineError
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
@@ -186,8 +186,8 @@ class Workshop:
                     opened[name] = Predictor(
                         self.folder / run.file,
                         backend=run.backend,
-                        inference_precision=run.inference_precision,
                         threads=run.threads,
+                        options=BackendOptions(inference_precision=run.inference_precision),
                     )
             return median_latencies(opened, self.crops.tensors[:1])
         finally:

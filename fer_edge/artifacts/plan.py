@@ -174,7 +174,7 @@ def require_trust(artifact: Artifact, *, trust: bool) -> None:
         raise ArtifactError(
             f"{artifact.path} is native code that no export on this machine recorded. Build it "
             "here with fer-export --from-onnx, or, if you know where it comes from, open it with "
-            "trust=True"
+            "options=BackendOptions(trust=True)"
         )
 
 

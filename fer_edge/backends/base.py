@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +35,29 @@ INFERENCE_PRECISIONS = ("fp32", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """What a caller may ask of an engine; what a backend cannot meet is a ConfigurationError.
+    """Settings of an engine. ``Predictor(..., options=BackendOptions(...))`` takes them.
 
-    ``threads`` None leaves the number to the backend. ``inference_precision`` None computes in the
-    artifact's own precision; ``bf16`` or ``fp16`` asks for less. ``goal`` is ``latency`` (one call
-    as fast as can be) or ``throughput`` (many calls side by side). ``spinning`` lets idle threads
-    keep their cores, which is faster by microseconds and starves whatever else runs. ``trust``
-    opens a TensorRT plan that no export on this machine recorded. ``compiled`` has the network
-    compiled by ``torch.compile``, which takes up to a minute at the start.
+    A setting that the chosen backend does not have is a ConfigurationError.
+
+    Parameters
+    ----------
+    device, threads
+        The same as Predictor's own arguments of these names; give each in one place.
+    inference_precision
+        ``"bf16"`` or ``"fp16"`` computes in less than the artifact's own precision, where the
+        engine can. None, the default, computes as the artifact says.
+    goal
+        ``"latency"`` makes one call as fast as possible; ``"throughput"`` runs many calls side by
+        side, each of them slower.
+    spinning
+        Idle threads keep their cores. The next call starts some microseconds earlier, and other
+        programs get less of the processor. ONNX Runtime and TensorRT have this setting.
+    trust
+        Open a TensorRT plan that no export on this machine recorded. A plan is native code: trust
+        only what you built yourself.
+    compiled
+        Compile the network with ``torch.compile``. It runs faster and takes up to a minute to
+        start. Only the backend ``torch`` has this setting.
     """
 
     device: str = "auto"
@@ -69,6 +84,24 @@ class BackendOptions:
                 f"unknown inference precision {wanted!r}; there are "
                 f"{', '.join(INFERENCE_PRECISIONS)}"
             )
+
+    def with_arguments(self, *, device: str, threads: int | None) -> BackendOptions:
+        """A copy with Predictor's own arguments in place of the defaults.
+
+        Raises ConfigurationError where an argument and a setting differ.
+        """
+        for name, argument, default in (("device", device, "auto"), ("threads", threads, None)):
+            here = getattr(self, name)
+            if default not in (argument, here) and argument != here:
+                raise ConfigurationError(
+                    f"{name} was given twice, as {argument!r} and in options as {here!r}; give it "
+                    "once"
+                )
+        return replace(
+            self,
+            device=self.device if device == "auto" else device,
+            threads=self.threads if threads is None else threads,
+        )
 
     def refuse(self, engine: str, *names: str) -> None:
         """Raise ConfigurationError for each of these options that is not its default.

@@ -13,8 +13,10 @@ import numpy.typing as npt
 import pytest
 
 from fer_bench.accuracy import EvaluationSplit, load_split, measure_accuracy
-from fer_edge import LABELS, DataError, InputSpec, ModelSpec, NetworkSpec, Predictor
+from fer_edge import LABELS, InputSpec, ModelSpec, Predictor
+from fer_edge.artifacts.spec import NetworkSpec
 from fer_edge.backends import Backend, EngineInfo
+from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 
 Image = npt.NDArray[np.uint8]

@@ -28,9 +28,10 @@ from fer_bench.regression.outcome import NotCompared, Outcome, table
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
 from fer_bench.regression.reference_checks import latency, parity
 from fer_bench.regression.subject import Subject
-from fer_edge import LABELS, DataError, FerEdgeError
+from fer_edge import LABELS, FerEdgeError
 from fer_edge.artifacts.manifest import ArtifactEntry
 from fer_edge.artifacts.record import encode
+from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 
 FUZZ = settings(settings.get_profile("fuzz"))

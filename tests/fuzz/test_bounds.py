@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_edge import DataError
+from fer_edge.errors import DataError
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 LOAD = f"""

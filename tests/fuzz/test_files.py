@@ -18,7 +18,8 @@ from hypothesis.extra import numpy as hnp
 
 from fer_calib import calibration
 from fer_calib.calibration import CalibrationSet
-from fer_edge import LABELS, DataError
+from fer_edge import LABELS
+from fer_edge.errors import DataError
 from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.fer2013 import LabelledCrops
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fer_edge import (
     LABELS,
+    BackendOptions,
     Emotion,
     EmotionSmoother,
     FaceDetector,
@@ -52,7 +53,7 @@ def confident(path: Path) -> Prediction | None:
     return prediction if shares[prediction.emotion.value] > 0.5 else None
 
 
-def wishes() -> PredictorInfo:
+def every_setting() -> PredictorInfo:
     """Everything that a Predictor may be asked for."""
     with Predictor(
         "dist/mobilenet",
@@ -60,14 +61,16 @@ def wishes() -> PredictorInfo:
         device="cpu",
         precision="int8",
         threads=2,
-        inference_precision="bf16",
-        goal="throughput",
-        spinning=False,
-        trust=False,
-        compiled=False,
-        spec=None,
         color="rgb",
         min_confidence=0.4,
+        spec=None,
+        options=BackendOptions(
+            inference_precision="bf16",
+            goal="throughput",
+            spinning=False,
+            trust=False,
+            compiled=False,
+        ),
     ) as fer:
         why: str = fer.info.reason
         side_by_side: int = fer.info.concurrency

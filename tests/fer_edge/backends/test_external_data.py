@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fer_edge import InputSpec, ModelSpec, NetworkSpec, Predictor
+from fer_edge import InputSpec, ModelSpec, Predictor
 from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.spec import NetworkSpec
 from fer_edge.backends import BackendOptions, backend_class
 from fer_edge.backends.external_data import has_external_data
 from fer_edge.errors import ArtifactError

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import InputSpec, ModelSpec, NetworkSpec, Predictor
+from fer_edge import InputSpec, ModelSpec, Predictor
+from fer_edge.artifacts.spec import NetworkSpec
 from fer_edge.backends import Backend, EngineInfo
 from fer_edge.images.preprocess import preprocess
 from fer_edge.images.synthetic import synthetic_crops

@@ -11,7 +11,7 @@ from unittest.mock import create_autospec
 import numpy as np
 import pytest
 
-from fer_edge import ArtifactError, ConfigurationError, ModelSpec, Predictor
+from fer_edge import ArtifactError, BackendOptions, ConfigurationError, ModelSpec, Predictor
 from fer_edge.backends.base import MAX_THREADS
 from fer_edge.backends.choose_backend import Choice, choose_backend
 
@@ -38,8 +38,15 @@ from fer_edge.backends.choose_backend import Choice, choose_backend
         ({"min_confidence": 1.01}, "not 1.01"),
         ({"min_confidence": float("nan")}, "not nan"),
         ({"min_confidence": 10**400}, "should be 0 to 1"),
-        ({"compiled": True}, "cannot do compiled=True"),
-        ({"goal": "speed"}, "unknown goal 'speed'; there are latency, throughput"),
+        ({"options": BackendOptions(compiled=True)}, "cannot do compiled=True"),
+        (
+            {"device": "cuda", "options": BackendOptions(device="cpu")},
+            "device was given twice, as 'cuda' and in options as 'cpu'; give it once",
+        ),
+        (
+            {"threads": 1, "options": BackendOptions(threads=2)},
+            "threads was given twice, as 1 and in options as 2",
+        ),
         ({"color": "hsv"}, "unknown color 'hsv'; there are bgr, rgb"),
     ],
 )
@@ -57,6 +64,16 @@ def test_numbers_may_be_numpys(tiny_artifact: Path) -> None:
             1,
             0.5,
         )
+
+
+def test_an_unknown_goal_lists_the_known() -> None:
+    with pytest.raises(ConfigurationError, match="'speed'; there are latency, throughput"):
+        BackendOptions(goal="speed")
+
+
+def test_threads_and_device_may_stand_in_the_options(tiny_artifact: Path) -> None:
+    with Predictor(tiny_artifact, options=BackendOptions(device="cpu", threads=2)) as fer:
+        assert (fer.info.device, fer.info.threads) == ("cpu", 2)
 
 
 @pytest.mark.parametrize("model", [None, 3, b"model.onnx"])
@@ -159,7 +176,11 @@ def test_info_tells_why_this_backend(tiny_artifact: Path, double: Any) -> None:
 
 @pytest.mark.parametrize(
     ("wishes", "threads"),
-    [({}, 3), ({"threads": 2}, 2), ({"goal": "throughput", "threads": 1}, 1)],
+    [
+        ({}, 3),
+        ({"threads": 2}, 2),
+        ({"options": BackendOptions(goal="throughput"), "threads": 1}, 1),
+    ],
 )
 def test_the_threads_that_were_measured_best_are_taken_unless_the_caller_says(
     tiny_artifact: Path,
@@ -184,24 +205,25 @@ def test_the_threads_that_were_measured_best_are_taken_unless_the_caller_says(
     )
 
 
-@pytest.mark.parametrize("wish", [{"spinning": True}, {"trust": True}])
+@pytest.mark.parametrize("options", [BackendOptions(spinning=True), BackendOptions(trust=True)])
 def test_what_was_measured_does_not_count_for_wishes_that_it_was_not_measured_with(
-    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, wish: dict[str, Any]
+    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, options: BackendOptions
 ) -> None:
     chosen = create_autospec(choose_backend, return_value=Choice("onnxruntime", "the first"))
     monkeypatch.setattr("fer_edge.backends.open_model.choose_backend", chosen)
-    Predictor(tiny_artifact, **wish).close()
+    Predictor(tiny_artifact, options=options).close()
     assert chosen.call_args.kwargs["measured"] is False
 
 
 def test_threads_that_were_measured_for_latency_are_not_taken_for_throughput(
     tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Predictor(tiny_artifact, backend="onnxruntime", goal="throughput") as fer:
+    abreast = BackendOptions(goal="throughput")
+    with Predictor(tiny_artifact, backend="onnxruntime", options=abreast) as fer:
         usual = fer.info.threads
     tuned = create_autospec(choose_backend, return_value=Choice("onnxruntime", "measured", 7))
     monkeypatch.setattr("fer_edge.backends.open_model.choose_backend", tuned)
-    with Predictor(tiny_artifact, goal="throughput") as fer:
+    with Predictor(tiny_artifact, options=abreast) as fer:
         assert fer.info.threads == usual != 7
 
 
