@@ -1,4 +1,4 @@
-"""The seven emotions, in the order of FER2013."""
+"""The emotions that models of ours know, and FER2013's seven in their order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["LABELS", "Emotion"]
 
 
 class Emotion(str, Enum):
-    """An apparent expression; the order of the members is the order of every output.
+    """An apparent expression: FER2013's seven, in the order of their outputs, and contempt.
 
     A member is its own name in lower case: ``Emotion("happy") is Emotion.HAPPY`` and
     ``Emotion.HAPPY == "happy"``.
@@ -21,15 +21,16 @@ class Emotion(str, Enum):
     SAD = "sad"
     SURPRISE = "surprise"
     NEUTRAL = "neutral"
+    CONTEMPT = "contempt"
 
     def __str__(self) -> str:
         return self.value
 
     @property
     def class_index(self) -> int:
-        """Position in the outputs, 0 to 6."""
-        return LABELS.index(self.value)
+        """Position in the outputs of a model of the seven, 0 to 6; contempt, beside them, is 7."""
+        return tuple(Emotion).index(self)
 
 
-LABELS: tuple[str, ...] = tuple(emotion.value for emotion in Emotion)
-"""The seven names in the order of every output."""
+LABELS: tuple[str, ...] = tuple(e.value for e in Emotion if e is not Emotion.CONTEMPT)
+"""FER2013's seven names: the outputs of a model, unless its spec has other labels."""

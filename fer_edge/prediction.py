@@ -12,32 +12,39 @@ from fer_edge.emotion import LABELS, Emotion
 
 __all__ = ["Prediction"]
 
-_EMOTIONS = tuple(Emotion)
-_SHAPE = (len(LABELS),)
+_EMOTIONS = {emotion.value: emotion for emotion in Emotion}
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Prediction:
     """The apparent expression of one face.
 
-    ``probabilities`` is float32 ``(7,)``, in the order of ``fer_edge.LABELS``; it becomes
-    read-only. Below ``min_confidence``, 0 to 1, the prediction is ``uncertain``.
+    ``probabilities`` is float32 ``(K,)``, in the order of ``labels``, which are the names of the
+    model's K classes; it becomes read-only. Below ``min_confidence``, 0 to 1, the prediction is
+    ``uncertain``.
     """
 
     probabilities: npt.NDArray[np.float32]
     min_confidence: float = 0.0
+    labels: tuple[str, ...] = LABELS
 
     def __post_init__(self) -> None:
-        if self.probabilities.shape != _SHAPE:
+        if self.probabilities.shape != (len(self.labels),):
             raise ValueError(
-                f"probabilities should have the shape {_SHAPE}, not {self.probabilities.shape}"
+                f"probabilities should have the shape ({len(self.labels)},), "
+                f"not {self.probabilities.shape}"
             )
         self.probabilities.setflags(write=False)
 
     @property
-    def emotion(self) -> Emotion:
-        """The most probable emotion; little more than a guess where it is ``uncertain``."""
-        return _EMOTIONS[int(self.probabilities.argmax())]
+    def label(self) -> str:
+        """The name of the most probable class; little more than a guess if ``uncertain``."""
+        return self.labels[int(self.probabilities.argmax())]
+
+    @property
+    def emotion(self) -> Emotion | None:
+        """``label`` as an Emotion; None if the model's class is none of those."""
+        return _EMOTIONS.get(self.label)
 
     @property
     def confidence(self) -> float:
@@ -50,25 +57,26 @@ class Prediction:
         return self.confidence < self.min_confidence
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: ``emotion``, ``confidence``, ``uncertain``, and ``probabilities``
-        by name.
+        """Plain data for JSON: ``emotion`` (the label), ``confidence``, ``uncertain``, and
+        ``probabilities`` by name.
         """
-        probabilities = dict(zip(LABELS, map(float, self.probabilities), strict=True))
+        probabilities = dict(zip(self.labels, map(float, self.probabilities), strict=True))
         return {
-            "emotion": self.emotion.value,
+            "emotion": self.label,
             "confidence": self.confidence,
             "uncertain": self.uncertain,
             "probabilities": probabilities,
         }
 
     def __str__(self) -> str:
-        text = f"{self.emotion.value} {self.confidence:.0%}"
+        text = f"{self.label} {self.confidence:.0%}"
         return f"uncertain ({text})" if self.uncertain else text
 
     def __repr__(self) -> str:
-        rest = ", ".join(f"{n}={p:.3f}" for n, p in zip(LABELS, self.probabilities, strict=True))
+        pairs = zip(self.labels, self.probabilities, strict=True)
+        rest = ", ".join(f"{name}={share:.3f}" for name, share in pairs)
         doubt = "uncertain, " if self.uncertain else ""
-        return f"{type(self).__name__}({doubt}{self.emotion.value}: {rest})"
+        return f"{type(self).__name__}({doubt}{self.label}: {rest})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Prediction, (self.probabilities, self.min_confidence)
+        return Prediction, (self.probabilities, self.min_confidence, self.labels)

@@ -18,7 +18,6 @@ from fer_edge.artifacts.artifact import DEFAULT_MODEL
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import Backend, BackendOptions
 from fer_edge.backends.open_model import PredictorInfo, open_backend
-from fer_edge.emotion import LABELS
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
 from fer_edge.images.preprocess import COLORS
 from fer_edge.images.tensors import Crop, TensorMaker, check_tensor
@@ -33,7 +32,6 @@ STREAM_BATCH = 16
 MAX_STREAM_BATCH = 1024
 """The most that can be asked for: room for a few times as many is made at the start."""
 
-_CLASSES = len(LABELS)
 _DEFECT = "this is a defect of the engine or of the artifact"
 _ON_ERROR = ("raise", "yield")
 
@@ -112,6 +110,7 @@ class Predictor:
         self._inherited = False
         _made.add(self)
         self._tensors = TensorMaker(opened.spec.input, color)
+        self._labels = opened.spec.labels
         self._min_confidence = least
         self._max_batch = math.inf if self.info.max_batch is None else self.info.max_batch
 
@@ -264,7 +263,7 @@ class Predictor:
 
     def _predictions(self, backend: Backend, rows: npt.NDArray[np.uint8]) -> list[Prediction]:
         answers = self._probabilities(backend, rows)
-        return [Prediction(row, self._min_confidence) for row in answers]
+        return [Prediction(row, self._min_confidence, self._labels) for row in answers]
 
     def _probabilities(
         self, backend: Backend, rows: npt.NDArray[np.uint8]
@@ -275,7 +274,8 @@ class Predictor:
             return self._infer(backend, rows[:, 0])[1]
         if count * copies <= self._max_batch:
             _, flat = self._infer(backend, rows.reshape(-1, *self._tensors.shape))
-            averaged: npt.NDArray[np.float32] = flat.reshape(count, copies, _CLASSES).mean(axis=1)
+            each = flat.reshape(count, copies, len(self._labels))
+            averaged: npt.NDArray[np.float32] = each.mean(axis=1)
             return averaged
         views = [np.ascontiguousarray(rows[:, copy]) for copy in range(copies)]
         answers: npt.NDArray[np.float32] = np.mean(
@@ -287,7 +287,7 @@ class Predictor:
         self, backend: Backend, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         logits, probabilities = backend.infer(batch)
-        expected = (len(batch), _CLASSES)
+        expected = (len(batch), len(self._labels))
         if logits.shape != expected or probabilities.shape != expected:
             raise EngineError(
                 f"{self.info.backend} returned logits {logits.shape} and probabilities "
@@ -322,7 +322,7 @@ class Predictor:
 
         def show(answer: npt.NDArray[np.float32] | InputError) -> Prediction | InputError:
             if not isinstance(answer, InputError):
-                return Prediction(answer, self._min_confidence)
+                return Prediction(answer, self._min_confidence, self._labels)
             if raises:
                 raise answer
             return answer

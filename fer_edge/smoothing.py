@@ -10,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.arguments import real_number
-from fer_edge.emotion import LABELS, Emotion
+from fer_edge.emotion import LABELS
 from fer_edge.errors import InputError
 from fer_edge.prediction import Prediction
 
 __all__ = ["EmotionSmoother", "SmoothedPrediction"]
-
-_EMOTIONS = tuple(Emotion)
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -33,9 +31,9 @@ class SmoothedPrediction(Prediction):
     changed: bool = False
 
     @property
-    def emotion(self) -> Emotion:
-        """The emotion that is held."""
-        return _EMOTIONS[self.held]
+    def label(self) -> str:
+        """The name of the class that is held."""
+        return self.labels[self.held]
 
     @property
     def confidence(self) -> float:
@@ -46,6 +44,7 @@ class SmoothedPrediction(Prediction):
         return SmoothedPrediction, (
             self.probabilities,
             self.min_confidence,
+            self.labels,
             self.held,
             self.since,
             self.changed,
@@ -86,7 +85,7 @@ class EmotionSmoother:
         self._gap = real_number("gap", gap, "more than 0 seconds", lambda it: it > 0)
         self._average: npt.NDArray[np.float64] | None = None
         self._last = -math.inf
-        self._held = 0
+        self._held, self._labels = 0, LABELS
         self._since = 0.0
 
     def update(self, prediction: Prediction, time: float) -> SmoothedPrediction:
@@ -104,7 +103,8 @@ class EmotionSmoother:
         if not np.isfinite(prediction.probabilities).all():
             raise InputError("expected finite probabilities; this prediction holds NaN or Inf")
         elapsed, self._last = time - self._last, time
-        if self._average is None or elapsed > self._gap:
+        if self._average is None or elapsed > self._gap or prediction.labels != self._labels:
+            self._labels = prediction.labels
             average = prediction.probabilities.astype(np.float64)
             changed = True
         else:
@@ -117,6 +117,7 @@ class EmotionSmoother:
         return SmoothedPrediction(
             average.astype(np.float32),
             prediction.min_confidence,
+            prediction.labels,
             held=self._held,
             since=self._since,
             changed=changed,
@@ -127,7 +128,7 @@ class EmotionSmoother:
         self._average, self._last = None, -math.inf
 
     def __repr__(self) -> str:
-        held = "nothing yet" if self._average is None else LABELS[self._held]
+        held = "nothing yet" if self._average is None else self._labels[self._held]
         return f"<EmotionSmoother over {self._time_constant} s, holds {held}>"
 
     def _weight(self, elapsed: float) -> float:

@@ -19,7 +19,6 @@ from fer_bench.peers import Peer, adapter_program, prepare
 from fer_bench.reliability import ReliabilityBin, reliability_bins
 from fer_bench.results import check_schema, read_json
 from fer_edge.artifacts.record import decode, encode
-from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError, EmptySplitError, FerEdgeError
 from fer_edge.evaluation import fer2013, metrics
 from fer_edge.evaluation.agreement import agreement
@@ -245,10 +244,11 @@ def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:
         request = {"work": "classify", "crops": str(crops), "out": str(out)}
         reply = ask(adapter_program(peer, {"threads": None}), request, _PEER_S)
         probabilities = np.load(out, allow_pickle=False)
-    if probabilities.shape != (len(split.crops), len(LABELS)):
+    classes = len(split.crops.classes)
+    if probabilities.shape != (len(split.crops), classes):
         raise ConfigurationError(
             f"the peer {peer.name} gives {probabilities.shape} instead of a row of "
-            f"{len(LABELS)} probabilities per picture; it is there for its latency alone"
+            f"{classes} probabilities per picture; it is there for its latency alone"
         )
     return Answers(peer.name, probabilities.astype(np.float32), reply["describe"])
 
@@ -258,7 +258,7 @@ def scored(
 ) -> AccuracyResult:
     """Score answers against the labels, and against a reference's answers."""
     crops, probabilities = split.crops, answers.probabilities
-    scores = metrics.score(crops.labels, probabilities, LABELS)
+    scores = metrics.score(crops.labels, probabilities, crops.classes)
     right = probabilities.argmax(axis=1) == crops.labels
     alone = None if split.copied is None else ~split.copied
     described = answers.described

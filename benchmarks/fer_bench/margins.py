@@ -92,7 +92,7 @@ def _grown(box: Box, margin: float) -> Box:
 def _hits(
     predictor: Predictor, crops: Iterable[npt.NDArray[np.uint8]], labels: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    said = [prediction.emotion.class_index for prediction in predictor.predict_batch(crops)]
+    said = [int(prediction.probabilities.argmax()) for prediction in predictor.predict_batch(crops)]
     return np.asarray(np.array(said, np.int64) == labels, np.bool_)
 
 

@@ -56,14 +56,15 @@ class CalibrationSet:
                 f"expected calibration crops as uint8 {expected}, not "
                 f"{self.crops.images.dtype} {self.crops.images.shape}; draw them with fer-calib"
             )
-        if count < len(LABELS):
+        classes = self.crops.classes
+        if count < len(classes):
             raise DataError(
-                f"{count} crops are too few to calibrate on: at least {len(LABELS)} are needed, "
+                f"{count} crops are too few to calibrate on: at least {len(classes)} are needed, "
                 "and 512 are usual; draw them with fer-calib"
             )
         if len(np.unique(self.crops.labels)) == 1:
             raise DataError(
-                f"all {count} calibration crops are {LABELS[self.crops.labels[0]]}; ranges of one "
+                f"all {count} calibration crops are {classes[self.crops.labels[0]]}; ranges of one "
                 "class do not fit the others, so draw a balanced set with fer-calib"
             )
         self._refuse_test_pictures(data)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from fer_edge.artifacts.manifest import MeasuredAccuracy, Measurement, Parity
 from fer_edge.artifacts.spec import InputSpec
-from fer_edge.emotion import LABELS
 from fer_edge.errors import GateError
 from fer_edge.evaluation import agreement, fer2013, metrics
 from fer_edge.evaluation.fer2013 import LabelledCrops
@@ -112,7 +111,7 @@ def evaluation_crops(spec: InputSpec, data: Path | None) -> EvaluationCrops:
 def verify(
     artifact: Path, backend: str, crops: EvaluationCrops, expected: Probabilities
 ) -> Measurement:
-    """Compare an artifact's answers with ``expected``, its reference's probabilities ``(N, 7)``.
+    """Compare an artifact's answers with ``expected``, its reference's probabilities ``(N, K)``.
 
     Raises GateError, which says all that does not hold: the gate of its precision, or batches of
     1, 2 and 7 whose answers are not those of the whole.
@@ -122,7 +121,7 @@ def verify(
         given = answers_of(predictor, crops.tensors, f"{artifact.name} on {backend}")
         sizes = [n for n in _BATCH_SIZES if n <= (info.max_batch or n)]
         batched = {n: predictor.predict_tensor(crops.tensors[:n])[1] for n in sizes}
-    parity = _parity(expected, given, crops.source)
+    parity = _parity(expected, given, crops.source, info.spec.labels)
     accuracy = _accuracy(expected, given, crops.labels)
     gate = GATES[info.precision]
     defects = gate.defects(parity, accuracy)
@@ -143,7 +142,7 @@ def verify(
 def answers_of(
     predictor: Predictor, tensors: npt.NDArray[np.uint8], label: str
 ) -> npt.NDArray[np.float32]:
-    """Probabilities float32 ``(N, 7)`` of crops ``(N, H, W, C)``, run in parts, with a bar."""
+    """Probabilities float32 ``(N, K)`` of crops ``(N, H, W, C)``, run in parts, with a bar."""
     size = min(_BATCH, predictor.info.max_batch or _BATCH)
     parts = batches(tensors, label, size)
     return np.concatenate([predictor.predict_tensor(part)[1] for part in parts])
@@ -158,7 +157,9 @@ def batches(
         yield tensors[start : start + size]
 
 
-def _parity(expected: Probabilities, given: Probabilities, source: str) -> Parity:
+def _parity(
+    expected: Probabilities, given: Probabilities, source: str, labels: tuple[str, ...]
+) -> Parity:
     answers = expected.argmax(axis=1)
     same = agreement.same_answers(expected, given)
     return Parity(
@@ -169,7 +170,7 @@ def _parity(expected: Probabilities, given: Probabilities, source: str) -> Parit
         top1_agreement=float(same.mean()),
         top1_agreement_by_class={
             name: float(same[answers == index].mean())
-            for index, name in enumerate(LABELS)
+            for index, name in enumerate(labels)
             if (answers == index).any()
         },
     )

@@ -22,8 +22,14 @@ CHANNELS = {"gray": 1, "rgb": 3}
 INTERPOLATIONS = ("area", "linear")
 BT_601 = (0.299, 0.587, 0.114)
 MAX_SIDE = 1024
+MIN_LABELS, MAX_LABELS = 2, 64
 DIGEST_LENGTH = 64
 _MAX_BYTES = 64 << 10
+_LONGEST_LABEL = 40
+_LABELS_RULE = (
+    f"{MIN_LABELS} to {MAX_LABELS} different names of 1 to {_LONGEST_LABEL} letters, digits, "
+    "spaces, -, _ or '"
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The contract of an artifact, known before anything is measured."""
+    """The contract of an artifact, known before anything is measured.
+
+    ``labels`` names the outputs in their order, 2 to 64 classes; FER2013's seven by default.
+    """
 
     network: NetworkSpec
     input: InputSpec
@@ -139,7 +148,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _require(self.schema == SCHEMA_VERSION, "schema", str(SCHEMA_VERSION), self.schema)
-        _require(self.labels == LABELS, "labels", ", ".join(LABELS), self.labels)
+        _require(_are_labels(self.labels), "labels", _LABELS_RULE, self.labels)
         _require(self.precision in PRECISIONS, "precision", ", ".join(PRECISIONS), self.precision)
         fits = math.isfinite(self.temperature) and self.temperature > 0
         _require(fits, "temperature", "a finite number above 0", self.temperature)
@@ -165,6 +174,17 @@ class ModelSpec:
     def with_provenance(self, **changes: Any) -> ModelSpec:
         """Return a copy with some fields of its provenance replaced."""
         return replace(self, provenance=replace(self.provenance, **changes))
+
+
+def _are_labels(labels: tuple[str, ...]) -> bool:
+    """Names also go into files of one name a line, and into lists with commas."""
+    plain = all(
+        0 < len(name) <= _LONGEST_LABEL
+        and name == name.strip()
+        and all(letter.isalnum() or letter in " -_'" for letter in name)
+        for name in labels
+    )
+    return plain and MIN_LABELS <= len(labels) <= MAX_LABELS and len(set(labels)) == len(labels)
 
 
 def check_schema(value: object, newest: int, where: str) -> None:

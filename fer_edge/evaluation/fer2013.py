@@ -17,7 +17,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeAlias
 
@@ -81,12 +81,13 @@ class LabelledCrops:
     """Pictures with their labels.
 
     ``images`` is uint8 ``(N, 48, 48)``, gray; ``labels`` int64 ``(N,)``, indices into
-    ``fer_edge.LABELS``; ``names`` tells where each picture came from.
+    ``classes``; ``names`` tells where each picture came from.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     names: tuple[str, ...]
+    classes: tuple[str, ...] = LABELS
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,7 +96,9 @@ class LabelledCrops:
         """Select by positions or by a boolean mask."""
         positions = np.arange(len(self))[index]
         names = tuple(self.names[i] for i in positions)
-        return LabelledCrops(self.images[positions], self.labels[positions], names)
+        return replace(
+            self, images=self.images[positions], labels=self.labels[positions], names=names
+        )
 
     @property
     def sha256(self) -> str:

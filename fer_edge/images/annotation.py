@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.emotion import LABELS
 from fer_edge.prediction import Prediction
 
 __all__ = ["annotate"]
@@ -43,12 +42,13 @@ def _draw_face(
     line = max(1, round(2 * unit))
     cv2.rectangle(canvas, (x, y), (x + width, y + height), _FRAME, line, cv2.LINE_AA)
     row, panel_width = round(22 * unit), round(190 * unit)
-    panel_height = row * (len(LABELS) + 1)
+    panel_height = row * (len(prediction.labels) + 1)
     left, top = _panel_corner(canvas, box, panel_width, panel_height)
     panel = canvas[top : top + panel_height, left : left + panel_width]
     panel[:] = (panel * _SHADE).astype(np.uint8)
     _write(canvas, str(prediction), (left, top, row), 1.2 * unit)
-    for number, (name, share) in enumerate(zip(LABELS, prediction.probabilities, strict=True), 1):
+    named = zip(prediction.labels, prediction.probabilities, strict=True)
+    for number, (name, share) in enumerate(named, 1):
         bar_top = top + number * row
         start = left + panel_width // 2
         length = panel_width // 2 - row // 4

@@ -1,4 +1,4 @@
-"""The seven emotions and their order."""
+"""The emotions, FER2013's seven and their order."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ def test_the_order_is_that_of_fer2013() -> None:
     assert LABELS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
-@pytest.mark.parametrize("emotion", Emotion)
-def test_the_index_is_the_position_in_the_labels(emotion: Emotion) -> None:
-    assert LABELS[emotion.class_index] == emotion.value
+@pytest.mark.parametrize("label", LABELS)
+def test_the_index_is_the_position_in_the_labels(label: str) -> None:
+    assert LABELS[Emotion(label).class_index] == label
+
+
+def test_contempt_is_known_and_none_of_fer2013s_seven() -> None:
+    assert Emotion("contempt") is Emotion.CONTEMPT
+    assert "contempt" not in LABELS
+    assert Emotion.CONTEMPT.class_index == len(LABELS)
 
 
 def test_a_member_is_its_own_name_wherever_text_is_written() -> None:

@@ -29,6 +29,19 @@ def test_the_emotion_is_the_most_probable_one(position: int) -> None:
     assert prediction.emotion is Emotion(LABELS[position])
 
 
+def test_a_model_of_other_classes_names_them() -> None:
+    prediction = Prediction(np.float32([0.2, 0.7, 0.1]), labels=("happy", "bored", "contempt"))
+    assert (prediction.label, prediction.emotion) == ("bored", None)
+    assert str(prediction) == "bored 70%"
+    assert prediction.to_dict()["probabilities"].keys() == {"happy", "bored", "contempt"}
+    assert pickle.loads(pickle.dumps(prediction)).labels == prediction.labels  # noqa: S301
+
+
+def test_contempt_is_an_emotion_where_a_model_knows_it() -> None:
+    prediction = Prediction(np.float32([0.2, 0.8]), labels=("happy", "contempt"))
+    assert prediction.emotion is Emotion.CONTEMPT
+
+
 def test_the_confidence_is_the_emotions_probability(prediction: Prediction) -> None:
     assert prediction.confidence == float(SHARES[3])
     assert type(prediction.confidence) is float

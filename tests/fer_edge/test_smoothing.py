@@ -252,3 +252,17 @@ def test_an_emotion_that_stays_does_not_begin_anew_without_hysteresis() -> None:
     seen = Prediction(np.eye(7, dtype=np.float32)[3])
     given = [smoother.update(seen, time) for time in (0.0, 0.1, 0.2)]
     assert [(one.changed, one.since) for one in given] == [(True, 0.0), (False, 0.0), (False, 0.0)]
+
+
+def test_a_model_of_other_classes_is_smoothed_with_its_names() -> None:
+    smoother, labels = EmotionSmoother(), ("bored", "happy")
+    held = smoother.update(Prediction(np.float32([0.8, 0.2]), labels=labels), 0.0)
+    assert (held.label, held.emotion, held.labels) == ("bored", None, labels)
+    assert "bored" in repr(smoother)
+
+
+def test_predictions_of_another_model_start_anew() -> None:
+    smoother = EmotionSmoother()
+    smoother.update(seen(HAPPY), 0.0)
+    other = Prediction(np.float32([0.8, 0.2]), labels=("bored", "alert"))
+    assert smoother.update(other, 0.1).changed

@@ -86,6 +86,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_log_priors_are_those_of_the_labels() -> None:
     labels = np.repeat(np.arange(7), [10, 1, 9, 20, 15, 8, 12])
-    priors = np.exp(log_priors(labels))
+    crops = LabelledCrops(np.zeros((75, 1, 1), np.uint8), labels, ("",) * 75)
+    priors = np.exp(log_priors(crops))
     assert priors.sum() == pytest.approx(1)
     np.testing.assert_allclose(priors[1], 2 / 82, rtol=1e-5)

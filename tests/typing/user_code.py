@@ -31,7 +31,7 @@ assert_type(__version__, str)
 assert_type(LABELS, tuple[str, ...])
 
 
-def emotions_in(picture: Frame, fer: Predictor) -> list[Emotion]:
+def emotions_in(picture: Frame, fer: Predictor) -> list[Emotion | None]:
     """Find and classify every face of a frame."""
     spec = fer.info.spec.input
     crops = [
@@ -50,7 +50,7 @@ def confident(path: Path) -> Prediction | None:
         return None
     shares: dict[str, float] = dict(zip(LABELS, prediction.probabilities.tolist(), strict=True))
     assert_type(prediction.uncertain, bool)
-    return prediction if shares[prediction.emotion.value] > 0.5 else None
+    return prediction if shares[prediction.label] > 0.5 else None
 
 
 def every_setting() -> PredictorInfo:
@@ -79,7 +79,7 @@ def every_setting() -> PredictorInfo:
         return fer.info
 
 
-def over_a_folder(fer: Predictor, folder: Path) -> Iterator[Emotion]:
+def over_a_folder(fer: Predictor, folder: Path) -> Iterator[Emotion | None]:
     """Stream files; the first that is no picture raises."""
     stream = fer.predict_stream(sorted(folder.glob("*.jpg")), batch=8)
     for prediction in stream:
@@ -101,7 +101,7 @@ def over_a_video(fer: Predictor, crops: Iterable[Frame]) -> Iterator[SmoothedPre
         smooth = smoother.update(answer, time.monotonic())
         began: float = smooth.since
         if smooth.changed:
-            print(began, smooth.emotion.value, smooth.to_dict())
+            print(began, smooth.label, smooth.to_dict())
         yield smooth
     smoother.reset()
 

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation import metrics
 from fer_edge.evaluation.metrics import Scores
@@ -142,10 +141,10 @@ def assess(
         parameters=sum(p.numel() for p in network.parameters()),
         split="public-test",
         use=use,
-        scores=metrics.score(validation.labels, upright, LABELS),
-        scores_without_copies=_score(validation.labels[alone], upright[alone]),
-        flip_averaged=metrics.score(validation.labels, both, LABELS),
-        flip_averaged_without_copies=_score(validation.labels[alone], both[alone]),
+        scores=metrics.score(validation.labels, upright, spec.labels),
+        scores_without_copies=_score(validation.labels[alone], upright[alone], spec.labels),
+        flip_averaged=metrics.score(validation.labels, both, spec.labels),
+        flip_averaged_without_copies=_score(validation.labels[alone], both[alone], spec.labels),
         temperature=temperature,
         ece_before_scaling=metrics.expected_calibration_error(
             validation.labels, metrics.softmax(logits)
@@ -158,5 +157,7 @@ def assess(
     )
 
 
-def _score(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Scores | None:
-    return metrics.score(labels, probabilities, LABELS) if len(labels) else None
+def _score(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], names: tuple[str, ...]
+) -> Scores | None:
+    return metrics.score(labels, probabilities, names) if len(labels) else None

@@ -50,6 +50,7 @@ def prepare(path: Path, votes: Path | None = None, share: float = 0.5) -> Traini
         np.concatenate([train.images, validation.images]),
         np.concatenate([train.labels, validation.labels]),
         train.names + validation.names,
+        train.classes,
     )
     copied = fer2013.copies_of(validation.images, whole.images)
     targets = soft_targets(train, None if votes is None else read_votes(votes), share)

@@ -20,7 +20,6 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.emotion import LABELS
 from fer_edge.errors import DivergedError, EngineError
 from fer_edge.evaluation import metrics
 from fer_edge.evaluation.fer2013 import LabelledCrops
@@ -92,10 +91,10 @@ class Trainer:
         self.images = torch.from_numpy(data.train.images)[:, None].to(device)
         self.labels = torch.from_numpy(data.train.labels).to(device)
         self.targets = torch.from_numpy(data.targets).to(device)
-        self.log_priors = torch.from_numpy(log_priors(data.train.labels)).to(device)
+        self.log_priors = torch.from_numpy(log_priors(data.train)).to(device)
         self.steps = max(1, len(self.labels) // recipe.batch_size)
         torch.manual_seed(recipe.seed)
-        spec = ModelSpec(recipe.network, recipe.input)
+        spec = ModelSpec(recipe.network, recipe.input, labels=data.train.classes)
         network = build(
             spec,
             dropout=recipe.dropout,
@@ -302,7 +301,7 @@ def _accuracy_and_loss(crops: LabelledCrops, logits: npt.NDArray[np.float32]) ->
     """Both as float64 ``(2,)``; NaN where a logit is not finite."""
     if not np.isfinite(logits).all():
         return torch.full((2,), math.nan, dtype=torch.float64)
-    scores = metrics.score(crops.labels, metrics.softmax(logits), LABELS)
+    scores = metrics.score(crops.labels, metrics.softmax(logits), crops.classes)
     return torch.tensor([scores.accuracy, scores.nll], dtype=torch.float64)
 
 

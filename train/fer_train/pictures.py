@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from fer_edge.emotion import LABELS
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.system.files import atomic_path
 from fer_train.assessment import Report
@@ -53,8 +52,9 @@ def draw_confusion(report: Report, target: Path) -> None:
     for (row, column), share in np.ndenumerate(shares):
         dark = share > 50  # noqa: PLR2004 - half of the colour scale
         axes.text(column, row, f"{share:.0f}", ha="center", va="center", color="w" if dark else "k")
-    axes.set_xticks(range(len(LABELS)), LABELS, rotation=45, ha="right")
-    axes.set_yticks(range(len(LABELS)), LABELS)
+    names = tuple(report.scores.per_class)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
     low, high = report.scores.accuracy_ci95
     axes.set(
         xlabel="predicted",
@@ -83,7 +83,7 @@ def draw_errors(
         row, column = divmod(place, _ERROR_COLUMNS)
         top, left = row * (side + above) + above, column * cell
         sheet[top : top + side, left : left + side] = crops.images[number]
-        said, label = LABELS[predicted[number]], LABELS[crops.labels[number]]
+        said, label = crops.classes[predicted[number]], crops.classes[crops.labels[number]]
         caption = f"{said} {confidence[number]:.0%}\nlabel: {label}"
         axes.text(left, top - 2, caption, fontsize=8, va="bottom")
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=255)

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 
@@ -54,12 +53,12 @@ def read_votes(path: Path) -> dict[str, Floats]:
 
 
 def soft_targets(crops: LabelledCrops, votes: dict[str, Floats] | None, share: float) -> Floats:
-    """Targets float32 ``(N, 7)``, rows with the sum 1.
+    """Targets float32 ``(N, K)``, rows with the sum 1.
 
     Where a picture has votes they make up ``share`` of its target, and its label the rest.
     Raises DataError where votes are given and not one fits a picture.
     """
-    targets = np.eye(len(LABELS), dtype=np.float32)[crops.labels]
+    targets = np.eye(len(crops.classes), dtype=np.float32)[crops.labels]
     if votes is None:
         return targets
     known = {PurePosixPath(path).name: row for row, path in enumerate(crops.names)}
@@ -75,7 +74,7 @@ def soft_targets(crops: LabelledCrops, votes: dict[str, Floats] | None, share: f
     return targets
 
 
-def log_priors(labels: npt.NDArray[np.int64]) -> Floats:
-    """Logarithms of the class frequencies, float32 ``(7,)``; every class counts one more."""
-    counts = np.bincount(labels, minlength=len(LABELS)) + 1
+def log_priors(crops: LabelledCrops) -> Floats:
+    """Logarithms of the class frequencies, float32 ``(K,)``; every class counts one more."""
+    counts = np.bincount(crops.labels, minlength=len(crops.classes)) + 1
     return np.asarray(np.log(counts / counts.sum()), np.float32)

@@ -14,7 +14,6 @@ from fer_bench.tables import paired_sentence
 from fer_edge.artifacts.artifact import check_model
 from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.command import MODEL_HELP, Commands, add_command, add_data_option, say, write_result
-from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.fer2013 import SPLITS
 
@@ -103,6 +102,6 @@ def _print(result: AccuracyResult) -> None:
             f"  {name:<9} precision {entry.precision:6.1%}  recall {entry.recall:6.1%}  "
             f"F1 {entry.f1:6.1%}  of {entry.support}"
         )
-    print("  said       " + " ".join(f"{name:>8}" for name in LABELS))
-    for name, row in zip(LABELS, result.confusion, strict=True):
+    print("  said       " + " ".join(f"{name:>8}" for name in result.per_class))
+    for name, row in zip(result.per_class, result.confusion, strict=True):
         print(f"  {name:<9}  " + " ".join(f"{count:>8}" for count in row))

@@ -70,14 +70,15 @@ def answers(subject: Subject) -> Outcome:
     common = [name for name in kept if name in now]
     if not common:
         raise NotCompared("the baseline has no answers to the probes of this release")
-    failing, changed = [], []
+    failing, changed, labels = [], [], subject.classes
     for name in common:
-        before = read_answer(kept[name])
+        before = read_answer(kept[name], len(labels))
         gap = _gap(now[name], before)
         if not gap <= bound:
             told = f"|Δp| ≤ {bound:g}, is {gap:.2g}"
-            failing.append(Row(name, spoken(before), spoken(now[name]), told, holds=False))
-            caption = f"{spoken(before)}, now {spoken(now[name])}"
+            was, says = spoken(before, labels), spoken(now[name], labels)
+            failing.append(Row(name, was, says, told, holds=False))
+            caption = f"{was}, now {says}"
             changed.append(ChangedPicture(name, subject.probes[name], caption, worse=True))
     right = len(common) - len(failing)
     summary = at_least("probes that answer as recorded", right, len(common), "d", str(len(common)))

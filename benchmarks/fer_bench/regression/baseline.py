@@ -13,7 +13,6 @@ import numpy.typing as npt
 from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
 from fer_edge.artifacts.record import decode, encode, parse_json
 from fer_edge.artifacts.spec import check_schema
-from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError, DataError
 from fer_edge.system.files import write_json
 
@@ -93,7 +92,7 @@ class RecordedLatency:
 class RecordedCell:
     """What one artifact did on one backend.
 
-    ``answers`` has the seven probabilities of each probe, as text on one line. ``mean_kl`` is to
+    ``answers`` has the probabilities of each probe, as text on one line. ``mean_kl`` is to
     the fp32 reference (nats), None for the reference itself.
     """
 
@@ -159,18 +158,18 @@ def pack_hits(right: npt.NDArray[np.bool_]) -> str:
 
 
 def write_answer(probabilities: npt.NDArray[np.floating]) -> str:
-    """Seven probabilities as text."""
+    """Probabilities as text."""
     return " ".join(f"{value:.{_ANSWER_DIGITS}f}" for value in probabilities)
 
 
-def read_answer(text: str) -> npt.NDArray[np.float64]:
-    """Seven probabilities from text; float64 ``(7,)``. Raises DataError."""
+def read_answer(text: str, classes: int) -> npt.NDArray[np.float64]:
+    """Probabilities from text; float64 ``(classes,)``. Raises DataError."""
     try:
         values = np.array([float(value) for value in text.split()])
     except ValueError as problem:
         raise DataError(f"the baseline's answer {text!r:.60} is no list of numbers") from problem
-    if values.shape != (len(LABELS),) or not np.isfinite(values).all():
-        raise DataError(f"the baseline's answer {text!r:.60} is not {len(LABELS)} numbers")
+    if values.shape != (classes,) or not np.isfinite(values).all():
+        raise DataError(f"the baseline's answer {text!r:.60} is not {classes} numbers")
     return values
 
 

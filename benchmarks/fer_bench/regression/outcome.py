@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.emotion import LABELS
-
 __all__ = [
     "ChangedPicture",
     "NotCompared",
@@ -53,9 +51,9 @@ def note(what: str, now: str) -> Row:
     return Row(what, "", now, "", holds=True, decides=False)
 
 
-def spoken(probabilities: npt.NDArray[np.floating]) -> str:
-    """The most probable emotion and its probability."""
-    return f"{LABELS[int(probabilities.argmax())]} {float(probabilities.max()):.0%}"
+def spoken(probabilities: npt.NDArray[np.floating], labels: tuple[str, ...]) -> str:
+    """The most probable of ``labels`` and its probability."""
+    return f"{labels[int(probabilities.argmax())]} {float(probabilities.max()):.0%}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,6 @@ from fer_bench.regression.outcome import (
     spoken,
 )
 from fer_bench.regression.subject import Subject
-from fer_edge.emotion import LABELS
 from fer_edge.evaluation import metrics
 from fer_edge.evaluation.agreement import discordant, mcnemar, paired_difference
 
@@ -67,9 +66,9 @@ def recall(subject: Subject) -> Outcome:
     """
     kept, right = _kept(subject), _right(subject)
     before = kept.right(len(right)) if subject.same_data else None
-    unknown = sorted(kept.recall.keys() - set(LABELS))
+    unknown = sorted(kept.recall.keys() - set(subject.classes))
     rows, fallen = [_no_pictures(name, kept.recall[name]) for name in unknown], np.zeros_like(right)
-    for index, name in enumerate(LABELS):
+    for index, name in enumerate(subject.classes):
         members = subject.labels == index
         if not members.any():
             rows += [_no_pictures(name, kept.recall[name])] if name in kept.recall else []
@@ -136,9 +135,9 @@ def _changed(subject: Subject, before: Mask, right: Mask) -> tuple[ChangedPictur
     if subject.data is None:
         return ()
     crops, given = subject.data.crops, subject.on_data()
-    found = []
+    found, labels = [], subject.classes
     for worse, mask in ((True, before & ~right), (False, right & ~before)):
         for index in np.flatnonzero(mask):
-            caption = f"{LABELS[crops.labels[index]]}, now {spoken(given[index])}"
+            caption = f"{labels[crops.labels[index]]}, now {spoken(given[index], labels)}"
             found.append(ChangedPicture(crops.names[index], crops.images[index], caption, worse))
     return tuple(found)

@@ -19,7 +19,6 @@ from fer_bench.regression.baseline import (
 from fer_bench.regression.measurement import compare, latency_ratio
 from fer_bench.regression.probes import RECORDED
 from fer_bench.regression.subject import Subject
-from fer_edge.emotion import LABELS
 from fer_edge.evaluation import metrics
 from fer_edge.system.machine import cpu_name
 
@@ -92,7 +91,7 @@ def _accuracy(subject: Subject) -> RecordedAccuracy:
     right = given.argmax(axis=1) == labels
     recall = {
         name: _rate(right[labels == index].mean())
-        for index, name in enumerate(LABELS)
+        for index, name in enumerate(subject.classes)
         if (labels == index).any()
     }
     ece = metrics.expected_calibration_error(labels, given)

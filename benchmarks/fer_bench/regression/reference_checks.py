@@ -35,12 +35,14 @@ class _Comparison:
     pixels: tuple[npt.NDArray[np.uint8], ...]
     given: npt.NDArray[np.floating]
     expected: npt.NDArray[np.floating]
+    labels: tuple[str, ...]
 
     def changed(self) -> Iterator[ChangedPicture]:
         """Pictures whose top-1 is another one."""
         differ = self.expected.argmax(axis=1) != self.given.argmax(axis=1)
         for index in np.flatnonzero(differ):
-            caption = f"{spoken(self.expected[index])}, here {spoken(self.given[index])}"
+            there, here = (spoken(row[index], self.labels) for row in (self.expected, self.given))
+            caption = f"{there}, here {here}"
             yield ChangedPicture(self.names[index], self.pixels[index], caption, worse=True)
 
 
@@ -80,7 +82,7 @@ def latency(subject: Subject) -> Outcome:
 
 
 def _comparisons(subject: Subject) -> list[_Comparison]:
-    reference, probes = _reference(subject), subject.probes
+    reference, probes, labels = _reference(subject), subject.probes, subject.classes
     found = [
         _Comparison(
             "probes",
@@ -88,12 +90,13 @@ def _comparisons(subject: Subject) -> list[_Comparison]:
             tuple(probes.values()),
             subject.probe_matrix(),
             reference.probe_matrix(),
+            labels,
         )
     ]
     if subject.data is not None:
         crops = subject.data.crops
-        answers = subject.on_data(), reference.on_data()
-        found.append(_Comparison(subject.data.split, crops.names, tuple(crops.images), *answers))
+        pixels, answers = tuple(crops.images), (subject.on_data(), reference.on_data())
+        found.append(_Comparison(subject.data.split, crops.names, pixels, *answers, labels))
     return found
 
 

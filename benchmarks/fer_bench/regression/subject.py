@@ -85,6 +85,11 @@ class Subject:
         return np.empty(0, np.int64) if self.data is None else self.data.crops.labels
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, those of the pictures where there are any."""
+        return self.spec.labels if self.data is None else self.data.crops.classes
+
+    @property
     def same_data(self) -> bool:
         """Whether the baseline is of the very same pictures."""
         return same_data(self.baseline, self.data)

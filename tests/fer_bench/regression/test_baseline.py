@@ -57,7 +57,7 @@ def test_the_file_is_sorted_and_every_answer_is_one_line(tmp_path: Path) -> None
 @pytest.mark.parametrize("text", ["", "0.1 0.2", "a b c d e f g", "nan 0 0 0 0 0 0"])
 def test_an_answer_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="answer"):
-        read_answer(text)
+        read_answer(text, 7)
 
 
 @pytest.mark.parametrize(
