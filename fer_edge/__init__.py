@@ -8,6 +8,7 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
+    from fer_edge.analyzer import AnalyzedFace, FaceAnalyzer
     from fer_edge.artifacts.spec import InputSpec, ModelSpec
     from fer_edge.backends.base import Backend, BackendOptions
     from fer_edge.emotion import LABELS, Emotion
@@ -22,6 +23,7 @@ if _TYPE_CHECKING:
         MissingDependencyError,
     )
     from fer_edge.faces.detection import Face, FaceDetector, cut_face
+    from fer_edge.images.annotation import annotate
     from fer_edge.images.reading import read_image
     from fer_edge.prediction import Prediction
     from fer_edge.predictor import Predictor, PredictorInfo
@@ -31,6 +33,7 @@ if _TYPE_CHECKING:
 
 __all__ = [
     "LABELS",
+    "AnalyzedFace",
     "ArtifactError",
     "Backend",
     "BackendOptions",
@@ -41,6 +44,7 @@ __all__ = [
     "EmotionSmoother",
     "EngineError",
     "Face",
+    "FaceAnalyzer",
     "FaceDetector",
     "FerEdgeError",
     "InputError",
@@ -52,12 +56,14 @@ __all__ = [
     "PredictorInfo",
     "SmoothedPrediction",
     "__version__",
+    "annotate",
     "cut_face",
     "read_image",
 ]
 
 # a command that tells why OpenCV or an engine does not load must itself load without them
 _MODULES = {
+    "analyzer": ("AnalyzedFace", "FaceAnalyzer"),
     "emotion": ("LABELS", "Emotion"),
     "errors": (
         "ArtifactError",
@@ -70,6 +76,7 @@ _MODULES = {
         "MissingDependencyError",
     ),
     "faces.detection": ("Face", "FaceDetector", "cut_face"),
+    "images.annotation": ("annotate",),
     "images.reading": ("read_image",),
     "prediction": ("Prediction",),
     "predictor": ("Predictor", "PredictorInfo"),

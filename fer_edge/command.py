@@ -7,10 +7,12 @@ missing, 75 the time that was given is up and the command wants to be run again,
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -49,6 +51,7 @@ INTERRUPTED = 130
 """Exit code of a command that was stopped from the keyboard, as shells have it."""
 
 _BROKEN_PIPE = 141
+_STANDARD_OUTPUT = Path("-")
 
 
 def command_parser(name: str, description: str, *, common: bool = True) -> ArgumentParser:
@@ -120,9 +123,8 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
     handler: Handler = options.handler
     _write_any_character()
     try:
-        if options.json is not None:  # a path that cannot be had shows before the work
-            options.json.absolute().parent.mkdir(parents=True, exist_ok=True)
-        code = handler(options)
+        with _result_target(options):
+            code = handler(options)
         sys.stdout.flush()  # a pipe that nobody reads any more shows here, not at exit
     except FerEdgeError as problem:
         if options.debug:
@@ -151,9 +153,25 @@ def say(message: str) -> None:
 
 
 def write_result(options: Namespace, value: object) -> None:
-    """Write the JSON result if ``--json`` asks for it."""
-    if options.json is not None:
+    """Write the JSON result if ``--json`` asks for it; ``-`` is standard output."""
+    if options.json == _STANDARD_OUTPUT:
+        json.dump(value, options.stdout, indent=2, allow_nan=False)
+        options.stdout.write("\n")
+    elif options.json is not None:
         write_json(options.json, value)
+
+
+@contextmanager
+def _result_target(options: Namespace) -> Iterator[None]:
+    """While a command runs, let ``--json -`` have standard output for itself."""
+    if options.json == _STANDARD_OUTPUT:
+        options.stdout = sys.stdout
+        with redirect_stdout(sys.stderr):
+            yield
+        return
+    if options.json is not None:  # a path that cannot be had shows before the work
+        options.json.absolute().parent.mkdir(parents=True, exist_ok=True)
+    yield
 
 
 def _write_any_character() -> None:
@@ -164,5 +182,7 @@ def _write_any_character() -> None:
 
 
 def _add_common_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the result to FILE")
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="write the result to FILE; - is standard output"
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -109,6 +109,7 @@ class Predictor:
         self._backend: Backend | None = opened
         self._inherited = False
         _made.add(self)
+        self.color = color
         self._tensors = TensorMaker(opened.spec.input, color)
         self._labels = opened.spec.labels
         self._min_confidence = least

@@ -17,7 +17,6 @@ import pytest
 
 from fer_edge import LABELS
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
-from fer_edge.faces.yunet import YUNET_FILE
 from fer_edge.images.synthetic import synthetic_crops
 
 # else a test may import their telemetry
@@ -81,15 +80,6 @@ def fer2013_archive() -> Path:
     path = Path(os.environ.get("FER2013") or SHARED / "data" / "fer2013.zip")
     if not path.exists():
         pytest.skip(f"no FER2013 at {path}; give its path in FER2013")
-    return path
-
-
-@pytest.fixture(scope="session")
-def yunet_file() -> Path:
-    """The YuNet model, from ``YUNET`` or ``../shared/models``."""
-    path = Path(os.environ.get("YUNET") or SHARED / "models" / YUNET_FILE)
-    if not path.is_file():
-        pytest.skip(f"no YuNet at {path}; give its path in YUNET")
     return path
 
 

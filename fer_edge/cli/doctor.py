@@ -12,7 +12,6 @@ from fer_edge.backends.tune import tune
 from fer_edge.backends.tuning_record import Timing, Tuning
 from fer_edge.cli.diagnosis import Check, Diagnosis, diagnose
 from fer_edge.command import Commands, add_command, write_result
-from fer_edge.faces.yunet import fetch_yunet
 
 __all__ = ["add_parser"]
 
@@ -29,11 +28,6 @@ def add_parser(commands: Commands) -> None:
         "artifact",
     )
     parser.add_argument(
-        "--fetch-yunet",
-        action="store_true",
-        help="first fetch the YuNet face detector (230 kB, hash checked) from OpenCV Zoo",
-    )
-    parser.add_argument(
         "--tune",
         action="store_true",
         help="first measure every backend and some thread counts with the model, for backend=auto "
@@ -48,8 +42,6 @@ def add_parser(commands: Commands) -> None:
 
 
 def _doctor(options: Namespace) -> int:
-    if options.fetch_yunet:
-        print(f"YuNet lies at {fetch_yunet()}")
     result: dict[str, Any] = {"schema": SCHEMA}
     if options.tune:
         tuning = tune(options.model, precision=options.precision, device=options.device)

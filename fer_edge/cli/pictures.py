@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.analyzer import AnalyzedFace, FaceAnalyzer
 from fer_edge.command import open_predictor, say, write_result
 from fer_edge.errors import InputError
-from fer_edge.faces.detection import FaceDetector, cut_face
+from fer_edge.faces.detection import FaceDetector
 from fer_edge.images.annotation import annotate
 from fer_edge.images.reading import read_image
-from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import track
@@ -26,65 +27,112 @@ __all__ = ["predict"]
 
 SCHEMA = "fer-edge-predict/1"
 
-Box = tuple[int, int, int, int]
-FoundFace = tuple["Box | None", Prediction]
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_ANNOTATED = ".faces.png"
+_MANY = 10
+"""Of more pictures than this each gets one line, and all of them a summary."""
+
+Image = npt.NDArray[np.uint8]
 
 
 def predict(options: Namespace) -> int:
     """Classify every picture, print and write what came; returns the exit code."""
-    detector = None if options.crop else FaceDetector(options.detector)
+    part, parts = options.shard
+    pictures = list(_expanded(options.images))[part - 1 :: parts]
+    many = len(pictures) > _MANY
     results: list[dict[str, Any]] = []
-    unreadable = 0
+    failed = 0
+    detector = FaceDetector(options.detector, max_side=options.max_side)
     with open_predictor(options.model, options) as predictor:
-        targets = _annotated_files(options.images, options.annotate)
-        pairs = zip(options.images, targets, strict=True)
-        for path, target in track(pairs, len(targets), "predicting"):
+        emotions = Counter(dict.fromkeys(predictor.info.spec.labels, 0))
+        analyzer = FaceAnalyzer(predictor, detector)
+        targets = _annotated_files(pictures, options.annotate)
+        pairs = zip(pictures, targets, strict=True)
+        for path, target in track(pairs, len(pictures), "predicting"):
             try:
                 picture = read_image(path)
-                faces = _faces(picture, detector, predictor)
+                whole = [_whole(picture, predictor)] if options.crop else None
+                faces = analyzer.analyze(picture) if whole is None else whole
             except InputError as problem:
-                unreadable += 1
                 say(f"fer-edge predict: {path}: {problem}")
+                results.append({"image": str(path), "faces": [], "error": str(problem)})
+                failed += 1
                 continue
-            results.append({"image": str(path), "faces": [_plain(face) for face in faces]})
-            _print(path, faces)
+            results.append({"image": str(path), "faces": _plain(faces, options.crop)})
+            emotions.update(face.label for face in faces)
+            if not faces:
+                print(f"{path}: no face found{_searched(picture, detector)}")
+            elif many:
+                print(f"{path}: {', '.join(str(face.prediction) for face in faces)}")
+            else:
+                _print(path, faces, options.crop)
             if target is not None:
-                _write_annotated(target, picture, faces)
+                _, encoded = cv2.imencode(".png", annotate(picture, faces))
+                write_bytes(target, encoded.tobytes())
+                print(f"  wrote {target}")
+    if many:
+        _print_summary(len(pictures), failed, emotions)
     write_result(options, {"schema": SCHEMA, "results": results})
-    return InputError.exit_code if unreadable else 0
+    return InputError.exit_code if failed else 0
 
 
-def _faces(
-    picture: npt.NDArray[np.uint8], detector: FaceDetector | None, predictor: Predictor
-) -> list[FoundFace]:
-    if detector is None:
-        return [(None, predictor.predict(picture))]
-    spec = predictor.info.spec.input
-    boxes = [face.box for face in detector.detect(picture)]
-    crops = [
-        cut_face(picture, box, margin=spec.crop_margin, square=spec.crop_square) for box in boxes
-    ]
-    return list(zip(boxes, predictor.predict_stream(crops), strict=True))
+def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files as they are given, and of a folder the pictures in it, in the order of their names."""
+    for path in paths:
+        found = [
+            file
+            for file in sorted(path.rglob("*") if path.is_dir() else ())
+            if file.suffix.lower() in _SUFFIXES and not file.name.endswith(_ANNOTATED)
+        ]
+        yield from found or [path]  # reading says what is wrong with a folder that has none
 
 
-def _plain(face: FoundFace) -> dict[str, Any]:
-    box, prediction = face
-    plain = prediction.to_dict()
-    del plain["uncertain"]  # of a Predictor's min_confidence, which the command does not ask for
-    return {"box": None if box is None else list(box), **plain}
+def _whole(picture: Image, predictor: Predictor) -> AnalyzedFace:
+    height, width = picture.shape[:2]
+    return AnalyzedFace((0, 0, width, height), 1.0, predictor.predict(picture))
 
 
-def _print(path: Path, faces: list[FoundFace]) -> None:
-    if not faces:
-        print(f"{path}: no face found")
-    for box, prediction in faces:
-        place = "" if box is None else " at {}, {}, {} x {}".format(*box)
-        print(f"{path}{place}: {prediction}")
-        for name, share in prediction.to_dict()["probabilities"].items():
+def _plain(faces: Iterable[AnalyzedFace], crop: bool) -> list[dict[str, Any]]:
+    plain = []
+    for face in faces:
+        values = face.prediction.to_dict()
+        del values[
+            "uncertain"
+        ]  # of a Predictor's min_confidence, which the command has no option for
+        plain.append({"box": None if crop else list(face.box), **values})
+    return plain
+
+
+def _searched(picture: Image, detector: FaceDetector) -> str:
+    """What to try where a face may be too small in the copy that was searched."""
+    height, width = picture.shape[:2]
+    small = detector.searched_size(width, height)
+    if small == (width, height):
+        return ""
+    larger = min(2 * detector.max_side, max(width, height))
+    return (
+        f" in a copy of {small[0]} x {small[1]} pixels, of {width} x {height}; to find smaller "
+        f"faces: --max-side {larger}"
+    )
+
+
+def _print(path: Path, faces: Iterable[AnalyzedFace], crop: bool) -> None:
+    for face in faces:
+        place = "" if crop else " at {}, {}, {} x {}".format(*face.box)
+        print(f"{path}{place}: {face.prediction}")
+        for name, share in face.prediction.to_dict()["probabilities"].items():
             print(f"  {name:<9} {share:6.1%}  {'█' * round(30 * share)}")
 
 
-def _annotated_files(images: list[Path], folder: Path | None) -> Sequence[Path | None]:
+def _print_summary(pictures: int, failed: int, emotions: Counter[str]) -> None:
+    faces = emotions.total()
+    print(f"\n{pictures - failed} pictures, {faces} faces, {failed} pictures could not be read")
+    for name, number in emotions.items():
+        share = number / max(faces, 1)
+        print(f"  {name:<9} {number:6}  {share:6.1%}  {'█' * round(30 * share)}")
+
+
+def _annotated_files(images: Sequence[Path], folder: Path | None) -> Sequence[Path | None]:
     """A file of its own for every picture, numbered where the name is taken, and none of them."""
     if folder is None:
         return [None] * len(images)
@@ -92,16 +140,8 @@ def _annotated_files(images: list[Path], folder: Path | None) -> Sequence[Path |
     taken = {image.resolve() for image in images}
     targets = []
     for image in images:
-        names = (f"{image.stem}{f'-{n}' if n else ''}.faces.png" for n in count())
+        names = (f"{image.stem}{f'-{n}' if n else ''}{_ANNOTATED}" for n in count())
         free = (folder / name for name in names if (folder / name).resolve() not in taken)
         targets.append(next(free))
         taken.add(targets[-1].resolve())
     return targets
-
-
-def _write_annotated(target: Path, picture: npt.NDArray[np.uint8], faces: list[FoundFace]) -> None:
-    height, width = picture.shape[:2]
-    boxed = [(box or (0, 0, width - 1, height - 1), prediction) for box, prediction in faces]
-    _, encoded = cv2.imencode(".png", annotate(picture, boxed))
-    write_bytes(target, encoded.tobytes())
-    print(f"  wrote {target}")

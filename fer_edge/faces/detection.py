@@ -7,8 +7,6 @@ out. Its crop without a margin looks like a FER2013 picture.
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.arguments import real_number, whole_number
-from fer_edge.errors import ArtifactError, ConfigurationError, InputError
-from fer_edge.faces.detectors import Detection, Detector, Haar, Yunet
-from fer_edge.faces.yunet import FETCH_COMMAND, YUNET_SHA256, yunet_path
+from fer_edge.backends.base import MAX_THREADS
+from fer_edge.errors import InputError
+from fer_edge.faces.detectors import Detection, Detector, Haar
 from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
-from fer_edge.system.files import sha256_of
 
 __all__ = ["Face", "FaceDetector", "cut_face"]
 
@@ -48,36 +45,35 @@ class Face:
 
 
 class FaceDetector:
-    """Finds faces with YuNet or with OpenCV 4's Haar cascade.
+    """Finds faces with YuNet, or with the Haar cascade of OpenCV 4.
 
-    ``model`` is the path of a YuNet file, or the word ``"haar"``. None takes YuNet if
-    ``fer-edge doctor --fetch-yunet`` has put it into the user's data folder, and else the
-    cascade. ``detector.name`` tells which one it is, ``"yunet"`` or ``"haar"``.
+    ``model`` is ``"yunet"`` for the packaged YuNet, ``"haar"``, or the path of another YuNet file.
 
-    ``min_score`` leaves out what the detector is less sure of, in its own scale; None is 0.7 for
-    YuNet and 1 for Haar. ``min_size`` is the least width and height of a box, in pixels of
+    ``min_score`` leaves out faces that the detector is less sure of, in its own scale; None is 0.7
+    for YuNet and 1 for Haar. ``min_size`` is the least width and height of a box, in pixels of
     the frame. A frame whose longer side exceeds ``max_side`` pixels is searched in a copy of that
-    size: YuNet was made for faces of 10 to 300 pixels, and time grows with the area.
+    size: YuNet was made for faces of 10 to 300 pixels, and time grows with the area. ``threads``
+    are those of YuNet's engine for one frame.
 
-    Threads may share a detector; they take turns. Raises ArtifactError for a file that is not a
-    YuNet, EngineError if OpenCV has no detector (OpenCV 5 without a file), and
-    ConfigurationError for settings out of range.
+    Threads may share a detector. Raises ArtifactError for a file that is no YuNet, EngineError if
+    OpenCV has no cascade, and ConfigurationError for settings out of range.
     """
 
     def __init__(
         self,
-        model: str | Path | None = None,
+        model: str | Path = "yunet",
         *,
         min_score: float | None = None,
         min_size: int = 24,
         max_side: int = 640,
+        threads: int = 1,
     ) -> None:
         self._min_size = whole_number("min_size", min_size, MAX_SIDE)
-        self._max_side = whole_number("max_side", max_side, MAX_SIDE)
+        self.max_side = whole_number("max_side", max_side, MAX_SIDE)
+        threads = whole_number("threads", threads, MAX_THREADS)
         if min_score is not None:
             min_score = real_number("min_score", min_score, "a finite number", math.isfinite)
-        self._detector = _open(model, min_score)
-        self._turn = threading.Lock()
+        self._detector = _open(model, min_score, threads)
 
     @property
     def name(self) -> str:
@@ -91,13 +87,24 @@ class FaceDetector:
         else, and for a frame without pixels.
         """
         _check_frame(frame)
-        small, scale = _bounded(frame, self._max_side)
-        with self._turn:
-            found = self._detector.find(small, self._min_size * scale)
+        height, width = frame.shape[:2]
+        size = self.searched_size(width, height)
+        scale = min(1.0, self.max_side / max(width, height))
+        small = (
+            frame
+            if size == (width, height)
+            else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        )
+        found = self._detector.find(np.ascontiguousarray(small, np.uint8), self._min_size * scale)
         boxes = ((_within(d, scale, frame.shape), d.score) for d in found)
         return _largest_first(
             Face(box, score) for box, score in boxes if min(box[2:]) >= self._min_size
         )
+
+    def searched_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the copy in which faces of such a frame are searched."""
+        scale = min(1.0, self.max_side / max(width, height))
+        return max(1, _rounded(width * scale)), max(1, _rounded(height * scale))
 
     def __repr__(self) -> str:
         """Name the detector in use."""
@@ -141,35 +148,12 @@ def cut_face(
     return _cut(frame, left, top, grown_width, grown_height)
 
 
-def _open(model: str | Path | None, min_score: float | None) -> Detector:
-    if model is None:
-        model = _fetched_model() or "haar"
-    return Haar(min_score) if model == "haar" else Yunet(Path(model), min_score)
+def _open(model: str | Path, min_score: float | None, threads: int) -> Detector:
+    if model == "haar":
+        return Haar(min_score)
+    from fer_edge.faces.yunet import Yunet  # ONNX Runtime, which the cascade does without
 
-
-def _fetched_model() -> Path | None:
-    try:
-        path = yunet_path()
-    except ConfigurationError:
-        # without a home folder nothing can have been fetched into it
-        return None
-    if not os.path.isfile(path):  # Path.is_file raises where it may not look
-        return None
-    if (came := sha256_of(path)) != YUNET_SHA256:
-        raise ArtifactError(
-            f"{path} is damaged: its sha256 is {came}, expected is {YUNET_SHA256}. "
-            f"Fetch it again with: {FETCH_COMMAND}"
-        )
-    return path
-
-
-def _bounded(frame: npt.NDArray[np.uint8], max_side: int) -> tuple[npt.NDArray[np.uint8], float]:
-    scale = min(1.0, max_side / max(frame.shape[:2]))
-    if scale == 1.0:
-        return np.ascontiguousarray(frame), scale
-    height, width = (max(1, _rounded(side * scale)) for side in frame.shape[:2])
-    small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8), scale
+    return Yunet(None if model == "yunet" else Path(model), min_score, threads=threads)
 
 
 def _within(
@@ -231,7 +215,7 @@ def _checked_box(box: Sequence[float], shape: tuple[int, ...]) -> tuple[float, f
     if width <= 0 or height <= 0:
         raise InputError(f"{said} has no area")
     if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
-        raise InputError(f"{said} lies wholly outside")
+        raise InputError(f"{said} is wholly outside")
     if max(width, height) > _MAX_GROWTH * max(rows, columns):
         raise InputError(f"{said} is more than {_MAX_GROWTH} times as long as the frame")
     return x, y, width, height

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -10,25 +11,39 @@ import numpy.typing as npt
 
 from fer_edge.prediction import Prediction
 
-__all__ = ["annotate"]
+__all__ = ["ClassifiedFace", "annotate"]
 
 _FRAME, _TEXT, _TRACK, _BAR = (60, 200, 60), (255, 255, 255), (90, 90, 90), (60, 200, 60)
 _SHADE = 0.35
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
+class ClassifiedFace(Protocol):
+    """What is drawn: a box as x, y, width and height in pixels, and a prediction."""
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Where the face is."""
+
+    @property
+    def prediction(self) -> Prediction:
+        """What it shows."""
+
+
 def annotate(
-    picture: npt.NDArray[np.uint8],
-    faces: Sequence[tuple[tuple[int, int, int, int], Prediction]],
+    frame: npt.NDArray[np.uint8], faces: Iterable[ClassifiedFace]
 ) -> npt.NDArray[np.uint8]:
     """Draw each face's box, its emotion and a bar per probability into a copy.
 
-    ``picture`` is uint8 ``(H, W, 3)``, BGR; a box is x, y, width and height in its pixels.
+    ``frame`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR; the copy is BGR. ``faces`` are what
+    ``FaceAnalyzer.analyze`` gives.
     """
-    canvas = picture.copy()
+    is_gray = frame.ndim == 2  # noqa: PLR2004
+    color = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR) if is_gray else frame.copy()
+    canvas = np.ascontiguousarray(color, np.uint8)
     unit = max(0.35, min(canvas.shape[:2]) / 900)
-    for box, prediction in faces:
-        _draw_face(canvas, box, prediction, unit)
+    for face in faces:
+        _draw_face(canvas, face.box, face.prediction, unit)
     return canvas
 
 

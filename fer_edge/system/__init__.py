@@ -1,1 +1,1 @@
-"""The machine below: files, folders, downloads, threads, cores, progress."""
+"""The machine below: files, folders, threads, cores, progress."""

@@ -198,7 +198,7 @@ def test_a_folder_of_ours_that_may_not_be_looked_into_holds_nothing(
 ) -> None:
     monkeypatch.setenv("FER_EDGE_HOME", str(tmp_path / "ours"))
     with without_rights(tmp_path / "ours"):
-        assert FaceDetector().name == "haar"
+        assert FaceDetector().name == "yunet"
         assert not is_trusted("0" * 64)
         with pytest.raises(ArtifactError, match="or none that you may see"):
             Predictor(tmp_path / "ours" / "model.onnx")

@@ -15,12 +15,11 @@ from fer_bench.cli import main
 from fer_bench.framing import Quartiles, measure, report, sample, scene, table
 from fer_bench.pages import markers
 from fer_edge.errors import ConfigurationError, DataError
-from fer_edge.faces.detectors import Detection, Detector, Framing, Haar, Yunet
-from fer_edge.faces.yunet import YUNET_FILE
+from fer_edge.faces.detectors import Detection, Detector, Framing, Haar
+from fer_edge.faces.yunet import Yunet
 
 SHARED = Path(__file__).parents[3] / "shared"
 FER2013 = Path(os.environ.get("FER2013") or SHARED / "data" / "fer2013.zip")
-YUNET = Path(os.environ.get("YUNET") or SHARED / "models" / YUNET_FILE)
 
 
 class Outline:
@@ -119,7 +118,6 @@ def test_every_detector_gets_a_row_per_surround(data: Path) -> None:
     assert rows[4] == "| outline | gray | 0.0% | none | none | none | none |"
 
 
-@pytest.mark.skipif(not YUNET.is_file(), reason=f"no YuNet at {YUNET}; give its path in YUNET")
 class TestCommand:
     @pytest.fixture(autouse=True)
     def _needs_haar(self) -> None:
@@ -128,7 +126,7 @@ class TestCommand:
     def test_writes_between_the_markers_and_nowhere_else(self, data: Path, tmp_path: Path) -> None:
         page = tmp_path / "faces.md"
         page.write_text(f"before\n{markers('framing')[0]}\nold\n{markers('framing')[1]}\nafter\n")
-        command = ["framing", "--data", str(data), "--count", "3", "--yunet", str(YUNET)]
+        command = ["framing", "--data", str(data), "--count", "3"]
         assert main([*command, "--write", str(page)]) == 0
         text = page.read_text()
         assert text.startswith(f"before\n{markers('framing')[0]}\nMeasured on 3 pictures")
@@ -138,7 +136,7 @@ class TestCommand:
 
     def test_json_can_be_read_by_anyone(self, data: Path, tmp_path: Path) -> None:
         file = tmp_path / "framing.json"
-        command = ["framing", "--data", str(data), "--count", "3", "--yunet", str(YUNET)]
+        command = ["framing", "--data", str(data), "--count", "3"]
         assert main([*command, "--json", str(file)]) == 0
 
         def refuse(constant: str) -> None:
@@ -168,9 +166,7 @@ def haar() -> Detector:
 
 
 def yunet() -> Detector:
-    if not YUNET.is_file():
-        pytest.skip(f"no YuNet at {YUNET}; give its path in YUNET")
-    return Yunet(YUNET)
+    return Yunet()
 
 
 @pytest.mark.skipif(not FER2013.is_file(), reason=f"no FER2013 at {FER2013}; set FER2013")

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from damaged_files import damaged_graph
@@ -18,9 +19,11 @@ from fer_edge import ArtifactError, FaceDetector, FerEdgeError, InputError, Mode
 FUZZ = settings(settings.get_profile("fuzz"))
 
 
-@pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector("haar")
+@pytest.fixture(scope="module", params=["yunet", "haar"])
+def detector(request: pytest.FixtureRequest) -> FaceDetector:
+    if request.param == "haar" and not hasattr(cv2, "CascadeClassifier"):
+        pytest.skip(f"OpenCV {cv2.__version__} has no Haar cascade")
+    return FaceDetector(request.param)
 
 
 @FUZZ

@@ -11,9 +11,8 @@ from fer_bench.framing import SPLIT, report, table
 from fer_bench.pages import MeasuredBlock
 from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, add_data_option, write_result
-from fer_edge.faces.detectors import Detector, Haar, Yunet
-from fer_edge.faces.yunet import yunet_path
-from fer_edge.system.files import sha256_of
+from fer_edge.faces.detectors import Detector, Haar
+from fer_edge.faces.yunet import YUNET_SHA256, Yunet
 
 __all__ = ["add_parser"]
 
@@ -26,9 +25,6 @@ def add_parser(commands: Commands) -> None:
         commands, "framing", "measure how FER2013's pictures lie about a detector's boxes", _framing
     )
     add_data_option(parser)
-    parser.add_argument(
-        "--yunet", metavar="FILE", type=Path, help="default: the fetched one, if there is one"
-    )
     parser.add_argument("--count", type=int, metavar="N", default=1000, help="pictures to draw")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the draw")
     parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
@@ -36,10 +32,7 @@ def add_parser(commands: Commands) -> None:
 
 def _framing(options: Namespace) -> int:
     page = MeasuredBlock(options.write, "framing") if options.write else None
-    yunet = options.yunet or yunet_path()
-    detectors: dict[str, Detector] = {"haar": Haar()}
-    if options.yunet or yunet.is_file():
-        detectors["yunet"] = Yunet(yunet)
+    detectors: dict[str, Detector] = {"haar": Haar(), "yunet": Yunet()}
     results = report(options.data, detectors, count=options.count, seed=options.seed)
     text = table(results)
     print(text)
@@ -53,7 +46,7 @@ def _framing(options: Namespace) -> int:
             "count": options.count,
             "seed": options.seed,
             "opencv": cv2.__version__,
-            "yunet_sha256": sha256_of(yunet) if yunet.is_file() else None,
+            "yunet_sha256": YUNET_SHA256,
             "results": [encode(result) for result in results],
         },
     )

@@ -20,7 +20,6 @@ from fer_edge.command import (
     write_result,
 )
 from fer_edge.faces.detection import FaceDetector
-from fer_edge.faces.yunet import yunet_path
 
 __all__ = ["add_parser"]
 
@@ -34,9 +33,6 @@ def add_parser(commands: Commands) -> None:
     )
     add_data_option(parser)
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
-    parser.add_argument(
-        "--yunet", metavar="FILE", type=Path, help="default: the fetched one, if there is one"
-    )
     parser.add_argument("--count", type=int, metavar="N", default=1000, help="pictures to draw")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the draw")
     parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
@@ -45,9 +41,7 @@ def add_parser(commands: Commands) -> None:
 
 def _margins(options: Namespace) -> int:
     page = MeasuredBlock(options.write, "margins") if options.write else None
-    detectors = [FaceDetector("haar")]
-    if options.yunet or yunet_path().is_file():
-        detectors.append(FaceDetector(options.yunet))
+    detectors = [FaceDetector("haar"), FaceDetector("yunet")]
     with open_predictor(options.model, options) as predictor:
         crops = sample(options.data, options.count, options.seed)
         results = measure_margins(crops, detectors, predictor)

@@ -159,7 +159,9 @@ print(*sorted(check.name for check in checks if "does not import: libx.so" in ch
 """
 
 
-@pytest.mark.parametrize(("broken", "shown"), [("cv2", "cv2 faces"), ("onnxruntime",) * 2])
+@pytest.mark.parametrize(
+    ("broken", "shown"), [("cv2", "cv2 faces"), ("onnxruntime", "faces onnxruntime")]
+)
 def test_a_package_that_does_not_load_is_a_finding_and_stops_nothing(
     model_directory: Path, tmp_path: Path, root: Path, broken: str, shown: str
 ) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from fer_edge import DownloadError
 from fer_edge.backends import BACKENDS
 from fer_edge.backends.tune import tune
 from fer_edge.backends.tuning_record import Candidate, Failure, Timing, Tuning
@@ -95,25 +94,6 @@ def test_packages_that_overwrite_each_other_are_shown(
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: name)
     main(["doctor", "--model", str(model_directory)])
     assert "\nproblem: onnxruntime and onnxruntime-gpu" in capsys.readouterr().out
-
-
-def test_yunet_is_fetched_first(
-    model_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("fer_edge.cli.doctor.fetch_yunet", lambda: Path("the/yunet.onnx"))
-    assert main(["doctor", "--model", str(model_directory), "--fetch-yunet"]) == 0
-    assert capsys.readouterr().out.startswith("YuNet lies at the/yunet.onnx\n")
-
-
-def test_a_failed_fetch_is_exit_code_3(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def offline() -> Path:
-        raise DownloadError("the server cannot be reached")
-
-    monkeypatch.setattr("fer_edge.cli.doctor.fetch_yunet", offline)
-    assert main(["doctor", "--fetch-yunet"]) == 3
-    assert capsys.readouterr() == ("", "fer-edge: the server cannot be reached\n")
 
 
 @pytest.fixture

@@ -86,11 +86,11 @@ def test_a_person_reads_every_probability(
 def test_the_face_of_a_photo_is_found_cut_out_and_classified(
     run: Run, portrait: Path, model_directory: Path, tmp_path: Path
 ) -> None:
-    assert run(portrait, "--detector", "haar", "--json", tmp_path / "out.json") == 0
+    assert run(portrait, "--json", tmp_path / "out.json") == 0
     (result,) = results(tmp_path / "out.json")
     (face,) = result["faces"]
     picture = read_image(portrait)
-    (found,) = FaceDetector("haar").detect(picture)
+    (found,) = FaceDetector().detect(picture)
     with Predictor(model_directory) as fer:
         shape = fer.info.spec.input
         crop = cut_face(picture, found.box, margin=shape.crop_margin, square=shape.crop_square)
@@ -113,7 +113,7 @@ def test_more_faces_than_the_artifact_takes_in_a_call_are_classified_too(
     boxes = [(0, 0, 40, 40), (8, 8, 40, 40), (16, 16, 40, 40)]
     found = [Face(box, 0.9) for box in boxes]
     monkeypatch.setattr(FaceDetector, "detect", lambda *_: found)
-    command = ["--model", tmp_path / "one.onnx", drawing, "--detector", "haar", "--json"]
+    command = ["--model", tmp_path / "one.onnx", drawing, "--json"]
     assert main(["predict", *map(str, command), str(tmp_path / "out.json")]) == 0
     (result,) = results(tmp_path / "out.json")
     assert [tuple(face["box"]) for face in result["faces"]] == boxes
@@ -124,7 +124,7 @@ def test_a_picture_without_a_face_is_a_result_without_faces(
 ) -> None:
     wall = tmp_path / "wall.png"
     cv2.imwrite(str(wall), np.full((200, 200, 3), 90, np.uint8))
-    assert run(wall, "--detector", "haar", "--json", tmp_path / "out.json") == 0
+    assert run(wall, "--json", tmp_path / "out.json") == 0
     assert results(tmp_path / "out.json") == [{"image": str(wall), "faces": []}]
     assert capsys.readouterr().out == f"{wall}: no face found\n"
 
@@ -138,20 +138,27 @@ def test_a_bad_picture_does_not_stop_the_others(
     bad, other = tmp_path / "bad.jpg", draw(tmp_path / "other.png", seed=1)
     bad.write_bytes(drawing.read_bytes()[:200])
     assert run(drawing, bad, other, "--crop", "--json", tmp_path / "out.json") == 2
-    done = [result["image"] for result in results(tmp_path / "out.json")]
-    assert done == [str(drawing), str(other)]
+    found = results(tmp_path / "out.json")
+    assert [result["image"] for result in found] == [str(drawing), str(bad), str(other)]
+    assert [len(result["faces"]) for result in found] == [1, 0, 1]
+    assert "damaged or truncated PNG" in found[1]["error"]
+    assert not any("error" in result for result in (found[0], found[2]))
     (complaint,) = capsys.readouterr().err.splitlines()
     assert str(bad) in complaint
     assert "damaged or truncated PNG" in complaint
 
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
-def test_bad_pictures_alone_give_an_empty_result(
+def test_bad_pictures_alone_give_a_result_of_errors(
     run: Run, tmp_path: Path, debug: list[str]
 ) -> None:
-    out = tmp_path / "out.json"
-    assert run(tmp_path / "gone.png", tmp_path, "--crop", "--json", out, *debug) == 2
-    assert results(out) == []
+    out, empty = tmp_path / "out.json", tmp_path / "empty"
+    empty.mkdir()
+    assert run(tmp_path / "gone.png", empty, "--crop", "--json", out, *debug) == 2
+    gone, folder = results(out)
+    assert (gone["faces"], folder["faces"]) == ([], [])
+    assert "there is no file" in gone["error"]
+    assert "is a folder" in folder["error"]
 
 
 def test_a_crop_that_is_too_small_is_a_bad_picture(
@@ -161,6 +168,79 @@ def test_a_crop_that_is_too_small_is_a_bad_picture(
     cv2.imwrite(str(small), np.zeros((4, 4), np.uint8))
     assert run(small, "--crop") == 2
     assert f"{small}: expected a crop of at least 8 x 8" in capsys.readouterr().err
+
+
+def test_a_folder_stands_for_the_pictures_in_it(run: Run, tmp_path: Path) -> None:
+    folder, out = tmp_path / "album", tmp_path / "out.json"
+    pictures = [draw(folder / name, n) for n, name in enumerate(("a.png", "b.PNG", "c.jpg"))]
+    (folder / "notes.txt").write_text("no picture")
+    draw(folder / "a.faces.png", seed=9)
+    (folder / "deep").mkdir()
+    pictures.append(draw(folder / "deep" / "d.bmp", 4))
+    assert run(folder, "--crop", "--json", out) == 0
+    assert [result["image"] for result in results(out)] == list(map(str, pictures))
+
+
+def test_shards_are_the_whole_and_overlap_nowhere(run: Run, tmp_path: Path) -> None:
+    folder, out = tmp_path / "album", tmp_path / "out.json"
+    pictures = {str(draw(folder / f"{n}.png", n)) for n in range(5)}
+    parts = []
+    for part in range(1, 4):
+        assert run(folder, "--crop", "--shard", f"{part}/3", "--json", out) == 0
+        parts.append([result["image"] for result in results(out)])
+    assert sum(map(len, parts)) == 5
+    assert {image for part in parts for image in part} == pictures
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "1/0", "a/b", "-1/3"])
+def test_a_shard_that_there_is_not_is_a_usage_error(
+    run: Run, drawing: Path, shard: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(drawing, f"--shard={shard}")
+    assert stopped.value.code == 2
+    assert "expected I/N with I from 1 to N" in capsys.readouterr().err
+
+
+def test_of_many_pictures_each_is_a_line_and_all_a_summary(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "album"
+    for number in range(11):
+        draw(folder / f"{number:02}.png", number)
+    (folder / "bad.png").write_bytes(b"")
+    assert run(folder, "--crop") == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:11]] == [
+        str(folder / f"{number:02}.png") for number in range(11)
+    ]
+    assert lines[12] == "11 pictures, 11 faces, 1 pictures could not be read"
+    counts = {line.split()[0]: int(line.split()[1]) for line in lines[13:]}
+    assert list(counts) == list(LABELS)
+    assert sum(counts.values()) == 11
+
+
+def test_json_on_standard_output_is_alone_there(
+    run: Run, drawing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(drawing, "--crop", "--json", "-") == 0
+    streams = capsys.readouterr()
+    assert json.loads(streams.out)["results"][0]["image"] == str(drawing)
+    assert str(drawing) in streams.err
+
+
+def test_where_a_copy_was_searched_in_vain_it_says_how_to_search_larger(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wall = tmp_path / "wall.png"
+    cv2.imwrite(str(wall), np.full((750, 1000, 3), 90, np.uint8))
+    assert run(wall) == 0
+    assert capsys.readouterr().out == (
+        f"{wall}: no face found in a copy of 640 x 480 pixels, of 1000 x 750; to find smaller "
+        "faces: --max-side 1000\n"
+    )
+    assert run(wall, "--max-side", 1000) == 0
+    assert capsys.readouterr().out == f"{wall}: no face found\n"
 
 
 # ---- annotated pictures
@@ -247,7 +327,7 @@ def test_it_runs_from_a_shell(
     portrait: Path, model_directory: Path, tmp_path: Path, root: Path
 ) -> None:
     out = tmp_path / "out.json"
-    command = [sys.executable, "-m", "fer_edge", "predict", str(portrait), "--detector", "haar"]
+    command = [sys.executable, "-m", "fer_edge", "predict", str(portrait)]
     options = ["--model", str(model_directory), "--json", str(out), "--threads", "1"]
     done = subprocess.run(
         [*command, *options, "--annotate", str(tmp_path / "annotated")],

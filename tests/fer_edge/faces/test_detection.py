@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -20,31 +18,21 @@ import pytest
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError, InputError
 from fer_edge.faces.detection import Face, FaceDetector
 from fer_edge.faces.detectors import Detection, Framing
-from fer_edge.faces.yunet import YUNET_FILE
+from fer_edge.faces.yunet import YUNET_FILE, YUNET_SHA256
+from fer_edge.system.files import sha256_of
 
 Frame = npt.NDArray[np.uint8]
 
 ROOT = Path(__file__).parents[3]
-YUNET = Path(os.environ.get("YUNET") or ROOT.parent / "shared" / "models" / YUNET_FILE)
 # the eyes and the mouth of the portrait, (x, y), read off the picture
 FEATURES = ((203, 106), (243, 108), (224, 148))
 
 needs_haar = pytest.mark.skipif(
     not hasattr(cv2, "CascadeClassifier"), reason=f"OpenCV {cv2.__version__} has no Haar cascade"
 )
-needs_yunet = pytest.mark.skipif(
-    not YUNET.is_file(), reason=f"no YuNet at {YUNET}; give its path in YUNET"
-)
 
 
-@pytest.fixture(autouse=True)
-def _own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("FER_EDGE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture(
-    params=[pytest.param("haar", marks=needs_haar), pytest.param("yunet", marks=needs_yunet)]
-)
+@pytest.fixture(params=["yunet", pytest.param("haar", marks=needs_haar)])
 def detector(request: pytest.FixtureRequest) -> FaceDetector:
     return detector_named(request.param)
 
@@ -56,7 +44,7 @@ def portrait() -> Frame:
 
 
 def detector_named(name: str, **settings: Any) -> FaceDetector:
-    return FaceDetector("haar" if name == "haar" else YUNET, **settings)
+    return FaceDetector(name, **settings)
 
 
 def resized(frame: Frame, width: int, height: int) -> Frame:
@@ -81,7 +69,6 @@ class TestDetect:
         assert 90 <= width <= 130
 
     @needs_haar
-    @needs_yunet
     def test_both_detectors_frame_a_face_alike(self, portrait: Frame) -> None:
         (haar,), (yunet,) = (detector_named(n).detect(portrait) for n in ("haar", "yunet"))
         assert overlap(haar, yunet) > 0.7
@@ -115,20 +102,18 @@ class TestDetect:
         (large,) = detector.detect(resized(portrait, 2048, 2048))
         assert overlap(face, large, scale=4) > 0.75
 
-    @needs_yunet
     def test_a_close_up_is_found_although_it_exceeds_what_yunet_was_made_for(
         self, portrait: Frame
     ) -> None:
         close_up = resized(portrait[40:200, 140:300], 1600, 1600)
-        (face,) = FaceDetector(YUNET).detect(close_up)
+        (face,) = FaceDetector(YUNET_FILE).detect(close_up)
         assert face.box[2] > 1000
 
-    @needs_yunet
     def test_a_face_that_the_border_cuts_has_its_box_within_the_frame(
         self, portrait: Frame
     ) -> None:
         frame = portrait[80:400, 190:500]
-        (face, *_) = FaceDetector(YUNET, min_score=0.3).detect(frame)
+        (face, *_) = FaceDetector(YUNET_FILE, min_score=0.3).detect(frame)
         x, y, width, height = face.box
         assert (x, y) == (0, 0)
         assert x + width <= frame.shape[1]
@@ -171,7 +156,7 @@ class TestDetect:
             asked.append((frame.shape, min_side))
             return []
 
-        detector = detector_named("haar", min_size=30, max_side=100)
+        detector = detector_named("yunet", min_size=30, max_side=100)
         monkeypatch.setattr(detector._detector, "find", find)
         detector.detect(np.zeros((100, 200), np.uint8))
         assert asked == [((50, 100), 15)]
@@ -189,7 +174,7 @@ class TestDetect:
             Detection((0, 0, side, side), (side / 2, side / 2), 1.0, Framing(1, 0, 0))
             for side in (29, 30)
         ]
-        detector = detector_named("haar", min_size=30)
+        detector = detector_named("yunet", min_size=30)
         monkeypatch.setattr(detector._detector, "find", lambda *_: found)
         assert detector.detect(np.zeros((60, 60), np.uint8)) == [Face((0, 0, 30, 30), 1.0)]
 
@@ -232,48 +217,25 @@ class TestDetect:
 
 
 class TestChoice:
-    @needs_haar
-    def test_the_cascade_is_taken_where_no_yunet_was_fetched(self) -> None:
-        assert FaceDetector().name == "haar"
-
-    @needs_haar
-    def test_the_cascade_works_for_a_user_without_a_home(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def no_home() -> Path:
-            raise RuntimeError("Could not determine home directory.")
-
-        monkeypatch.delenv("FER_EDGE_HOME")
-        monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-        monkeypatch.setattr(Path, "home", no_home)
-        assert FaceDetector().name == "haar"
-
-    @needs_yunet
-    def test_a_fetched_yunet_is_taken(self, tmp_path: Path) -> None:
-        (tmp_path / "home").mkdir()
-        shutil.copy(YUNET, tmp_path / "home" / YUNET_FILE)
+    def test_the_packaged_yunet_is_taken_by_default(self) -> None:
         assert FaceDetector().name == "yunet"
 
-    @needs_yunet
-    def test_a_network_that_is_not_the_one_that_was_fetched_is_not_taken(
+    def test_the_packaged_yunet_has_its_hash_and_its_licence(self) -> None:
+        assert sha256_of(YUNET_FILE) == YUNET_SHA256
+        licence = YUNET_FILE.with_name("LICENSE.yunet").read_text(encoding="utf-8")
+        assert licence.startswith("MIT License")
+        assert "Shiqi Yu" in licence
+
+    def test_a_damaged_package_is_an_error_not_a_fallback(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It may open and find faces elsewhere."""
-        (tmp_path / "home").mkdir()
-        shutil.copy(YUNET, tmp_path / "home" / YUNET_FILE)
-        monkeypatch.setattr("fer_edge.faces.detection.YUNET_SHA256", "0" * 64)
-        with pytest.raises(ArtifactError, match="is damaged: its sha256 is ebafce4e"):
+        (tmp_path / "yunet.onnx").write_bytes(b"half of it")
+        monkeypatch.setattr("fer_edge.faces.yunet.YUNET_FILE", tmp_path / "yunet.onnx")
+        with pytest.raises(ArtifactError, match=r"is damaged: its sha256 is .* pip install"):
             FaceDetector()
 
-    def test_a_damaged_fetched_yunet_is_an_error_not_a_fallback(self, tmp_path: Path) -> None:
-        (tmp_path / "home").mkdir()
-        (tmp_path / "home" / YUNET_FILE).write_bytes(b"half of it")
-        with pytest.raises(ArtifactError, match="doctor --fetch-yunet"):
-            FaceDetector()
-
-    @needs_yunet
     def test_a_given_file_is_taken(self) -> None:
-        assert FaceDetector(str(YUNET)).name == "yunet"
+        assert FaceDetector(str(YUNET_FILE)).name == "yunet"
 
     def test_a_given_file_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match=r"no YuNet at .*nowhere\.onnx"):
@@ -289,10 +251,9 @@ class TestChoice:
         with pytest.raises(ArtifactError, match="damaged or is not a YuNet"):
             FaceDetector(path)
 
-    @needs_yunet
     def test_a_cut_off_yunet_is_an_error(self, tmp_path: Path) -> None:
         path = tmp_path / "face.onnx"
-        path.write_bytes(YUNET.read_bytes()[:-1000])
+        path.write_bytes(YUNET_FILE.read_bytes()[:-1000])
         with pytest.raises(ArtifactError, match="damaged or is not a YuNet"):
             FaceDetector(path)
 
@@ -307,20 +268,24 @@ class TestChoice:
         with pytest.raises(ArtifactError, match="damaged or is not a YuNet"):
             FaceDetector(tmp_path / "relu.onnx")
 
-    def test_without_any_detector_the_error_says_how_to_get_one(
+    def test_the_default_needs_no_cascade(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+        assert FaceDetector().name == "yunet"
+
+    def test_an_opencv_without_cascades_says_what_to_take_instead(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
-        with pytest.raises(EngineError, match="fer-edge doctor --fetch-yunet"):
-            FaceDetector()
+        with pytest.raises(EngineError, match=r"has no Haar cascades.* to take YuNet"):
+            FaceDetector("haar")
 
-    def test_without_its_file_the_cascade_is_not_there_either(
+    def test_a_cascade_without_its_file_is_not_there_either(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setattr("cv2.data.haarcascades", str(tmp_path), raising=False)
         monkeypatch.setattr("fer_edge.faces.detectors._SYSTEM_CASCADES", ())
-        with pytest.raises(EngineError, match="fer-edge doctor --fetch-yunet"):
-            FaceDetector()
+        with pytest.raises(EngineError, match="has no Haar cascades"):
+            FaceDetector("haar")
 
     def test_importing_needs_no_cascade(self) -> None:
         code = (
@@ -338,13 +303,14 @@ class TestChoice:
             {"min_size": math.inf},
             {"max_side": 0},
             {"max_side": math.nan},
+            {"threads": 0},
             {"min_score": math.nan},
             {"min_score": "x"},
         ],
     )
     def test_settings_out_of_range_are_refused(self, settings: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError, match=next(iter(settings))):
-            FaceDetector("haar", **settings)
+            FaceDetector("yunet", **settings)
 
 
 class TestFace:

@@ -1,0 +1,126 @@
+"""FaceAnalyzer: every face of a picture, in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.emotion import Emotion
+from fer_edge.errors import ClosedError
+from fer_edge.faces.detection import Face, FaceDetector, cut_face
+from fer_edge.images.reading import read_image
+from fer_edge.prediction import Prediction
+from fer_edge.predictor import Predictor
+
+Picture: TypeAlias = "npt.NDArray[np.uint8] | str | os.PathLike[str]"
+
+__all__ = ["AnalyzedFace", "FaceAnalyzer"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzedFace:
+    """One face of a picture and its apparent expression.
+
+    ``box`` is (x, y, width, height) in pixels, the upper left corner first, within the picture.
+    ``score`` is how sure the detector is, in its own scale (`Face`).
+    """
+
+    box: tuple[int, int, int, int]
+    score: float
+    prediction: Prediction
+
+    @property
+    def label(self) -> str:
+        """The name of the most probable class."""
+        return self.prediction.label
+
+    @property
+    def emotion(self) -> Emotion | None:
+        """``label`` as an Emotion; None if the model's class is none of those."""
+        return self.prediction.emotion
+
+    @property
+    def confidence(self) -> float:
+        """Its probability, 0 to 1."""
+        return self.prediction.confidence
+
+
+class FaceAnalyzer:
+    """Finds the faces of pictures and classifies each.
+
+    ``predictor`` and ``detector`` are by default the packaged model and the packaged YuNet, made
+    here and closed by ``close``. Those that are given may be shared, and stay open.
+
+    Many threads may share an analyzer. What holds for a `Predictor` after ``fork`` holds here:
+    make an analyzer in each process.
+    """
+
+    def __init__(
+        self, predictor: Predictor | None = None, detector: FaceDetector | None = None
+    ) -> None:
+        self.detector = FaceDetector() if detector is None else detector
+        self._owns_predictor = predictor is None
+        self.predictor = Predictor() if predictor is None else predictor
+        self._closed = False
+
+    def analyze(
+        self, picture: str | os.PathLike[str] | npt.NDArray[np.uint8]
+    ) -> list[AnalyzedFace]:
+        """Find and classify the faces of one picture, the largest first; none gives ``[]``.
+
+        ``picture`` is the path of a JPEG, PNG, WebP or BMP file, or uint8 ``(H, W)`` gray or
+        ``(H, W, 3)`` BGR. The faces are classified in one call of the engine. Raises InputError
+        for anything else, and ClosedError after ``close``.
+        """
+        self._check_open()
+        frame = read_image(picture) if isinstance(picture, (str, os.PathLike)) else picture
+        faces = self.detector.detect(frame)
+        predictions = self.classify(frame, faces)
+        return [
+            AnalyzedFace(face.box, face.score, prediction)
+            for face, prediction in zip(faces, predictions, strict=True)
+        ]
+
+    def classify(self, frame: npt.NDArray[np.uint8], faces: Sequence[Face]) -> list[Prediction]:
+        """Classify faces that were found in a frame, cut as the model's spec says."""
+        self._check_open()
+        spec = self.predictor.info.spec.input
+        crops = [
+            cut_face(frame, face.box, margin=spec.crop_margin, square=spec.crop_square)
+            for face in faces
+        ]
+        if self.predictor.color == "rgb":
+            crops = [crop[..., ::-1] if crop.ndim > 2 else crop for crop in crops]  # noqa: PLR2004
+        at_once = self.predictor.info.max_batch or len(crops) or 1
+        parts = (crops[start : start + at_once] for start in range(0, len(crops), at_once))
+        return [prediction for part in parts for prediction in self.predictor.predict_batch(part)]
+
+    def close(self) -> None:
+        """Close the predictor if it was made here; may be repeated."""
+        self._closed = True
+        if self._owns_predictor:
+            self.predictor.close()
+
+    def __enter__(self) -> FaceAnalyzer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<FaceAnalyzer {self.detector!r} {self.predictor!r}>"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this FaceAnalyzer is closed; make a new one")
