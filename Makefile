@@ -86,8 +86,8 @@ need_votes = $(if $(VOTES),,$(error say where the votes of FER+ are: make $@ DAT
 train: $(VENV)/dev.installed
 	$(need_data)$(need_votes)$(BIN)/fer-train campaign --plan train/campaigns/cpu.toml --data $(DATA) --votes $(VOTES) \
 	  --out $(RUNS) --compile
-	$(BIN)/fer-train results $(RUNS)
-	$(BIN)/fer-train promote $(RUNS)/mobilenet --data $(DATA) --weights train/weights
+	$(BIN)/python train/release/results.py $(RUNS)
+	$(BIN)/python train/release/promote.py $(RUNS)/mobilenet --data $(DATA) --weights train/weights
 
 default-model: $(VENV)/dev.installed
 	$(need_data)$(BIN)/fer-export --weights $(WEIGHTS).safetensors --data $(DATA) --out fer_edge/models/default --force \

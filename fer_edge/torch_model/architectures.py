@@ -10,20 +10,17 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from timm.layers import ClassifierHead, ConvNormAct
+from timm.layers import ClassifierHead
 from timm.models import register_model
-from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["fer_dense", "fer_resnet18", "fer_vgg", "fer_vit_tiny"]
+__all__ = ["fer_dense", "fer_vit_tiny", "own_arguments"]
 
-_TIMMS_OWN = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+_TIMMS_ARGUMENTS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 """What ``timm.create_model`` hands to every architecture, about weights that these do not have."""
-
-_VGG = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
 
 
 @register_model
@@ -43,61 +40,12 @@ def fer_vit_tiny(**arguments: Any) -> nn.Module:
     )
     defaults = {"img_size": 48, "embed_dim": width, "depth": 12, "num_heads": 3}
     return VisionTransformer(
-        **(defaults | _plain(arguments)),
+        **(defaults | own_arguments(arguments)),
         patch_size=1,
         embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
         class_token=False,
         global_pool="avg",
     )
-
-
-@register_model
-def fer_resnet18(**arguments: Any) -> nn.Module:
-    """ResNet-18 with a 3 x 3 stem of stride 1 and no max-pool, as it is built for CIFAR.
-
-    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
-    """
-    network: Any = ResNet(cast("Any", BasicBlock), (2, 2, 2, 2), **_plain(arguments))
-    stem = nn.Conv2d(arguments.get("in_chans", 3), 64, kernel_size=3, padding=1, bias=False)
-    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-    network.conv1, network.maxpool = stem, nn.Identity()
-    return cast("nn.Module", network)
-
-
-@register_model
-def fer_vgg(**arguments: Any) -> nn.Module:
-    """Ten 3 x 3 convolutions of VGG-16 with batch norm, averaged in place of its dense layers.
-
-    Simonyan and Zisserman, "Very Deep Convolutional Networks", ICLR 2015, without the last block:
-    48 pixels allow for four.
-    """
-    return _Vgg(**_plain(arguments))
-
-
-class _Vgg(nn.Module):
-    def __init__(self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for block in _VGG:
-            if layers:
-                layers.append(nn.MaxPool2d(2))
-            for channels in block:
-                layers.append(ConvNormAct(in_chans, channels, kernel_size=3))
-                in_chans = channels
-        self.features = nn.Sequential(*layers)
-        self.head = ClassifierHead(in_chans, num_classes, pool_type="avg", drop_rate=drop_rate)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-
-    def get_classifier(self) -> nn.Module:
-        """The linear layer, by timm's name for asking."""
-        return cast("nn.Module", self.head.fc)
-
-    def forward(self, normalized: torch.Tensor) -> torch.Tensor:
-        """Map ``(N, C, H, W)`` to logits ``(N, classes)``."""
-        logits: torch.Tensor = self.head(self.features(normalized))
-        return logits
 
 
 @register_model
@@ -107,7 +55,7 @@ def fer_dense(**arguments: Any) -> nn.Module:
     ``width`` is the number of channels of the first two stages. Ding et al., "RepVGG: Making
     VGG-style ConvNets Great Again", CVPR 2021, without the 1 x 1 branches.
     """
-    return _Dense(**_plain(arguments))
+    return _Dense(**own_arguments(arguments))
 
 
 _DENSE_DEPTHS, _DENSE_WIDTHS = (2, 2, 4, 4, 3), (1, 1, 2, 3, 6)
@@ -158,5 +106,6 @@ class _Dense(nn.Module):
         return logits
 
 
-def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if name not in _TIMMS_OWN}
+def own_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Drop what ``timm.create_model`` adds for architectures that have pretrained weights."""
+    return {name: value for name, value in arguments.items() if name not in _TIMMS_ARGUMENTS}

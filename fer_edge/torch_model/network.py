@@ -26,6 +26,9 @@ _MAX_REASON = 300
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 """Of an architecture, maybe with the tag of its weights; timm would fetch what ``hf-hub:`` names"""
 
+_TEACHERS = ("fer_resnet18", "fer_vgg")
+"""Networks of ``fer_train.teacher_networks``, which adds them to timm's registry."""
+
 _NOT_SETTINGS = {
     **dict.fromkeys(("in_chans", "num_classes", "drop_rate"), "follows from the rest of the spec"),
     **dict.fromkeys(
@@ -145,6 +148,11 @@ class Normalized(nn.Module):
 
 def _check_settings(wanted: NetworkSpec) -> None:
     name = wanted.architecture
+    if name in _TEACHERS and not timm.is_model(name):
+        raise ConfigurationError(
+            f"{name} is a network of fer-train that only teaches others: it cannot be run or "
+            "exported. Train a smaller model from it: fer-train --teacher FILE"
+        )
     if not _NAME.fullmatch(name) or not timm.is_model(name):
         similar = timm.list_models(f"{re.split('[^A-Za-z0-9]', name)[0]}*")[:8]
         raise ConfigurationError(

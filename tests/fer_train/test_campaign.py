@@ -73,13 +73,13 @@ def test_every_stage_is_a_run_of_its_own(whole: Path) -> None:
 
 def test_a_student_tells_who_taught_it_and_how_good_they_are_together(whole: Path) -> None:
     taught = [read_report(whole / name / "report.json") for name in ("first", "second")]
-    course = read_report(whole / "student" / "report.json").course
-    assert course is not None
-    assert course.teachers == tuple(report.training_run for report in taught)
-    assert course.teachers_accuracy is not None
-    assert 0 <= course.teachers_accuracy <= 1
-    assert course.initial is not None
-    assert course.initial.startswith(BEST)
+    history = read_report(whole / "student" / "report.json").history
+    assert history is not None
+    assert history.teachers == tuple(report.training_run for report in taught)
+    assert history.teachers_accuracy is not None
+    assert 0 <= history.teachers_accuracy <= 1
+    assert history.initial is not None
+    assert history.initial.startswith(BEST)
 
 
 def test_in_turns_and_killed_between_it_comes_to_the_same_weights(

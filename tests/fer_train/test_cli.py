@@ -153,11 +153,11 @@ def test_the_options_of_a_training_stay_without_a_word_before_them(
     assert main([*map(str, command)]) == 0
     report = json.loads(told.read_text())
     assert report == json.loads((out / "report.json").read_text())
-    course = report["course"]
-    assert (course["recipe"], course["epochs"], course["initial"]) == ("small.toml", 1, None)
-    assert course["seconds"] > 0
-    assert len(course["hardware"]) == 1
-    assert "1 threads" in course["hardware"][0] or "cuda" in course["hardware"][0].lower()
+    history = report["history"]
+    assert (history["recipe"], history["epochs"], history["initial"]) == ("small.toml", 1, None)
+    assert history["seconds"] > 0
+    assert len(history["hardware"]) == 1
+    assert "1 threads" in history["hardware"][0] or "cuda" in history["hardware"][0].lower()
 
 
 def test_an_ill_conditioned_network_is_told_in_red_on_a_terminal_alone(
@@ -175,7 +175,7 @@ def test_an_ill_conditioned_network_is_told_in_red_on_a_terminal_alone(
     assert "\033" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["campaign", "import", "promote", "results"])
+@pytest.mark.parametrize("command", ["campaign", "import"])
 def test_each_command_has_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])

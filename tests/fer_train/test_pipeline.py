@@ -62,10 +62,10 @@ def test_the_report_tells_which_votes_were_given(
     none = train_model(RECIPE, tiny_fer2013, tmp_path / "b").report
     assert given is not None
     assert none is not None
-    assert given.course is not None
-    assert none.course is not None
-    assert given.course.votes == f"votes.csv, sha256 {sha256_of(votes)[:12]}"
-    assert none.course.votes is None
+    assert given.history is not None
+    assert none.history is not None
+    assert given.history.votes == f"votes.csv, sha256 {sha256_of(votes)[:12]}"
+    assert none.history.votes is None
 
 
 # --- settings without effect

@@ -150,7 +150,7 @@ def test_any_tuning_is_read_or_refused(
         survive(found.best, 2)
 
 
-PLAIN_COURSE = {
+PLAIN_HISTORY = {
     "recipe": "x.toml",
     "epochs": 1,
     "seconds": 1.0,
@@ -285,7 +285,7 @@ def test_any_report_is_kept_in_its_folder_or_refused(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
 ) -> None:
-    results = pytest.importorskip("fer_train.results", reason="no package to train with")
+    results = pytest.importorskip("release.results", reason="no package to train with")
     place = tmp_path_factory.mktemp("results")
     run, kept, page = place / "run", place / "below" / "kept", place / "page" / "page.md"
     run.mkdir()
@@ -293,12 +293,11 @@ def test_any_report_is_kept_in_its_folder_or_refused(
     if data.draw(st.booleans()):
         value["training_run"] = data.draw(NAMES)
     if data.draw(st.booleans()):
-        value["course"] = {**PLAIN_COURSE, "recipe": data.draw(st.text(max_size=9))}
+        value["history"] = {**PLAIN_HISTORY, "recipe": data.draw(st.text(max_size=9))}
     (run / "report.json").write_bytes(data.draw(changed_json(value)).encode("utf-8", "replace"))
     lines = data.draw(st.lists(changed_json(TRAINED_EPOCH), max_size=2))
     (run / "metrics.jsonl").write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
-    recipes = root / "train" / "recipes"
-    found = survive(results.write_results, [run], kept=kept, page=page, recipes=recipes)
+    found = survive(results.write_results, [run], kept=kept, page=page)
     assert isinstance(found, (tuple, ArtifactError))
     written = {file for file in place.rglob("*") if file.is_file() and file.parent != run}
     expected = (

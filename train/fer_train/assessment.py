@@ -22,18 +22,18 @@ from fer_train.naming import is_plain, require_plain
 from fer_train.recipe import Recipe
 from fer_train.temperature import cross_fitted, fit
 
-__all__ = ["NOT_RECORDED", "SCHEMA", "Course", "Report", "assess"]
+__all__ = ["NOT_RECORDED", "SCHEMA", "History", "Report", "assess"]
 
 SCHEMA = "fer-train/2"
 NOT_RECORDED = "not recorded"
-"""Stands in a course for what was not kept at the time."""
+"""Stands in a history for what was not kept at the time."""
 
 _CONDITIONING_CROPS = 2048
 _MANY = 10**12
 
 
 @dataclass(frozen=True)
-class Course:
+class History:
     """How a training went, over all its interruptions.
 
     ``recipe`` names the recipe file or the preset, ``initial`` the weights that it started from,
@@ -62,7 +62,7 @@ class Report:
     picture; ``flip_averaged`` from the mean of its probabilities and those of its mirror image.
     Either is also taken without the pictures that stand in the train split too, though training
     never saw those (None where nothing else is left). ECE and NLL are cross-fitted over five folds,
-    so that no picture had a part in its own temperature. ``course`` is None for weights that were
+    so that no picture had a part in its own temperature. ``history`` is None for weights that were
     not trained here, and for reports that were written before it was kept. ``training_run`` is a
     plain name (``fer_train.naming``), by which reports are kept.
     """
@@ -86,7 +86,7 @@ class Report:
     well_conditioned: bool
     torch_version: str
     machine: str
-    course: Course | None = None
+    history: History | None = None
 
     def __post_init__(self) -> None:
         require_plain("training_run", self.training_run)
@@ -102,7 +102,7 @@ def assess(
     *,
     device: torch.device | str = "cpu",
     use: str = "selected on",
-    course: Course | None = None,
+    history: History | None = None,
 ) -> Report:
     """Measure a checkpoint on ``public-test``, fit its temperature and write it back with it.
 
@@ -153,7 +153,7 @@ def assess(
         well_conditioned=conditioning.holds,
         torch_version=torch.__version__,
         machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
-        course=course,
+        history=history,
     )
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import tomllib
 
-from fer_edge.artifacts.record import decode, parse_json
-from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.artifacts.record import decode
+from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import sha256_of
 from fer_train.assessment import Report
 from fer_train.data import TrainingData, prepare
@@ -25,6 +25,7 @@ from fer_train.parallel import World
 from fer_train.pipeline import REPORT, train_model
 from fer_train.presets import change, load_recipe
 from fer_train.recipe import Recipe
+from fer_train.reports import read_report
 
 __all__ = ["Progressed", "Stage", "load_plan", "run_campaign"]
 
@@ -177,7 +178,7 @@ def _finished(stage: Stage, data: TrainingData, sources: Sources, out: Path) -> 
     path = out / REPORT
     if not path.is_file() or not (out / BEST).is_file():
         return None
-    found = decode(Report, parse_json(path.read_bytes(), str(path)), str(path), ArtifactError)
+    found = read_report(path)
     parent = None if sources.initial is None else sha256_of(Path(sources.initial))
     wanted = run_id(stage.recipe, data, parent, sources.teachers)
     return found if found.training_run == wanted else None

@@ -12,7 +12,7 @@ from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation import metrics
 from fer_edge.system.files import write_json
 from fer_edge.torch_model import checkpoint
-from fer_train.assessment import NOT_RECORDED, Course, Report, assess
+from fer_train.assessment import NOT_RECORDED, History, Report, assess
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
@@ -111,8 +111,8 @@ def _unused(recipe: Recipe, data: TrainingData, sources: Sources) -> list[str]:
 
 def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
     data, out, device = trainer.data, trainer.out, trainer.world.device
-    course = _course(trainer, sources, name)
-    result = assess(out / BEST, trainer.recipe, data, device=device, course=course)
+    history = _history(trainer, sources, name)
+    result = assess(out / BEST, trainer.recipe, data, device=device, history=history)
     draw_curves(out / METRICS, out / "curves.png")
     draw_confusion(result, out / "confusion.png")
     network, spec = checkpoint.load(out / BEST)
@@ -123,14 +123,14 @@ def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
     return result
 
 
-def _course(trainer: Trainer, sources: Sources, name: str) -> Course:
+def _history(trainer: Trainer, sources: Sources, name: str) -> History:
     lines = read_journal(trainer.out / METRICS)
     device, initial, accuracy = trainer.world.device, trainer.initial, None
     if sources.teachers:
         ensemble = trainer.world.place(Ensemble(sources.teachers))
         accuracy = accuracy_of(ensemble, trainer.data.validation, device)
     runs = [(path, checkpoint.read_spec(path).provenance) for path in sources.teachers]
-    return Course(
+    return History(
         recipe=name or trainer.recipe.model,
         epochs=len(lines),
         seconds=sum(line.seconds or 0 for line in lines),

@@ -92,6 +92,8 @@ def preset(model: str) -> Recipe:
         return PRESETS[model]
     with requires("train"):
         import timm
+
+        import fer_train.teacher_networks  # noqa: F401 - adds them to timm's names
     # timm looks at nothing behind the first dot
     if not is_plain(model, LONGEST_MODEL) or not timm.is_model(model):
         raise ConfigurationError(

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import fer_train.teacher_networks  # noqa: F401 - a teacher may be one of these
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.torch_model import checkpoint

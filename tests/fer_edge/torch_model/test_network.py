@@ -144,7 +144,7 @@ def test_branches_or_tokens_are_dropped_in_training_where_that_is_asked_for(sett
     answers = [dropping.eval()(torch.zeros(2, 1, 48, 48)) for _ in range(2)]
     assert torch.equal(*answers)
     with pytest.raises(ConfigurationError, match=r"drop_path_rate|patch_drop_rate"):
-        network.build(changed(architecture="fer_vgg"), **{setting: 0.5})
+        network.build(changed(architecture="fer_dense"), **{setting: 0.5})
 
 
 TF32 = """

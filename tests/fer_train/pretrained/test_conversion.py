@@ -70,7 +70,7 @@ def test_the_command_measures_it_and_stores_its_temperature(  # noqa: PLR0917
     labels = ["--labels", "angry,disgust,fear,happy,neutral,sad,surprise"]
     assert main([*command, *labels, "--data", str(tiny_fer2013), "--json", str(told)]) == 0
     report = json.loads(told.read_text())["report"]
-    assert (report["use"], report["scores"]["n"], report["course"]) == ("measured on", 21, None)
+    assert (report["use"], report["scores"]["n"], report["history"]) == ("measured on", 21, None)
     assert checkpoint.read_spec(out).temperature == report["temperature"]
     assert "public-test (measured on)" in capsys.readouterr().out
     assert main([*command, *labels, "--half", "--json", str(told)]) == 0

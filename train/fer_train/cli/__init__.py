@@ -7,16 +7,11 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from fer_edge.command import command_parser, run_command
-from fer_train.cli import campaign, importing, promotion, results, training
+from fer_train.cli import campaign, importing, training
 
 __all__ = ["main"]
 
-_COMMANDS = {
-    "campaign": campaign,
-    "import": importing,
-    "promote": promotion,
-    "results": results,
-}
+_COMMANDS = {"campaign": campaign, "import": importing}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -127,8 +127,8 @@ def print_report(result: Report) -> None:
     print(
         f"  ECE {result.ece_before_scaling:.3f}, after temperature scaling {result.scores.ece:.3f}"
     )
-    if result.course is not None and result.course.teachers_accuracy is not None:
-        print(f"  its teachers together: {result.course.teachers_accuracy:.2%}")
+    if result.history is not None and result.history.teachers_accuracy is not None:
+        print(f"  its teachers together: {result.history.teachers_accuracy:.2%}")
     seen = result.conditioning
     verdict = "well-conditioned" if result.well_conditioned else _in_red("ILL-CONDITIONED")
     print(

@@ -22,12 +22,11 @@ from fer_edge.system import files
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
 from fer_train.assessment import assess
-from fer_train.cli import main
 from fer_train.data import prepare
 from fer_train.journal import Epoch
 from fer_train.presets import change, preset
-from fer_train.promotion import promote
 from fer_train.reports import read_report
+from release.promote import main, promote
 
 SPEC = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
 EPOCH = Epoch(1, 2.0, 0.5, 1e-3, 100.0, 0.5, 1.5, 12.5, "a CPU")
@@ -101,8 +100,8 @@ def test_better_weights_replace_worse_ones_and_never_the_other_way(
     weights = tmp_path / "weights"
     good, bad = run("good", "happy"), run("bad", "sad")
     options = ["--data", str(data), "--weights", str(weights)]
-    assert main(["promote", str(bad), *options]) == 0
-    assert main(["promote", str(good), *options, "--json", str(tmp_path / "told.json")]) == 0
+    assert main([str(bad), *options]) == 0
+    assert main([str(good), *options, "--json", str(tmp_path / "told.json")]) == 0
     told = capsys.readouterr().out
     assert json.loads((tmp_path / "told.json").read_text())["schema"] == "fer-train-promotion/1"
     assert "12 pictures right only now, 4 only before, of 21; McNemar p = 0.077" in told
@@ -111,7 +110,7 @@ def test_better_weights_replace_worse_ones_and_never_the_other_way(
     assert checkpoint.read_spec(weights / "small.safetensors").provenance.training_run == "good"
     before = contents(weights)
     for again in (bad, good):
-        assert main(["promote", str(again), *options, "--force"]) == 1
+        assert main([str(again), *options, "--force"]) == 1
         assert "it is not better" in capsys.readouterr().err
     assert contents(weights) == before
 
@@ -127,7 +126,7 @@ def test_an_ill_conditioned_network_is_refused_even_if_it_is_forced(
         assert not decided.promoted
         assert "ill-conditioned: logits up to 100" in decided.refusals[0]
         assert decided.objections == ()
-    command = ["promote", str(hot), "--data", str(data), "--weights", str(weights), "--force"]
+    command = [str(hot), "--data", str(data), "--weights", str(weights), "--force"]
     assert main(command) == 1
     assert "small.safetensors stays: it is ill-conditioned" in capsys.readouterr().err
     assert contents(weights) == before
@@ -150,7 +149,7 @@ def test_large_weights_are_kept_in_half_precision_and_measured_so(
 ) -> None:
     first = run("first", "sad")
     size = (first / "best.safetensors").stat().st_size
-    monkeypatch.setattr("fer_train.promotion.LARGEST_BYTES", int(0.6 * size))
+    monkeypatch.setattr("release.promote.LARGEST_BYTES", int(0.6 * size))
     decided = promote(first, data, tmp_path / "weights")
     stored = tmp_path / "weights" / "small.safetensors"
     assert (decided.promoted, decided.precision) == (True, "fp16")
@@ -159,7 +158,7 @@ def test_large_weights_are_kept_in_half_precision_and_measured_so(
     network, spec = checkpoint.load(stored)
     assert spec.precision == "fp32"
     assert {value.dtype for value in network.parameters()} == {torch.float32}
-    monkeypatch.setattr("fer_train.promotion.LARGEST_BYTES", int(0.1 * size))
+    monkeypatch.setattr("release.promote.LARGEST_BYTES", int(0.1 * size))
     decided = promote(run("large", "happy"), data, tmp_path / "weights")
     assert "MB, more than" in decided.objections[0]
 

@@ -1,11 +1,16 @@
-"""Putting a training's weights in the place of those that are packaged, if they are better."""
+"""Replace the packaged weights by those of a run, if the run is better.
+
+python train/release/promote.py RUN --data FER2013
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +20,8 @@ import numpy.typing as npt
 
 from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.command import add_data_option, command_parser, run_command, write_result
+from fer_edge.errors import ArtifactError, ConfigurationError, GateError
 from fer_edge.evaluation.agreement import paired_difference
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.system.files import new_folder
@@ -29,7 +35,7 @@ from fer_train.naming import is_plain
 from fer_train.pipeline import REPORT
 from fer_train.reports import read_report
 
-__all__ = ["LARGEST_BYTES", "Comparison", "Promotion", "promote"]
+__all__ = ["LARGEST_BYTES", "Comparison", "Promotion", "main", "promote"]
 
 LARGEST_BYTES = 12_000_000
 """Larger weights are kept in half precision; what is then still larger is not kept."""
@@ -105,7 +111,7 @@ def promote(
     prepared = prepare(data)
     with TemporaryDirectory() as folder:
         staged = _staged(source, Path(folder) / BEST)
-        measured = assess(staged, report.recipe, prepared, course=report.course)
+        measured = assess(staged, report.recipe, prepared, history=report.history)
         measured = replace(measured, data_sha256=report.data_sha256)
         spec = checkpoint.read_spec(staged)
         incumbent = weights / f"{name}.safetensors"
@@ -229,3 +235,72 @@ def _compare(candidate: Path, incumbent: Path, crops: LabelledCrops) -> Comparis
 def _right(path: Path, crops: LabelledCrops) -> npt.NDArray[np.bool_]:
     network, spec = checkpoint.load(path)
     return np.asarray(logits_of(network, spec, crops).argmax(axis=1) == crops.labels)
+
+
+_NEXT = {
+    "mobilenet": "make default-model DATA={data}",
+    "vit-tiny": "make vit-tiny DATA={data}",
+}
+"""What to do with new weights of a name; with those of any other, an export."""
+_EXPORT = "fer-export --weights {weights} --out DIR --data {data}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return run_command(_parser(), arguments)
+
+
+def _parser() -> ArgumentParser:
+    parser = command_parser("promote.py", "Replace packaged weights by those of a better run.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="folder of a finished training")
+    add_data_option(parser)
+    parser.add_argument(
+        "--weights",
+        metavar="DIR",
+        type=Path,
+        default=Path("train/weights"),
+        help="folder of the packaged weights",
+    )
+    parser.add_argument("--name", help="which of them; default: the model of the run's recipe")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="even if it is too large or takes another input; "
+        "never if it is ill-conditioned or not better",
+    )
+    parser.set_defaults(handler=_promote)
+    return parser
+
+
+def _promote(options: Namespace) -> int:
+    decided = promote(
+        options.run, options.data, options.weights, name=options.name, force=options.force
+    )
+    _print(decided)
+    write_result(options, {"schema": "fer-train-promotion/1", **encode(decided)})
+    target = options.weights / f"{decided.name}.safetensors"
+    if not decided.promoted:
+        reasons = decided.refusals + (() if options.force else decided.objections)
+        raise GateError(f"{target} stays: {'; '.join(reasons)}")
+    command = _NEXT.get(decided.name, _EXPORT).format(weights=target, data=options.data)
+    print(f"{target} now holds it. Then: {command}")
+    return 0
+
+
+def _print(decided: Promotion) -> None:
+    size = f"{decided.size_bytes / 1e6:.1f} MB, {decided.precision}"
+    print(f"{decided.training_run} ({size}): {decided.accuracy:.2%} on public-test")
+    if decided.comparison is None:
+        print(f"there were no weights {decided.name}")
+        return
+    compared, (low, high) = decided.comparison, decided.comparison.difference_ci95
+    print(f"{decided.name} as it is: {compared.incumbent:.2%}")
+    print(
+        f"difference {100 * (compared.candidate - compared.incumbent):+.2f} points "
+        f"[{100 * low:+.2f}, {100 * high:+.2f}]: {compared.only_candidate} pictures right only "
+        f"now, {compared.only_incumbent} only before, of {compared.n}; McNemar p = {compared.p:.2g}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

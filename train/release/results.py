@@ -1,25 +1,33 @@
-"""The page of all trainings that are worth remembering, written from their reports."""
+"""Keep the reports of trainings, and write the page of all that are kept.
+
+python train/release/results.py RUN...
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fer_edge.artifacts.record import encode
+from fer_edge.command import command_parser, run_command, write_result
+from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.metrics import Scores
 from fer_edge.system.files import write_bytes, write_json
-from fer_train.assessment import NOT_RECORDED, Course, Report
-from fer_train.reports import find_reports, read_report, with_course
+from fer_train.assessment import NOT_RECORDED, History, Report
+from fer_train.pipeline import REPORT
+from fer_train.reports import read_report
 
-__all__ = ["results_page", "write_results"]
+__all__ = ["main", "results_page", "write_results"]
 
 _HEAD = """\
 # Results of training
 
-Written by `fer-train results` from the reports in `{kept}`; `docs/training.md` tells how to run
-each recipe again. Accuracy is on `public-test`, {n} pictures, **on which the checkpoint of each run
-was selected**, with one view of each picture and its 95 % interval (Wilson). Well-conditioned is
-what fp16 and INT8 need (`fer_train.conditioning`).
+Written by `train/release/results.py` from the reports in `{kept}`; `docs/training.md` tells
+how to run each recipe again. Accuracy is on `public-test`, {n} pictures, **on which the checkpoint
+of each run was selected**, with one view of each picture and its 95 % interval (Wilson).
+Well-conditioned is what fp16 and INT8 need (`fer_train.conditioning`).
 """
 
 _VARIANTS_HEAD = """\
@@ -45,22 +53,31 @@ _COLUMNS = (
 _VARIANTS = ("run", "views", "pictures", "n", "accuracy", "macro-F1", "ECE")
 
 
-def write_results(
-    runs: Iterable[Path], *, kept: Path, page: Path, recipes: Path
-) -> tuple[Report, ...]:
+def write_results(runs: Iterable[Path], *, kept: Path, page: Path) -> tuple[Report, ...]:
     """Add the reports of ``runs`` to the folder ``kept``, and write the page of all in it.
 
     ``runs`` are folders of trainings, or of campaigns, or report files. Returns all reports, the
-    best first. Raises ArtifactError for a report or journal that cannot be read.
+    best first. Raises ArtifactError for a report that cannot be read, and ConfigurationError for a
+    folder without any; nothing is written then.
     """
-    for path in find_reports(runs):
-        report = with_course(path, recipes)
+    for report in [read_report(path) for path in _find_reports(runs)]:
         write_json(kept / f"{report.training_run}.json", encode(report))
     reports = [read_report(path) for path in sorted(kept.glob("*.json"))]
     reports.sort(key=lambda report: (-report.scores.accuracy, report.training_run))
     # a JSON string may hold half of a surrogate pair, which is no text
     write_bytes(page, results_page(reports, kept).encode("utf-8", "backslashreplace"))
     return tuple(reports)
+
+
+def _find_reports(places: Iterable[Path]) -> list[Path]:
+    """Find the reports in folders, at any depth, and take files as they are."""
+    found: list[Path] = []
+    for place in places:
+        here = sorted(place.rglob(REPORT)) if place.is_dir() else [place]
+        if not here:
+            raise ConfigurationError(f"there is no {REPORT} in {place}; give folders of runs")
+        found += here
+    return found
 
 
 def results_page(reports: Iterable[Report], kept: Path) -> str:
@@ -75,21 +92,21 @@ def results_page(reports: Iterable[Report], kept: Path) -> str:
 
 
 def _cells(report: Report) -> list[str]:
-    course = report.course
+    history = report.history
     return [
         f"`{report.training_run}`",
-        "" if course is None else course.recipe,
+        "" if history is None else history.recipe,
         str(report.recipe.seed),
         f"{report.parameters / 1e6:.2f} M",
-        "" if course is None else course.initial or "nothing",
-        "" if course is None else _taught_by(course),
+        "" if history is None else history.initial or "nothing",
+        "" if history is None else _taught_by(history),
         _targets(report),
-        "" if course is None else "; ".join(course.hardware),
-        "" if course is None else _epochs(course.epochs, report.recipe.epochs),
-        "" if course is None else _duration(course.seconds),
+        "" if history is None else "; ".join(history.hardware),
+        "" if history is None else _epochs(history.epochs, report.recipe.epochs),
+        "" if history is None else _duration(history.seconds),
         _accuracy(report.scores),
         "yes" if report.well_conditioned else "**no**",
-        "" if course is None else course.ended,
+        "" if history is None else history.ended,
     ]
 
 
@@ -114,14 +131,14 @@ def _variants(report: Report) -> Iterator[list[str]]:
             yield [f"`{report.training_run}`", views, pictures, str(scores.n), *measured]
 
 
-def _taught_by(course: Course) -> str:
-    together = course.teachers_accuracy
+def _taught_by(history: History) -> str:
+    together = history.teachers_accuracy
     told = [] if together is None else [f"together {together:.2%}"]
-    return ", ".join([*course.teachers, *told]) or "nobody"
+    return ", ".join([*history.teachers, *told]) or "nobody"
 
 
 def _targets(report: Report) -> str:
-    votes = NOT_RECORDED if report.course is None else report.course.votes
+    votes = NOT_RECORDED if report.history is None else report.history.votes
     if votes is None or report.recipe.votes == 0:
         return "labels"
     return votes if votes == NOT_RECORDED else f"votes {report.recipe.votes:.0%}"
@@ -135,3 +152,35 @@ def _duration(seconds: float) -> str:
 def _row(cells: Iterable[str]) -> str:
     """A row of a table, on one line whatever a report says."""
     return f"| {' | '.join(' '.join(cell.split()).replace('|', '/') for cell in cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return run_command(_parser(), arguments)
+
+
+def _parser() -> ArgumentParser:
+    parser = command_parser("results.py", "Keep the reports of runs, and write the page of all.")
+    parser.add_argument(
+        "runs", metavar="RUN", type=Path, nargs="*", help="folder of a run or campaign, or a report"
+    )
+    parser.add_argument(
+        "--keep", metavar="DIR", type=Path, default=Path("train/results"), help="where reports stay"
+    )
+    parser.add_argument(
+        "--page", metavar="FILE", type=Path, default=Path("docs/results.md"), help="what to write"
+    )
+    parser.set_defaults(handler=_write)
+    return parser
+
+
+def _write(options: Namespace) -> int:
+    reports = write_results(options.runs, kept=options.keep, page=options.page)
+    for report in reports:
+        print(f"{report.scores.accuracy:.2%}  {report.training_run}")
+    write_result(options, {"schema": "fer-train-results/1", "results": list(map(encode, reports))})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

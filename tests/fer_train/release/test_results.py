@@ -10,12 +10,11 @@ import pytest
 
 from fer_edge.artifacts.record import encode
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_train.assessment import NOT_RECORDED, Course, Report
-from fer_train.cli import main
+from fer_train.assessment import NOT_RECORDED, History, Report
 from fer_train.reports import read_report
-from fer_train.results import results_page, write_results
+from release.results import main, results_page, write_results
 
-COURSE = Course(
+HISTORY = History(
     recipe="small.toml",
     epochs=60,
     seconds=3 * 3600 + 125,
@@ -36,7 +35,7 @@ def old(root: Path) -> Path:
 
 @pytest.fixture
 def report(old: Path) -> Report:
-    return replace(read_report(old), course=COURSE, training_run="small-1")
+    return replace(read_report(old), history=HISTORY, training_run="small-1")
 
 
 def save(path: Path, report: Report) -> Path:
@@ -80,8 +79,8 @@ def test_each_way_to_measure_has_a_row_of_its_own(report: Report, tmp_path: Path
 
 def test_a_run_that_ended_early_says_so(report: Report, tmp_path: Path) -> None:
     planned = report.recipe.epochs
-    early = replace(report, course=replace(COURSE, epochs=planned - 3))
-    whole = replace(report, course=replace(COURSE, epochs=planned))
+    early = replace(report, history=replace(HISTORY, epochs=planned - 3))
+    whole = replace(report, history=replace(HISTORY, epochs=planned))
     assert (
         row(results_page([early], tmp_path), "small-1")["epochs"] == f"{planned - 3} of {planned}"
     )
@@ -106,12 +105,12 @@ def test_a_row_tells_what_was_learnt(
     votes: str | None, share: float, told: str, report: Report, tmp_path: Path
 ) -> None:
     recipe = replace(report.recipe, votes=share)
-    learnt = replace(report, recipe=recipe, course=replace(COURSE, votes=votes))
+    learnt = replace(report, recipe=recipe, history=replace(HISTORY, votes=votes))
     assert row(results_page([learnt], tmp_path), "small-1")["targets"] == told
 
 
 def test_a_run_without_teachers_was_taught_by_nobody(report: Report, tmp_path: Path) -> None:
-    alone = replace(report, course=replace(COURSE, teachers=(), teachers_accuracy=None))
+    alone = replace(report, history=replace(HISTORY, teachers=(), teachers_accuracy=None))
     assert row(results_page([alone], tmp_path), "small-1")["taught by"] == "nobody"
 
 
@@ -120,10 +119,10 @@ def test_a_course_that_was_kept_before_votes_were_is_still_read(
 ) -> None:
     path = save(tmp_path / "old.json", report)
     older = json.loads(path.read_text())
-    del older["course"]["votes"]
+    del older["history"]["votes"]
     path.write_text(json.dumps(older))
     read = read_report(path)
-    assert read.course == replace(COURSE, votes=NOT_RECORDED)
+    assert read.history == replace(HISTORY, votes=NOT_RECORDED)
     assert row(results_page([read], tmp_path), "small-1")["targets"] == "not recorded"
 
 
@@ -143,31 +142,14 @@ def test_runs_are_kept_and_the_best_comes_first(report: Report, tmp_path: Path) 
         replace(report, training_run="b", scores=better),
     )
     kept, page = tmp_path / "kept", tmp_path / "results.md"
-    where = ["--keep", str(kept), "--page", str(page), "--recipes", str(tmp_path)]
-    assert main(["results", str(tmp_path / "runs"), *where]) == 0
-    assert main(["results", str(tmp_path / "campaign"), *where]) == 0
+    where = ["--keep", str(kept), "--page", str(page)]
+    assert main([str(tmp_path / "runs"), *where]) == 0
+    assert main([str(tmp_path / "campaign"), *where]) == 0
     text = page.read_text()
     assert text.index("`b`") < text.index("`small-1`")
     assert {path.name for path in kept.iterdir()} == {"b.json", "small-1.json"}
-    assert main(["results", *where]) == 0
+    assert main([*where]) == 0
     assert page.read_text() == text
-
-
-def test_an_older_report_is_completed_from_the_files_beside_it(
-    old: Path, root: Path, tmp_path: Path
-) -> None:
-    page, recipes = tmp_path / "results.md", root / "train" / "recipes"
-    (report,) = write_results([old], kept=tmp_path / "kept", page=page, recipes=recipes)
-    lines = [json.loads(x) for x in old.with_suffix(".metrics.jsonl").read_text().splitlines()]
-    assert report.course is not None
-    assert report.course.recipe == "mobilenet-cpu-2.toml"
-    assert report.course.epochs == len(lines) == report.recipe.epochs
-    seconds = [report.training_pictures / line["images_per_s"] for line in lines]
-    assert report.course.seconds == pytest.approx(sum(seconds))
-    assert report.course.hardware == (report.machine,)
-    cells = row(page.read_text(), report.training_run)
-    assert (cells["taught by"], cells["targets"]) == ("not recorded", "not recorded")
-    assert read_report(tmp_path / "kept" / f"{report.training_run}.json") == report
 
 
 @pytest.mark.parametrize("name", ["../escaped", "/etc/escaped", "", "a/b", "x" * 300])
@@ -180,40 +162,27 @@ def test_a_report_cannot_be_kept_outside_of_the_folder(
     path.write_text(json.dumps(value))
     kept, page = tmp_path / "below" / "kept", tmp_path / "page.md"
     with pytest.raises(ArtifactError, match=r"training_run should be at most 128 letters"):
-        write_results([path], kept=kept, page=page, recipes=tmp_path)
+        write_results([path], kept=kept, page=page)
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
 
 
-def test_a_damaged_journal_is_told_and_nothing_is_kept(old: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "report.json").write_bytes(old.read_bytes())
-    (run / "metrics.jsonl").write_text("no JSON\n")
-    kept = tmp_path / "kept"
-    with pytest.raises(ArtifactError, match=r"metrics\.jsonl line 1 is not valid JSON"):
-        write_results([run], kept=kept, page=tmp_path / "page.md", recipes=tmp_path)
-    assert not kept.exists()
-
-
 def test_a_report_cannot_break_its_row(report: Report, tmp_path: Path) -> None:
-    told = replace(report, course=replace(COURSE, recipe="a|b\n\n# c\ud800"))
+    told = replace(report, history=replace(HISTORY, recipe="a|b\n\n# c\ud800"))
     path, page = save(tmp_path / "report.json", told), tmp_path / "page.md"
-    write_results([path], kept=tmp_path / "kept", page=page, recipes=tmp_path)
+    write_results([path], kept=tmp_path / "kept", page=page)
     assert row(page.read_text(), "small-1")["recipe"] == "a/b # c\\ud800"
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no report\.json in"):
-        write_results([tmp_path], kept=tmp_path, page=tmp_path / "x.md", recipes=tmp_path)
+        write_results([tmp_path], kept=tmp_path, page=tmp_path / "x.md")
     with pytest.raises(ArtifactError, match="there is no report at"):
-        write_results(
-            [tmp_path / "none.json"], kept=tmp_path, page=tmp_path / "x.md", recipes=tmp_path
-        )
+        write_results([tmp_path / "none.json"], kept=tmp_path, page=tmp_path / "x.md")
 
 
 def test_the_page_of_the_repository_is_what_the_command_writes(root: Path, tmp_path: Path) -> None:
     kept, page = root / "train" / "results", tmp_path / "results.md"
-    reports = write_results([], kept=kept, page=page, recipes=root / "train" / "recipes")
+    reports = write_results([], kept=kept, page=page)
     assert reports
     written = page.read_text().replace(kept.as_posix(), "train/results")
     assert written == (root / "docs" / "results.md").read_text()
