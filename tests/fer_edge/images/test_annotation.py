@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from fer_edge import LABELS, Prediction
-from fer_edge.images.annotation import annotate
+from fer_edge.images.annotation import annotate, label_color
 
 Image = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -16,25 +18,45 @@ PLAIN = 128
 UNFILLED = (90, 90, 90)
 
 
-def prediction(label: str, share: float = 0.9) -> Prediction:
-    rest = (1 - share) / (len(LABELS) - 1)
-    shares = [share if name == label else rest for name in LABELS]
-    return Prediction(np.array(shares, np.float32))
+@dataclass
+class Shown:
+    box: Box
+    prediction: Prediction
+
+
+@dataclass
+class Followed(Shown):
+    smoothed: Prediction
+    track_id: int
+
+
+def prediction(label: str, share: float = 0.9, labels: tuple[str, ...] = LABELS) -> Prediction:
+    rest = (1 - share) / (len(labels) - 1)
+    shares = [share if name == label else rest for name in labels]
+    return Prediction(np.array(shares, np.float32), labels=labels)
 
 
 def plain(height: int = 400, width: int = 600) -> Image:
     return np.full((height, width, 3), PLAIN, np.uint8)
 
 
-def green(image: Image) -> npt.NDArray[np.bool_]:
-    blue, greenish, red = image.astype(np.int16).transpose(2, 0, 1)
-    return (greenish - blue > 80) & (greenish - red > 80)
+def drawn(picture: Image, *boxes: Box, label: str = "happy") -> Image:
+    return annotate(picture, [Shown(box, prediction(label)) for box in boxes])
+
+
+def of_color(image: Image, label: str) -> npt.NDArray[np.bool_]:
+    return np.asarray((image == label_color(label, LABELS)[::-1]).all(axis=2))
+
+
+def inner(box: Box) -> tuple[slice, slice]:
+    x, y, width, height = box
+    return slice(y + 4, y + height - 4), slice(x + 4, x + width - 4)
 
 
 def test_the_picture_itself_stays_as_it_is() -> None:
     picture = plain()
     picture.setflags(write=False)
-    annotate(picture, [((50, 60, 100, 120), prediction("happy"))])
+    drawn(picture, (50, 60, 100, 120))
     assert (picture == PLAIN).all()
 
 
@@ -42,66 +64,92 @@ def test_without_faces_nothing_is_drawn() -> None:
     assert np.array_equal(annotate(plain(), []), plain())
 
 
-def test_the_box_is_framed() -> None:
-    drawn = green(annotate(plain(), [((50, 60, 100, 120), prediction("happy"))]))
-    middle_x, middle_y = 100, 120
-    for y, x in ((60, middle_x), (180, middle_x), (middle_y, 50), (middle_y, 150)):
-        assert drawn[y, x]
-
-
-def test_the_face_within_the_box_stays_visible() -> None:
-    drawn = annotate(plain(), [((50, 60, 100, 120), prediction("happy"))])
-    assert (drawn[65:175, 55:145] == PLAIN).all()
+def test_a_gray_picture_gets_colors() -> None:
+    assert drawn(np.full((400, 600), PLAIN, np.uint8), (50, 60, 100, 120)).shape == (400, 600, 3)
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_the_longest_bar_is_the_emotions(label: str) -> None:
-    box = (20, 40, 100, 120)
-    drawn = green(annotate(plain(), [(box, prediction(label))]))
-    drawn[:, : box[0] + box[2] + 3] = False
-    lengths = drawn.sum(axis=1)
-    rows = np.flatnonzero(lengths > lengths.max() / 2)
-    other = green(annotate(plain(), [(box, prediction(LABELS[0]))]))
-    other[:, : box[0] + box[2] + 3] = False
-    first = np.flatnonzero(other.sum(axis=1) > other.sum(axis=1).max() / 2)
-    row = round(22 * 400 / 900)
-    assert rows.mean() - first.mean() == pytest.approx(row * LABELS.index(label), abs=0.1)
+def test_the_box_has_the_color_of_its_emotion(label: str) -> None:
+    colored = of_color(drawn(plain(), (50, 60, 100, 120), label=label), label)
+    for y, x in ((60, 100), (179, 100), (120, 50), (120, 149)):
+        assert colored[y, x]
 
 
-def test_a_bar_is_as_long_as_its_probability() -> None:
-    lengths = []
-    for share in (0.4, 0.8):
-        drawn = green(annotate(plain(900, 900), [((20, 40, 100, 120), prediction("happy", share))]))
-        drawn[:, :124] = False
-        lengths.append(drawn.sum(axis=1).max())
-    assert lengths[1] == pytest.approx(2 * lengths[0], abs=3)
+def test_every_label_has_a_color_of_its_own() -> None:
+    assert len({label_color(label, LABELS) for label in LABELS}) == len(LABELS)
+    others = ("calm", "tense", "bored")
+    assert len({label_color(label, others) for label in others}) == len(others)
 
 
 @pytest.mark.parametrize(
-    "box",
+    "boxes",
     [
-        pytest.param((0, 0, 60, 60), id="upper left"),
-        pytest.param((540, 340, 60, 60), id="lower right"),
-        pytest.param((0, 0, 600, 400), id="everything"),
-        pytest.param((-30, -30, 80, 80), id="beyond the edge"),
-        pytest.param((590, 390, 40, 40), id="beyond the far edge"),
+        pytest.param([(0, 0, 100, 100)], id="upper left"),
+        pytest.param([(500, 300, 100, 100)], id="lower right"),
+        pytest.param([(250, 150, 100, 100)], id="middle"),
+        pytest.param([(0, 0, 600, 330)], id="nearly everything"),
+        pytest.param(
+            [(x, y, 60, 60) for x in range(10, 540, 90) for y in (10, 170, 320)], id="many"
+        ),
     ],
 )
-def test_every_emotion_is_shown_wherever_the_face_is(box: Box) -> None:
-    drawn = annotate(plain(), [(box, prediction("sad", 0.4))])
-    rows = (drawn == UNFILLED).all(axis=2).sum(axis=1) > 15  # lettering has a few such pixels
-    starts = np.flatnonzero(np.diff(rows.astype(np.int8), prepend=0) == 1)
-    assert len(starts) == len(LABELS)
+def test_nothing_covers_a_face(boxes: list[Box]) -> None:
+    picture = drawn(plain(), *boxes)
+    for box in boxes:
+        assert (picture[inner(box)] == PLAIN).all()
+
+
+def test_one_that_fills_the_picture_has_its_label_at_the_lower_end() -> None:
+    picture = drawn(plain(), (0, 0, 600, 400))
+    assert (picture[4:360, 4:596] == PLAIN).all()
+    assert (picture[370:396, 10:50] != PLAIN).any()
+
+
+def bars(picture: Image) -> list[tuple[int, int]]:
+    """First row and number of pixels that are not filled, of each bar."""
+    rows = (picture == UNFILLED).all(axis=2)
+    counts = rows.sum(axis=1) * (rows.sum(axis=1) > 4)
+    starts = np.flatnonzero(np.diff((counts > 0).astype(int), prepend=0) == 1)
+    return [(int(start), int(counts[start])) for start in starts]
+
+
+def test_each_probability_has_a_bar_of_its_length() -> None:
+    shares = np.array([0.5, 0.25, 0.125, 0.0625, 0.03, 0.02, 0.0125], np.float32)
+    picture = annotate(plain(600, 900), [Shown((20, 40, 100, 120), Prediction(shares))])
+    unfilled = [count for _, count in bars(picture)]
+    assert len(unfilled) == len(LABELS)
+    for count, share in zip(unfilled, shares, strict=True):
+        assert count == pytest.approx(81 * (1 - share), abs=1.5)
+
+
+def test_two_or_nine_classes_have_as_many_bars() -> None:
+    for labels in (("calm", "tense"), tuple(f"class {n}" for n in range(9))):
+        face = Shown((20, 40, 100, 120), prediction(labels[1], 0.6, labels))
+        assert len(bars(annotate(plain(600, 900), [face]))) == len(labels)
+
+
+def test_of_a_followed_face_the_smoothed_emotion_is_drawn() -> None:
+    face = Followed((50, 60, 100, 120), prediction("sad"), prediction("happy"), 3)
+    other = Shown((50, 60, 100, 120), prediction("happy"))
+    followed, alone = (annotate(plain(), [face]) for face in (face, other))
+    assert of_color(followed, "happy")[60, 100]
+    assert not np.array_equal(followed, alone)  # its number stands beside
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (48, 48), (30, 2000), (2000, 30)])
 def test_pictures_of_any_size_can_be_drawn_into(size: tuple[int, int]) -> None:
     height, width = size
-    drawn = annotate(plain(*size), [((0, 0, width - 1, height - 1), prediction("fear"))])
-    assert drawn.shape == (height, width, 3)
+    assert drawn(plain(*size), (0, 0, width, height), label="fear").shape == (height, width, 3)
 
 
-def test_every_face_is_drawn() -> None:
-    boxes: list[Box] = [(10, 10, 80, 80), (300, 200, 80, 80)]
-    drawn = green(annotate(plain(), [(box, prediction("happy")) for box in boxes]))
-    assert all(drawn[y, x + 40] for x, y, _, _ in boxes)
+@pytest.mark.parametrize("box", [(-30, -30, 80, 80), (590, 390, 40, 40), (700, 500, 40, 40)])
+def test_a_box_beyond_the_edge_can_be_drawn(box: Box) -> None:
+    assert not np.array_equal(drawn(plain(), box), plain())
+
+
+def test_text_grows_with_the_picture() -> None:
+    heights = []
+    for scale in (1, 4):
+        picture = drawn(plain(400 * scale, 600 * scale), (50, 60, 100 * scale, 120 * scale))
+        heights.append(np.diff([first for first, _ in bars(picture)]).mean())
+    assert heights[1] == pytest.approx(4 * heights[0], rel=0.1)
