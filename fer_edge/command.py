@@ -25,6 +25,7 @@ from fer_edge.system.files import write_json
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from fer_edge.artifacts.model import Model
     from fer_edge.predictor import Predictor
 
 __all__ = [
@@ -100,7 +101,7 @@ def add_predictor_options(parser: ArgumentParser) -> None:
     )
 
 
-def open_predictor(model: str, options: Namespace) -> Predictor:
+def open_predictor(model: str | Model, options: Namespace) -> Predictor:
     """Open a model as the options of ``add_predictor_options`` say."""
     from fer_edge.backends.base import BackendOptions
     from fer_edge.predictor import Predictor  # OpenCV, which fer-edge doctor starts without

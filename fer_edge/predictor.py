@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.arguments import real_number, whole_number
-from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import Backend, BackendOptions
 from fer_edge.backends.open_model import PredictorInfo, open_backend
@@ -90,7 +90,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
         *,
         backend: str | Backend = "auto",
         device: str = "auto",

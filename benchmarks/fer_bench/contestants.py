@@ -11,10 +11,9 @@ from typing import Any
 from fer_bench.launching import WORKER, Program
 from fer_bench.peers import Peer, adapter_program
 from fer_bench.scenarios import SCENARIOS
-from fer_edge.artifacts.artifact import check_model, find_artifact, model_path
-from fer_edge.artifacts.manifest import Manifest
-from fer_edge.backends import BACKENDS, backend_class
-from fer_edge.errors import ArtifactError, ConfigurationError, FerEdgeError, MissingDependencyError
+from fer_edge.artifacts.model import Model, check_model
+from fer_edge.backends import BACKENDS
+from fer_edge.errors import ArtifactError, ConfigurationError, FerEdgeError
 from fer_edge.system.cores import default_threads, usable_cores
 
 __all__ = [
@@ -174,12 +173,8 @@ def bare_contestants(contestants: Sequence[Contestant], peers: dict[str, Peer]) 
             )
         if contestant.backend in _BARE:
             try:
-                artifact = find_artifact(
-                    contestant.model,
-                    backend=contestant.backend,
-                    formats=BACKENDS[contestant.backend].formats,
-                    precision=contestant.precision,
-                )
+                model = Model.open(contestant.model)
+                artifact = model.artifact(contestant.backend, contestant.precision)
             except FerEdgeError:  # the model's own row says why
                 continue
             peer = peers[_BARE[contestant.backend]]
@@ -220,36 +215,23 @@ def _refuse_unknown(name: str, values: Sequence[str], known: Sequence[str]) -> N
 
 
 def _usable() -> list[str]:
-    found = []
-    for name in BACKENDS:
-        try:
-            backend_class(name)
-        except MissingDependencyError:
-            continue
-        except Exception:  # noqa: S110 - an engine that is there and broken says so when measured
-            pass
-        found.append(name)
-    return found
+    # an engine that is there and broken says so when it is measured
+    return [name for name, entry in BACKENDS.items() if entry.missing() is None]
 
 
 def _precisions(model: str) -> list[str | None]:
-    path = model_path(model)
-    if not path.is_dir():
-        return [None]
     try:
-        return list(dict.fromkeys(entry.precision for entry in Manifest.read(path).artifacts))
-    except ArtifactError:
+        return [*Model.open(model).precisions] or [None]
+    except FerEdgeError:
         return [None]
 
 
 def _opens(model: str, backend: str, precision: str | None) -> bool:
     if backend == "auto":
         return True
-    formats = BACKENDS[backend].formats
     try:
-        find_artifact(model, backend=backend, formats=formats, precision=precision)
+        return Model.open(model).offers(backend, precision)
     except ConfigurationError:
         return False
     except ArtifactError:
         return True
-    return True

@@ -9,8 +9,8 @@ import numpy as np
 from fer_bench.accuracy import AccuracyResult, load_split, measure_accuracy
 from fer_bench.pages import MeasuredBlock
 from fer_bench.tables import markdown_table
-from fer_edge.artifacts.artifact import DEFAULT_MODEL, model_path
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
+from fer_edge.artifacts.model import DEFAULT_MODEL, model_path
 from fer_edge.emotion import LABELS
 from fer_edge.predictor import Predictor, PredictorInfo
 

@@ -6,8 +6,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_edge.artifacts.artifact import DEFAULT_MODEL, find_artifact, model_path
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
+from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.artifacts.record import encode
 from fer_edge.command import command_parser, run_command, say, write_result
 from fer_edge.errors import ConfigurationError
@@ -212,11 +212,10 @@ def _prepared(options: Namespace, targets: list[str]) -> Path | None:
     source, precision = options.from_onnx, TRT_TARGETS[targets[0]]
     if precision == "fp32" and options.prepare_only:
         return None  # any fp32 ONNX is what it would be built from: it is checked, and kept
-    path = model_path(source)
-    if path.is_dir() and precision not in {e.precision for e in Manifest.read(path).artifacts}:
+    model = Model.open(source)
+    if model.manifest and precision not in model.precisions:
         return None  # it is made from the fp32 one first
-    wanted = precision if path.is_dir() else None
-    artifact = find_artifact(source, backend="tensorrt", formats=("onnx",), precision=wanted)
+    artifact = model.artifact("tensorrt", precision, formats=("onnx",))
     own = read_onnx_spec(artifact.path).precision
     return artifact.path if own == precision or own != "fp32" else None
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from fer_edge.artifacts.artifact import find_artifact
+from fer_edge.artifacts.model import Model
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.external_data import refuse_external_data
 from fer_edge.errors import ArtifactError, ConfigurationError
@@ -76,9 +76,7 @@ def from_onnx(path: str | Path) -> Source:
     ``path`` is an ONNX file, a model directory, or ``default``. Raises ArtifactError for a file
     that no export wrote, and ConfigurationError for one that is not fp32.
     """
-    artifact = find_artifact(
-        path, backend="onnxruntime", formats=("onnx",), precision=_fp32_of_a_directory(path)
-    )
+    artifact = Model.open(path).artifact("onnxruntime", "fp32")
     refuse_external_data(artifact)
     try:
         model = onnx.load_model_from_string(artifact.data)
@@ -96,8 +94,3 @@ def from_onnx(path: str | Path) -> Source:
             return answers_of(predictor, tensors, "the reference").astype(np.float64)
 
     return Source(spec.with_provenance(parent_sha256=artifact.sha256), core, answers, None)
-
-
-def _fp32_of_a_directory(path: str | Path) -> str | None:
-    """A directory has several precisions, a file just its own."""
-    return None if Path(path).is_file() else "fp32"

@@ -16,6 +16,7 @@ from fer_edge.artifacts.record import decode, encode, parse_json
 from fer_edge.artifacts.spec import check_schema
 from fer_edge.errors import ArtifactError
 from fer_edge.system.files import write_bytes
+from fer_edge.system.read_file import read_file
 
 __all__ = [
     "MANIFEST",
@@ -203,18 +204,12 @@ class Manifest:
         one, or one of a newer schema.
         """
         path = folder / MANIFEST
-        if not os.path.isfile(path):  # Path.is_file raises where it may not look
+        if not os.path.lexists(path):  # Path.exists raises where it may not look
             raise ArtifactError(
                 f"{folder} is no model directory: it has no {MANIFEST}. "
                 "Give one that fer-export wrote, or the path of an artifact."
             )
-        try:
-            with path.open("rb") as stream:
-                text = stream.read(_MAX_BYTES + 1)
-        except OSError as problem:
-            raise ArtifactError(f"cannot read {path}: {problem.strerror}") from problem
-        if len(text) > _MAX_BYTES:
-            raise ArtifactError(f"{path} is larger than {_MAX_BYTES} bytes; that is no manifest")
+        text = read_file(path, "manifest", _MAX_BYTES, ArtifactError)
         value = parse_json(text, str(path))
         check_schema(value, SCHEMA_VERSION, str(path))
         manifest = decode(cls, value, str(path))

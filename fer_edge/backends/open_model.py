@@ -6,14 +6,9 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_edge.artifacts.artifact import DEFAULT_MODEL, find_artifact
+from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.backends import (
-    BACKENDS,
-    Backend,
-    BackendOptions,
-    backend_class,
-)
+from fer_edge.backends import Backend, BackendOptions, backend_class
 from fer_edge.backends.choose_backend import choose_backend
 from fer_edge.errors import ConfigurationError
 
@@ -47,7 +42,7 @@ class PredictorInfo:
 
 
 def open_backend(
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | Model,
     backend: str | Backend,
     options: BackendOptions,
     *,
@@ -70,9 +65,10 @@ def open_backend(
             f"spec should be a ModelSpec, not {type(spec).__name__}; ModelSpec.from_json makes one "
             "of JSON text"
         )
+    found = Model.open(model, spec=spec)
     choice = choose_backend(
         backend,
-        model,
+        found,
         precision=precision,
         device=options.device,
         threads=options.threads,
@@ -80,13 +76,7 @@ def open_backend(
     )
     if options.threads is None and options.goal == "latency":  # which is what was measured
         options = replace(options, threads=choice.threads)
-    artifact = find_artifact(
-        model,
-        backend=choice.name,
-        formats=BACKENDS[choice.name].formats,
-        precision=precision,
-        spec=spec,
-    )
+    artifact = found.artifact(choice.name, precision)
     opened = backend_class(choice.name)(artifact, options)
     try:
         _check_precision(opened, precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
+from fer_edge.artifacts.artifact import OPENED_BY
 from fer_edge.system.dependencies import EXTRAS
 
 __all__ = ["AUTO_ORDER", "BACKENDS", "BackendEntry"]
@@ -62,7 +63,7 @@ BACKENDS: dict[str, BackendEntry] = {
         "OnnxRuntimeBackend",
         "onnxruntime",
         "",
-        ("onnx",),
+        OPENED_BY["onnxruntime"],
         ("cpu", "cuda", "tensorrt"),
         ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
     ),
@@ -71,7 +72,7 @@ BACKENDS: dict[str, BackendEntry] = {
         "OpenVinoBackend",
         "openvino",
         "openvino",
-        ("openvino", "onnx"),
+        OPENED_BY["openvino"],
         ("cpu", "gpu", "npu", "AUTO"),
     ),
     "tensorrt": BackendEntry(
@@ -79,13 +80,18 @@ BACKENDS: dict[str, BackendEntry] = {
         "TensorRtBackend",
         "tensorrt",
         "tensorrt",
-        ("tensorrt",),
+        OPENED_BY["tensorrt"],
         ("cuda",),
         ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
         "TensorRT itself comes with JetPack, or from NVIDIA: pip install tensorrt",
     ),
     "torch": BackendEntry(
-        "fer_edge.backends.torch", "TorchBackend", "torch", "torch", ("torch",), ("cpu", "cuda")
+        "fer_edge.backends.torch",
+        "TorchBackend",
+        "torch",
+        "torch",
+        OPENED_BY["torch"],
+        ("cpu", "cuda"),
     ),
 }
 

@@ -17,11 +17,11 @@ from datetime import datetime, timezone
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.artifacts.artifact import DEFAULT_MODEL, Artifact, find_artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.backends import BACKENDS, Backend, BackendOptions, EngineInfo, backend_class
 from fer_edge.backends.choose_backend import candidates
 from fer_edge.backends.tuning_record import (
-    Candidate,
     Failure,
     Timing,
     Tuning,
@@ -43,7 +43,7 @@ _SUM_TOLERANCE = 1e-3
 
 
 def tune(
-    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
     *,
     precision: str | None = None,
     device: str = "auto",
@@ -60,12 +60,13 @@ def tune(
     could not be kept, OSError where it no longer can, and as ``choose_backend`` does where there is
     nothing to measure.
     """
-    found = candidates(model, precision, device)
+    opened = Model.open(model)
+    found = candidates(opened, precision, device)
     check_tuning_folder()
     counts = tuple(threads) or thread_counts()
     runs: list[_Run] = []
     for one in found:
-        artifact = _artifact(model, one, precision)
+        artifact = opened.artifact(one.backend, precision)
         tried = counts if _has_threads(one.backend, device) else (None,)
         runs += [_Run(one.backend, artifact, device, count) for count in tried]
     with progress(_ROUNDS * len(runs), "tuning") as bar:
@@ -79,7 +80,7 @@ def tune(
         listed = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
         raise EngineError(f"no backend can be measured here: {listed}")
     tuning = Tuning(
-        model=os.fspath(model),
+        model=opened.name,
         precision=next(run.precision for run in runs if run.precision),
         device=device,
         machine=this_machine(),
@@ -137,11 +138,6 @@ class _Run:
             provider=self.engine.provider,
             inference_precision=self.engine.inference_precision,
         )
-
-
-def _artifact(model: str | os.PathLike[str], one: Candidate, precision: str | None) -> Artifact:
-    formats = BACKENDS[one.backend].formats
-    return find_artifact(model, backend=one.backend, formats=formats, precision=precision)
 
 
 def _has_threads(backend: str, device: str) -> bool:

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_edge.artifacts.artifact import DEFAULT_MODEL, model_path
-from fer_edge.artifacts.manifest import Manifest
+from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_class
 from fer_edge.backends.choose_backend import choose_backend
 from fer_edge.errors import EngineError, FerEdgeError, GateError, MissingDependencyError
@@ -114,9 +113,9 @@ def diagnose(
 def _check_golden_crops(model: str | os.PathLike[str]) -> Check:
     from fer_edge.predictor import Predictor
 
-    name, path = os.fspath(model), model_path(model)
-    manifest = None if path.is_file() else Manifest.read(path)
-    with Predictor(model) as predictor:
+    opened = Model.open(model)
+    name, manifest = opened.name, opened.manifest
+    with Predictor(opened) as predictor:
         running = f"{predictor.info.precision} on {predictor.info.provider}"
         if manifest is None:
             predictor.predict_tensor(np.zeros((1, *predictor.info.spec.input.shape), np.uint8))
@@ -138,7 +137,7 @@ def _check_golden_crops(model: str | os.PathLike[str]) -> Check:
 
 def _check_auto(model: str | os.PathLike[str], precision: str | None, device: str) -> Check:
     try:
-        choice = choose_backend("auto", model, precision, device)
+        choice = choose_backend("auto", Model.open(model), precision, device)
     except FerEdgeError as problem:
         return Check("auto", False, str(problem))
     return Check("auto", True, f"{choice.name}: {choice.reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.backends.tune import tune

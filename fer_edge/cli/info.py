@@ -5,8 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from fer_edge.artifacts.artifact import DEFAULT_MODEL, model_path
-from fer_edge.artifacts.manifest import Manifest
+from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.artifacts.record import encode
 from fer_edge.command import (
     MODEL_HELP,
@@ -30,12 +29,12 @@ def add_parser(commands: Commands) -> None:
 
 
 def _info(options: Namespace) -> int:
-    path = model_path(options.model)
-    manifest = Manifest.read(path) if path.is_dir() else None
-    with open_predictor(options.model, options) as predictor:
+    model = Model.open(options.model)
+    with open_predictor(model, options) as predictor:
         runs: dict[str, Any] = {**encode(predictor.info), "artifact": str(predictor.info.artifact)}
     spec = runs.pop("spec")
-    artifacts = [] if manifest is None else [encode(entry) for entry in manifest.artifacts]
+    entries = model.manifest.artifacts if model.manifest else ()
+    artifacts = [encode(entry) for entry in entries]
     _print("runs", runs)
     _print("spec", spec)
     for entry in artifacts:

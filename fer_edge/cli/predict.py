@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.command import MODEL_HELP, Commands, add_command, add_predictor_options
 
 if TYPE_CHECKING:

@@ -139,7 +139,7 @@ def no_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _opens_with_every_backend() -> None:
-    from fer_edge.artifacts.artifact import model_path
+    from fer_edge.artifacts.model import model_path
 
     tried = 0
     folder = model_path("default")

@@ -13,8 +13,8 @@ from fer_calib.observation import Observation, observe
 from fer_calib.quantisation import quantize
 from fer_calib.running import RUNNERS
 from fer_calib.schemes import SCHEMES
-from fer_edge.artifacts.artifact import model_path
 from fer_edge.artifacts.manifest import Manifest
+from fer_edge.artifacts.model import model_path
 from fer_edge.evaluation import fer2013
 from fer_edge.images.preprocess import preprocess_all
 

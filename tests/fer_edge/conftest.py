@@ -73,4 +73,4 @@ def model_directory(make_model_directory: MakeDirectory) -> Path:
 @pytest.fixture
 def no_default_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An installation that carries no model."""
-    monkeypatch.setattr("fer_edge.artifacts.artifact._MODELS", tmp_path / "no models")
+    monkeypatch.setattr("fer_edge.artifacts.model._MODELS", tmp_path / "no models")

@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 
 from fer_edge import ArtifactError, Predictor
-from fer_edge.artifacts.artifact import FORMATS, find_artifact
+from fer_edge.artifacts.artifact import FORMATS
 from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
+from fer_edge.artifacts.model import Model
 from fer_edge.backends import BACKENDS, Backend
 
 FEW, MANY = 500, 10_000
@@ -64,7 +65,7 @@ def opened(folder: Path, file: str) -> None:
     """Go as far as an engine would be given the bytes of ``file`` and what belongs to it."""
     precision, _ = ARTIFACTS[file]
     form = FORMATS[Path(file).suffix]
-    find_artifact(folder, backend="any", formats=(form,), precision=precision)
+    Model.open(folder).artifact("any", precision, formats=(form,))
 
 
 def owner(file: str) -> str:

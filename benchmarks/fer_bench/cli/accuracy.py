@@ -11,7 +11,7 @@ from fer_bench.contestants import ALL, choices
 from fer_bench.peers import choose_peers, load_peers
 from fer_bench.reliability_diagram import draw_reliability
 from fer_bench.tables import paired_sentence
-from fer_edge.artifacts.artifact import check_model
+from fer_edge.artifacts.model import check_model
 from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.command import MODEL_HELP, Commands, add_command, add_data_option, say, write_result
 from fer_edge.errors import ConfigurationError

@@ -10,7 +10,7 @@ from fer_bench.peers import choose_peers, load_peers
 from fer_bench.results import LatencyRun
 from fer_bench.scenarios import SCENARIOS, Settings
 from fer_bench.tables import latency_table, noise_lines
-from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result

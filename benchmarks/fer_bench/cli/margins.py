@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_bench.framing import sample
 from fer_bench.margins import measure_margins, table
 from fer_bench.pages import MeasuredBlock
-from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.artifacts.record import encode
 from fer_edge.command import (
     MODEL_HELP,

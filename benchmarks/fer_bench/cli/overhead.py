@@ -9,7 +9,7 @@ from fer_bench.contestants import choices
 from fer_bench.environment import describe_environment
 from fer_bench.overhead import CROP_SHAPE, failures, measure_overhead, measure_start, table
 from fer_bench.pages import MeasuredBlock
-from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.artifacts.record import encode
 from fer_edge.backends import BackendOptions
 from fer_edge.command import (

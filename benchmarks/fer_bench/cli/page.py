@@ -11,7 +11,7 @@ from fer_bench.latency import measure_latency
 from fer_bench.results import read_latency
 from fer_bench.scenarios import Settings
 from fer_bench.tables import noise_lines
-from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.system.files import write_json
 

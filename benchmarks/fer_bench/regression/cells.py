@@ -7,15 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge.artifacts.artifact import (
-    FORMATS,
-    Artifact,
-    check_model,
-    find_artifact,
-    model_path,
-    read_entry,
-)
+from fer_edge.artifacts.artifact import Artifact, format_of, read_artifact, read_entry
 from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
+from fer_edge.artifacts.model import Model, model_path
 from fer_edge.backends import BACKENDS, backend_class
 from fer_edge.backends.base import one_line
 from fer_edge.errors import ConfigurationError, MissingDependencyError
@@ -49,8 +43,7 @@ class Cell:
         """
         if self.entry is not None:
             return read_entry(self.folder, self.entry)
-        formats = BACKENDS[self.backend].formats
-        return find_artifact(self.path, backend=self.backend, formats=formats)
+        return read_artifact(self.path)
 
 
 @dataclass(frozen=True)
@@ -103,9 +96,8 @@ def find_model(
         raise ConfigurationError(
             f"unknown backend {', '.join(unknown)}; there are {', '.join(BACKENDS)}"
         )
-    path = model_path(model)
-    check_model(model)
-    manifest = Manifest.read(path) if os.path.isdir(path) else None
+    opened = Model.open(model)
+    path, manifest = opened.path, opened.manifest
     files: list[tuple[str, ArtifactEntry | None]] = [(path.name, None)]
     if manifest:
         files = [(entry.file, entry) for entry in manifest.artifacts]
@@ -152,5 +144,5 @@ def _absent(backends: Sequence[str]) -> dict[str, str]:
 
 def _fits(file: str, backend: str, entry: ArtifactEntry | None) -> bool:
     made_for = entry.backends if entry else ()
-    opens = FORMATS.get(Path(file).suffix) in BACKENDS[backend].formats
+    opens = format_of(file) in BACKENDS[backend].formats
     return opens and (not made_for or backend in made_for)

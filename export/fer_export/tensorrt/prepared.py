@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from fer_edge.artifacts.artifact import find_artifact
+from fer_edge.artifacts.model import Model
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import BackendOptions
 from fer_edge.backends.onnxruntime import OnnxRuntimeBackend
@@ -31,7 +31,7 @@ def read_onnx_spec(path: Path) -> ModelSpec:
 
     Needs ONNX Runtime, which the runtime brings, and not the package onnx. Raises ArtifactError.
     """
-    artifact = find_artifact(path, backend="onnxruntime", formats=("onnx",))
+    artifact = Model.open(path).artifact("onnxruntime")
     backend = OnnxRuntimeBackend(artifact, BackendOptions(device="cpu"))
     backend.close()
     return backend.spec

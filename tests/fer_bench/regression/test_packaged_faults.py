@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pytest
 
 from fer_bench.regression.suite import Suite
-from fer_edge.artifacts.artifact import model_path
 from fer_edge.artifacts.manifest import GoldenCrop, Manifest
+from fer_edge.artifacts.model import model_path
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor

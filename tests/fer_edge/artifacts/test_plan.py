@@ -47,7 +47,7 @@ def sidecar(tiny_spec: ModelSpec) -> PlanSidecar:
 
 def artifact(text: bytes | None, spec: ModelSpec | None = None) -> Artifact:
     companions = {} if text is None else {"model.plan.json": text}
-    return Artifact(Path("/m/model.plan"), "tensorrt", PLAN, DIGEST, False, companions, spec)
+    return Artifact(Path("/m/model.plan"), "tensorrt", PLAN, DIGEST, companions, spec)
 
 
 def test_a_sidecar_survives_its_file(sidecar: PlanSidecar, tmp_path: Path) -> None:

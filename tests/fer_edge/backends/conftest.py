@@ -19,7 +19,8 @@ from tensorrt_double.fixtures import (  # noqa: F401 - pytest finds fixtures by 
     tensorrt_bindings,
 )
 
-from fer_edge.artifacts.artifact import Artifact, find_artifact
+from fer_edge.artifacts.artifact import Artifact, read_artifact
+from fer_edge.artifacts.model import Model
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 
 ENGINES = ("onnxruntime", "openvino-onnx", "openvino", "torch")
@@ -30,7 +31,7 @@ def make_artifact_of(data: bytes, name: str = "model.onnx", **more: Any) -> Arti
     """An artifact in memory."""
     suffix = Path(name).suffix
     form = {".onnx": "onnx", ".xml": "openvino", ".safetensors": "torch"}[suffix]
-    return Artifact(Path(name), form, data, hashlib.sha256(data).hexdigest(), False, **more)
+    return Artifact(Path(name), form, data, hashlib.sha256(data).hexdigest(), **more)
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +72,7 @@ def tiny_ir(
 @pytest.fixture
 def ir(tiny_ir: Path) -> Artifact:
     """The tiny IR, as the OpenVINO backend opens it."""
-    return find_artifact(tiny_ir, backend="openvino", formats=("openvino", "onnx"))
+    return Model.open(tiny_ir).artifact("openvino")
 
 
 @pytest.fixture
@@ -148,9 +149,4 @@ def small_artifacts(
     """The small network for each of ENGINES."""
     ir = write_ir(small_onnx, small_onnx.with_suffix(".xml"), small_spec)
     files = dict(zip(ENGINES, (small_onnx, small_onnx, ir, small_checkpoint), strict=True))
-    return {
-        engine: find_artifact(
-            file, backend=engine.partition("-")[0], formats=("onnx", "openvino", "torch")
-        )
-        for engine, file in files.items()
-    }
+    return {engine: read_artifact(file) for engine, file in files.items()}

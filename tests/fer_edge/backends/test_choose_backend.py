@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from fer_edge import ArtifactError, ConfigurationError, MissingDependencyError
+from fer_edge import ConfigurationError, MissingDependencyError
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
+from fer_edge.artifacts.model import Model
 from fer_edge.backends import AUTO_ORDER, BACKENDS
-from fer_edge.backends.choose_backend import candidates, choose_backend
+from fer_edge.backends.choose_backend import Choice, candidates, choose_backend
 from fer_edge.backends.table import BackendEntry
 from fer_edge.backends.tuning_record import Timing, Tuning, this_machine, tuning_folder
 
@@ -26,6 +27,11 @@ SUFFIXES = {
 }
 
 MakeModel = Callable[..., Path]
+
+
+def chosen(model: Path, **options: Any) -> Choice:
+    """What auto is for a model."""
+    return choose_backend("auto", Model.open(model), **options)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +73,7 @@ def test_the_first_of_the_order_that_has_an_artifact_of_its_own(
     make_model: MakeModel, index: int
 ) -> None:
     left = AUTO_ORDER[index:]
-    choice = choose_backend("auto", make_model(*reversed(left)))
+    choice = chosen(make_model(*reversed(left)))
     assert (choice.name, choice.threads) == (left[0], None)
     assert choice.reason.startswith(f"the first of {', '.join(AUTO_ORDER)} that is installed")
 
@@ -76,7 +82,7 @@ def test_what_is_not_installed_is_passed_over_and_named(
     make_model: MakeModel, installed: set[str]
 ) -> None:
     installed -= {"openvino", "tensorrt"}
-    choice = choose_backend("auto", make_model("openvino", "onnxruntime"))
+    choice = chosen(make_model("openvino", "onnxruntime"))
     assert choice.name == "onnxruntime"
     assert "openvino lacks openvino" in choice.reason
     assert "tensorrt" not in choice.reason.partition("(")[2]
@@ -86,14 +92,15 @@ def test_an_onnx_is_openvinos_only_where_onnx_runtime_is_lacking(
     make_model: MakeModel, installed: set[str]
 ) -> None:
     model = make_model("onnxruntime")
-    assert choose_backend("auto", model).name == "onnxruntime"
+    assert chosen(model).name == "onnxruntime"
     installed.discard("onnxruntime")
-    assert choose_backend("auto", model).name == "openvino"
+    assert chosen(model).name == "openvino"
 
 
 def test_a_file_is_opened_by_the_backend_of_its_format(tmp_path: Path) -> None:
     for name, suffix in SUFFIXES.items():
-        assert choose_backend("auto", tmp_path / f"model{suffix}").name == name
+        (tmp_path / f"model{suffix}").touch()
+        assert chosen(tmp_path / f"model{suffix}").name == name
 
 
 def test_an_artifact_made_for_another_backend_does_not_count(make_model: MakeModel) -> None:
@@ -101,7 +108,7 @@ def test_an_artifact_made_for_another_backend_does_not_count(make_model: MakeMod
     manifest = Manifest.read(folder)
     ir, onnx = manifest.artifacts
     replace(manifest, artifacts=(replace(ir, backends=("else",)), onnx)).write(folder)
-    assert choose_backend("auto", folder).name == "onnxruntime"
+    assert chosen(folder).name == "onnxruntime"
 
 
 def test_auto_never_chooses_the_precision(make_model: MakeModel) -> None:
@@ -109,8 +116,8 @@ def test_auto_never_chooses_the_precision(make_model: MakeModel) -> None:
     manifest = Manifest.read(folder)
     ir, onnx = manifest.artifacts
     replace(manifest, artifacts=(replace(ir, precision="int8"), onnx)).write(folder)
-    assert choose_backend("auto", folder).name == "onnxruntime"
-    assert choose_backend("auto", folder, precision="int8").name == "openvino"
+    assert chosen(folder).name == "onnxruntime"
+    assert chosen(folder, precision="int8").name == "openvino"
 
 
 @pytest.mark.parametrize(
@@ -119,18 +126,18 @@ def test_auto_never_chooses_the_precision(make_model: MakeModel) -> None:
 def test_only_backends_that_know_the_device_count(
     make_model: MakeModel, device: str, name: str
 ) -> None:
-    assert choose_backend("auto", make_model(*AUTO_ORDER), device=device).name == name
+    assert chosen(make_model(*AUTO_ORDER), device=device).name == name
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_a_backend_that_is_asked_for_is_taken(name: str) -> None:
-    choice = choose_backend(name, "no such model")
+def test_a_backend_that_is_asked_for_is_taken(make_model: MakeModel, name: str) -> None:
+    choice = choose_backend(name, Model.open(make_model()))
     assert (choice.name, choice.reason, choice.threads) == (name, "asked for", None)
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
+def test_an_unknown_name_lists_the_known_ones(make_model: MakeModel) -> None:
     with pytest.raises(ConfigurationError, match="'trt'; there are auto, onnxruntime"):
-        choose_backend("trt")
+        choose_backend("trt", Model.open(make_model()))
 
 
 def test_what_no_installed_backend_opens_says_what_to_install(
@@ -138,22 +145,22 @@ def test_what_no_installed_backend_opens_says_what_to_install(
 ) -> None:
     installed.clear()
     with pytest.raises(MissingDependencyError, match=r"torch is not installed.*fer-edge\[torch\]"):
-        choose_backend("auto", make_model("torch"))
+        chosen(make_model("torch"))
 
 
 def test_a_precision_that_is_not_there_is_told_with_what_is(make_model: MakeModel) -> None:
-    with pytest.raises(ConfigurationError, match=r"no fp16 artifact .* it has openvino \(int8\)"):
-        choose_backend("auto", make_model("openvino"), precision="fp16")
+    with pytest.raises(ConfigurationError, match=r"no fp16 artifact; it has openvino \(int8\)"):
+        chosen(make_model("openvino"), precision="fp16")
 
 
-def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="there is no model at"):
-        choose_backend("auto", tmp_path / "none")
+def test_a_device_that_no_backend_knows_lists_those_that_there_are(make_model: MakeModel) -> None:
+    with pytest.raises(ConfigurationError, match=r"on the device 'tpu'; tensorrt has cuda; open"):
+        chosen(make_model(*AUTO_ORDER), device="tpu")
 
 
-def test_a_device_that_no_backend_knows_lists_the_kinds(make_model: MakeModel) -> None:
-    with pytest.raises(ConfigurationError, match=r"on the device 'tpu'; the kinds .*cpu, cuda"):
-        choose_backend("auto", make_model(*AUTO_ORDER), device="tpu")
+def test_a_device_of_other_backends_alone_is_told(make_model: MakeModel) -> None:
+    with pytest.raises(ConfigurationError, match=r"on the device 'npu'; torch has cpu, cuda$"):
+        chosen(make_model("torch"), device="npu")
 
 
 # ---- what was measured
@@ -166,7 +173,7 @@ def keep_tuning(model: Path, *timings: tuple[str, int | None, float], device: st
         device=device,
         machine=this_machine(),
         measured="2026-11-22T10:00:00+00:00",
-        candidates=candidates(model, device=device),
+        candidates=candidates(Model.open(model), device=device),
         timings=tuple(Timing(name, n, ms, "CPU", "int8") for name, n, ms in timings),
     ).write()
 
@@ -174,7 +181,7 @@ def keep_tuning(model: Path, *timings: tuple[str, int | None, float], device: st
 def test_only_backends_that_know_the_device_are_candidates(make_model: MakeModel) -> None:
     model = make_model("openvino", "onnxruntime")
     names = {
-        device: [one.backend for one in candidates(model, device=device)]
+        device: [one.backend for one in candidates(Model.open(model), device=device)]
         for device in ("cpu", "npu", "cuda")
     }
     assert names == {
@@ -187,7 +194,7 @@ def test_only_backends_that_know_the_device_are_candidates(make_model: MakeModel
 def test_what_was_measured_here_decides(make_model: MakeModel) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("openvino", 1, 0.9), ("onnxruntime", 2, 0.4), ("onnxruntime", 1, 0.6))
-    choice = choose_backend("auto", model)
+    choice = chosen(model)
     assert (choice.name, choice.threads) == ("onnxruntime", 2)
     assert choice.reason == (
         "the fastest of 3 ways that fer-edge doctor --tune measured here on 2026-11-22: 0.40 ms, "
@@ -198,26 +205,26 @@ def test_what_was_measured_here_decides(make_model: MakeModel) -> None:
 def test_fewer_threads_win_where_more_gain_nothing(make_model: MakeModel) -> None:
     model = make_model("onnxruntime")
     keep_tuning(model, ("onnxruntime", 4, 0.40), ("onnxruntime", 1, 0.41))
-    assert choose_backend("auto", model).threads == 1
+    assert chosen(model).threads == 1
 
 
 def test_the_callers_threads_are_kept_to(make_model: MakeModel) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("openvino", 1, 0.9), ("onnxruntime", 1, 1.0), ("onnxruntime", 2, 0.4))
-    assert choose_backend("auto", model, threads=1).name == "openvino"
-    assert choose_backend("auto", model, threads=7).name == "onnxruntime"
+    assert chosen(model, threads=1).name == "openvino"
+    assert chosen(model, threads=7).name == "onnxruntime"
 
 
 def test_a_backend_that_is_asked_for_is_taken_whatever_was_measured(make_model: MakeModel) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("onnxruntime", 1, 0.1))
-    assert choose_backend("openvino", model).name == "openvino"
+    assert choose_backend("openvino", Model.open(model)).name == "openvino"
 
 
 def test_what_was_measured_under_other_options_does_not_count(make_model: MakeModel) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("onnxruntime", 1, 0.1))
-    assert choose_backend("auto", model, measured=False).name == "openvino"
+    assert chosen(model, measured=False).name == "openvino"
 
 
 def changed_artifact(model: Path, monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> None:
@@ -249,9 +256,9 @@ def test_it_counts_until_something_changes(
 ) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("onnxruntime", 1, 0.1))
-    assert choose_backend("auto", model).name == "onnxruntime"
+    assert chosen(model).name == "onnxruntime"
     change(model, monkeypatch, installed)
-    choice = choose_backend("auto", model)
+    choice = chosen(model)
     assert choice.name == "openvino"
     assert choice.reason.startswith("the first of ")
 
@@ -259,15 +266,15 @@ def test_it_counts_until_something_changes(
 def test_it_counts_for_the_device_that_was_asked_for(make_model: MakeModel) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("onnxruntime", 1, 0.1), device="cpu")
-    assert choose_backend("auto", model, device="cpu").name == "onnxruntime"
-    assert choose_backend("auto", model).name == "openvino"
+    assert chosen(model, device="cpu").name == "onnxruntime"
+    assert chosen(model).name == "openvino"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 9}', '{"schema": 1}'])
 def test_a_damaged_measurement_stops_nothing_and_is_shown(make_model: MakeModel, text: str) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("onnxruntime", 1, 0.1)).write_text(text)
-    choice = choose_backend("auto", model)
+    choice = chosen(model)
     assert choice.name == "openvino"
     assert "measure again with fer-edge doctor --tune, or remove it" in choice.reason
 
@@ -289,7 +296,7 @@ def test_a_measurement_that_cannot_be_is_damaged(
     tuning = json.loads(path.read_text())
     change(tuning)
     path.write_text(json.dumps(tuning))
-    choice = choose_backend("auto", model)
+    choice = chosen(model)
     assert choice.name == "openvino"
     assert message in choice.reason
 
@@ -298,9 +305,9 @@ def test_a_measurement_that_cannot_be_is_damaged(
 def test_single_files_are_measured_by_their_bytes(make_model: MakeModel) -> None:
     file = make_model("onnxruntime") / "model.onnx"
     keep_tuning(file, ("openvino", 1, 0.1))
-    assert choose_backend("auto", file).name == "openvino"
+    assert chosen(file).name == "openvino"
     file.write_bytes(b"another")
-    assert choose_backend("auto", file).name == "onnxruntime"
+    assert chosen(file).name == "onnxruntime"
 
 
 def test_measurements_lie_in_the_users_folder(make_model: MakeModel, home: Path) -> None:

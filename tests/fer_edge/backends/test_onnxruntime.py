@@ -27,7 +27,7 @@ Change = Callable[[Any], None]
 
 
 def artifact(data: bytes) -> Artifact:
-    return Artifact(Path("model.onnx"), "onnx", data, hashlib.sha256(data).hexdigest(), False)
+    return Artifact(Path("model.onnx"), "onnx", data, hashlib.sha256(data).hexdigest())
 
 
 def opened(data: bytes, **options: Any) -> OnnxRuntimeBackend:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from fer_edge import ArtifactError, ConfigurationError, EngineError, ModelSpec
-from fer_edge.artifacts.artifact import Artifact, find_artifact
+from fer_edge.artifacts.artifact import Artifact
+from fer_edge.artifacts.model import Model
 from fer_edge.backends import BackendOptions
 
 ov = pytest.importorskip("openvino")
@@ -25,7 +26,7 @@ Crops = Callable[..., npt.NDArray[np.uint8]]
 
 
 def found(path: Path) -> Artifact:
-    return find_artifact(path, backend="openvino", formats=("openvino", "onnx"))
+    return Model.open(path).artifact("openvino")
 
 
 def opened(artifact: Artifact, **options: Any) -> OpenVinoBackend:

@@ -56,7 +56,7 @@ class Plan:
         name = sidecar_path(self.path)
         companions = {} if bare else {name.name: name.read_bytes()}
         digest = hashlib.sha256(self.data).hexdigest()
-        return Artifact(self.path, "tensorrt", self.data, digest, False, companions, spec)
+        return Artifact(self.path, "tensorrt", self.data, digest, companions, spec)
 
     def change(self, **changes: Any) -> None:
         self.sidecar = dataclasses.replace(self.sidecar, **changes)

@@ -17,7 +17,7 @@ from tensorrt_double.cuda import GPU, CudaDouble
 from tensorrt_double.engine import TensorRtDouble, convolution
 
 from fer_edge import Predictor
-from fer_edge.artifacts.artifact import find_artifact
+from fer_edge.artifacts.model import Model
 from fer_edge.artifacts.plan import Gpu, PlanSidecar, is_trusted, sidecar_path
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BackendOptions
@@ -68,7 +68,7 @@ def test_the_machine_that_built_a_plan_trusts_it_and_runs_it(
 ) -> None:
     sidecar = build_plan(prepared, out, "trt-fp16")
     assert is_trusted(sidecar.plan_sha256)
-    artifact = find_artifact(out, backend="tensorrt", formats=("tensorrt",))
+    artifact = Model.open(out).artifact("tensorrt")
     engine = backend.TensorRtBackend(artifact, BackendOptions())
     crops = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 1), np.uint8)
     with Predictor(prepared) as predictor:

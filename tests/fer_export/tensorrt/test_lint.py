@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fer_edge.artifacts.artifact import model_path
+from fer_edge.artifacts.model import model_path
 from fer_edge.errors import GateError
 from fer_export.tensorrt.lint import RULES, Finding, check_model, lint
 from fer_export.tensorrt.operators import CONSTANT_INPUTS, OPERATORS, OPSETS

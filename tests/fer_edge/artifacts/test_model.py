@@ -1,4 +1,4 @@
-"""From what a caller names to the bytes of one artifact."""
+"""From what a caller names to the one artifact that a backend opens."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from typing import Any
 
 import pytest
 
-from fer_edge.artifacts.artifact import (
-    DEFAULT_MODEL,
-    Artifact,
-    find_artifact,
-    model_path,
-    read_entry,
-)
+from fer_edge.artifacts.artifact import OPENED_BY, Artifact, read_entry
 from fer_edge.artifacts.manifest import ArtifactEntry, Companion, Manifest
+from fer_edge.artifacts.model import DEFAULT_MODEL, Model, model_path, packaged_models
 from fer_edge.errors import ArtifactError, ConfigurationError
 
 FILES = {
@@ -27,7 +22,7 @@ FILES = {
 
 
 def _find(model: str | Path, formats: tuple[str, ...], precision: str | None = None) -> Artifact:
-    return find_artifact(model, backend="onnxruntime", formats=formats, precision=precision)
+    return Model.open(model).artifact("onnxruntime", precision, formats)
 
 
 @pytest.fixture
@@ -42,8 +37,9 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_word_default_stands_for_the_packaged_model() -> None:
-    assert model_path(DEFAULT_MODEL).parent.name == "models"
+def test_packaged_models_go_by_their_names() -> None:
+    assert DEFAULT_MODEL in packaged_models()
+    assert {model_path(name).parent.name for name in packaged_models()} == {"models"}
 
 
 def test_a_folder_of_that_name_is_reached_by_a_path() -> None:
@@ -69,14 +65,39 @@ def test_the_format_that_the_backend_prefers_comes_first(
     assert _find(directory, formats=formats, precision="fp32").path.name == name
 
 
-def test_what_a_manifest_lists_is_vouched_for(directory: Path) -> None:
-    found = _find(directory, formats=("onnx",))
-    assert (found.vouched, found.sha256) == (True, hashlib.sha256(found.data).hexdigest())
-
-
-def test_a_single_file_is_not_vouched_for(directory: Path) -> None:
+def test_a_single_file_is_read_whatever_the_manifest_beside_it_says(directory: Path) -> None:
     found = _find(str(directory / "model.onnx"), formats=("onnx",))
-    assert (found.vouched, found.format, found.data) == (False, "onnx", b"fp32 onnx")
+    assert (found.format, found.data) == ("onnx", b"fp32 onnx")
+    assert found.sha256 == hashlib.sha256(b"fp32 onnx").hexdigest()
+
+
+def test_a_suffix_may_be_in_capitals(directory: Path) -> None:
+    (directory / "model.onnx").rename(directory / "MODEL.ONNX")
+    assert _find(directory / "MODEL.ONNX", formats=("onnx",)).format == "onnx"
+
+
+def test_an_opened_model_is_given_back_as_it_is(directory: Path) -> None:
+    model = Model.open(directory)
+    assert Model.open(model) is model
+
+
+def test_a_model_tells_what_it_offers_without_reading_it(directory: Path) -> None:
+    model = Model.open(directory)
+    for file in FILES:
+        (directory / file).unlink()
+    assert model.precisions == ("int8", "fp32")
+    assert model.offers("onnxruntime")
+    assert model.offers("openvino", "fp32", ("openvino",))
+    assert not model.offers("openvino", "int8", ("openvino",))
+    assert not model.offers("torch")
+    assert model.sha256("onnxruntime") == hashlib.sha256(b"int8 onnx").hexdigest()
+
+
+def test_the_same_artifact_of_a_file_is_not_read_twice(directory: Path) -> None:
+    model = Model.open(directory / "model.onnx")
+    first = model.artifact("onnxruntime")
+    (directory / "model.onnx").unlink()
+    assert model.artifact("openvino") is first
 
 
 def test_the_bytes_are_not_printed(directory: Path) -> None:
@@ -89,8 +110,40 @@ def test_a_precision_that_is_not_there_is_told_with_what_is(directory: Path) -> 
         _find(directory, formats=("onnx",), precision="fp16")
 
 
+@pytest.mark.parametrize(
+    ("backend", "precision", "step"),
+    [
+        ("tensorrt", None, "has no int8 artifact for tensorrt; it has "),
+        ("tensorrt", None, "Make one with: fer-export --from-onnx {} --target trt-int8 --out DIR"),
+        ("openvino", "fp16", "Make one with: fer-export --from-onnx {} --target openvino-fp16"),
+        ("onnxruntime", "fp16", "--target onnx-fp16 --out DIR, or ask for precision 'int8' or"),
+        (None, "fp16", "has no fp16 artifact; it has "),
+        (None, "fp16", "Make one with: fer-export --from-onnx {} --target onnx-fp16 --out DIR"),
+        ("torch", None, "Give the checkpoint itself, a .safetensors file"),
+        ("onnxruntime", "fp8", "unknown precision 'fp8'; there are fp32, fp16, int8"),
+    ],
+)
+def test_what_a_model_lacks_is_told_with_the_command_that_makes_it(
+    directory: Path, backend: str | None, precision: str | None, step: str
+) -> None:
+    message = str(Model.open(directory).nothing_for(backend, precision))
+    assert step.format(directory) in message
+
+
+def test_a_missing_fp32_onnx_goes_by_the_name_of_its_target(directory: Path) -> None:
+    Manifest("x", "fp32", ()).write(directory)
+    message = str(Model.open(directory).nothing_for("onnxruntime"))
+    assert "--target onnx --out" in message
+
+
+def test_every_backend_that_is_known_opens_some_format() -> None:
+    from fer_edge.backends import BACKENDS
+
+    assert BACKENDS.keys() == OPENED_BY.keys()
+
+
 def test_a_format_that_is_not_there_is_never_replaced_by_another(directory: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no int8 artifact in the format openvino"):
+    with pytest.raises(ConfigurationError, match="no int8 artifact for onnxruntime"):
         _find(directory, formats=("openvino",))
 
 
@@ -108,18 +161,36 @@ def test_a_damaged_artifact_is_refused(data: bytes, directory: Path) -> None:
 
 def test_a_lacking_artifact_is_told(directory: Path) -> None:
     (directory / "small.onnx").unlink()
+    with pytest.raises(ArtifactError, match=r"there is no artifact at .*small.onnx"):
+        _find(directory, formats=("onnx",))
+
+
+def test_a_directory_of_links_is_opened_where_the_hashes_match(
+    directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("cache")
+    for file in [*directory.iterdir()]:  # as a ConfigMap and the cache of a hub have it
+        file.rename(outside / file.name)
+        file.symlink_to(outside / file.name)
+    assert _find(directory, formats=("onnx",)).data == b"int8 onnx"
+    (outside / "small.onnx").write_bytes(b"another")
+    with pytest.raises(ArtifactError, match=r"small.onnx is damaged"):
+        _find(directory, formats=("onnx",))
+
+
+def test_a_link_that_leads_to_itself_is_refused(directory: Path) -> None:
+    (directory / "small.onnx").unlink()
+    (directory / "small.onnx").symlink_to("small.onnx")
     with pytest.raises(ArtifactError, match=r"cannot read the artifact .*small.onnx"):
         _find(directory, formats=("onnx",))
 
 
-def test_an_artifact_that_is_a_link_is_refused(
-    directory: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    outside = tmp_path_factory.mktemp("outside") / "secret"
-    (directory / "small.onnx").rename(outside)
-    (directory / "small.onnx").symlink_to(outside)
-    with pytest.raises(ArtifactError, match="is a link"):
-        _find(directory, formats=("onnx",))
+def test_a_git_lfs_pointer_says_how_to_fetch_the_file(directory: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (directory / "small.onnx").write_bytes(pointer)
+    for model in (directory, directory / "small.onnx"):
+        with pytest.raises(ArtifactError, match=r"is a Git LFS pointer.*git lfs pull"):
+            _find(model, formats=("onnx",))
 
 
 def test_an_artifact_that_is_a_pipe_is_refused_without_waiting_for_a_writer(
@@ -134,14 +205,14 @@ def test_an_artifact_that_is_a_pipe_is_refused_without_waiting_for_a_writer(
 
 def test_an_artifact_of_a_terabyte_is_not_read(directory: Path) -> None:
     os.truncate(directory / "small.onnx", 1 << 40)  # a hole: it takes no room
-    with pytest.raises(ArtifactError, match="1,099,511,627,776 bytes; artifacts have up to"):
+    with pytest.raises(ArtifactError, match="1,099,511,627,776 bytes; the most is"):
         _find(directory, formats=("onnx",))
 
 
 def test_a_model_directory_may_be_reached_by_a_link(directory: Path) -> None:
     link = directory.parent / "link"
     link.symlink_to(directory)
-    assert _find(link, formats=("onnx",)).vouched
+    assert _find(link, formats=("onnx",)).data == b"int8 onnx"
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -149,11 +220,37 @@ def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
         _find(tmp_path / "none", formats=("onnx",))
 
 
-@pytest.mark.parametrize("name", ["model.pt", "model", "model.xml"])
-def test_a_file_that_the_backend_does_not_open_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_file_that_the_backend_does_not_open_is_told_with_those_that_do(tmp_path: Path) -> None:
+    (tmp_path / "model.xml").touch()
+    with pytest.raises(ConfigurationError, match=r"expected \.onnx\. It is opened by openvino$"):
+        Model.open(tmp_path / "model.xml").artifact("onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.tflite", r"is not an artifact; the name of one ends in \.onnx, \.xml, \.plan"),
+        ("model", "is not an artifact"),
+        (
+            "model.PTH",
+            r"fer-train import --weights .*model\.PTH --model NETWORK --out .*model\.saf",
+        ),
+        ("model.ckpt", "holds weights, not an artifact"),
+    ],
+)
+def test_a_file_that_is_no_artifact_says_what_to_do(
+    name: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(ConfigurationError, match=r"it takes onnx"):
-        _find(tmp_path / name, formats=("onnx",))
+    with pytest.raises(ConfigurationError, match=message):
+        Model.open(tmp_path / name)
+
+
+def test_the_weights_of_an_ir_lead_to_the_ir(tmp_path: Path) -> None:
+    for name in ("m.xml", "m.bin"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigurationError, match=r"holds the weights of an IR; give .*m\.xml"):
+        Model.open(tmp_path / "m.bin")
 
 
 def _directory(folder: Path, files: dict[str, bytes], *entries: ArtifactEntry) -> Path:
@@ -221,5 +318,5 @@ def test_an_artifact_has_as_many_bytes_as_onnx_allows(
     monkeypatch.setattr("fer_edge.artifacts.artifact.MAX_BYTES", len(data))
     assert _find(directory / "model.onnx", ("onnx",)).data == data
     monkeypatch.setattr("fer_edge.artifacts.artifact.MAX_BYTES", len(data) - 1)
-    with pytest.raises(ArtifactError, match=r"has 9 bytes; artifacts have up to 8"):
+    with pytest.raises(ArtifactError, match=r"has 9 bytes; the most is 8"):
         _find(directory / "model.onnx", ("onnx",))

@@ -1,0 +1,230 @@
+"""A model as a caller names it, and which of its artifacts a backend opens."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fer_edge.artifacts.artifact import (
+    FORMATS,
+    OPENED_BY,
+    Artifact,
+    format_of,
+    read_artifact,
+    read_entry,
+)
+from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
+from fer_edge.artifacts.spec import PRECISIONS, ModelSpec
+from fer_edge.errors import ArtifactError, ConfigurationError
+
+__all__ = ["DEFAULT_MODEL", "Model", "check_model", "model_path", "packaged_models"]
+
+DEFAULT_MODEL = "default"
+"""The name of the packaged model that is taken where the caller names none."""
+
+_MODELS = Path(__file__).parents[1] / "models"
+_WEIGHTS = (".pth", ".pt", ".ckpt", ".npz", ".h5", ".keras")
+"""Suffixes of weights that fer-train import reads, or says why it cannot."""
+
+_TARGETS = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "trt"}
+"""What fer-export calls the artifacts of a backend, before the precision."""
+
+
+def packaged_models() -> tuple[str, ...]:
+    """Names of the models that are part of this installation."""
+    try:
+        return tuple(sorted(folder.name for folder in _MODELS.iterdir() if folder.is_dir()))
+    except OSError:
+        return ()
+
+
+def model_path(model: str | os.PathLike[str]) -> Path:
+    """The folder of a packaged model for its name, else the path itself.
+
+    Raises ConfigurationError for anything but a name or a path.
+    """
+    if not isinstance(model, (str, os.PathLike)):
+        raise ConfigurationError(
+            f"a model is {DEFAULT_MODEL!r} or a path, not {type(model).__name__}"
+        )
+    if model == DEFAULT_MODEL or (isinstance(model, str) and model in packaged_models()):
+        return _MODELS / model
+    return Path(model)
+
+
+def check_model(model: str | os.PathLike[str]) -> None:
+    """Raise ArtifactError where there is nothing at a model's path; nothing is read."""
+    if os.path.exists(model_path(model)):  # Path.exists raises where it may not look
+        return
+    if model == DEFAULT_MODEL:
+        raise ArtifactError("the packaged model is missing; reinstall fer-edge")
+    names = ", ".join(map(repr, packaged_models() or (DEFAULT_MODEL,)))
+    raise ArtifactError(
+        f"there is no model at {model}, or none that you may see; give {names}, a model directory "
+        "or an artifact"
+    )
+
+
+class Model:
+    """A model directory, whose manifest was read and checked, or one artifact file.
+
+    Open it once and pass it on::
+
+        model = Model.open("default")              # or a path; a Model is given back as it is
+        model.artifact("openvino")                 # what that backend opens, read and checked
+        model.artifact("openvino", "fp32")         # in another precision than the manifest's own
+        model.artifact("tensorrt", formats=("onnx",))   # what a TensorRT engine is built from
+        model.offers("tensorrt")                   # whether there is one, without reading it
+
+    ``manifest`` is None for a single file. ``name`` is what the caller gave. ``spec`` is the
+    caller's, for an artifact that carries none.
+    """
+
+    def __init__(
+        self, name: str, path: Path, manifest: Manifest | None, spec: ModelSpec | None = None
+    ) -> None:
+        self.name, self.path, self.manifest, self.spec = name, path, manifest, spec
+        self._file: Artifact | None = None
+
+    @classmethod
+    def open(
+        cls, model: str | os.PathLike[str] | Model = DEFAULT_MODEL, *, spec: ModelSpec | None = None
+    ) -> Model:
+        """Find a model and read its manifest. Artifacts are read and checked by ``artifact``.
+
+        ``model`` is the name of a packaged model, a model directory, or an artifact. Raises
+        ArtifactError where there is none and for a damaged manifest, and ConfigurationError for a
+        file that is no artifact.
+        """
+        if isinstance(model, Model):
+            return model
+        check_model(model)
+        path, name = model_path(model), os.fspath(model)
+        if os.path.isdir(path):
+            return cls(name, path, Manifest.read(path), spec)
+        if format_of(path) is None:
+            raise ConfigurationError(_another_kind(path))
+        return cls(name, path, None, spec)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions of the artifacts that the manifest lists; none for a single file."""
+        entries = self.manifest.artifacts if self.manifest else ()
+        return tuple(dict.fromkeys(entry.precision for entry in entries))
+
+    def entry(
+        self, backend: str, precision: str | None = None, formats: tuple[str, ...] | None = None
+    ) -> ArtifactEntry | None:
+        """The line of the manifest that ``artifact`` would read; None where nothing fits.
+
+        None for a single file, too.
+        """
+        if self.manifest is None:
+            return None
+        fitting = [
+            entry
+            for form in _formats(backend, formats)
+            for entry in self.manifest.artifacts
+            if entry.precision == (precision or self.manifest.precision)
+            and format_of(entry.file) == form
+            and (not entry.backends or backend in entry.backends)
+        ]
+        # one made for this backend, else the first
+        return max(fitting, key=lambda entry: backend in entry.backends, default=None)
+
+    def offers(
+        self, backend: str, precision: str | None = None, formats: tuple[str, ...] | None = None
+    ) -> bool:
+        """Whether there is something that ``artifact`` would read."""
+        if self.manifest is None:
+            return format_of(self.path) in _formats(backend, formats)
+        return self.entry(backend, precision, formats) is not None
+
+    def artifact(
+        self, backend: str, precision: str | None = None, formats: tuple[str, ...] | None = None
+    ) -> Artifact:
+        """Choose the artifact for ``backend``, read it and check its hash.
+
+        ``precision`` chooses within a directory; None takes the one that the manifest names.
+        ``formats`` are those to choose from, the preferred first; None takes what the backend
+        opens. Among several, one made for this backend goes before one for all. Raises
+        ConfigurationError where nothing fits, with the command that makes it, and ArtifactError
+        for a missing or damaged file.
+        """
+        if precision not in (None, *PRECISIONS) or not self.offers(backend, precision, formats):
+            raise self.nothing_for(backend, precision, formats)
+        if self.manifest is None:
+            if self._file is None:
+                self._file = read_artifact(self.path, self.spec)
+            return self._file
+        entry = self.entry(backend, precision, formats)
+        assert entry is not None  # noqa: S101 - it offers one
+        return read_entry(self.path, entry, self.spec)
+
+    def sha256(self, backend: str, precision: str | None = None) -> str:
+        """The hash of what ``artifact`` gives; the files of a directory are not read for it."""
+        entry = self.entry(backend, precision)
+        return entry.sha256 if entry else self.artifact(backend, precision).sha256
+
+    def nothing_for(
+        self,
+        backend: str | None,
+        precision: str | None = None,
+        formats: tuple[str, ...] | None = None,
+    ) -> ConfigurationError:
+        """The error that says what this model lacks and what to do; ``backend`` None is any."""
+        if precision not in (None, *PRECISIONS):
+            return ConfigurationError(
+                f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}"
+            )
+        if self.manifest is None:
+            return self._another_format(backend, formats)
+        wanted = precision or self.manifest.precision
+        have = ", ".join(f"{e.target} ({e.precision})" for e in self.manifest.artifacts)
+        target = f"{_TARGETS.get(backend or 'onnxruntime', '')}-{wanted}"
+        if formats:  # what is asked for is not what the backend itself opens
+            target = f"{formats[0]}-{wanted}"
+        target = "onnx" if target == "onnx-fp32" else target
+        step = f"Make one with: fer-export --from-onnx {self.name} --target {target} --out DIR"
+        if backend == "torch":
+            step = "Give the checkpoint itself, a .safetensors file"
+        others = [one for one in self.precisions if backend and self.entry(backend, one, formats)]
+        if others:
+            step += f", or ask for precision {' or '.join(map(repr, others))}"
+        whose = f" for {backend}" if backend else ""
+        return ConfigurationError(
+            f"{self.name} has no {wanted} artifact{whose}; it has {have}. {step}"
+        )
+
+    def _another_format(
+        self, backend: str | None, formats: tuple[str, ...] | None
+    ) -> ConfigurationError:
+        form = format_of(self.path)
+        opens = _formats(backend, formats)
+        suffixes = [suffix for suffix, one in FORMATS.items() if one in opens]
+        able = [name for name, known in OPENED_BY.items() if form in known]
+        return ConfigurationError(
+            f"{self.path} is not a file that {backend or 'any of these backends'} opens; expected "
+            f"{' or '.join(suffixes)}. It is opened by {' and '.join(able)}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}>"
+
+
+def _formats(backend: str | None, formats: tuple[str, ...] | None) -> tuple[str, ...]:
+    if formats is not None:
+        return formats
+    return OPENED_BY.get(backend or "", ())
+
+
+def _another_kind(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in _WEIGHTS:
+        return (
+            f"{path} holds weights, not an artifact. Make a checkpoint of it with: fer-train "
+            f"import --weights {path} --model NETWORK --out {path.with_suffix('.safetensors')}"
+        )
+    if suffix == ".bin" and os.path.exists(path.with_suffix(".xml")):
+        return f"{path} holds the weights of an IR; give {path.with_suffix('.xml')}"
+    return f"{path} is not an artifact; the name of one ends in {', '.join(FORMATS)}"

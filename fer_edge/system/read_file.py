@@ -1,0 +1,68 @@
+"""Reading a file that somebody gave us: whole, within a bound, and without waiting for anyone."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from fer_edge.errors import FerEdgeError
+
+__all__ = ["git_lfs_advice", "read_file"]
+
+_LFS_START = b"version https://git-lfs.github.com/spec/"
+
+
+def read_file(
+    path: str | os.PathLike[str], what: str, most: int, error: type[FerEdgeError]
+) -> bytes:
+    """Read all bytes of a regular file; links are followed.
+
+    ``what`` names the kind of file in messages, such as ``"picture"``. Raises ``error`` where there
+    is no such file, for one that this user may not read, for a folder, pipe, socket or device
+    (none of them is read, and a pipe without a writer does not block), for more than ``most``
+    bytes, and for a Git LFS pointer that stands in the file's place.
+    """
+    where = os.fspath(path)
+    try:
+        _check(os.stat(where), where, what, most, error)
+        with open(where, "rb", opener=_open_without_waiting) as stream:
+            # the name may lead to another file by now
+            status = os.fstat(stream.fileno())
+            _check(status, where, what, most, error)
+            data = stream.read(status.st_size)
+    except FileNotFoundError as problem:
+        raise error(f"there is no {what} at {where!r}; check the path") from problem
+    except PermissionError as problem:
+        raise error(
+            f"this user may not read {where!r}; change its permissions or those of its folder"
+        ) from problem
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise error(f"cannot read the {what} {where!r}: {reason}") from problem
+    if advice := git_lfs_advice(data):
+        raise error(f"{where} {advice}")
+    return data
+
+
+def git_lfs_advice(start: bytes) -> str | None:
+    """What to do about a file that begins with ``start``, if it is a Git LFS pointer."""
+    if not start.startswith(_LFS_START):
+        return None
+    return "is a Git LFS pointer, not the file itself; fetch the file with: git lfs pull"
+
+
+def _check(
+    status: os.stat_result, where: str, what: str, most: int, error: type[FerEdgeError]
+) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise error(f"{where} is a folder; give one {what} file")
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{where} is a device, pipe or socket; give a {what} in a regular file")
+    if status.st_size > most:
+        raise error(
+            f"{where} has {status.st_size:,} bytes; the most is {most:,}. Give a smaller {what}"
+        )
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
