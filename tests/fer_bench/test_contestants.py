@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fer_bench import contestants
 from fer_bench.contestants import Wishes, bare_contestants, choices, contestants_for
 from fer_bench.peers import choose_peers, load_peers
 from fer_edge import ArtifactError, ConfigurationError
@@ -87,7 +86,7 @@ def test_an_engine_that_is_broken_stays_in(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(name: str) -> None:
         raise OSError("libopenvino.so: cannot open shared object file")
 
-    monkeypatch.setattr(contestants, "backend_class", broken)
+    monkeypatch.setattr("fer_edge.backends.backend_class", broken)
     assert ("openvino", None) in choices("default", ["all"], [None])
 
 

@@ -162,13 +162,9 @@ def _swap(folder: Path) -> None:
 
 
 def _link(folder: Path) -> None:
-    (folder / "model.onnx").rename(folder.parent / "outside.onnx")
+    (folder.parent / "outside.onnx").write_bytes(b"another model")
+    (folder / "model.onnx").unlink()
     (folder / "model.onnx").symlink_to(folder.parent / "outside.onnx")
-
-
-def _link_inside(folder: Path) -> None:
-    (folder / "model.onnx").rename(folder / "other.onnx")
-    (folder / "model.onnx").symlink_to("other.onnx")
 
 
 def _remove(folder: Path) -> None:
@@ -227,12 +223,12 @@ def test_a_sound_directory_reaches_the_engine(sound: Path, engines: list[Any]) -
     """Else the spy of the tests below would see nothing whatever happens."""
     with pytest.raises(ArtifactError, match="seen by an engine"):
         Predictor(sound, backend="onnxruntime")
-    assert [artifact.vouched for artifact in engines] == [True]
+    assert [artifact.path.name for artifact in engines] == ["model.onnx"]
 
 
 @pytest.mark.parametrize(
     "attack",
-    [_swap, _link, _link_inside, _remove, _folder, _pipe, _hole, _no_manifest, _loop],
+    [_swap, _link, _remove, _folder, _pipe, _hole, _no_manifest, _loop],
     ids=lambda attack: attack.__name__.strip("_"),
 )
 def test_a_directory_that_was_tampered_with_is_refused_before_an_engine_sees_it(
@@ -288,10 +284,13 @@ def test_a_manifest_that_leads_out_of_its_folder_is_refused(
     assert engines == []
 
 
-def test_a_folder_that_is_a_link_leads_nowhere_either(sound: Path, engines: list[Any]) -> None:
+def test_a_folder_that_is_a_link_leads_to_nothing_else_either(
+    sound: Path, engines: list[Any]
+) -> None:
     shutil.move(sound / "openvino", sound.parent / "elsewhere")
+    (sound.parent / "elsewhere" / "model.xml").write_bytes(b"<net/>")
     (sound / "openvino").symlink_to(sound.parent / "elsewhere")
-    with pytest.raises(ArtifactError, match="is a link"):
+    with pytest.raises(ArtifactError, match="is damaged"):
         opened(sound, "openvino/model.xml")
     assert engines == []
 
@@ -322,6 +321,6 @@ def test_an_oversized_manifest_is_refused_without_reading_it_whole(
     sound: Path, engines: list[Any]
 ) -> None:
     os.truncate(sound / MANIFEST, 1 << 40)
-    with pytest.raises(ArtifactError, match="larger than"):
+    with pytest.raises(ArtifactError, match="bytes; the most is"):
         Predictor(sound, backend="onnxruntime")
     assert engines == []

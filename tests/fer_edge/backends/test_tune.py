@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from fer_edge import ConfigurationError, EngineError, Predictor
+from fer_edge.artifacts.artifact import OPENED_BY
+from fer_edge.artifacts.model import Model
 from fer_edge.backends import BACKENDS, BackendEntry, BackendOptions, EngineInfo
 from fer_edge.backends.base import Backend
 from fer_edge.backends.choose_backend import choose_backend
@@ -20,6 +22,7 @@ def add_backend(monkeypatch: pytest.MonkeyPatch, name: str, kind: type[Backend])
     """Put a backend that takes ONNX into the table; its engine is numpy."""
     entry = BackendEntry(f"fake_{name}", "Kind", "numpy", "", ("other", "onnx"))
     monkeypatch.setitem(BACKENDS, name, entry)
+    monkeypatch.setitem(OPENED_BY, name, entry.formats)
     known = __import__("fer_edge.backends.tune", fromlist=["tuning"])
     real = known.backend_class
     monkeypatch.setattr(
@@ -91,20 +94,22 @@ def test_rounds_are_interleaved_and_one_engine_is_open_at_a_time(
 
 
 def test_auto_takes_the_fastest_from_then_on(model_directory: Path, fake: type[Fake]) -> None:
-    assert choose_backend("auto", model_directory).name == "onnxruntime"
+    assert choose_backend("auto", Model.open(model_directory)).name == "onnxruntime"
     tune(model_directory, threads=(1,), seconds=0.01)
-    choice = choose_backend("auto", model_directory)
+    choice = choose_backend("auto", Model.open(model_directory))
     assert (choice.name, choice.threads) == ("fake", 1)
     assert "fer-edge doctor --tune measured here" in choice.reason
 
 
 @pytest.mark.usefixtures("only_onnxruntime")
-@pytest.mark.parametrize("options", [{"spinning": True}, {"inference_precision": "fp32"}])
+@pytest.mark.parametrize(
+    "options", [BackendOptions(spinning=True), BackendOptions(inference_precision="fp32")]
+)
 def test_other_options_than_those_measured_make_their_own_choice(
-    model_directory: Path, options: dict[str, Any]
+    model_directory: Path, options: BackendOptions
 ) -> None:
     tune(model_directory, threads=(2,), seconds=0.01)
-    with Predictor(model_directory, **options) as fer:
+    with Predictor(model_directory, options=options) as fer:
         assert fer.info.reason.startswith("the first of ")
 
 
