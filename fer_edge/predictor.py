@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Literal, NoReturn, overload
-from weakref import WeakSet
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from fer_edge.images.preprocess import COLORS
 from fer_edge.images.tensors import Crop, TensorMaker, check_tensor
 from fer_edge.prediction import Prediction
 from fer_edge.stream import Answers, Stream
+from fer_edge.system.forking import ProcessBound
 
 __all__ = ["STREAM_BATCH", "Crop", "Predictor", "PredictorInfo"]
 
@@ -35,24 +35,8 @@ MAX_STREAM_BATCH = 1024
 _DEFECT = "this is a defect of the engine or of the artifact"
 _ON_ERROR = ("raise", "yield")
 
-_made: WeakSet[Predictor] = WeakSet()
-_never_ended: list[Backend | None] = []
 
-
-def _mark_inherited() -> None:
-    """In a child of fork: an engine may wait without end for its threads, which are in the parent,
-    when it is closed or dropped; so it is neither.
-    """
-    for predictor in _made:
-        predictor._inherited = True
-        _never_ended.append(predictor._backend)
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_mark_inherited)
-
-
-class Predictor:
+class Predictor(ProcessBound):
     """Tells the apparent emotion of face crops, with the same answer on every engine.
 
     Parameters
@@ -107,8 +91,6 @@ class Predictor:
         wanted = (options or BackendOptions()).with_arguments(device=device, threads=threads)
         opened, self.info = open_backend(model, backend, wanted, precision=precision, spec=spec)
         self._backend: Backend | None = opened
-        self._inherited = False
-        _made.add(self)
         self.color = color
         self._tensors = TensorMaker(opened.spec.input, color)
         self._labels = opened.spec.labels
@@ -216,7 +198,7 @@ class Predictor:
         A call that is under way finishes or raises ClosedError.
         """
         backend, self._backend = self._backend, None
-        if backend is not None and not self._inherited:
+        if backend is not None and not self.inherited:
             backend.close()
 
     def __enter__(self) -> Predictor:
@@ -235,25 +217,12 @@ class Predictor:
         state = "closed" if self._backend is None else info.provider
         return f"<Predictor {info.spec.network.architecture} {info.precision} on {state}>"
 
-    def __reduce__(self) -> NoReturn:
-        raise ConfigurationError(
-            "a Predictor cannot be pickled or copied, since its engine cannot; make one in each "
-            "process, for example in the initializer of a pool"
-        )
-
     def _opened(self) -> Backend:
         backend = self._backend
         if backend is None:
             raise ClosedError("this Predictor is closed; make a new one")
-        if self._inherited:
-            self._refuse_process()
+        self.require_own_process()
         return backend
-
-    def _refuse_process(self) -> NoReturn:
-        raise EngineError(
-            "this Predictor was made before the process forked, and its engine did not come along; "
-            "make a Predictor in each process"
-        )
 
     def _check_count(self, count: int) -> None:
         if count > self._max_batch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,7 +13,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.errors import ClosedError, EngineError, InputError
+from fer_edge.errors import ClosedError, InputError
+from fer_edge.system.forking import ProcessBound
 from fer_edge.system.threads import Task, run
 
 __all__ = ["Answers", "Stream"]
@@ -41,7 +41,7 @@ class _Raised:
 _END = object()
 
 
-class Stream(Generic[Item, Answer]):
+class Stream(ProcessBound, Generic[Item, Answer]):
     """One thread reads and prepares items, ``workers`` others infer, the consumer takes answers.
 
     ``make_rows(count)`` makes the ring of rows that items are prepared into. ``prepare(item, index,
@@ -78,7 +78,6 @@ class Stream(Generic[Item, Answer]):
         self._answers: dict[int, Any] = {}
         self._bulk: deque[Any] = deque()  # answers that the consumer's thread has fetched
         self._stopped = self._complete = self._full = False
-        self._process = os.getpid()
         self._tasks: list[Task] = []
         # abandon() may come at any place of a thread that holds the lock
         lock = threading.RLock()
@@ -103,11 +102,7 @@ class Stream(Generic[Item, Answer]):
         Raises StopIteration after the last, what the source or ``infer`` raised, ClosedError after
         ``stop``, and EngineError in a child of fork.
         """
-        if self._process != os.getpid():
-            raise EngineError(
-                "this stream was started before the process forked, and its threads did not come "
-                "along; start a stream in each process"
-            )
+        self.require_own_process()
         if not self._bulk:
             self._fetch()
         answer = self._bulk.popleft()
@@ -132,7 +127,7 @@ class Stream(Generic[Item, Answer]):
 
     def abandon(self) -> None:
         """Stop, and wait for nothing: for a finaliser, that may come anywhere in any thread."""
-        if self._process != os.getpid():  # where nobody runs, and the lock may be held for ever
+        if self.inherited:  # nobody runs here, and the lock may be held for ever
             return
         atexit.unregister(self.stop)
         self._stopped = True

@@ -6,9 +6,10 @@ thread that ever resized a picture (4.14; what its tracing knows of ended thread
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
+
+from fer_edge.system.forking import ProcessBound, in_each_child
 
 __all__ = ["Task", "idle", "run"]
 
@@ -16,7 +17,7 @@ _IDLE_S = 60.0
 """Seconds for which a thread waits for another task."""
 
 
-class _Crew:
+class _IdleThreads:
     """The threads that wait for a task."""
 
     def __init__(self) -> None:
@@ -24,29 +25,29 @@ class _Crew:
         self.idle: list[_Thread] = []
 
     def forget(self) -> None:
-        """In a child of fork: they stayed behind in the parent."""
+        """Start anew, in a child of fork: the threads stayed behind in the parent."""
         self.lock = threading.Lock()
         self.idle = []
 
 
-_crew = _Crew()
+_waiting = _IdleThreads()
+in_each_child(_waiting.forget)
 
 
-class Task:
+class Task(ProcessBound):
     """A function that a thread of ours runs, once."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         self._function = function
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._process = os.getpid()
 
     def join(self, seconds: float | None = None) -> None:
         """Wait for its end, at most so long.
 
         Returns at once in the thread that runs it, and in a child of fork, where none does.
         """
-        if self._thread is not threading.current_thread() and self._process == os.getpid():
+        if self._thread is not threading.current_thread() and not self.inherited:
             self._ended.wait(seconds)
 
     def _run(self, thread: threading.Thread) -> None:
@@ -62,11 +63,11 @@ class _Thread(threading.Thread):
     def __init__(self, task: Task) -> None:
         super().__init__(name="fer_edge", daemon=True)
         self._task: Task | None = task
-        self._crew = _crew
-        self._has_task = threading.Condition(_crew.lock)
+        self._waiting = _waiting
+        self._has_task = threading.Condition(_waiting.lock)
 
     def give(self, task: Task) -> None:
-        """Wake the thread; the crew's lock is held."""
+        """Wake the thread; the lock is held."""
         self._task = task
         self._has_task.notify()
 
@@ -75,10 +76,10 @@ class _Thread(threading.Thread):
             task._run(self)
             with self._has_task:
                 self._task = None
-                self._crew.idle.append(self)
+                self._waiting.idle.append(self)
                 self._has_task.wait_for(lambda: self._task is not None, _IDLE_S)
                 if self._task is None:
-                    self._crew.idle.remove(self)
+                    self._waiting.idle.remove(self)
 
 
 def run(function: Callable[[], None]) -> Task:
@@ -87,9 +88,9 @@ def run(function: Callable[[], None]) -> Task:
     Raises RuntimeError where the system gives no more threads.
     """
     task = Task(function)
-    with _crew.lock:
-        if _crew.idle:
-            _crew.idle.pop().give(task)  # the one that was busy last, so that others may end
+    with _waiting.lock:
+        if _waiting.idle:
+            _waiting.idle.pop().give(task)  # the one that was busy last, so that others may end
             return task
     _Thread(task).start()
     return task
@@ -97,12 +98,8 @@ def run(function: Callable[[], None]) -> Task:
 
 def idle() -> int:
     """How many threads wait for a task; each ends after a minute without."""
-    return len(_crew.idle)
+    return len(_waiting.idle)
 
 
 def _nothing() -> None:
     pass
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_crew.forget)

@@ -153,7 +153,7 @@ def rgb_artifact(make_artifact: MakeArtifact, tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def no_thread_stays_busy() -> Iterator[None]:
     def busy() -> set[threading.Thread]:
-        return set(threading.enumerate()) - set(threads._crew.idle)
+        return set(threading.enumerate()) - set(threads._waiting.idle)
 
     before = busy()
     yield

@@ -63,7 +63,7 @@ def test_in_a_child_of_fork_its_use_is_an_error(
     before = fer.predict(CROP)
     outcome = in_a_child(lambda: use(fer))
     assert outcome.startswith("EngineError: this Predictor was made before the process forked")
-    assert "make a Predictor in each process" in outcome
+    assert "make a new one in each process" in outcome
     assert np.array_equal(fer.predict(CROP).probabilities, before.probabilities)
 
 

@@ -16,10 +16,10 @@ from fer_edge.system import threads
 
 
 @pytest.fixture(autouse=True)
-def crew(monkeypatch: pytest.MonkeyPatch) -> Any:
+def waiting(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Threads of this test alone."""
-    monkeypatch.setattr(threads, "_crew", threads._Crew())
-    return threads._crew
+    monkeypatch.setattr(threads, "_waiting", threads._IdleThreads())
+    return threads._waiting
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -29,11 +29,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def test_a_thread_that_is_idle_is_used_again(crew: Any) -> None:
+def test_a_thread_that_is_idle_is_used_again(waiting: Any) -> None:
     seen = []
     for turn in range(20):
         threads.run(lambda: seen.append(threading.current_thread())).join()
-        wait_until(lambda turn=turn: len(seen) == turn + 1 and len(crew.idle) == 1)
+        wait_until(lambda turn=turn: len(seen) == turn + 1 and len(waiting.idle) == 1)
     assert len(set(seen)) == 1
 
 
@@ -45,12 +45,12 @@ def test_tasks_run_side_by_side() -> None:
     assert not meeting.broken
 
 
-def test_an_idle_thread_ends_after_a_while(crew: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_thread_ends_after_a_while(waiting: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_IDLE_S", 0.05)
     seen: list[threading.Thread] = []
     threads.run(lambda: seen.append(threading.current_thread())).join()
     wait_until(lambda: not seen[0].is_alive())
-    assert crew.idle == []
+    assert waiting.idle == []
 
 
 def test_tasks_that_come_as_threads_end_are_all_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_join_in_the_thread_itself_returns() -> None:
     assert ended.wait(10)
 
 
-def test_what_a_task_held_is_let_go_when_it_ended(crew: Any) -> None:
+def test_what_a_task_held_is_let_go_when_it_ended(waiting: Any) -> None:
     class Held:
         def use(self) -> None:
             pass
@@ -87,7 +87,7 @@ def test_what_a_task_held_is_let_go_when_it_ended(crew: Any) -> None:
     gone = weakref.ref(held)
     task = threads.run(held.use)
     task.join()
-    wait_until(lambda: len(crew.idle) == 1)
+    wait_until(lambda: len(waiting.idle) == 1)
     del held
     gc.collect()
     assert gone() is None
