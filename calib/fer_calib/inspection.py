@@ -10,8 +10,9 @@ from pathlib import Path
 import onnx
 
 from fer_calib.quantisation import WEIGHT_SUFFIX
-from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.backends.onnxruntime_engine import ort, quiet_options
 from fer_edge.errors import ConfigurationError
+from fer_edge.system.cores import usable_cores
 from fer_edge.system.dependencies import requires
 
 __all__ = ["INSPECTORS", "Int8Share", "int8_share"]
@@ -31,7 +32,6 @@ _TRANSPARENT = {"DequantizeLinear", "Transpose"}
 _RESHAPING = {"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 _OPENVINO_LAYERS = {"Convolution", "FullyConnected"}
 _OPENVINO_INT8 = {"i8", "u8"}
-_ERRORS_ONLY = 3
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def _of_graph(model: onnx.ModelProto) -> list[tuple[str, bool]]:
 
 def _of_onnxruntime(model: onnx.ModelProto) -> list[tuple[str, bool]]:
     with tempfile.TemporaryDirectory() as folder:
-        settings = ort.SessionOptions()
-        settings.log_severity_level = _ERRORS_ONLY
+        settings = quiet_options(usable_cores())
         settings.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
         ort.InferenceSession(
             model.SerializeToString(), settings, providers=["CPUExecutionProvider"]

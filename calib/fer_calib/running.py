@@ -11,8 +11,9 @@ import onnx
 
 from fer_calib.crops import Crops
 from fer_calib.graph import CORE_INPUT
-from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.backends.onnxruntime_engine import ort, quiet_session
 from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.system.cores import usable_cores
 from fer_edge.system.dependencies import requires
 
 __all__ = ["RUNNERS", "Floats", "Runner", "activations", "find_runner", "logits_of"]
@@ -21,7 +22,6 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Runner: TypeAlias = Callable[[onnx.ModelProto, Crops], Floats]
 
 _BATCH = 32
-_ERRORS_ONLY = 3
 
 
 def logits_of(core: onnx.ModelProto, crops: Crops) -> Floats:
@@ -91,9 +91,4 @@ def find_runner(engine: str) -> Runner:
 
 
 def _session(model: onnx.ModelProto) -> ort.InferenceSession:
-    settings = ort.SessionOptions()
-    settings.log_severity_level = _ERRORS_ONLY
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(
-        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
+    return quiet_session(model.SerializeToString(), usable_cores())

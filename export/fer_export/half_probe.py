@@ -5,7 +5,6 @@ Everything is measured by running the core itself, in ONNX Runtime on the CPU, w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,8 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fer_edge.artifacts.spec import InputSpec
-from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.backends.onnxruntime_engine import ort, quiet_session
+from fer_edge.system.cores import usable_cores
 from fer_edge.system.progress import track
 from fer_export.contract import CORE_INPUT, CORE_OUTPUT
 from fer_export.half_graph import Emulation, FloatGraph
@@ -25,7 +25,6 @@ __all__ = ["Observation", "broken_tensors", "logits_of", "normalized", "observe"
 FloatArray = npt.NDArray[np.float32]
 
 _BATCH = 32
-_ERRORS_ONLY = 3
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SQUARES = ("InstanceNormalization", "LayerNormalization", "ReduceL2", "ReduceSumSquare")
 _ADDING = (*_PRODUCTS, *_SQUARES, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum")
@@ -202,13 +201,4 @@ def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelPro
 
 
 def _session(model: onnx.ModelProto) -> ort.InferenceSession:
-    settings = ort.SessionOptions()
-    settings.log_severity_level = _ERRORS_ONLY
-    # left to itself, ONNX Runtime binds each thread to a core, allowed to us or not
-    settings.intra_op_num_threads = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(
-        model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
+    return quiet_session(model.SerializeToString(), usable_cores())

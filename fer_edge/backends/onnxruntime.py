@@ -13,7 +13,7 @@ from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec, padded, static_batch
 from fer_edge.backends.external_data import refuse_external_data
-from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.backends.onnxruntime_engine import ort, quiet_options
 from fer_edge.errors import ArtifactError, ClosedError, ConfigurationError, EngineError
 from fer_edge.system.cores import default_threads, usable_cores
 from fer_edge.system.folders import data_folder
@@ -35,7 +35,6 @@ _COMPUTES_IN = {
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 _HEAVY = {"Conv", "Gemm", "MatMul", "FusedConv", "QLinearConv", "QLinearMatMul", "ConvInteger"}
 _OUTPUTS = list(OUTPUTS)
-_ERRORS_ONLY = 3
 _NATIVE = b"EPContext"
 """The operator whose attribute an execution provider loads as its own compiled engine."""
 
@@ -63,7 +62,8 @@ class OnnxRuntimeBackend(Backend):
             )
         abreast = options.goal == "throughput"
         threads = options.threads or (usable_cores() if abreast else default_threads())
-        session = _open(artifact, provider, provider_options, _settings(options, threads))
+        settings = quiet_options(1 if abreast else threads, spinning=options.spinning)
+        session = _open(artifact, provider, provider_options, settings)
         _check_provider(session, provider)
         self.spec, self._batch = _contract(session, artifact)
         computes_in = _COMPUTES_IN.get((provider, self.spec.precision), "unknown")
@@ -127,16 +127,6 @@ def _provider(device: str) -> tuple[str, dict[str, str]]:
             # it takes no 1 for this one
             options |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)}
     return provider, options
-
-
-def _settings(options: BackendOptions, threads: int) -> Any:
-    settings = ort.SessionOptions()
-    settings.log_severity_level = _ERRORS_ONLY
-    # left to itself, ONNX Runtime binds each thread to a core, allowed to us or not
-    settings.intra_op_num_threads = 1 if options.goal == "throughput" else threads
-    spinning = "1" if options.spinning else "0"
-    settings.add_session_config_entry("session.intra_op.allow_spinning", spinning)
-    return settings
 
 
 def _open(

@@ -20,6 +20,7 @@ from fer_edge.backends.base import MAX_THREADS
 from fer_edge.errors import InputError
 from fer_edge.faces.detectors import Detection, Detector, Haar
 from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
+from fer_edge.system.forking import ProcessBound
 
 __all__ = ["Face", "FaceDetector", "cut_face"]
 
@@ -44,7 +45,7 @@ class Face:
             raise ValueError(f"a box is (x, y, width, height) within the frame, not {self.box}")
 
 
-class FaceDetector:
+class FaceDetector(ProcessBound):
     """Finds faces with YuNet, or with the Haar cascade of OpenCV 4.
 
     ``model`` is ``"yunet"`` for the packaged YuNet, ``"haar"``, or the path of another YuNet file.
@@ -55,8 +56,9 @@ class FaceDetector:
     size: YuNet was made for faces of 10 to 300 pixels, and time grows with the area. ``threads``
     are those of YuNet's engine for one frame.
 
-    Threads may share a detector. Raises ArtifactError for a file that is no YuNet, EngineError if
-    OpenCV has no cascade, and ConfigurationError for settings out of range.
+    Threads may share a detector; processes may not, as for a `Predictor`. Raises ArtifactError for
+    a file that is no YuNet, EngineError if OpenCV has no cascade, and ConfigurationError for
+    settings out of range.
     """
 
     def __init__(
@@ -84,8 +86,9 @@ class FaceDetector:
         """Find the faces of a frame, the largest first.
 
         ``frame`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR. Raises InputError for anything
-        else, and for a frame without pixels.
+        else, and for a frame without pixels, and EngineError in a child of ``fork``.
         """
+        self.require_own_process()
         _check_frame(frame)
         height, width = frame.shape[:2]
         size = self.searched_size(width, height)

@@ -8,7 +8,6 @@ OpenCV's ``FaceDetectorYN``; ONNX Runtime takes a third of the time of ``cv2.dnn
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.backends.base import one_line
-from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.backends.onnxruntime_engine import quiet_session
 from fer_edge.errors import ArtifactError, EngineError
 from fer_edge.faces.detectors import Detection, Framing
+from fer_edge.system.read_file import read_file
 
 __all__ = ["YUNET_FILE", "YUNET_SHA256", "Yunet"]
 
@@ -34,7 +34,7 @@ _MAX_CANDIDATES = 5000
 _STRIDES = (8, 16, 32)
 _OUTPUTS = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in _STRIDES]
 _LANDMARKS = 5
-_ERRORS_ONLY = 3
+_MAX_BYTES = 64 << 20
 
 Floats = npt.NDArray[np.float32]
 
@@ -58,7 +58,6 @@ class Yunet:
         self._min_score = _MIN_SCORE if min_score is None else min_score
         self._session = _open(path, threads)
         self._input = self._session.get_inputs()[0].name
-        self._process = os.getpid() if threads > 1 else None
         try:
             # a network that is no YuNet fails here, and not in the midst of a video
             self.find(np.zeros((64, 96, 3), np.uint8), 1)
@@ -67,11 +66,6 @@ class Yunet:
 
     def find(self, frame: npt.NDArray[np.uint8], min_side: float) -> list[Detection]:
         """Find faces in ``frame``, uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR."""
-        if self._process not in (None, os.getpid()):
-            raise EngineError(
-                "this face detector was made before the process forked, and its threads did not "
-                "come along; make a FaceDetector in each process"
-            )
         del min_side  # YuNet takes the same time for faces of all sizes
         blob = _blob(frame)
         try:
@@ -94,21 +88,14 @@ class Yunet:
 
 def _open(path: Path | None, threads: int) -> Any:
     where = YUNET_FILE if path is None else path
-    try:
-        data = where.read_bytes()
-    except OSError as problem:
-        raise ArtifactError(f"no YuNet at {where}: {problem.strerror or problem}") from problem
+    data = read_file(where, "YuNet", _MAX_BYTES, ArtifactError)
     if path is None and (came := hashlib.sha256(data).hexdigest()) != YUNET_SHA256:
         raise ArtifactError(
             f"{where} is damaged: its sha256 is {came}, expected is {YUNET_SHA256}. Install "
             "fer-edge again with: pip install --force-reinstall fer-edge"
         )
-    options = ort.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = quiet_session(data, threads)
     except Exception as problem:  # as above
         raise _no_yunet(where, one_line(problem)) from problem
     if missing := set(_OUTPUTS) - {port.name for port in session.get_outputs()}:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import pickle
 import subprocess
 import sys
 import threading
@@ -243,7 +245,7 @@ class TestChoice:
 
     @pytest.mark.parametrize(
         "content",
-        [b"", b"junk" * 100, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"],
+        [b"", b"junk" * 100],
     )
     def test_a_file_that_is_no_network_is_an_error(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "face.onnx"
@@ -318,3 +320,28 @@ class TestFace:
     def test_refuses_a_box_that_lies_in_no_frame(self, box: tuple[int, int, int, int]) -> None:
         with pytest.raises(ValueError, match="within the frame"):
             Face(box, 1.0)
+
+
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
+)
+def test_its_use_in_a_child_of_fork_is_an_error(detector: FaceDetector) -> None:
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+
+    def find() -> None:
+        try:
+            there.send(len(detector.detect(np.zeros((64, 64, 3), np.uint8))))
+        except EngineError as problem:
+            there.send(str(problem))
+
+    child = context.Process(target=find)
+    child.start()
+    assert here.poll(30), "the child hangs"
+    assert "this FaceDetector was made before the process forked" in str(here.recv())
+    child.join()
+
+
+def test_it_cannot_be_pickled_and_says_what_to_do(detector: FaceDetector) -> None:
+    with pytest.raises(ConfigurationError, match=r"FaceDetector cannot be pickled .* each process"):
+        pickle.dumps(detector)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge.errors import EngineError
 from fer_edge.faces import yunet as module
 from fer_edge.faces.yunet import YUNET_FILE, Yunet
 
@@ -76,16 +74,3 @@ def test_what_is_no_number_is_left_out() -> None:
 def test_a_box_that_overlaps_a_better_one_is_left_out() -> None:
     boxes = np.array([[0, 0, 10, 10], [2, 0, 10, 10], [8, 0, 10, 10], [40, 0, 5, 5]], np.float32)
     assert module._distinct(boxes) == [0, 2, 3]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_its_threads_do_not_come_along_when_a_process_forks(crowd: Frame) -> None:
-    shared = Yunet(threads=2)
-    child = os.fork()
-    if child == 0:
-        try:
-            shared.find(crowd, 1)
-        except EngineError:
-            os._exit(7)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -72,7 +72,7 @@ def test_in_a_child_of_fork_its_use_is_an_error(
 def test_in_a_child_of_fork_a_stream_of_the_parent_is_an_error(fer: Predictor) -> None:
     stream = fer.predict_stream([CROP] * 200)
     next(stream)
-    assert in_a_child(lambda: next(stream)).startswith("EngineError: this stream was started befo")
+    assert in_a_child(lambda: next(stream)).startswith("EngineError: this Stream was made before")
     assert len(list(stream)) == 199
 
 
