@@ -97,7 +97,7 @@ def test_in_turns_and_killed_between_it_comes_to_the_same_weights(
     finished = (out / "first" / "report.json").read_bytes()
     while not codes or codes[-1] == OUT_OF_TIME:
         codes.append(main([*command, str(out), "--minutes", "0"]))
-        assert len(codes) < 10
+        assert len(codes) < 99
     assert (codes[0], codes[-1]) == (OUT_OF_TIME, 0)
     assert (out / "first" / "report.json").read_bytes() == finished, "a finished stage ran again"
     for stage in ("first", "second", "student"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,10 @@ from fer_edge.torch_model import checkpoint
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
-from fer_train.journal import METRICS
+from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
-from fer_train.parallel import World
-from fer_train.randomness import Draws, draws_of
+from fer_train.randomness import StepDraws, View, draw_step, draw_view
 from fer_train.recipe import Recipe
-from fer_train.teachers import Ensemble
 
 RECIPE = Recipe(
     model="test",
@@ -43,6 +42,12 @@ def data(tiny_fer2013: Path) -> TrainingData:
     return prepare(tiny_fer2013)
 
 
+def one_step(trainer: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
+    device = trainer.world.device
+    draws = draw_step(0, 0, 0, trainer.world)
+    return trainer._one_step(torch.arange(8, device=device), draw_view(0, 0, 28, device), draws)
+
+
 class PowerCutError(Exception):
     """Stands for whatever ends a process in the middle of an epoch."""
 
@@ -55,12 +60,14 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     steps = 0
     real_step = interrupted._one_step
 
-    def step(batch: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(
+        batch: torch.Tensor, view: View, draws: StepDraws
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         nonlocal steps
         steps += 1
         if steps == 2 * interrupted.steps + 2:  # in the middle of the third epoch
             raise PowerCutError
-        return real_step(batch, draws)
+        return real_step(batch, view, draws)
 
     monkeypatch.setattr(interrupted, "_one_step", step)
     with pytest.raises(PowerCutError):
@@ -159,12 +166,11 @@ def test_logit_adjustment_favours_rare_classes_in_the_logits(
     plain = Trainer(RECIPE, data, tmp_path)
     adjusted = Trainer(replace(RECIPE, logit_adjustment=1.0), data, tmp_path)
     adjusted.log_priors = torch.log(torch.tensor([0.4, 0.01, 0.1, 0.2, 0.1, 0.09, 0.1]))
-    images, targets = torch.zeros(1), torch.eye(7)
-    logits = torch.zeros(7, 7)
+    targets, logits = torch.eye(7), torch.zeros(7, 7)
     rare, common = targets[1:2], targets[:1]
 
     def loss(trainer: Trainer, target: torch.Tensor) -> float:
-        return float(trainer._loss(logits[:1], images, target))
+        return float(trainer._loss(logits[:1], target))
 
     assert loss(adjusted, rare) > loss(plain, rare)
     assert loss(adjusted, common) < loss(plain, common)
@@ -183,9 +189,7 @@ def test_a_compiled_step_computes_the_same(data: TrainingData, tmp_path: Path) -
             replace(RECIPE, mixup=0.0, dropout=0.0), data, tmp_path, compiled=compiled
         )
         trainer.forward.train()
-        draws = draws_of(0, 0, 28, World())
-        batch = torch.arange(8)
-        losses.append([float(trainer._one_step(batch, draws)[0]) for _ in range(3)])
+        losses.append([float(one_step(trainer)[0]) for _ in range(3)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
 
 
@@ -215,10 +219,9 @@ def test_a_step_asks_the_device_for_nothing(
     sources = Sources(teachers=(tmp_path / "teacher" / BEST,))
     recipe = replace(RECIPE, mixup=1.0, gradient_clip=clip)
     trainer = Trainer(recipe, data, tmp_path, sources=sources)
-    draws = draws_of(0, 0, 28, World())
-    trainer._one_step(draws.order[:8], draws)
+    one_step(trainer)
     with Asked() as asked:
-        loss, _ = trainer._one_step(draws.order[:8], draws)
+        loss, _ = one_step(trainer)
         assert asked.found == []
         loss.item()
     assert asked.found == ["_local_scalar_dense"]
@@ -232,8 +235,10 @@ def test_weights_that_a_last_step_ruined_are_not_saved(
     trainer._one_epoch()
     kept, real = (tmp_path / LAST).read_bytes(), trainer._one_step
 
-    def step(batch: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
-        answer = real(batch, draws)
+    def step(
+        batch: torch.Tensor, view: View, draws: StepDraws
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        answer = real(batch, view, draws)
         with torch.no_grad():
             next(trainer.state.network.parameters()).fill_(float("inf"))
         return answer
@@ -254,32 +259,10 @@ def test_bfloat16_is_what_the_recipe_says_and_close(data: TrainingData, tmp_path
         seen: list[torch.dtype] = []
         stem = next(m for m in trainer.state.network.modules() if isinstance(m, torch.nn.Conv2d))
         stem.register_forward_hook(lambda _m, _i, out, seen=seen: seen.append(out.dtype))
-        draws = draws_of(0, 0, 28, World())
-        losses[arithmetic] = float(trainer._one_step(draws.order[:8], draws)[0])
+        losses[arithmetic] = float(one_step(trainer)[0])
         assert seen == [torch.bfloat16 if arithmetic == "bf16" else torch.float32]
         assert {p.dtype for p in trainer.state.network.parameters()} == {torch.float32}
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
-
-
-def test_a_teacher_computes_as_the_student_does_and_tells_probabilities_in_fp32(
-    data: TrainingData, tmp_path: Path
-) -> None:
-    Trainer(replace(RECIPE, epochs=1), data, tmp_path / "teacher").train()
-    sources = Sources(teachers=(tmp_path / "teacher" / BEST,))
-    on_cpu = World(device=torch.device("cpu"))
-    trainer = Trainer(
-        replace(RECIPE, arithmetic="bf16"), data, tmp_path, sources=sources, world=on_cpu
-    )
-    seen: dict[str, torch.dtype] = {}
-    assert type(trainer.teachers) is Ensemble
-    trainer.teachers.register_forward_hook(lambda _m, _i, out: seen.update(told=out.dtype))
-    for name, network in (("teacher", trainer.teachers), ("student", trainer.state.network)):
-        stem = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
-        stem.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.dtype}))
-    draws = draws_of(0, 0, 28, on_cpu)
-    trainer._one_step(draws.order[:8], draws)
-    half = torch.bfloat16
-    assert seen == {"teacher": half, "told": torch.float32, "student": half}
 
 
 def test_a_network_without_batch_norm_needs_no_clean_crops(
@@ -296,16 +279,44 @@ def test_a_network_without_batch_norm_needs_no_clean_crops(
         needy._evaluate()
 
 
-def test_a_stage_is_not_begun_where_one_like_those_before_would_not_end_in_time(
-    data: TrainingData, tmp_path: Path
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def slowly(real: Any, clock: Clock, *given: object) -> Any:
+    """Take a step, which lasts a second."""
+    clock.now_s += 1
+    return real(*given)
+
+
+@pytest.mark.parametrize("minutes", [0.0, 2 / 60])
+def test_stopped_within_epochs_again_and_again_it_ends_in_the_same_bits(
+    minutes: float, data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deadline = Deadline(1.0)
-    assert Trainer(replace(RECIPE, epochs=1), data, tmp_path / "a", deadline=deadline).train()
-    assert deadline.longest > 0
-    deadline.note(120)
-    later = Trainer(replace(RECIPE, epochs=1), data, tmp_path / "b", deadline=deadline)
-    assert not later.train()
-    assert later.state.epoch == 0
+    recipe = replace(RECIPE, epochs=2, dropout=0.3)
+    assert Trainer(recipe, data, tmp_path / "whole").train()
+    turns, reached = 0, set()
+    while True:
+        clock = Clock()
+        trainer = Trainer(recipe, data, tmp_path / "cut", deadline=Deadline(minutes, clock))
+        monkeypatch.setattr(trainer, "_one_step", partial(slowly, trainer._one_step, clock))
+        finished, turns = trainer.train(), turns + 1
+        if finished:
+            break
+        reached.add(trainer.reached)
+    assert turns > 2
+    assert "epoch 0 of 2 and step 1 of 3" in reached or minutes
+    for file in (LAST, BEST):
+        whole, cut = ((tmp_path / name / file).read_bytes() for name in ("whole", "cut"))
+        assert whole == cut, file
+    losses = [
+        [epoch.train_loss for epoch in read_journal(tmp_path / name / METRICS)]
+        for name in ("whole", "cut")
+    ]
+    assert losses[0] == losses[1]
 
 
 def failing(trainer: Trainer, problem: Exception) -> Trainer:

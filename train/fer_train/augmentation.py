@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from torch.nn import functional
@@ -10,24 +12,28 @@ from torch.nn import functional
 from fer_edge.artifacts.spec import InputSpec
 from fer_train.recipe import Augmentation
 
-__all__ = ["augment", "fit_to", "mix"]
+__all__ = ["NUMBERS", "augment", "fit_to", "mix"]
+
+Drawn: TypeAlias = Iterator[torch.Tensor]
+
+NUMBERS = 12
+"""Random numbers that the changes of one picture take."""
 
 _MIDDLE_GRAY = 127.5
 
 
-def augment(
-    images: torch.Tensor, settings: Augmentation, generator: torch.Generator
-) -> torch.Tensor:
+def augment(images: torch.Tensor, settings: Augmentation, numbers: torch.Tensor) -> torch.Tensor:
     """Change each picture in its own way.
 
-    ``images`` is uint8 or float ``(N, C, H, W)``, 0 to 255; the result float32 of the same shape
-    and range. All random numbers come from ``generator``, which lives where the pictures do: a
-    copy from the host would make the device wait.
+    ``images`` is uint8 or float ``(N, C, H, W)``, 0 to 255; the result is float32 of the same shape
+    and range. ``numbers``, ``(N, NUMBERS)``, are random numbers from 0 to 1 on the same device
+    (``fer_train.randomness``): the same ones give the same pictures.
     """
+    drawn = iter(numbers.unbind(1))
     pixels = images.to(torch.float32)
-    pixels = _move(pixels, settings, generator)
-    pixels = _relight(pixels, settings, generator)
-    return _erase(pixels, settings, generator)
+    pixels = _move(pixels, settings, drawn)
+    pixels = _relight(pixels, settings, drawn)
+    return _erase(pixels, settings, drawn)
 
 
 def fit_to(pixels: torch.Tensor, spec: InputSpec) -> torch.Tensor:
@@ -50,32 +56,30 @@ def fit_to(pixels: torch.Tensor, spec: InputSpec) -> torch.Tensor:
 
 
 def mix(
-    images: torch.Tensor, targets: torch.Tensor, weight: float, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mixup: blend each picture and its target ``(N, K)`` with another of the batch.
+    batch: Sequence[torch.Tensor], weight: float, generator: torch.Generator
+) -> list[torch.Tensor]:
+    """Mixup: blend each picture, and what it should be answered with, with another of the batch.
 
-    Both are float; ``weight`` is the picture's own share, 0 to 1, its partner has the rest.
+    ``batch`` holds float tensors with a row per picture: pixels, targets, teachers' answers.
+    ``weight`` is the picture's own share, 0 to 1; its partner has the rest.
     Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
     """
-    partner = torch.randperm(len(images), generator=generator, device=images.device)
-    return (
-        torch.lerp(images[partner], images, weight),
-        torch.lerp(targets[partner], targets, weight),
-    )
+    device = batch[0].device
+    partner = torch.randperm(len(batch[0]), generator=generator, device=device)
+    return [torch.lerp(rows[partner], rows, weight) for rows in batch]
 
 
-def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
+def _uniform(drawn: Drawn, low: float, high: float) -> torch.Tensor:
+    return next(drawn) * (high - low) + low
 
 
-def _move(pixels: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    n = len(pixels)
-    angle = _uniform(n, -settings.rotation, settings.rotation, generator) * (math.pi / 180)
-    zoom = 1 + _uniform(n, -settings.scale, settings.scale, generator)
-    mirror = 1 - 2 * (_uniform(n, 0, 1, generator) < settings.flip).to(torch.float32)
+def _move(pixels: torch.Tensor, settings: Augmentation, drawn: Drawn) -> torch.Tensor:
+    angle = _uniform(drawn, -settings.rotation, settings.rotation) * (math.pi / 180)
+    zoom = 1 + _uniform(drawn, -settings.scale, settings.scale)
+    mirror = 1 - 2 * (_uniform(drawn, 0, 1) < settings.flip).to(torch.float32)
     # the grid runs from -1 to 1: a shift by a fraction of the side is twice as much there
-    shift_x = 2 * _uniform(n, -settings.shift, settings.shift, generator)
-    shift_y = 2 * _uniform(n, -settings.shift, settings.shift, generator)
+    shift_x = 2 * _uniform(drawn, -settings.shift, settings.shift)
+    shift_y = 2 * _uniform(drawn, -settings.shift, settings.shift)
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     rows = [
         torch.stack([cos * mirror, -sin, shift_x], 1),
@@ -85,28 +89,24 @@ def _move(pixels: torch.Tensor, settings: Augmentation, generator: torch.Generat
     return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
-def _relight(
-    pixels: torch.Tensor, settings: Augmentation, generator: torch.Generator
-) -> torch.Tensor:
+def _relight(pixels: torch.Tensor, settings: Augmentation, drawn: Drawn) -> torch.Tensor:
     n = len(pixels)
-    contrast = 1 + _uniform(n, -settings.contrast, settings.contrast, generator)
-    offset = 255 * _uniform(n, -settings.brightness, settings.brightness, generator)
+    contrast = 1 + _uniform(drawn, -settings.contrast, settings.contrast)
+    offset = 255 * _uniform(drawn, -settings.brightness, settings.brightness)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     contrast, offset = contrast.view(n, 1, 1, 1), offset.view(n, 1, 1, 1)
     return ((pixels - mean) * contrast + mean + offset).clamp_(0, 255)
 
 
-def _erase(
-    pixels: torch.Tensor, settings: Augmentation, generator: torch.Generator
-) -> torch.Tensor:
+def _erase(pixels: torch.Tensor, settings: Augmentation, drawn: Drawn) -> torch.Tensor:
     """Random erasing with middle gray (Zhong et al., AAAI 2020), one rectangle per picture."""
-    n, _, height, width = pixels.shape
-    chosen = _uniform(n, 0, 1, generator) < settings.erasing
+    height, width = pixels.shape[2:]
+    chosen = _uniform(drawn, 0, 1) < settings.erasing
     smallest = min(0.02, settings.erasing_area)
-    area = _uniform(n, smallest, settings.erasing_area, generator)
-    aspect = torch.exp(_uniform(n, -math.log(3), math.log(3), generator))
+    area = _uniform(drawn, smallest, settings.erasing_area)
+    aspect = torch.exp(_uniform(drawn, -math.log(3), math.log(3)))
     tall, wide = torch.sqrt(area * aspect) * height, torch.sqrt(area / aspect) * width
-    top, left = _uniform(n, 0, 1, generator), _uniform(n, 0, 1, generator)
+    top, left = _uniform(drawn, 0, 1), _uniform(drawn, 0, 1)
     inside_y = _inside(top * (height - tall), tall, height)
     inside_x = _inside(left * (width - wide), wide, width)
     erased = inside_y[:, :, None] & inside_x[:, None, :] & chosen[:, None, None]

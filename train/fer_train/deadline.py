@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 __all__ = ["OUT_OF_TIME", "Deadline"]
 
@@ -16,8 +17,7 @@ class Deadline:
     """Counts from its making; ``minutes`` None is no limit.
 
     The first piece of work is always allowed, so that every turn brings the work on, however
-    short it is. ``longest`` is what the longest piece took that was noted, in seconds: what a
-    training expects of its first epoch, which may compile, after another training's.
+    short it is.
     """
 
     def __init__(
@@ -27,10 +27,14 @@ class Deadline:
         self._end = math.inf if minutes is None else clock() + 60 * minutes
         self._fresh = True
         self.longest = 0.0
+        """Seconds that the longest piece of work took that was ``timed``."""
 
-    def note(self, seconds: float) -> None:
-        """Remember how long a piece of work took."""
-        self.longest = max(self.longest, seconds)
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Note how long a piece of work takes."""
+        started = self._clock()
+        yield
+        self.longest = max(self.longest, self._clock() - started)
 
     def allows(self, seconds: float) -> bool:
         """Whether work that takes so many seconds would still end in time."""

@@ -7,7 +7,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -17,16 +16,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.errors import DivergedError, EngineError
+from fer_edge.errors import ConfigurationError, DivergedError, EngineError
 from fer_edge.evaluation import metrics
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.system.files import sha256_of
 from fer_edge.system.progress import progress
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized, build
+from fer_train.arithmetic import bf16_pays, mixed_precision
 from fer_train.augmentation import augment, fit_to, mix
 from fer_train.averaging import Average
 from fer_train.conditioning import batch_norms, refresh_batch_norm
@@ -37,13 +36,15 @@ from fer_train.journal import Epoch, Journal
 from fer_train.optimizer import optimizer_of, set_learning_rate
 from fer_train.parallel import World
 from fer_train.pretrained import load_initial
-from fer_train.randomness import Draws, draws_of
+from fer_train.randomness import StepDraws, View, draw_order, draw_step, draw_view
 from fer_train.recipe import Recipe
 from fer_train.running_loss import KEPT, RunningLoss
 from fer_train.schedule import is_over, learning_rate
 from fer_train.state import TrainingState
 from fer_train.targets import log_priors
+from fer_train.taught import Taught
 from fer_train.teachers import Ensemble, distillation_loss
+from fer_train.teaching import lesson_of
 
 __all__ = ["BEST", "LAST", "Sources", "Trainer", "run_id"]
 
@@ -51,14 +52,27 @@ Part = TypeVar("Part", bound=nn.Module)
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 _MAX_REASON = 300
+_ASK_EVERY = 32
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Weights from elsewhere: ``initial`` to start from, ``teachers`` to learn from."""
+    """What a training takes from others.
+
+    ``initial`` are weights to start from, ``teachers`` checkpoints to learn from, and ``taught``
+    is a file of teachers' answers to learn from instead (``fer_train.taught``).
+    """
 
     initial: str | None = None
     teachers: tuple[Path, ...] = ()
+    taught: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.teachers and self.taught:
+            raise ConfigurationError(
+                "a training learns from teachers or from stored answers, not from both: leave out "
+                "--teacher or --taught"
+            )
 
 
 class Trainer:
@@ -67,7 +81,8 @@ class Trainer:
     ``out`` receives ``last.safetensors`` after every epoch, ``best.safetensors`` whenever the
     accuracy on ``public-test`` rises, and a line of ``metrics.jsonl`` per epoch; of several
     processes the first one writes. ``compiled`` has torch compile the training step: the same
-    mathematics, with less time between its parts. ``deadline`` is when to stop between two epochs.
+    mathematics, with less time between its parts. ``deadline`` is when to stop: after any
+    step, from which the same call continues.
     """
 
     def __init__(
@@ -86,7 +101,7 @@ class Trainer:
         self.world, self.report, self.journal = world, report, Journal(out)
         self.compiled = compiled
         self.deadline = deadline or Deadline()
-        self.durations: list[float] = []
+        self.longest_step = self.longest_evaluation = 0.0
         device = world.device
         self.images = torch.from_numpy(data.train.images)[:, None].to(device)
         self.labels = torch.from_numpy(data.train.labels).to(device)
@@ -107,7 +122,7 @@ class Trainer:
             parent = self.initial.sha256
             report(self.initial.describe())
         network = world.place(network)
-        self.run = run_id(recipe, data, parent, sources.teachers)
+        self.run = run_id(recipe, data, parent, _taught_by(sources))
         self.spec = spec.with_provenance(
             training_run=self.run, data_sha256=data.sha256, parent_sha256=parent
         )
@@ -116,16 +131,20 @@ class Trainer:
             averaged=Average(network, recipe.ema),
             optimizer=optimizer_of(recipe, network),
         )
+        self.taught = _taught(sources, data, recipe, device)
+        self.bf16 = recipe.arithmetic == "bf16" or (
+            recipe.arithmetic == "auto" and bf16_pays(network, device)
+        )
         teachers = world.place(Ensemble(sources.teachers)) if sources.teachers else None
         forward = world.wrap(Normalized(network, self.spec).to(device))
         self.teachers = _compiled(teachers) if compiled and teachers is not None else teachers
         self.forward = _compiled(forward) if compiled else forward
 
     def train(self) -> bool:
-        """Run the epochs that are left; tell whether none is left, or the deadline came before.
+        """Run what is left; tell whether nothing is left, or the deadline came before.
 
-        Raises DivergedError when the loss or the weights are no longer finite; the state of the
-        last finished epoch stays on disk. Raises EngineError where a GPU's memory or the compiler
+        Raises DivergedError when the loss or the weights are no longer finite; the last saved state
+        stays on disk. Raises EngineError where a GPU's memory or the compiler
         fails.
         """
         if self.world.leads:
@@ -135,12 +154,11 @@ class Trainer:
         self.world.wait()
         if (self.out / LAST).exists():
             self.state.restore(self.out / LAST, self.run)
-            self.report(f"continuing after epoch {self.state.epoch} of {self.recipe.epochs}")
+            self.report(f"continuing after {self.reached}")
         try:
             while not is_over(self.recipe, self.state.epoch, self.state.losses):
-                if not self._has_time():
+                if not self._one_epoch():
                     return False
-                self._one_epoch()
         except torch.OutOfMemoryError as problem:
             raise EngineError(
                 f"the GPU's memory is full; give a smaller --batch-size ({_reason(problem)})"
@@ -156,39 +174,65 @@ class Trainer:
             self.journal.close()
         return True
 
-    def _has_time(self) -> bool:
-        """Whether the first process still has time for an epoch as long as those before it."""
-        # the first one compiles, and tells nothing about the others
-        longest = max(self.durations[1:] or self.durations, default=self.deadline.longest)
-        return bool(self.world.told(torch.tensor(float(self.deadline.allows(longest)))))
+    @property
+    def reached(self) -> str:
+        """How far it is, in words."""
+        state = self.state
+        step = f" and step {state.step} of {self.steps}" if state.step else ""
+        return f"epoch {state.epoch} of {self.recipe.epochs}{step}"
 
-    def _one_epoch(self) -> None:
+    def _has_time(self, step: int, seconds: float) -> bool:
+        """Whether the first process has time for work that takes so long.
+
+        Of several processes the others ask it, which takes time itself: not at every step.
+        """
+        if self.world.size > 1 and step % _ASK_EVERY and step != self.steps:
+            return True
+        return bool(self.world.told(torch.tensor(float(self.deadline.allows(seconds)))))
+
+    def _one_epoch(self) -> bool:
+        """Do what is left of an epoch; tell whether the time sufficed for all of it."""
         recipe, state = self.recipe, self.state
         name = f"epoch {state.epoch + 1}/{recipe.epochs}"
-        started, running = time.perf_counter(), RunningLoss(self.world, self.steps, name)
+        started = time.perf_counter() - state.seconds
+        running = RunningLoss(self.world, self.steps, name, state.seen)
         self.forward.train()
-        draws = draws_of(recipe.seed, state.epoch, len(self.labels), self.world)
+        view = self._view()
+        order = draw_order(recipe.seed, state.epoch, len(self.labels)).to(self.world.device)
         with progress(self.steps * recipe.batch_size, f"{name}, images") as bar:
-            for step, batch in enumerate(self._batches(draws.order)):
-                rate = learning_rate(recipe, state.epoch + (step + 1) / self.steps, state.losses)
-                set_learning_rate(state.optimizer, rate)
-                running.add(step, *self._one_step(self.world.share(batch), draws))
+            for step, batch in enumerate(self._batches(order)):
+                if step >= state.step:
+                    if not self._has_time(step, self.longest_step):
+                        running.look(step)
+                        return self._interrupted(step, running, started)
+                    begun = time.perf_counter()
+                    rate = learning_rate(
+                        recipe, state.epoch + (step + 1) / self.steps, state.losses
+                    )
+                    set_learning_rate(state.optimizer, rate)
+                    draws = draw_step(recipe.seed, state.epoch, step, self.world)
+                    running.add(step, *self._one_step(self.world.share(batch), view, draws))
+                    if step > state.step:  # the first one compiles, and says nothing of the others
+                        self.longest_step = max(self.longest_step, time.perf_counter() - begun)
                 bar.advance(len(batch), running.recent)
         trained = time.perf_counter() - started
         self._require_finite_weights(name)
-        state.epoch += 1
-        evaluated = self._evaluate() if self._is_evaluated() else None
-        self.durations.append(time.perf_counter() - started)
-        self.deadline.note(self.durations[-1])
+        is_evaluated = self._is_evaluated()
+        if is_evaluated and not self._has_time(self.steps, self.longest_evaluation):
+            return self._interrupted(self.steps, running, started)
+        state.epoch, state.step, state.seen, state.seconds = state.epoch + 1, 0, [], 0.0
+        evaluated = self._evaluate() if is_evaluated else None
+        seconds = time.perf_counter() - started
+        self.longest_evaluation = max(self.longest_evaluation, seconds - trained)
         line = Epoch(
             epoch=state.epoch,
             train_loss=running.loss,
             train_accuracy=running.accuracy,
-            learning_rate=rate,
+            learning_rate=state.optimizer.param_groups[0]["lr"],
             images_per_s=self.steps * recipe.batch_size / trained,
             public_test_accuracy=evaluated[0] if evaluated else None,
             public_test_nll=evaluated[1] if evaluated else None,
-            seconds=self.durations[-1],
+            seconds=seconds,
             hardware=self.world.hardware,
         )
         if self.world.leads:
@@ -200,21 +244,46 @@ class Trainer:
             f"epoch {line.epoch}/{recipe.epochs}: loss {line.train_loss:.3f}, "
             f"{line.images_per_s:.0f} images/s{measured}"
         )
+        return True
 
-    def _one_step(self, batch: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+    def _interrupted(self, step: int, running: RunningLoss, started: float) -> bool:
+        """Save what is needed to continue with ``step``."""
+        state = self.state
+        state.step, state.seen = step, running.seen
+        state.seconds = time.perf_counter() - started
+        if self.world.leads:
+            state.save(self.out / LAST, self.run)
+        self.world.wait()
+        return False
+
+    def _view(self) -> View:
+        """Draw the view of this epoch: one that is answered already where answers are stored."""
+        epoch, count, device = self.state.epoch, len(self.labels), self.world.device
+        if self.taught is None:
+            return draw_view(self.recipe.seed, epoch, count, device)
+        return draw_view(self.taught.lesson.seed, epoch % self.taught.views, count, device)
+
+    def _one_step(
+        self, batch: torch.Tensor, view: View, draws: StepDraws
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from the pictures of these numbers; their loss and how many were right.
 
         Nothing here asks the device for a value, so that the host runs ahead of it.
         """
-        recipe = self.recipe
-        images = augment(self.images[batch], recipe.augmentation, draws.pictures)
-        targets = self.targets[batch]
+        recipe, temperature = self.recipe, self.recipe.distillation_temperature
+        images = augment(self.images[batch], recipe.augmentation, view.numbers[batch])
+        rows = [images, self.targets[batch]]
+        if self.taught is not None:
+            rows.append(self.taught.probabilities(view.number, batch, temperature))
         if draws.batches.random() < recipe.mixup:
             weight = draws.batches.beta(recipe.mixup_alpha, recipe.mixup_alpha)
-            images, targets = mix(images, targets, weight, draws.pictures)
-        with self._mixed_precision():
+            rows = mix(rows, weight, draws.pictures)
+        images, targets, *stored = rows
+        if self.teachers is not None:
+            stored = [self.teachers(images, temperature)]
+        with mixed_precision(self.bf16, self.world.device):
             logits = self.forward(fit_to(images, recipe.input))
-        loss = self._loss(logits.float(), images, targets)
+        loss = self._loss(logits.float(), targets, *stored)
         self.state.optimizer.zero_grad()
         loss.backward()
         if recipe.gradient_clip is not None:
@@ -224,29 +293,15 @@ class Trainer:
         return loss.detach(), (logits.argmax(1) == self.labels[batch]).float().mean()
 
     def _loss(
-        self, logits: torch.Tensor, images: torch.Tensor, targets: torch.Tensor
+        self, logits: torch.Tensor, targets: torch.Tensor, taught: torch.Tensor | None = None
     ) -> torch.Tensor:
         recipe = self.recipe
         adjusted = logits + recipe.logit_adjustment * self.log_priors
         loss = functional.cross_entropy(adjusted, targets, label_smoothing=recipe.label_smoothing)
-        if self.teachers is None:
+        if taught is None:
             return loss
-        temperature = recipe.distillation_temperature
-        with self._mixed_precision():
-            taught = self.teachers(images, temperature)
-        return torch.lerp(loss, distillation_loss(logits, taught, temperature), recipe.distillation)
-
-    @contextmanager
-    def _mixed_precision(self) -> Iterator[None]:
-        device, arithmetic = self.world.device.type, self.recipe.arithmetic
-        pays = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        if not (arithmetic == "bf16" or (arithmetic == "auto" and pays)):
-            yield
-            return
-        # on a CPU the gradient of fused attention takes four times as long in bf16, for 36 tokens
-        unfused = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
-        with torch.autocast(device, torch.bfloat16), unfused:
-            yield
+        distilled = distillation_loss(logits, taught, recipe.distillation_temperature)
+        return torch.lerp(loss, distilled, recipe.distillation)
 
     def _batches(self, order: torch.Tensor) -> Iterator[torch.Tensor]:
         yield from order[: self.steps * self.recipe.batch_size].tensor_split(self.steps)
@@ -261,7 +316,8 @@ class Trainer:
             )
 
     def _is_evaluated(self) -> bool:
-        epoch = self.state.epoch
+        """Whether an evaluation follows the epoch that runs."""
+        epoch = self.state.epoch + 1
         return epoch % self.recipe.evaluate_every == 0 or epoch == self.recipe.epochs
 
     def _evaluate(self) -> tuple[float, float]:
@@ -309,12 +365,25 @@ def _reason(problem: Exception) -> str:
     return " ".join(str(problem).split())[:_MAX_REASON]
 
 
+def _taught_by(sources: Sources) -> list[Path]:
+    return [*sources.teachers, *([sources.taught] if sources.taught else [])]
+
+
+def _taught(
+    sources: Sources, data: TrainingData, recipe: Recipe, device: torch.device
+) -> Taught | None:
+    if sources.taught is None:
+        return None
+    return lesson_of(sources.taught, data.train, recipe.augmentation).to(device)
+
+
 def run_id(
     recipe: Recipe, data: TrainingData, initial: str | None, teachers: Iterable[Path]
 ) -> str:
     """Name a training by all that it is made of: settings, data and weights from elsewhere.
 
-    ``initial`` is the sha256 of the weights that it starts from.
+    ``initial`` is the sha256 of the weights that it starts from; ``teachers`` are the files that it
+    learns from, checkpoints or stored answers.
     """
     taught = [sha256_of(path) for path in teachers]
     content = json.dumps([recipe.digest, data.sha256, initial, taught])

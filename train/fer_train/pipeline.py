@@ -92,7 +92,7 @@ def train_model(
             report=report,
         )
         if not trainer.train():
-            report(f"the time is up after epoch {trainer.state.epoch} of {recipe.epochs}")
+            report(f"the time is up after {trainer.reached}; the same command continues")
             return Outcome(finished=False, report=None)
         if not world.leads:
             return Outcome(finished=True, report=None)
@@ -104,7 +104,8 @@ def _unused(recipe: Recipe, data: TrainingData, sources: Sources) -> list[str]:
     found = []
     if data.votes is None and recipe.votes not in (0, Recipe.votes):
         found.append(f"votes = {recipe.votes:g}, since no votes are given")
-    if not sources.teachers and recipe.distillation not in (0, Recipe.distillation):
+    taught = sources.teachers or sources.taught
+    if not taught and recipe.distillation not in (0, Recipe.distillation):
         found.append(f"distillation = {recipe.distillation:g}, since no teachers are given")
     return found
 
@@ -125,19 +126,28 @@ def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
 
 def _history(trainer: Trainer, sources: Sources, name: str) -> History:
     lines = read_journal(trainer.out / METRICS)
-    device, initial, accuracy = trainer.world.device, trainer.initial, None
-    if sources.teachers:
-        ensemble = trainer.world.place(Ensemble(sources.teachers))
-        accuracy = accuracy_of(ensemble, trainer.data.validation, device)
-    runs = [(path, checkpoint.read_spec(path).provenance) for path in sources.teachers]
+    initial, (teachers, accuracy) = trainer.initial, _teachers(trainer, sources)
     return History(
         recipe=name or trainer.recipe.model,
         epochs=len(lines),
         seconds=sum(line.seconds or 0 for line in lines),
         hardware=tuple(dict.fromkeys(line.hardware or NOT_RECORDED for line in lines)),
         initial=f"{initial.path.name}, sha256 {initial.sha256[:12]}" if initial else None,
-        teachers=tuple(taught.training_run or path.name for path, taught in runs),
+        teachers=teachers,
         teachers_accuracy=accuracy,
         votes=trainer.data.votes,
         ended=datetime.now(timezone.utc).date().isoformat(),
     )
+
+
+def _teachers(trainer: Trainer, sources: Sources) -> tuple[tuple[str, ...], float | None]:
+    """Name who taught, and tell how often they are right together on ``public-test``."""
+    if trainer.taught is not None:
+        lesson = trainer.taught.lesson
+        return tuple(teacher.name for teacher in lesson.teachers), lesson.teachers_accuracy
+    if not sources.teachers:
+        return (), None
+    ensemble = trainer.world.place(Ensemble(sources.teachers))
+    accuracy = accuracy_of(ensemble, trainer.data.validation, trainer.world.device)
+    runs = [(path, checkpoint.read_spec(path).provenance) for path in sources.teachers]
+    return tuple(taught.training_run or path.name for path, taught in runs), accuracy

@@ -1,7 +1,7 @@
-"""Where the random numbers of an epoch come from.
+"""Where a training's random numbers come from: generators that are seeded anew for every use.
 
-They are drawn from generators seeded by the recipe's seed, the epoch and the process, so an epoch
-that is begun again draws the same.
+Nothing depends on what was drawn before, so a training continues at any step, and the teachers'
+answers to a view can be worked out before the student sees it.
 """
 
 from __future__ import annotations
@@ -11,35 +11,56 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from fer_train.augmentation import NUMBERS
 from fer_train.parallel import World
 
-__all__ = ["Draws", "draws_of"]
+__all__ = ["StepDraws", "View", "draw_order", "draw_step", "draw_view"]
 
-_EPOCHS_APART = 100_003
+_ORDER, _VIEW, _STEP = range(3)
+_MOST = 2**62
 
 
 @dataclass(frozen=True)
-class Draws:
-    """The random numbers of one process in one epoch.
+class View:
+    """One augmented version of every picture of a training set.
 
-    ``order`` numbers the pictures as they are seen, the same in all processes. ``pictures``
-    draws on the device, for the changes of each picture; ``batches`` on the host, for decisions
-    about whole batches, which the device must not be asked for.
+    ``numbers``, float32 ``(N, NUMBERS)``, from 0 to 1, says how each of the N pictures is changed
+    (``fer_train.augmentation``). ``number`` counts the views of a seed.
     """
 
-    order: torch.Tensor
+    number: int
+    numbers: torch.Tensor
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """The random numbers of one process in one step.
+
+    ``pictures`` draws on the device; ``batches`` on the host, for decisions about the whole batch,
+    so that nobody waits for the device.
+    """
+
     pictures: torch.Generator
     batches: np.random.Generator
 
 
-def draws_of(seed: int, epoch: int, count: int, world: World) -> Draws:
-    """Seed the generators of an epoch over ``count`` pictures, torch's global one included."""
-    shared = seed * _EPOCHS_APART + epoch
-    own = shared * world.size + world.rank
-    torch.manual_seed(own)  # dropout draws from the global one
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(shared))
-    return Draws(
-        order.to(world.device),
-        torch.Generator(world.device).manual_seed(own),
-        np.random.default_rng(own),
-    )
+def draw_view(seed: int, number: int, count: int, device: torch.device | str = "cpu") -> View:
+    """Draw a view of ``count`` pictures. It depends on ``seed`` and ``number`` alone.
+
+    NumPy draws it, so that it is the same on every device and with any number of processes.
+    """
+    numbers = np.random.default_rng([_VIEW, seed, number]).random((count, NUMBERS), np.float32)
+    return View(number, torch.from_numpy(numbers).to(device))
+
+
+def draw_order(seed: int, epoch: int, count: int) -> torch.Tensor:
+    """Draw the order in which ``count`` pictures are seen, the same in all processes."""
+    return torch.from_numpy(np.random.default_rng([_ORDER, seed, epoch]).permutation(count))
+
+
+def draw_step(seed: int, epoch: int, step: int, world: World) -> StepDraws:
+    """Seed the generators of a step, torch's global one included, from which dropout draws."""
+    batches = np.random.default_rng([_STEP, seed, epoch, step, world.rank])
+    own, shared = (int(number) for number in batches.integers(_MOST, size=2))
+    torch.manual_seed(own)
+    return StepDraws(torch.Generator(world.device).manual_seed(shared), batches)

@@ -96,7 +96,8 @@ class Recipe:
     architectures that have them, ``patch_dropout`` on that share of a ViT's tokens, which it then
     need not compute (PatchDropout, Liu et al., WACV 2023). ``batch_size`` counts the pictures of a
     step over all processes. ``arithmetic`` is what the network computes in: ``bf16`` is automatic
-    mixed precision, and ``auto`` is that on GPUs and ``fp32`` elsewhere. Evaluation is always fp32.
+    mixed precision, and ``auto`` is that where it is faster (``fer_train.arithmetic``). Evaluation
+    is always fp32.
     """
 
     model: str

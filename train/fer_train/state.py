@@ -1,7 +1,7 @@
 """The resumable state of a training, as one safetensors file; no pickle.
 
-Everything random is drawn from generators seeded by (seed, epoch), so weights, averaged weights,
-optimizer moments and the number of the epoch are the whole state between two epochs.
+Everything random is drawn from generators seeded by (seed, epoch, step), so weights, averaged
+weights, optimizer moments and the numbers of epoch and step are the whole state between two steps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class TrainingState:
     """Network, averaged network, optimizer and how far they are.
 
     ``epoch`` counts the finished epochs; ``best_accuracy`` is of the best checkpoint so far,
-    -1 before the first; ``losses`` are those of all evaluations so far.
+    -1 before the first; ``losses`` are those of all evaluations so far. ``step`` counts the steps
+    of the epoch that was interrupted, ``seen`` is their loss and accuracy, ``seconds`` their time.
     """
 
     network: nn.Module
@@ -37,6 +38,9 @@ class TrainingState:
     epoch: int = 0
     best_accuracy: float = -1.0
     losses: list[float] = field(default_factory=list)
+    step: int = 0
+    seen: list[list[float]] = field(default_factory=list)
+    seconds: float = 0.0
 
     def save(self, path: Path, run: str) -> None:
         """Write the state, whole or not at all; ``run`` says which training it belongs to.
@@ -49,6 +53,8 @@ class TrainingState:
             "best_accuracy": self.best_accuracy,
             "losses": self.losses,
         }
+        if self.step:
+            facts |= {"step": self.step, "seen": self.seen, "seconds": self.seconds}
         write_tensors(path, dict(self._tensors()), {"state": json.dumps(facts)})
 
     def restore(self, path: Path, run: str) -> None:
@@ -71,6 +77,8 @@ class TrainingState:
         try:
             self.epoch, self.best_accuracy = int(facts["epoch"]), float(facts["best_accuracy"])
             self.losses = [float(loss) for loss in facts["losses"]]
+            self.step, self.seconds = int(facts.get("step", 0)), float(facts.get("seconds", 0))
+            self.seen = [[float(loss), float(right)] for loss, right in facts.get("seen", ())]
             self.network.load_state_dict(_part(tensors, "network."))
             self.averaged.load_state_dict(_part(tensors, "averaged."))
             self._restore_moments(_part(tensors, "optimizer."))

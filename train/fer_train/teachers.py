@@ -17,9 +17,10 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized
+from fer_train.arithmetic import bf16_pays, mixed_precision
 from fer_train.augmentation import fit_to
 
-__all__ = ["Ensemble", "accuracy_of", "distillation_loss"]
+__all__ = ["Ensemble", "accuracy_of", "distillation_loss", "mean_probabilities"]
 
 _BATCH = 256
 
@@ -27,8 +28,9 @@ _BATCH = 256
 class Ensemble(nn.Module):
     """The mean of the probabilities of several checkpoints, on the student's own pictures.
 
-    A teacher of another size or colour gets them resized (bilinear) and converted. Raises
-    ArtifactError for a checkpoint that cannot be loaded.
+    A teacher of another size or colour gets them resized (bilinear) and converted. Each computes in
+    bfloat16 where that is faster for it. Raises ArtifactError for a checkpoint that cannot be
+    loaded.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -38,13 +40,22 @@ class Ensemble(nn.Module):
         self.networks = nn.ModuleList(_frozen(network, spec) for network, spec in loaded)
 
     @torch.no_grad()
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map pixels ``(N, C, H, W)``, 0 to 255, to every teacher's logits ``(N, teachers, 7)``."""
+        answers = []
+        for network, spec in zip(self.networks, self.inputs, strict=True):
+            with mixed_precision(bf16_pays(network, pixels.device), pixels.device):
+                answers.append(network(fit_to(pixels, spec)).float())
+        return torch.stack(answers, 1)
+
     def forward(self, pixels: torch.Tensor, temperature: float) -> torch.Tensor:
         """Map pixels ``(N, C, H, W)``, 0 to 255, to probabilities ``(N, 7)``."""
-        answers = [
-            network(fit_to(pixels, spec)).float().div(temperature).softmax(1)
-            for network, spec in zip(self.networks, self.inputs, strict=True)
-        ]
-        return torch.stack(answers).mean(0)
+        return mean_probabilities(self.logits(pixels), temperature)
+
+
+def mean_probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Average what teachers answer: logits ``(N, teachers, 7)`` to probabilities ``(N, 7)``."""
+    return logits.div(temperature).softmax(2).mean(1)
 
 
 @torch.no_grad()

@@ -7,11 +7,11 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from fer_edge.command import command_parser, run_command
-from fer_train.cli import campaign, importing, training
+from fer_train.cli import campaign, importing, teaching, training
 
 __all__ = ["main"]
 
-_COMMANDS = {"campaign": campaign, "import": importing}
+_COMMANDS = {"campaign": campaign, "import": importing, "teach": teaching}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

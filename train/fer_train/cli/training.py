@@ -52,7 +52,13 @@ def add_options(parser: ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="a checkpoint to distil from; repeated, their mean",
+        help="a checkpoint to learn from while training; repeated, from the mean of all",
+    )
+    parser.add_argument(
+        "--taught",
+        metavar="FILE",
+        type=Path,
+        help="learn from the teachers' answers in this file of fer-train teach",
     )
     add_device_options(parser)
     parser.set_defaults(handler=_train)
@@ -77,8 +83,8 @@ def add_device_options(parser: ArgumentParser) -> None:
         "--minutes",
         type=float,
         metavar="N",
-        help="stop between two epochs before N minutes are over, with exit code "
-        f"{OUT_OF_TIME} if any are left; the same command continues",
+        help="stop before N minutes are over, with exit code "
+        f"{OUT_OF_TIME} if work is left; the same command continues",
     )
 
 
@@ -95,7 +101,7 @@ def _train(options: Namespace) -> int:
             options.out,
             name=options.recipe.name if options.recipe else f"preset {options.model}",
             votes=options.votes,
-            sources=Sources(options.init, tuple(options.teacher)),
+            sources=Sources(options.init, tuple(options.teacher), options.taught),
             world=joined,
             compiled=options.compile,
             deterministic=options.deterministic,

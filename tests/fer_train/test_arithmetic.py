@@ -1,0 +1,28 @@
+"""What a training computes in when the recipe leaves it open."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fer_train.arithmetic import bf16_pays, mixed_precision
+
+DENSE = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Linear(8, 2))
+DEPTHWISE = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_dense_networks_use_what_the_processor_has_and_depthwise_ones_do_not(
+    has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    assert bf16_pays(DENSE, CPU) is has
+    assert not bf16_pays(DEPTHWISE, CPU)
+
+
+@pytest.mark.parametrize(("wanted", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_block_computes_in_what_was_chosen(wanted: bool, dtype: torch.dtype) -> None:
+    with mixed_precision(wanted, CPU):
+        assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == dtype

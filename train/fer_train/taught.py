@@ -1,0 +1,158 @@
+"""Teachers' answers in a file: what ``fer-train teach`` writes and ``--taught`` learns from.
+
+The file is safetensors: every teacher's logits for each view of each picture, in half precision,
+and in the metadata what was shown to whom.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+
+from fer_edge.artifacts.record import decode, encode, parse_json
+from fer_edge.emotion import LABELS
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.torch_model.checkpoint import write_tensors
+from fer_train.recipe import Augmentation
+from fer_train.teachers import mean_probabilities
+
+__all__ = ["Lesson", "Taught", "Teacher", "pictures_sha256", "read_taught", "require_same"]
+
+_KEY, _LOGITS = "taught", "logits"
+_MOST = 10**9
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A checkpoint that taught: its training run, or its file's name, and the file's sha256."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Which pictures the teachers saw, and how.
+
+    ``shape`` is height, width and channels of one picture; ``pictures_sha256`` covers all of them
+    in their order. ``views`` are drawn from ``seed`` and changed as ``augmentation`` says.
+    ``teachers_accuracy`` is that of the teachers' mean on ``public-test``, a fraction of 1.
+    """
+
+    pictures: int
+    shape: tuple[int, int, int]
+    pictures_sha256: str
+    seed: int
+    views: int
+    augmentation: Augmentation
+    teachers: tuple[Teacher, ...]
+    teachers_accuracy: float
+
+    def __post_init__(self) -> None:
+        for name in ("pictures", "views"):
+            if not 1 <= (value := getattr(self, name)) <= _MOST:
+                raise ValueError(f"{name} should be from 1 to {_MOST}, not {value!r:.80}")
+        if not 0 <= self.seed <= _MOST or not self.teachers:
+            raise ValueError("a lesson has a seed that is not negative, and a teacher at least")
+
+
+class Taught:
+    """Answers of the teachers: ``logits``, float16 ``(views, pictures, teachers, 7)``.
+
+    There are fewer views in it than the lesson has while the teachers are not finished.
+    """
+
+    def __init__(self, lesson: Lesson, logits: torch.Tensor) -> None:
+        self.lesson, self.logits = lesson, logits
+
+    @property
+    def views(self) -> int:
+        """How many views are answered."""
+        return len(self.logits)
+
+    def to(self, device: torch.device) -> Taught:
+        """Move the answers to a device."""
+        return Taught(self.lesson, self.logits.to(device))
+
+    def probabilities(self, view: int, rows: torch.Tensor, temperature: float) -> torch.Tensor:
+        """Answers to pictures ``rows`` in a view, float32 ``(len(rows), 7)``."""
+        return mean_probabilities(self.logits[view][rows].float(), temperature)
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all. Raises OSError, as for a full disk."""
+        write_tensors(path, {_LOGITS: self.logits}, {_KEY: json.dumps(encode(self.lesson))})
+
+
+def read_taught(path: Path) -> Taught:
+    """Read a file of answers, finished or not. Raises ArtifactError for anything else."""
+    if not path.is_file():
+        raise ArtifactError(
+            f"there are no teachers' answers at {path}; write them with fer-train teach --out"
+        )
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            if _KEY not in metadata:
+                raise ArtifactError(
+                    f"{path} holds no teachers' answers; give a file of fer-train teach, and a "
+                    "checkpoint with --teacher"
+                )
+            logits = stream.get_tensor(_LOGITS)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as problem:
+        raise ArtifactError(
+            f"{path} is not a readable file of answers ({problem}); write it again with "
+            "fer-train teach"
+        ) from problem
+    where = f"the lesson in {path}"
+    lesson = decode(Lesson, parse_json(metadata[_KEY], where), where, ArtifactError)
+    shape = (lesson.pictures, len(lesson.teachers), len(LABELS))
+    if tuple(logits.shape[1:]) != shape or logits.dtype != torch.float16:
+        raise ArtifactError(
+            f"{path} should hold float16 answers of the shape (views, {', '.join(map(str, shape))})"
+            f", and holds {logits.dtype} {tuple(logits.shape)}; write it again with fer-train teach"
+        )
+    return Taught(lesson, logits)
+
+
+def require_same(path: Path, found: Lesson, wanted: dict[str, Any]) -> None:
+    """Refuse answers of another lesson; ``wanted`` has the fields of a Lesson that have to agree.
+
+    Raises ConfigurationError, which names each field with what the file has and what is wanted.
+    """
+    differing = []
+    for name, value in wanted.items():
+        theirs = getattr(found, name)
+        if isinstance(value, Augmentation):
+            parts = ((f"augmentation.{f.name}", f.name) for f in fields(value))
+            pairs = [(label, getattr(theirs, part), getattr(value, part)) for label, part in parts]
+        else:
+            pairs = [(name, theirs, value)]
+        differing += [
+            f"{label} {_short(one)} there and {_short(other)} here"
+            for label, one, other in pairs
+            if one != other
+        ]
+    if differing:
+        raise ConfigurationError(
+            f"{path} answers other pictures: {'; '.join(differing)}. Give the same data and recipe "
+            "as to fer-train teach, or write new answers to another file"
+        )
+
+
+def pictures_sha256(images: npt.NDArray[np.uint8]) -> str:
+    """Tell pictures apart by their pixels and their order."""
+    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple) and value and isinstance(value[0], Teacher):
+        return " and ".join(f"{teacher.name} ({teacher.sha256[:12]})" for teacher in value)
+    return str(value)[:80]
