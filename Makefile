@@ -54,7 +54,11 @@ kills: $(VENV)/dev.installed
 	FER_KILLS=50 $(BIN)/python -m pytest -q --long tests/faults
 
 soak: $(VENV)/dev.installed
-	$(BIN)/fer-bench soak default $(WEIGHTS).safetensors --minutes 60 --page docs/reliability.md
+	$(BIN)/fer-bench soak default $(WEIGHTS).safetensors --minutes 60 --json runs/soak.json; \
+	  code=$$?; $(PAGES) soak runs/soak.json; exit $$code
+
+# Measure, and write into this project's own pages; in no wheel.
+PAGES := PYTHONPATH=benchmarks $(BIN)/python -m pages
 
 LOWEST := $(BIN)/python -m pytest -q --long tests/packaging/test_lowest_versions.py
 
@@ -92,7 +96,7 @@ train: $(VENV)/dev.installed
 default-model: $(VENV)/dev.installed
 	$(need_data)$(BIN)/fer-export --weights $(WEIGHTS).safetensors --data $(DATA) --out fer_edge/models/default --force \
 	  --target onnx --target onnx-int8 --target openvino-int8
-	$(BIN)/fer-bench card --data $(DATA)
+	$(PAGES) model-card --data $(DATA)
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 	cp demo/astronaut.faces.png docs/demo.png
 
@@ -108,13 +112,13 @@ baseline: $(VENV)/dev.installed
 
 # The figures and the plot of docs/runtime.md.
 runtime-page: $(VENV)/dev.installed
-	$(BIN)/python docs/smoothing.py
-	$(BIN)/fer-bench overhead --backend all --threads 1 --write docs/runtime.md --check
+	$(PAGES) smoothing
+	$(PAGES) overhead --backend all --threads 1 --write docs/runtime.md --check
 
 # Needs a machine with nothing else to do; takes a quarter of an hour.
 bench: $(VENV)/dev.installed
 	$(need_data)$(BIN)/fer-bench peers install fer
-	$(BIN)/fer-bench page --data $(DATA) --readme README.md --strict
+	$(PAGES) benchmarks --data $(DATA) --readme README.md --strict
 
 $(VENV)/%.installed: pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'

@@ -10,11 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from made_results import measured
 
-from fer_bench.accuracy import AccuracyResult, AccuracyRun, Answers, EvaluationSplit, scored
-from fer_bench.benchmark_page import BLOCK, Page
+from fer_bench.accuracy import AccuracyRun
 from fer_bench.cli import main
 from fer_bench.compare import (
     Collected,
@@ -27,27 +26,8 @@ from fer_bench.compare import (
     machine_changes,
     pareto_front,
 )
-from fer_bench.goals import goal_table, verdicts
-from fer_bench.pages import markers
-from fer_edge import LABELS, ConfigurationError
-from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge import ConfigurationError
 from fer_edge.system.files import write_json
-
-RNG = np.random.default_rng(0)
-PICTURES = LabelledCrops(
-    RNG.integers(0, 256, (400, 48, 48), np.uint8), RNG.integers(0, 7, 400), ("x",) * 400
-)
-
-
-def measured(model: str, share: float, *, seed: int = 1, **described: Any) -> AccuracyResult:
-    """Accuracy of about ``share`` on the pictures."""
-    right = np.random.default_rng(seed).random(400) < share
-    said = np.where(right, PICTURES.labels, (PICTURES.labels + 1) % 7)
-    ran = {"sha256": "a" * 64, "backend": "onnxruntime", "precision": "fp32"}
-    ran |= {"inference_precision": "fp32", **described}
-    probabilities = np.eye(7, dtype=np.float32)[said]
-    split = EvaluationSplit("public-test", PICTURES, None)
-    return scored(Answers(model, probabilities, ran), split)
 
 
 @pytest.mark.parametrize(
@@ -268,89 +248,3 @@ def test_files_are_told_apart_by_their_schema(files: dict[str, Path]) -> None:
     found = collect([files["old"], files["accuracy"]])
     assert (len(found.latency), len(found.accuracy), len(found.runs)) == (2, 1, 1)
     assert found.accuracy[0] == measured("a", 0.7)
-
-
-# ---- the page
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Page:
-    opening, closing = markers(BLOCK)
-    for name in ("benchmarks.md", "README.md"):
-        (tmp_path / name).write_text(f"# Title\n\n{opening}\nbefore\n{closing}\n\nThe end.\n")
-    return Page(tmp_path / "benchmarks.md", tmp_path / "README.md", tmp_path / "benchmarks.png")
-
-
-def test_the_page_and_the_readme_are_written_from_results(
-    page: Page, make_run: Any, tmp_path: Path
-) -> None:
-    run = make_run({"fast": 1.0, "slow": 4.0})
-    bare = replace(run.results[1], kind="bare")
-    run = replace(run, results=(run.results[0], bare))
-    accuracy = AccuracyRun((measured("fast", 0.7), measured("other", 0.6, seed=3, sha256="b" * 64)))
-    page.write(run, accuracy)
-    text = (tmp_path / "benchmarks.md").read_text()
-    assert text.startswith("# Title")
-    assert text.endswith("The end.\n")
-    assert "before" not in text
-    assert "![Accuracy against latency](benchmarks.png)" in text
-    assert f"{accuracy.results[0].accuracy:.2%}" in text
-    inverse = 1 / run.ratios[0].p50_ratio
-    assert f"{inverse:.3g} [" in text  # the slow one, as a multiple of ours
-    assert f"| {run.ratios[0].p50_ratio:.3g} [" in text  # ours over the bare engine
-    readme = (tmp_path / "README.md").read_text()
-    assert f"{accuracy.results[0].accuracy:.2%}" in readme
-    assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
-    assert all(label not in text for label in LABELS)
-
-
-def test_the_aims_are_judged_by_the_run(make_run: Any) -> None:
-    run = make_run({"default": 1.0, "vit-b16-onnxruntime": 700.0, "fer": 2.0, "bare": 0.8})
-    described: list[dict[str, Any]] = [
-        {"backend": "openvino", "precision": "int8"},
-        {"kind": "peer"},
-        {"kind": "peer"},
-        {"backend": "openvino", "kind": "bare", "model": "default"},
-    ]
-    results = tuple(
-        replace(row, threads=1, **more) for row, more in zip(run.results, described, strict=True)
-    )
-    accuracy = AccuracyRun(
-        (measured("default", 0.75, precision="int8"), measured("fer", 0.6, seed=1))
-    )
-    found = {v.aim: v for v in verdicts(replace(run, results=results), accuracy)}
-    kept = {aim: verdict.kept for aim, verdict in found.items()}
-    assert kept == {
-        "int8 on openvino beside vit-b16-onnxruntime, one thread each": False,
-        "int8 on onnxruntime beside vit-b16-onnxruntime, one thread each": None,
-        "int8 on openvino beside efficientnet-b0-onnxruntime, one thread each": None,
-        "int8 on openvino beside fer, one thread each": True,
-        "`Predictor` over the engine's own loop, the worst of all engines and precisions": False,
-        "accuracy above fer": True,
-    }
-    text = goal_table(replace(run, results=results), None)
-    assert "| accuracy above fer | at least 3 points | not measured | - |" in text
-    told = [line for line in text.splitlines() if "at least 800 times as fast" in line]
-    assert told[0].endswith(" times | **no** |")
-
-
-def test_a_run_of_failures_still_makes_a_page(page: Page, make_run: Any, tmp_path: Path) -> None:
-    run = make_run({"a": 1.0}, rounds=3)
-    failed = replace(run.results[0], error="it is damaged", p50_ms=None)
-    page.write(replace(run, results=(failed,), ratios=()), None)
-    assert "a, single-stream: it is damaged" in (tmp_path / "benchmarks.md").read_text()
-
-
-def test_a_page_without_the_markers_is_found_before_anything_is_measured(tmp_path: Path) -> None:
-    (tmp_path / "benchmarks.md").write_text("# Title\n")
-    with pytest.raises(ConfigurationError, match="benchmarks -->"):
-        Page(tmp_path / "benchmarks.md", None, tmp_path / "x.png")
-
-
-def test_the_command_writes_a_page_from_results_that_are_there(
-    page: Page, files: dict[str, Path], tmp_path: Path
-) -> None:
-    arguments = ["page", "--latency", str(files["old"]), "--accuracy", str(files["accuracy"])]
-    arguments += ["--page", str(page.page), "--picture", str(page.picture)]
-    assert main([*arguments, "--readme", str(page.readme)]) == 0
-    assert "| a | onnxruntime | fp32 |" in (tmp_path / "README.md").read_text()

@@ -30,10 +30,13 @@ __all__ = [
     "P99_ALLOWANCE",
     "REOPENED",
     "SHORTEST_S",
+    "SOAK_SCHEMA",
     "SoakResult",
     "judge",
     "soak",
 ]
+
+SOAK_SCHEMA = "fer-bench-soak/1"
 
 MAX_MEMORY_GROWTH = 0.01
 """Share by which resident memory may grow from the first window to the last."""
@@ -53,7 +56,7 @@ SHORTEST_S = 4.0
 _WINDOWS = 8
 _WARM_UP = 0.15
 _CROWD, _SEEN = 2, 16
-_SAMPLE_S, _SAMPLES = 0.25, 10
+_SAMPLE_S, _SAMPLES, _PATIENCE_S = 0.25, 10, 60.0
 _KEPT = 5
 
 Pair: TypeAlias = tuple[Holdings, Holdings]
@@ -192,18 +195,26 @@ def _callers(
 
 
 def _watch(tally: _Tally, seconds: float, bar: Progress) -> None:
-    """Tell the callers which window it is, and take samples of the memory."""
-    for share in _moments(seconds, bar):
-        tally.window = int(share * _WINDOWS)
-        tally.windows[tally.window].samples.append(resident_memory())
+    """Tell the callers which window it is, and take samples of the memory.
+
+    A window lasts an eighth of the time, and on a very busy machine until one call in it has been
+    timed. All windows together may take a minute longer for that.
+    """
+    end = time.monotonic() + seconds + _PATIENCE_S
+    for number, window in enumerate(tally.windows):
+        tally.window = number
+        for _ in _moments(seconds / _WINDOWS, bar):
+            window.samples.append(resident_memory())
+        while not window.latency.counts.any() and time.monotonic() < end:
+            time.sleep(_SAMPLE_S)
 
 
-def _moments(seconds: float, bar: Progress) -> Iterator[float]:
-    """The share of this time that has passed, below 1, now and then until all has."""
+def _moments(seconds: float, bar: Progress) -> Iterator[None]:
+    """Yield at once, and then every now and again until ``seconds`` have passed."""
     start, done = time.monotonic(), bar.done
-    pause = max(_SAMPLE_S, seconds / _WINDOWS / _SAMPLES)
+    pause = max(_SAMPLE_S, seconds / _SAMPLES)
     while (passed := time.monotonic() - start) < seconds:
-        yield passed / seconds
+        yield
         bar.advance(done + round(passed) - bar.done)
         time.sleep(pause)
 
@@ -247,7 +258,7 @@ def judge(windows: Sequence[Window], wrong: int, rests: Pair, reopened: Pair) ->
     defects = [f"{wrong} wrong answers"] if wrong else []
     growth = last.memory / first.memory - 1
     if math.isnan(growth):
-        defects.append("memory was not seen in each window: this machine had no time for it")
+        defects.append("there is no sample of the memory in the first or the last window")
     elif growth > MAX_MEMORY_GROWTH:
         defects.append(f"memory grew by {growth:.2%}, allowed are {MAX_MEMORY_GROWTH:.0%}")
     early, late = rests

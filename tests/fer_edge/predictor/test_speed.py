@@ -1,6 +1,6 @@
 """What Predictor adds to an engine, with margins for a busy machine.
 
-``fer-bench overhead`` measures the same with a real engine, against the limits themselves.
+``make runtime-page`` measures the same with a real engine, against the limits themselves.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""How FER2013's pictures lie about the boxes of a face detector.
+"""Where FER2013's crops sit relative to the boxes of a face detector.
 
-A FER2013 picture is what somebody cut around a face. Enlarged and set into an empty surround, the
-detectors find that face again, and the picture's outline against their box is the conversion that
-`fer_edge.faces.detectors` holds as constants. Two surrounds tell how much of the answer is the
-surround's: ``gray``, the picture's mean, and ``border``, its border pixels repeated.
+A FER2013 picture is what somebody cut around a face. Each picture is enlarged and set into an empty
+surround, where the detectors find the face again. Comparing the picture's outline with their box
+gives the conversion that `fer_edge.faces.detectors` holds as constants. Two surrounds show how much
+of the result comes from the surround: ``gray``, the picture's mean, and ``border``, its border
+pixels repeated.
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +18,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.artifacts.record import encode
+from fer_edge.command import Commands, add_command, add_data_option, write_result
 from fer_edge.errors import ConfigurationError, DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops, load
-from fer_edge.faces.detectors import Detection, Detector, Framing
+from fer_edge.faces.detectors import Detection, Detector, Framing, Haar
+from fer_edge.faces.yunet import YUNET_SHA256, Yunet
 from fer_edge.system.progress import track
+from pages.blocks import MeasuredBlock
 
 __all__ = [
     "SPLIT",
     "SURROUNDS",
     "Quartiles",
     "Result",
+    "add_parser",
     "measure",
     "report",
     "sample",
@@ -59,12 +66,12 @@ class Quartiles:
 
 @dataclass(frozen=True)
 class Result:
-    """What one detector said of ``count`` pictures in one surround, and found ``found`` times.
+    """What one detector found in ``count`` pictures with one surround: a face in ``found`` of them.
 
-    ``side`` is the picture's side in widths of the box; the anchor lies ``right`` and ``down`` of
-    the picture's centre, in sides of the picture; ``framing`` are the constants in use, and
+    ``side`` is the picture's side in widths of the box. The anchor is ``right`` and ``down`` of the
+    picture's centre, in sides of the picture. ``framing`` holds the constants in use, and
     ``overlap`` is the intersection over union of the picture with the square that they make of
-    the detection. Where nothing was found, there are no quartiles.
+    the detection. The quartiles are None where nothing was found.
     """
 
     detector: str
@@ -79,7 +86,7 @@ class Result:
 
 
 def sample(data: Path, count: int, seed: int) -> LabelledCrops:
-    """Draw ``count`` pictures of FER2013's public-test, none twice.
+    """Draw ``count`` different pictures of FER2013's public-test.
 
     Raises DataError if there are fewer, or if FER2013 cannot be read.
     """
@@ -194,3 +201,51 @@ def _cell(values: Quartiles | None, form: str) -> str:
     if values is None:
         return "none"
     return f"{values.lower:{form}} **{values.median:{form}}** {values.upper:{form}}"
+
+
+SCHEMA = "fer-pages-framing/1"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "framing",
+        "measure where FER2013's crops sit in detected boxes",
+        _framing,
+    )
+    add_data_option(parser)
+    parser.add_argument("--count", type=int, metavar="N", default=1000, help="pictures to draw")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the draw")
+    parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+
+
+def _framing(options: Namespace) -> int:
+    page = MeasuredBlock(options.write, "framing") if options.write else None
+    detectors: dict[str, Detector] = {"haar": Haar(), "yunet": Yunet()}
+    results = report(options.data, detectors, count=options.count, seed=options.seed)
+    text = table(results)
+    print(text)
+    if page:
+        page.write(f"{_origin(options)}\n\n{text}")
+    write_result(
+        options,
+        {
+            "schema": SCHEMA,
+            "split": SPLIT,
+            "count": options.count,
+            "seed": options.seed,
+            "opencv": cv2.__version__,
+            "yunet_sha256": YUNET_SHA256,
+            "results": [encode(result) for result in results],
+        },
+    )
+    return 0
+
+
+def _origin(options: Namespace) -> str:
+    return (
+        f"Measured on {options.count:,} pictures of FER2013's {SPLIT}, drawn with seed "
+        f"{options.seed}, with OpenCV {cv2.__version__}. A cell gives the lower quartile, the "
+        "**median** and the upper quartile."
+    )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fer_bench.cli import overhead as command
-from fer_bench.overhead import (
+from fer_edge import EngineError
+from fer_edge.backends import BackendOptions
+from pages.__main__ import main
+from pages.overhead import (
     LIMITS,
     Overhead,
     Start,
@@ -20,9 +21,6 @@ from fer_bench.overhead import (
     measure_start,
     table,
 )
-from fer_edge import EngineError
-from fer_edge.backends import BackendOptions
-from fer_edge.command import run_command
 
 KEPT = (
     Overhead("onnxruntime", "CPUExecutionProvider", "fp32", 1, 1, 59.0, 24.0, 0.91, 0.8, 0.9),
@@ -101,26 +99,22 @@ def test_the_command_writes_a_page_and_json(
 ) -> None:
     page, result = tmp_path / "page.md", tmp_path / "out.json"
     page.write_text("before\n<!-- overhead -->\nold\n<!-- /overhead -->\nafter\n")
-    parser = ArgumentParser("fer-bench")
-    command.add_parser(parser.add_subparsers(required=True))
     arguments = ["overhead", str(tiny_artifact), "--backend", "onnxruntime", "--threads", "1"]
     arguments += ["--rounds", "2", "--write", str(page), "--json", str(result)]
-    assert run_command(parser, arguments) == 0
+    assert main(arguments) == 0
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
     assert "beyond the engine's call" in text
     assert "beyond the engine's call" in capsys.readouterr().out
-    assert json.loads(result.read_text())["schema"] == "fer-bench-overhead/2"
+    assert json.loads(result.read_text())["schema"] == "fer-pages-overhead/2"
 
 
 def test_a_limit_that_is_not_kept_fails_the_check(
     tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(LIMITS, "predict_us", 0.01)
-    parser = ArgumentParser("fer-bench")
-    command.add_parser(parser.add_subparsers(required=True))
     arguments = ["overhead", str(tiny_artifact), "--backend", "onnxruntime", "--rounds", "1"]
-    assert run_command(parser, arguments) == 0
-    assert run_command(parser, [*arguments, "--check"]) == 1
+    assert main(arguments) == 0
+    assert main([*arguments, "--check"]) == 1

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_bench.margins import MARGINS, measure_margins, table
 from fer_edge import Face, FaceDetector, Predictor
 from fer_edge.evaluation.fer2013 import LabelledCrops
+from pages.margins import MARGINS, measure_margins, table
 
 PICTURE, SURROUND = 192, 96
 

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_bench.cli import main
-from fer_bench.framing import Quartiles, measure, report, sample, scene, table
-from fer_bench.pages import markers
 from fer_edge.errors import ConfigurationError, DataError
 from fer_edge.faces.detectors import Detection, Detector, Framing, Haar
 from fer_edge.faces.yunet import Yunet
+from pages.__main__ import main
+from pages.blocks import markers
+from pages.framing import Quartiles, measure, report, sample, scene, table
 
 SHARED = Path(__file__).parents[3] / "shared"
 FER2013 = Path(os.environ.get("FER2013") or SHARED / "data" / "fer2013.zip")
@@ -143,7 +143,7 @@ class TestCommand:
             pytest.fail(f"{constant} is not JSON")
 
         document = json.loads(file.read_text(), parse_constant=refuse)
-        assert document["schema"] == "fer-bench-framing/1"
+        assert document["schema"] == "fer-pages-framing/1"
         names = [(r["detector"], r["surround"]) for r in document["results"]]
         assert names == [(d, s) for d in ("haar", "yunet") for s in ("gray", "border")]
 

@@ -1,20 +1,23 @@
-"""The measured parts of the model card and of the README, for the packaged model."""
+"""The measured parts of the model card and of the README."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 
 from fer_bench.accuracy import AccuracyResult, load_split, measure_accuracy
-from fer_bench.pages import MeasuredBlock
 from fer_bench.tables import markdown_table
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.model import DEFAULT_MODEL, model_path
+from fer_edge.artifacts.record import encode
+from fer_edge.command import Commands, add_command, add_data_option, write_result
 from fer_edge.emotion import LABELS
 from fer_edge.predictor import Predictor, PredictorInfo
+from pages.blocks import MeasuredBlock
 
-__all__ = ["write_model_card"]
+__all__ = ["add_parser", "write_model_card"]
 
 SPLIT = "public-test"
 _CONFUSIONS = 5
@@ -115,3 +118,23 @@ def _confusions(result: AccuracyResult) -> list[str]:
     order = np.argsort(-shares, axis=None)[:_CONFUSIONS]
     pairs = [np.unravel_index(flat, shares.shape) for flat in order]
     return [f"{LABELS[t]} taken for {LABELS[p]} {shares[t, p]:.0%}" for t, p in pairs]
+
+
+SCHEMA = "fer-pages-model-card/1"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands, "model-card", "measure the packaged model and write its card", _model_card
+    )
+    add_data_option(parser)
+    parser.add_argument("--card", metavar="FILE", type=Path, default=Path("docs/model-card.md"))
+    parser.add_argument("--readme", metavar="FILE", type=Path, default=Path("README.md"))
+
+
+def _model_card(options: Namespace) -> int:
+    result = write_model_card(options.data, options.card, options.readme)
+    print(f"{options.card}, {options.readme}: {result.accuracy:.2%} on {result.split}")
+    write_result(options, {"schema": SCHEMA, "result": encode(result)})
+    return 0

@@ -8,25 +8,49 @@ import statistics
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fer_bench.contestants import choices
+from fer_bench.environment import describe_environment
 from fer_bench.tables import markdown_table
 from fer_edge import EngineError, Predictor
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.artifacts.record import encode
 from fer_edge.backends import BACKENDS, Backend, BackendOptions, backend_class
 from fer_edge.backends.open_model import open_backend
+from fer_edge.command import (
+    MODEL_HELP,
+    Commands,
+    add_command,
+    add_predictor_options,
+    say,
+    write_result,
+)
+from fer_edge.errors import GateError
 from fer_edge.images.preprocess import preprocess
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import STREAM_BATCH
 from fer_edge.system.progress import progress
+from pages.blocks import MeasuredBlock
 
-__all__ = ["LIMITS", "Overhead", "Start", "failures", "measure_overhead", "measure_start", "table"]
+__all__ = [
+    "LIMITS",
+    "Overhead",
+    "Start",
+    "add_parser",
+    "failures",
+    "measure_overhead",
+    "measure_start",
+    "table",
+]
 
 CROP_SHAPE = (180, 160, 3)
 BATCH = 32
@@ -284,3 +308,68 @@ def _share_of(
 def _prediction_s() -> float:
     rows = np.full((1000, 7), 1 / 7, np.float32)
     return min(_seconds(lambda: [Prediction(row, 0.5) for row in rows]) for _ in range(20)) / 1000
+
+
+SCHEMA = "fer-pages-overhead/2"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "overhead",
+        "measure what Predictor adds to its engine, and its start (--backend all)",
+        _overhead,
+    )
+    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=MODEL_HELP)
+    add_predictor_options(parser)
+    parser.add_argument("--rounds", type=int, metavar="N", default=200, help="calls to measure")
+    parser.add_argument("--check", action="store_true", help="fail if a limit is not kept")
+    parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+
+
+def _overhead(options: Namespace) -> int:
+    page = MeasuredBlock(options.write, "overhead") if options.write else None
+    wishes = BackendOptions(
+        options.device, options.threads, options.inference_precision, trust=options.trust
+    )
+    measured = []
+    for backend, precision in choices(options.model, [options.backend], [options.precision]):
+        overhead = measure_overhead(
+            options.model, backend, precision=precision, options=wishes, rounds=options.rounds
+        )
+        start = measure_start(
+            options.model,
+            overhead.backend,
+            precision=precision,
+            options=wishes,
+            processes=min(5, options.rounds),
+        )
+        measured.append((overhead, start))
+    text = table(measured)
+    print(text)
+    environment = describe_environment()
+    if page:
+        height, width, _ = CROP_SHAPE
+        threads = " and ".join(sorted({str(overhead.threads) for overhead, _ in measured}))
+        page.write(
+            f"Crops of {height} x {width} pixels in colour, the model `{options.model}` on "
+            f"{threads} thread(s) of {environment.cpu.model}.\n\n{text}"
+        )
+    write_result(
+        options,
+        {
+            "schema": SCHEMA,
+            "environment": encode(environment),
+            "engines": [
+                {"overhead": encode(overhead), "start": encode(start)}
+                for overhead, start in measured
+            ],
+        },
+    )
+    problems = [problem for pair in measured for problem in failures(*pair)]
+    for problem in problems:
+        say(problem)
+    if problems and options.check:
+        raise GateError("not every limit was kept")
+    return 0

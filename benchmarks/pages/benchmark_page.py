@@ -1,12 +1,13 @@
-"""docs/benchmarks.md and the README's figures, from one run of everything."""
+"""docs/benchmarks.md and the figures of the README, measured in one run."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_bench.accuracy import AccuracyRun, load_split, measure_all
+from fer_bench.accuracy import AccuracyRun, load_split, measure_all, read_accuracy
 from fer_bench.compare import Collected, dots
 from fer_bench.contestants import (
     ALL,
@@ -16,11 +17,11 @@ from fer_bench.contestants import (
     choices,
     contestants_for,
 )
-from fer_bench.goals import goal_table
-from fer_bench.pages import MeasuredBlock
+from fer_bench.latency import measure_latency
 from fer_bench.peers import Peer, load_peers
 from fer_bench.picture import draw_picture
-from fer_bench.results import LatencyRow, LatencyRun, Ratio
+from fer_bench.results import LatencyRow, LatencyRun, Ratio, read_latency
+from fer_bench.scenarios import Settings
 from fer_bench.tables import (
     comparison_table,
     latency_table,
@@ -30,27 +31,33 @@ from fer_bench.tables import (
     times,
     with_interval,
 )
+from fer_edge.artifacts.model import DEFAULT_MODEL, model_path
+from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.system.cores import usable_cores
+from fer_edge.system.files import write_json
+from pages.blocks import MeasuredBlock
 
-__all__ = ["BLOCK", "Page", "measure_page_accuracy", "page_contestants"]
+__all__ = ["BLOCK", "Page", "add_parser", "measure_page_accuracy", "page_contestants"]
 
 BLOCK = "benchmarks"
 SPLIT = "public-test"
 _LABELLED = ("fer",)
-"""Peers that know the seven emotions; the others have random weights."""
+"""Peers that know the seven emotions. The others have random weights, so no accuracy."""
 
 
-def page_contestants(model: str, peers: Sequence[Peer] | None = None) -> list[Contestant]:
-    """Who stands on the page: what this machine runs of the model, the bare engines, the peers.
+def page_contestants(
+    models: Sequence[str], peers: Sequence[Peer] | None = None
+) -> list[Contestant]:
+    """Everything on the page: the models on each engine of this machine, bare engines and peers.
 
-    Single-stream with all usable cores and with one thread; the bare engines and the other
-    scenarios with all cores.
+    Single-stream is measured with all usable cores and with one thread, the bare engines and the
+    other scenarios with all cores.
     """
     table = load_peers()
     if peers is None:
         peers = [peer for peer in table.values() if not peer.bare]
     cores = usable_cores()
-    ours = Wishes((model,), backends=(ALL,), precisions=(ALL,), threads=(cores,))
+    ours = Wishes(tuple(models), backends=(ALL,), precisions=(ALL,), threads=(cores,))
     found = bare_contestants(contestants_for(ours), table)
     found += contestants_for(Wishes((), threads=(cores,), peers=tuple(peers)))
     if cores > 1:
@@ -59,19 +66,20 @@ def page_contestants(model: str, peers: Sequence[Peer] | None = None) -> list[Co
     return found + contestants_for(replace(ours, scenarios=("multi-stream", "offline", "server")))
 
 
-def measure_page_accuracy(model: str, data: Path) -> AccuracyRun:
+def measure_page_accuracy(models: Sequence[str], data: Path) -> AccuracyRun:
     """Accuracy of everything on the page that knows the seven emotions. Raises DataError."""
-    models = [
+    wanted = [
         (model, {"backend": backend, "precision": precision})
+        for model in models
         for backend, precision in choices(model, [ALL], [ALL])
     ]
     peers = [peer for name, peer in load_peers().items() if name in _LABELLED and peer.python]
-    return measure_all(models, peers, load_split(data, SPLIT), reference=model)
+    return measure_all(wanted, peers, load_split(data, SPLIT), reference=models[0])
 
 
 @dataclass(frozen=True)
 class Page:
-    """Where the figures go; opened before anything is measured, so that a lack shows at once.
+    """Where the figures go. Missing markers are found here, before anything is measured.
 
     Raises ConfigurationError for a page without the markers ``benchmarks``.
     """
@@ -116,19 +124,14 @@ def _page_parts(
     yield picture
     yield "## Side by side"
     yield comparison_table(found)
-    yield "## What it aims at"
-    yield goal_table(latency, accuracy)
     yield "## Ratios"
-    yield (
-        "How many times as long as the fastest contestant of ours, by the p50 of the same rounds, "
-        "with the 95 % interval:"
-    )
+    yield ("p50 divided by that of our fastest row in the same rounds, with its 95 % interval:")
     yield _ratio_table(latency)
-    yield "What `Predictor` adds to the bare engine's own loop on the same file:"
+    yield "`Predictor` compared with the engine's own Python call on the same file:"
     yield _overhead_table(latency)
-    yield "## Stages, start and cost"
+    yield "## Stages, start, memory"
     yield _stage_table(latency)
-    yield "## Latency in full"
+    yield "## Latency"
     yield latency_table(latency)
     if accuracy:
         yield f"## Accuracy on `{SPLIT}`, on which the packaged model was selected"
@@ -139,11 +142,13 @@ def _page_parts(
 
 
 def _readme_parts(latency: LatencyRun, found: Collected) -> Iterator[str]:
-    header = ("contestant", "engine", "precision", "p50 ms, one crop", "times ours", "accuracy")
+    header = ("model", "engine", "precision", "p50 ms, one crop", "times the fastest", "accuracy")
     best = _fastest(latency)
     ratios = dict(_ratios_to(latency, best)) if best is not None else {}
     rows = []
     for dot in dots(found):
+        if dot.row.kind == "peer" and dot.row.model not in _LABELLED:
+            continue
         place = latency.results.index(dot.row)
         ratio = ratios.get(place)
         rows.append(
@@ -200,11 +205,11 @@ def _inverse(ratio: Ratio) -> tuple[float, tuple[float, ...] | None]:
 def _ratio_table(latency: LatencyRun) -> str:
     base = _fastest(latency)
     if base is None:
-        return "No contestant of ours was measured."
+        return "No model of ours was measured."
     entries = sorted(_ratios_to(latency, base), key=lambda entry: entry[1][0])
     rows = [(*_names(latency.results[base]), "1")]
     rows += [(*_names(latency.results[place]), with_interval(*entry)) for place, entry in entries]
-    return markdown_table(("contestant", "engine", "precision", "threads", "times ours"), rows)
+    return markdown_table(("model", "engine", "precision", "threads", "times ours"), rows)
 
 
 def _overhead_table(latency: LatencyRun) -> str:
@@ -227,13 +232,13 @@ def _overhead_table(latency: LatencyRun) -> str:
         )
     if not rows:
         return "No bare engine was measured."
-    header = ("contestant", "engine", "precision", "threads", "Predictor ms", "bare ms", "ratio")
+    header = ("model", "engine", "precision", "threads", "Predictor ms", "bare ms", "ratio")
     return markdown_table(header, rows)
 
 
 def _stage_table(latency: LatencyRun) -> str:
     header = (
-        "contestant", "engine", "precision", "threads", "preprocess ms", "inference ms",
+        "model", "engine", "precision", "threads", "preprocess ms", "inference ms",
         "postprocess ms", "cold start ms", "of it load", "first call", "RSS MB", "file MB",
         "CPU s / 1,000",
     )  # fmt: skip
@@ -250,7 +255,7 @@ def _stage_table(latency: LatencyRun) -> str:
 
 
 def _accuracy_table(accuracy: AccuracyRun) -> str:
-    header = ("contestant", "engine", "precision", "accuracy", "without copies", "macro-F1", "ECE")
+    header = ("model", "engine", "precision", "accuracy", "without copies", "macro-F1", "ECE")
     rows = []
     for r in accuracy.results:
         low, high = r.accuracy_ci95
@@ -301,3 +306,75 @@ def _names(row: LatencyRow) -> tuple[str, str, str, str]:
         precision += f" in {row.inference_precision}"
     name = f"{row.model} (bare engine)" if row.kind == "bare" else row.title
     return name, row.backend, precision, times(row.threads)
+
+
+SCHEMA = "fer-pages-benchmarks/1"
+_DEFAULTS = Settings()
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands, "benchmarks", "measure models and peers, and write docs/benchmarks.md", _page
+    )
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP} (default: every packaged model)"
+    )
+    parser.add_argument(
+        "--data", metavar="FER2013", type=Path, help="zip, folder or CSV (default: no accuracy)"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", default=_DEFAULTS.rounds)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        default=_DEFAULTS.seconds,
+        help="of all rounds together",
+    )
+    parser.add_argument("--latency", metavar="JSON", type=Path, help="use it, do not measure")
+    parser.add_argument("--accuracy", metavar="JSON", type=Path, help="use it, do not measure")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("runs/bench"), help="for the JSON results"
+    )
+    parser.add_argument("--page", metavar="FILE", type=Path, default=Path("docs/benchmarks.md"))
+    parser.add_argument("--picture", metavar="PNG", type=Path, default=Path("docs/benchmarks.png"))
+    parser.add_argument("--readme", metavar="FILE", type=Path, help="write its block as well")
+    parser.add_argument("--strict", action="store_true", help="write only on a quiet machine")
+
+
+def _packaged_models() -> list[str]:
+    folder = model_path(DEFAULT_MODEL).parent
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def _page(options: Namespace) -> int:
+    page = Page(options.page, options.readme, options.picture)
+    models = options.models or _packaged_models()
+    accuracy = read_accuracy(options.accuracy) if options.accuracy else None
+    if options.latency:
+        latency = read_latency(options.latency)
+    else:
+        settings = Settings(rounds=options.rounds, seconds=options.seconds)
+        latency = measure_latency(page_contestants(models), settings)
+        write_json(options.out / "latency.json", latency.to_json())
+    for line in noise_lines(latency):
+        say(line)
+    if latency.interrupted:
+        say(
+            f"interrupted; {options.out / 'latency.json'} keeps the {latency.rounds} "
+            "rounds that were complete, and no page was written"
+        )
+        return INTERRUPTED
+    if options.strict and not latency.noise.quiet:
+        say("the machine was not quiet, so no page was written (--strict)")
+        return 1
+    if accuracy is None and options.data:
+        accuracy = measure_page_accuracy(models, options.data)
+        write_json(options.out / "accuracy.json", accuracy.to_json())
+    page.write(latency, accuracy)
+    for row in latency.results:
+        if row.error:
+            say(f"{row.model}, {row.backend}, {row.scenario}: {row.error}")
+    print(f"{options.page}, {options.picture}: {len(latency.results)} rows")
+    write_result(options, {"schema": SCHEMA, "page": str(options.page), "failed": latency.failed})
+    return int(latency.failed or bool(accuracy and accuracy.failures))

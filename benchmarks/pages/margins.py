@@ -1,26 +1,40 @@
-"""Which margin around a detected face serves the classifier: accuracy through detection and cut.
+"""Which margin around a detected face gives the best accuracy.
 
-Pictures of FER2013, enlarged and set into an empty surround, go the way of a user's photo: a
-detector finds the face, the box grows by the margin, the crop is classified.
+Pictures of FER2013 are enlarged, set into an empty surround and treated like a user's photo: a
+detector finds the face, the box grows by the margin, and the crop is classified.
 """
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench.framing import scene
 from fer_bench.tables import markdown_table
+from fer_edge.artifacts.model import DEFAULT_MODEL
+from fer_edge.artifacts.record import encode
+from fer_edge.command import (
+    MODEL_HELP,
+    Commands,
+    add_command,
+    add_data_option,
+    add_predictor_options,
+    open_predictor,
+    write_result,
+)
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.evaluation.metrics import wilson_interval
 from fer_edge.faces.detection import FaceDetector, cut_face
 from fer_edge.predictor import Predictor
 from fer_edge.system.progress import track
+from pages.blocks import MeasuredBlock
+from pages.framing import sample, scene
 
-__all__ = ["MARGINS", "MarginResult", "measure_margins", "table"]
+__all__ = ["MARGINS", "MarginResult", "add_parser", "measure_margins", "table"]
 
 MARGINS = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3)
 """Fractions of the box's side on every side; below 0 the box shrinks."""
@@ -32,9 +46,9 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class MarginResult:
-    """Accuracy of one margin on the ``n`` faces that a detector found; None is without detection.
+    """Accuracy of one margin on the ``n`` faces that a detector found.
 
-    Fractions of 1.
+    ``margin`` None is the uncut picture. Rates are fractions of 1.
     """
 
     detector: str
@@ -101,3 +115,37 @@ def _result(detector: str, margin: float | None, hits: npt.NDArray[np.bool_]) ->
         return MarginResult(detector, margin, 0, 0.0, (0.0, 1.0))
     interval = wilson_interval(int(hits.sum()), len(hits))
     return MarginResult(detector, margin, len(hits), float(hits.mean()), interval)
+
+
+SCHEMA = "fer-pages-margins/1"
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands, "margins", "measure accuracy after detection, for each margin", _margins
+    )
+    add_data_option(parser)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
+    parser.add_argument("--count", type=int, metavar="N", default=1000, help="pictures to draw")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the draw")
+    parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+    add_predictor_options(parser)
+
+
+def _margins(options: Namespace) -> int:
+    page = MeasuredBlock(options.write, "margins") if options.write else None
+    detectors = [FaceDetector("haar"), FaceDetector("yunet")]
+    with open_predictor(options.model, options) as predictor:
+        crops = sample(options.data, options.count, options.seed)
+        results = measure_margins(crops, detectors, predictor)
+    text = table(results)
+    print(text)
+    if page:
+        page.write(
+            f"Accuracy of the model `{options.model}` on the faces that were found in "
+            f"{len(crops):,} pictures of FER2013's public-test, drawn with seed {options.seed}: "
+            f"uncut, and cut out of a frame with each margin.\n\n{text}"
+        )
+    write_result(options, {"schema": SCHEMA, "results": [encode(result) for result in results]})
+    return 0

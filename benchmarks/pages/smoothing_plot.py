@@ -1,18 +1,23 @@
-"""Draw docs/smoothing.png: EmotionSmoother on a made sequence. Run: python docs/smoothing.py."""
+"""docs/smoothing.png: EmotionSmoother on a made sequence of predictions."""
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from fer_edge import LABELS, EmotionSmoother, Prediction, SmoothedPrediction
+from fer_edge.command import Commands, add_command
 from fer_edge.system.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["add_parser", "draw"]
 
 RATE = 25
 GAP = (8.0, 9.5)
@@ -20,6 +25,18 @@ DROPPED = 0.15
 SHOWN = {"neutral": "#7f7f7f", "happy": "#e0a100", "sad": "#3b6fb6", "surprise": "#3f9b4f"}
 
 Sequences = tuple[list[float], list[Prediction], list[SmoothedPrediction]]
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "smoothing", "draw docs/smoothing.png", _draw)
+    parser.add_argument("--out", metavar="PNG", type=Path, default=Path("docs/smoothing.png"))
+
+
+def _draw(options: Namespace) -> int:
+    draw(options.out)
+    print(options.out)
+    return 0
 
 
 def scores(time: float) -> dict[str, float]:
@@ -58,6 +75,8 @@ def made(seed: int = 3) -> Sequences:
 
 def draw(path: Path) -> None:
     """Draw the probabilities, and below them the labels as they come and as they are held."""
+    from matplotlib.figure import Figure
+
     times, raw, smooth = made()
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes, strips = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -72,7 +91,7 @@ def draw(path: Path) -> None:
     axes.legend(loc="upper right", ncols=len(SHOWN), frameon=False)
     axes.set_title("thin: frame by frame; thick: EmotionSmoother()", fontsize=10, loc="left")
     for height, predictions in ((1, raw), (0, smooth)):
-        colors = [SHOWN.get(prediction.emotion.value, "#222222") for prediction in predictions]
+        colors = [SHOWN.get(prediction.label, "#222222") for prediction in predictions]
         strips.bar(times, 0.8, width=1 / RATE, bottom=height + 0.1, color=colors, align="edge")
     strips.set_yticks([0.5, 1.5], ["held", "frame by frame"])
     strips.set_xlabel("seconds")
@@ -99,9 +118,3 @@ def _curve(
     ]
     width, alpha = (0.7, 0.45) if thin else (2.2, 1.0)
     axes.plot(times, shares, color=color, linewidth=width, alpha=alpha, label=label)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("smoothing.png"))
-    draw(parser.parse_args().out)

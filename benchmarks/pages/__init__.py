@@ -1,0 +1,1 @@
+"""Scripts that measure and write this project's own pages; called by make, in no wheel."""

@@ -1,0 +1,5 @@
+"""Results that are made up."""
+
+from made_results import make_run, make_slice, quiet_watch
+
+__all__ = ["make_run", "make_slice", "quiet_watch"]
