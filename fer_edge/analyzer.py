@@ -1,4 +1,4 @@
-"""FaceAnalyzer: every face of a picture, in one call."""
+"""FaceAnalyzer: the faces of a picture, a video or a camera, in one call."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from fer_edge.emotion import Emotion
 from fer_edge.errors import ClosedError
 from fer_edge.faces.detection import Face, FaceDetector, cut_face
 from fer_edge.images.reading import read_image
+from fer_edge.live.sources import Source
+from fer_edge.live.tracking import Tracking
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 
@@ -52,7 +54,7 @@ class AnalyzedFace:
 
 
 class FaceAnalyzer:
-    """Finds the faces of pictures and classifies each.
+    """Finds the faces of pictures and videos and classifies each.
 
     ``predictor`` and ``detector`` are by default the packaged model and the packaged YuNet, made
     here and closed by ``close``. Those that are given may be shared, and stay open.
@@ -100,6 +102,21 @@ class FaceAnalyzer:
         at_once = self.predictor.info.max_batch or len(crops) or 1
         parts = (crops[start : start + at_once] for start in range(0, len(crops), at_once))
         return [prediction for part in parts for prediction in self.predictor.predict_batch(part)]
+
+    def track(self, source: Source, *, every: int = 1) -> Tracking:
+        """Follow the faces of a video or a camera, frame by frame.
+
+        ``source`` is a video file, the number of a camera, an address (``rtsp://...``), a GStreamer
+        pipeline, or an iterable of frames with their times in seconds. Of files and iterables every
+        frame is given, of live sources always the newest; a live source that is lost is opened
+        again. With ``every`` more than 1 faces are searched only in each such frame, and those
+        between have them where they are expected: for slow devices.
+
+        Raises InputError for a file that cannot be decoded, EngineError for a camera or stream that
+        cannot be opened, and ClosedError after ``close``.
+        """
+        self._check_open()
+        return Tracking(self, source, every=every)
 
     def close(self) -> None:
         """Close the predictor if it was made here; may be repeated."""

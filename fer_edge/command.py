@@ -14,7 +14,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 from fer_edge import __version__
 from fer_edge.artifacts.spec import PRECISIONS
@@ -38,6 +38,7 @@ __all__ = [
     "add_predictor_options",
     "command_parser",
     "open_predictor",
+    "result_target",
     "run_command",
     "say",
     "write_result",
@@ -124,7 +125,7 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
     handler: Handler = options.handler
     _write_any_character()
     try:
-        with _result_target(options):
+        with _result_alone(options):
             code = handler(options)
         sys.stdout.flush()  # a pipe that nobody reads any more shows here, not at exit
     except FerEdgeError as problem:
@@ -162,8 +163,17 @@ def write_result(options: Namespace, value: object) -> None:
         write_json(options.json, value)
 
 
+def result_target(options: Namespace) -> Path | IO[str] | None:
+    """Where ``--json`` asks the result to be written to, for a result that comes in pieces."""
+    if options.json == _STANDARD_OUTPUT:
+        stream: IO[str] = options.stdout
+        return stream
+    path: Path | None = options.json
+    return path
+
+
 @contextmanager
-def _result_target(options: Namespace) -> Iterator[None]:
+def _result_alone(options: Namespace) -> Iterator[None]:
     """While a command runs, let ``--json -`` have standard output for itself."""
     if options.json == _STANDARD_OUTPUT:
         options.stdout = sys.stdout

@@ -75,18 +75,20 @@ class FaceDetector(ProcessBound):
         threads = whole_number("threads", threads, MAX_THREADS)
         if min_score is not None:
             min_score = real_number("min_score", min_score, "a finite number", math.isfinite)
-        self._detector = _open(model, min_score, threads)
+        self._detector = _open(model, threads)
+        self.min_score = self._detector.min_score if min_score is None else min_score
 
     @property
     def name(self) -> str:
         """Which detector it is: ``"yunet"`` or ``"haar"``."""
         return self._detector.name
 
-    def detect(self, frame: npt.NDArray[np.uint8]) -> list[Face]:
+    def detect(self, frame: npt.NDArray[np.uint8], *, min_score: float | None = None) -> list[Face]:
         """Find the faces of a frame, the largest first.
 
-        ``frame`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR. Raises InputError for anything
-        else, and for a frame without pixels, and EngineError in a child of ``fork``.
+        ``frame`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR; ``min_score`` replaces the
+        detector's for this frame. Raises InputError for anything else and for a frame without
+        pixels, and EngineError in a child of ``fork``.
         """
         self.require_own_process()
         _check_frame(frame)
@@ -98,7 +100,11 @@ class FaceDetector(ProcessBound):
             if size == (width, height)
             else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         )
-        found = self._detector.find(np.ascontiguousarray(small, np.uint8), self._min_size * scale)
+        found = self._detector.find(
+            np.ascontiguousarray(small, np.uint8),
+            self._min_size * scale,
+            self.min_score if min_score is None else min_score,
+        )
         boxes = ((_within(d, scale, frame.shape), d.score) for d in found)
         return _largest_first(
             Face(box, score) for box, score in boxes if min(box[2:]) >= self._min_size
@@ -151,12 +157,12 @@ def cut_face(
     return _cut(frame, left, top, grown_width, grown_height)
 
 
-def _open(model: str | Path, min_score: float | None, threads: int) -> Detector:
+def _open(model: str | Path, threads: int) -> Detector:
     if model == "haar":
-        return Haar(min_score)
+        return Haar()
     from fer_edge.faces.yunet import Yunet  # ONNX Runtime, which the cascade does without
 
-    return Yunet(None if model == "yunet" else Path(model), min_score, threads=threads)
+    return Yunet(None if model == "yunet" else Path(model), threads=threads)
 
 
 def _within(

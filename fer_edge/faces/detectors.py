@@ -26,7 +26,6 @@ _SYSTEM_CASCADES = (
     Path("/usr/share/opencv4/haarcascades"),
     Path("/usr/local/share/opencv4/haarcascades"),
 )
-_HAAR_MIN_SCORE = 1.0
 _HAAR_NEIGHBORS = 5
 _HAAR_STEP = 1.1
 # smaller windows than the face's own help to confirm it and to place its box
@@ -73,12 +72,15 @@ class Detector(Protocol):
 
     name: ClassVar[str]
     framing: ClassVar[Framing]
+    min_score: ClassVar[float]
 
-    def find(self, frame: npt.NDArray[np.uint8], min_side: float) -> list[Detection]:
+    def find(
+        self, frame: npt.NDArray[np.uint8], min_side: float, min_score: float | None = None
+    ) -> list[Detection]:
         """Find faces in ``frame``, uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR.
 
         ``min_side`` is the least side of ``Detection.square``, in pixels; a detector may use it
-        to search less, and may still return smaller ones.
+        to search less, and may still return smaller ones. ``min_score`` None is the class's.
         """
         ...
 
@@ -93,8 +95,9 @@ class Haar:
 
     name: ClassVar[str] = "haar"
     framing: ClassVar[Framing] = Framing(side=1.03, right=0.0, down=0.0)
+    min_score: ClassVar[float] = 1.0
 
-    def __init__(self, min_score: float | None = None) -> None:
+    def __init__(self) -> None:
         classifier: Any = getattr(cv2, "CascadeClassifier", None)
         path = _cascade_path()
         if classifier is None or path is None:
@@ -104,10 +107,12 @@ class Haar:
             )
         self._cascade = classifier(str(path))
         self._turn = threading.Lock()  # the cascade keeps buffers between its steps
-        self._min_score = _HAAR_MIN_SCORE if min_score is None else min_score
 
-    def find(self, frame: npt.NDArray[np.uint8], min_side: float) -> list[Detection]:
+    def find(
+        self, frame: npt.NDArray[np.uint8], min_side: float, min_score: float | None = None
+    ) -> list[Detection]:
         """Find faces; see `Detector`."""
+        least_score = self.min_score if min_score is None else min_score
         gray = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)  # noqa: PLR2004
         least = max(1, math.floor(_HAAR_REACH * min_side / self.framing.side))
         with self._turn:
@@ -122,7 +127,7 @@ class Haar:
         for box, weight in zip(boxes, weights, strict=True):
             x, y, width, height = (float(value) for value in box)
             anchor = (x + width / 2, y + height / 2)
-            if float(weight) >= self._min_score:
+            if float(weight) >= least_score:
                 found.append(Detection((x, y, width, height), anchor, float(weight), self.framing))
         return found
 

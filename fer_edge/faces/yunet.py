@@ -28,7 +28,6 @@ YUNET_FILE = Path(__file__).with_name("models") / "face_detection_yunet_2026may.
 
 YUNET_SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
 
-_MIN_SCORE = 0.7
 _MAX_OVERLAP = 0.3
 _MAX_CANDIDATES = 5000
 _STRIDES = (8, 16, 32)
@@ -51,11 +50,9 @@ class Yunet:
 
     name: ClassVar[str] = "yunet"
     framing: ClassVar[Framing] = Framing(side=1.24, right=0.0, down=0.07)
+    min_score: ClassVar[float] = 0.7
 
-    def __init__(
-        self, path: Path | None = None, min_score: float | None = None, *, threads: int = 1
-    ) -> None:
-        self._min_score = _MIN_SCORE if min_score is None else min_score
+    def __init__(self, path: Path | None = None, *, threads: int = 1) -> None:
         self._session = _open(path, threads)
         self._input = self._session.get_inputs()[0].name
         try:
@@ -64,8 +61,10 @@ class Yunet:
         except (EngineError, ValueError, IndexError) as problem:
             raise _no_yunet(path or YUNET_FILE, one_line(problem)) from problem
 
-    def find(self, frame: npt.NDArray[np.uint8], min_side: float) -> list[Detection]:
-        """Find faces in ``frame``, uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR."""
+    def find(
+        self, frame: npt.NDArray[np.uint8], min_side: float, min_score: float | None = None
+    ) -> list[Detection]:
+        """Find faces; see `fer_edge.faces.detectors.Detector`."""
         del min_side  # YuNet takes the same time for faces of all sizes
         blob = _blob(frame)
         try:
@@ -75,7 +74,8 @@ class Yunet:
                 f"ONNX Runtime failed to find faces in a frame of shape {frame.shape}: "
                 f"{one_line(problem)}"
             ) from problem
-        boxes, landmarks, scores = _decode(outputs, blob.shape[3], self._min_score)
+        least = self.min_score if min_score is None else min_score
+        boxes, landmarks, scores = _decode(outputs, blob.shape[3], least)
         return [
             self._detection(boxes[kept], landmarks[kept], scores[kept]) for kept in _distinct(boxes)
         ]

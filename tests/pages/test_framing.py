@@ -32,7 +32,9 @@ class Outline:
         self._every, self._elsewhere = every, elsewhere
         self._seen = 0
 
-    def find(self, frame: npt.NDArray[np.uint8], min_side: float) -> list[Detection]:
+    def find(
+        self, frame: npt.NDArray[np.uint8], min_side: float, min_score: float | None = None
+    ) -> list[Detection]:
         assert frame.shape == (384, 384)
         assert min_side == 96
         self._seen += 1

@@ -154,7 +154,7 @@ class TestDetect:
     ) -> None:
         asked: list[tuple[tuple[int, ...], float]] = []
 
-        def find(frame: Frame, min_side: float) -> list[Any]:
+        def find(frame: Frame, min_side: float, min_score: float) -> list[Any]:
             asked.append((frame.shape, min_side))
             return []
 

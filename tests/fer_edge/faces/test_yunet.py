@@ -44,7 +44,7 @@ def test_finds_what_opencv_finds_to_a_thousandth_of_a_pixel(
     reference = maker.create(str(YUNET_FILE), "", size, min_score, 0.3, 5000)
     rows = reference.detect(frame)[1]
     expected = np.zeros((0, 15)) if rows is None else rows.astype(float)
-    found = Yunet(min_score=min_score).find(frame, 1)
+    found = Yunet().find(frame, 1, min_score)
     assert len(found) == len(expected)
     anchors = expected[:, 4:14].reshape(-1, 5, 2).mean(axis=1)
     for ours, row, anchor in zip(found, expected, anchors, strict=True):

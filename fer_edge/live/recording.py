@@ -1,0 +1,89 @@
+"""Everything that a tracked video or camera is written into, in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+
+from fer_edge.images.annotation import annotate
+from fer_edge.live.report import Report, csv_rows
+from fer_edge.live.timeline import Timeline
+from fer_edge.live.tracking import TrackedFrame, Tracking
+from fer_edge.live.video_file import VideoFile
+from fer_edge.system.files import atomic_path, write_bytes
+
+__all__ = ["Outputs", "record"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where to write: an annotated MP4, a row for each face as CSV, the result as JSON, a PNG."""
+
+    video: Path | None = None
+    csv: Path | None = None
+    json: Path | IO[str] | None = None
+    timeline: Path | None = None
+
+
+def record(
+    tracking: Tracking,
+    outputs: Outputs,
+    *,
+    seconds: float | None = None,
+    on_frame: Callable[[TrackedFrame], None] | None = None,
+) -> dict[str, Any]:
+    """Follow a video to its end, or for ``seconds``, and write what is asked for.
+
+    Ctrl-C ends a live source as ``seconds`` do; of a file it leaves nothing written. Gives the JSON
+    without the frames. Raises what `Tracking` raises, and OSError where something cannot be
+    written; the video so far then stays and plays.
+    """
+    source, labels = tracking.source, tracking.labels
+    info = source.info
+    began = time.monotonic()
+    report = Report(labels)
+    timeline = Timeline(labels, Path(info.name).name)
+    with ExitStack() as stack:
+        stack.callback(report.close)
+        stack.enter_context(tracking)
+        takers: list[Callable[[TrackedFrame], object]] = [report.add]
+        if outputs.timeline is not None:
+            takers.append(timeline.add)
+        if outputs.csv is not None:
+            takers.append(stack.enter_context(csv_rows(outputs.csv, labels)))
+        if outputs.video is not None:
+            sound = None if info.live or not info.frames else Path(info.name)
+            video = stack.enter_context(
+                VideoFile(outputs.video, fps=info.fps, sound_of=sound, live=info.live)
+            )
+            takers.append(lambda it: video.write(annotate(it.pixels, it.faces), it.time))
+        if on_frame is not None:
+            takers.append(on_frame)
+        try:
+            for frame in tracking:
+                for take in takers:
+                    take(frame)
+                if seconds is not None and frame.time >= seconds:
+                    break
+        except KeyboardInterrupt:
+            if not info.live:
+                raise
+        head = report.head(source, time.monotonic() - began)
+        if outputs.timeline is not None:
+            _, encoded = cv2.imencode(".png", timeline.draw())
+            write_bytes(outputs.timeline, encoded.tobytes())
+        if isinstance(outputs.json, Path):
+            with (
+                atomic_path(outputs.json) as temporary,
+                temporary.open("w", encoding="utf-8") as file,
+            ):
+                file.writelines(report.text(head))
+        elif outputs.json is not None:
+            outputs.json.writelines(report.text(head))
+    return head

@@ -1,0 +1,330 @@
+"""Where frames come from: files, cameras, network streams, GStreamer, or any iterable.
+
+OpenCV reads them all: it applies the rotation that a file asks for, gives the time of each frame
+where frames are not evenly spaced, and keeps to time limits on a stream that stalls.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.errors import EngineError, InputError
+
+__all__ = ["Frame", "FrameSource", "Source", "SourceInfo", "open_source", "without_secrets"]
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+Source: TypeAlias = "str | os.PathLike[str] | int | Iterable[tuple[Image, float]]"
+"""A file, the number of a camera, an address (rtsp://...), a GStreamer pipeline, or pairs of a
+frame and its time in seconds."""
+
+_log = logging.getLogger("fer_edge.live")
+
+_TIMEOUT_MS = 5000
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+_FEWEST_LOST, _SHARE_LOST = 2, 0.02
+"""Containers that only estimate their number of frames are off by so much."""
+
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_USER = re.compile(r"(://)[^/@\s\"']*@")
+_SECRET = re.compile(r"(?i)\b(user-(?:id|pw)|[\w-]*(?:password|token|secret|key)|auth)=[^\s&!]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame: its pixels, uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR, and its time in seconds.
+
+    ``session`` counts how often a live source has been opened again. ``decode_ms`` is what reading
+    it took, ``dropped`` how many frames of a live source were passed over before it.
+    """
+
+    index: int
+    time: float
+    pixels: Image
+    decode_ms: float = 0.0
+    dropped: int = 0
+    session: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source before its first frame; 0 stands for unknown.
+
+    ``name`` has no password in it. ``frames`` is how many the file says that it has.
+    """
+
+    name: str
+    live: bool
+    fps: float = 0.0
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+
+
+class FrameSource:
+    """A source that is open: an iterator over its frames, to be read by one thread.
+
+    ``read`` is how many frames were read so far, ``last_time`` the time of the last.
+    """
+
+    def __init__(
+        self, info: SourceInfo, frames: Generator[Frame, None, None] | _LiveFrames
+    ) -> None:
+        self.info = info
+        self.read = 0
+        self.last_time = 0.0
+        self._frames = frames
+
+    @property
+    def complete(self) -> bool:
+        """Whether all the frames were read that a file says it has; live sources have no end."""
+        missing = self.info.frames - self.read
+        return missing <= max(_FEWEST_LOST, _SHARE_LOST * self.info.frames)
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            for frame in self._frames:
+                self.read, self.last_time = self.read + 1, frame.time
+                yield frame
+        finally:
+            self._frames.close()
+
+    def stop(self) -> None:
+        """Let a live source end at its next frame; for another thread than the one that reads."""
+        if isinstance(self._frames, _LiveFrames):
+            self._frames.stop()
+
+
+def open_source(source: Source) -> FrameSource:
+    """Open a source and check that it can be read.
+
+    Raises InputError for a file that is missing or that OpenCV cannot decode, and EngineError for a
+    camera or stream that cannot be opened and for a GStreamer pipeline where OpenCV was built
+    without GStreamer.
+    """
+    if isinstance(source, int):
+        return _live(source, f"camera {source}")
+    if isinstance(source, (str, os.PathLike)):
+        where = os.fspath(source)
+        if _ADDRESS.match(where) or _is_pipeline(where):
+            return _live(where, without_secrets(where))
+        return _file(Path(where))
+    if not isinstance(source, Iterable):
+        raise InputError(
+            "expected a video file, the number of a camera, an address, a GStreamer pipeline or "
+            f"pairs of a frame and its time, not {type(source).__name__}"
+        )
+    return FrameSource(SourceInfo("frames", live=False), _from_pairs(source))
+
+
+def without_secrets(text: str) -> str:
+    """An address or pipeline without the user, password or key in it."""
+    return _SECRET.sub(r"\1=***", _USER.sub(r"\1***@", text))
+
+
+def _is_pipeline(where: str) -> bool:
+    return " ! " in where and not os.path.exists(where)
+
+
+def _from_pairs(pairs: Iterable[Any]) -> Generator[Frame, None, None]:
+    for index, pair in enumerate(pairs):
+        try:
+            pixels, seconds = pair
+        except (TypeError, ValueError) as problem:
+            raise InputError(
+                f"expected pairs of a frame and its time in seconds; item {index} is "
+                f"{type(pair).__name__}"
+            ) from problem
+        yield Frame(index, _checked_time(seconds, index), pixels)
+
+
+def _checked_time(seconds: object, index: int) -> float:
+    if isinstance(seconds, (int, float, np.number)) and math.isfinite(seconds):
+        return float(seconds)
+    raise InputError(f"expected the time of frame {index} in seconds, not {seconds!r:.40}")
+
+
+def _file(path: Path) -> FrameSource:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give one video file")
+    if not path.exists():
+        raise InputError(f"there is no file {str(path)!r}; check the path")
+    if not path.is_file():
+        raise InputError(f"{path} is a device, pipe or socket; give a camera by its number")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} may not be read by this user; change its permissions")
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    started = time.perf_counter()
+    there, first = capture.read() if capture.isOpened() else (False, None)
+    if not there or first is None:
+        capture.release()
+        raise InputError(
+            f"{path} has no frame that can be decoded: it is no video, is empty or damaged, or has "
+            "a codec that this OpenCV does not know. Convert it with: "
+            "ffmpeg -i IN -c:v libx264 OUT.mp4"
+        )
+    decoded_ms = 1e3 * (time.perf_counter() - started)
+    height, width = first.shape[:2]
+    info = SourceInfo(
+        str(path),
+        live=False,
+        fps=_plausible(capture.get(cv2.CAP_PROP_FPS)),
+        frames=int(_plausible(capture.get(cv2.CAP_PROP_FRAME_COUNT), 1e9)),
+        width=width,
+        height=height,
+    )
+    return FrameSource(info, _from_file(capture, info, np.asarray(first, np.uint8), decoded_ms))
+
+
+def _from_file(
+    capture: cv2.VideoCapture, info: SourceInfo, first: Image, decoded_ms: float
+) -> Generator[Frame, None, None]:
+    step = 1 / (info.fps or 30.0)
+    pixels: Any = first
+    last, index = -math.inf, 0
+    try:
+        while True:
+            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
+            if not (math.isfinite(seconds) and seconds > last):  # a container without times
+                seconds = max(last + step, index * step)
+            yield Frame(index, seconds, np.asarray(pixels, np.uint8), decoded_ms)
+            last, index = seconds, index + 1
+            started = time.perf_counter()
+            there, pixels = capture.read()
+            decoded_ms = 1e3 * (time.perf_counter() - started)
+            if not there or pixels is None:
+                return
+    finally:
+        capture.release()
+
+
+def _live(where: str | int, name: str) -> FrameSource:
+    capture = _open_live(where)
+    if capture is None:
+        raise EngineError(_unavailable(where, name))
+    info = SourceInfo(
+        name,
+        live=True,
+        fps=_plausible(capture.get(cv2.CAP_PROP_FPS)),
+        width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+    )
+    return FrameSource(info, _LiveFrames(where, name, capture))
+
+
+class _LiveFrames(Iterator[Frame]):
+    """Frames of a live source, which is opened again whenever it is lost.
+
+    Pauses between the attempts grow from half a second to ten, with some chance in them, so that
+    many readers do not come back all at once.
+    """
+
+    def __init__(self, where: str | int, name: str, capture: cv2.VideoCapture) -> None:
+        self._where, self._name = where, name
+        self._capture: cv2.VideoCapture | None = capture
+        self._began = time.monotonic()
+        self._index = self._session = 0
+        self._stop = threading.Event()
+
+    def __next__(self) -> Frame:
+        while not self._stop.is_set():
+            if self._capture is None:
+                self._reopen()
+                continue
+            started = time.perf_counter()
+            there, pixels = self._capture.read()
+            if there and pixels is not None and pixels.size:
+                spent_ms = 1e3 * (time.perf_counter() - started)
+                index, self._index = self._index, self._index + 1
+                return Frame(
+                    index,
+                    time.monotonic() - self._began,
+                    np.asarray(pixels, np.uint8),
+                    spent_ms,
+                    session=self._session,
+                )
+            _log.warning("%s was lost; opening it again", self._name)
+            self._release()
+        self._release()
+        raise StopIteration
+
+    def stop(self) -> None:
+        """End at the next frame; for another thread than the one that reads."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Give the source back; for the thread that reads."""
+        self._stop.set()
+        self._release()
+
+    def _reopen(self) -> None:
+        pause = _FIRST_PAUSE_S
+        while not self._stop.wait(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
+            capture = _open_live(self._where)
+            if capture is not None:
+                self._capture, self._session = capture, self._session + 1
+                _log.warning("%s is back", self._name)
+                return
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _release(self) -> None:
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.release()
+
+
+def _open_live(where: str | int) -> cv2.VideoCapture | None:
+    limits = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        _TIMEOUT_MS,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        _TIMEOUT_MS,
+    ]
+    if isinstance(where, int):
+        capture = cv2.VideoCapture(where)
+    elif _is_pipeline(where):
+        if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+            raise EngineError(
+                "a GStreamer pipeline needs an OpenCV that was built with GStreamer, and the one "
+                f"from PyPI ({cv2.__version__}) was not. On a Jetson use JetPack's OpenCV, on "
+                "Debian, Ubuntu and Raspberry Pi OS: sudo apt-get install python3-opencv, and a "
+                "virtual environment with --system-site-packages"
+            )
+        capture = cv2.VideoCapture(where, cv2.CAP_GSTREAMER)
+    else:
+        capture = cv2.VideoCapture(where, cv2.CAP_FFMPEG, limits)
+    if capture.isOpened():
+        return capture
+    capture.release()
+    return None
+
+
+def _unavailable(where: str | int, name: str) -> str:
+    if isinstance(where, int):
+        there = sorted(Path("/dev").glob("video*"))
+        known = ", ".join(map(str, there)) or "this machine has no /dev/video*"
+        return f"{name} cannot be opened: there is none, or another program has it ({known})"
+    if _is_pipeline(where):
+        return f"the GStreamer pipeline does not start; try it with: gst-launch-1.0 {name}"
+    return (
+        f"{name} cannot be opened within {_TIMEOUT_MS / 1e3:.0f} s: nothing answers there, or the "
+        "user or password is wrong"
+    )
+
+
+def _plausible(value: float, most: float = 1000.0) -> float:
+    """A number that a container tells of itself, 0 where it makes no sense."""
+    return float(value) if math.isfinite(value) and 0 < value <= most else 0.0
