@@ -19,6 +19,7 @@ from fer_edge.live.sources import Source
 from fer_edge.live.tracking import Tracking
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
+from fer_edge.system.forking import ProcessBound
 
 Picture: TypeAlias = "npt.NDArray[np.uint8] | str | os.PathLike[str]"
 
@@ -53,7 +54,7 @@ class AnalyzedFace:
         return self.prediction.confidence
 
 
-class FaceAnalyzer:
+class FaceAnalyzer(ProcessBound):
     """Finds the faces of pictures and videos and classifies each.
 
     ``predictor`` and ``detector`` are by default the packaged model and the packaged YuNet, made
@@ -139,5 +140,6 @@ class FaceAnalyzer:
         return f"<FaceAnalyzer {self.detector!r} {self.predictor!r}>"
 
     def _check_open(self) -> None:
+        self.require_own_process()
         if self._closed:
             raise ClosedError("this FaceAnalyzer is closed; make a new one")

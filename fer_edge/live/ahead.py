@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from fer_edge.errors import ClosedError, EngineError
+from fer_edge.errors import ClosedError
+from fer_edge.system.forking import ProcessBound
 from fer_edge.system.threads import Task, run
 
 __all__ = ["Ahead"]
@@ -21,7 +21,7 @@ _PATIENCE_S = 1.0
 """Seconds for which ``close`` waits for a source that is between two items."""
 
 
-class Ahead(Generic[Item]):
+class Ahead(ProcessBound, Generic[Item]):
     """An iterator over ``items``, read by a thread that starts with the first ``next``.
 
     At most ``size`` items wait to be taken. A thread that has made more waits for room; with
@@ -42,7 +42,6 @@ class Ahead(Generic[Item]):
         self._ended = self._closed = False
         self._problem: BaseException | None = None
         self._task: Task | None = None
-        self._process = os.getpid()
 
     def __iter__(self) -> Ahead[Item]:
         return self
@@ -52,11 +51,7 @@ class Ahead(Generic[Item]):
 
         Raises StopIteration after the last, ClosedError if another thread closes meanwhile.
         """
-        if self._process != os.getpid():
-            raise EngineError(
-                "this stream was started before the process forked, and its thread did not come "
-                "along; start a stream in each process"
-            )
+        self.require_own_process()
         if self._task is None and not self._closed:
             atexit.register(self.close)
             self._task = run(self._work)
@@ -74,7 +69,7 @@ class Ahead(Generic[Item]):
 
     def close(self, *, wait: bool = True) -> None:
         """Stop the thread, and by default wait a second for it; may be repeated."""
-        if self._process != os.getpid():  # where nobody runs, and the lock may be held for ever
+        if self.inherited:  # nobody runs here, and the lock may be held for ever
             return
         atexit.unregister(self.close)
         with self._changed:

@@ -20,6 +20,7 @@ from fer_edge.live.sources import Frame, FrameSource, Source, open_source
 from fer_edge.live.tracker import FaceTracker
 from fer_edge.prediction import Prediction
 from fer_edge.smoothing import EmotionSmoother, SmoothedPrediction
+from fer_edge.system.forking import ProcessBound
 
 if TYPE_CHECKING:
     from fer_edge.analyzer import FaceAnalyzer
@@ -87,7 +88,7 @@ class _Searched:
     detect_ms: float
 
 
-class Tracking(Iterator[TrackedFrame]):
+class Tracking(ProcessBound, Iterator[TrackedFrame]):
     """An iterator over tracked frames; ``source`` tells what is read, ``labels`` the classes.
 
     Of a file or an iterable every frame is given; it is decoded and searched in threads, a few
@@ -120,6 +121,7 @@ class Tracking(Iterator[TrackedFrame]):
         Raises what the source, the detector or the engine raises, ClosedError after ``close``, and
         EngineError in a child of fork.
         """
+        self.require_own_process()
         if self._closed:
             raise ClosedError("this stream was closed before its end")
         try:
