@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from fer_edge.artifacts.artifact import DEFAULT_MODEL
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.cli.predict import add_detector_options
 from fer_edge.command import MODEL_HELP, Commands, add_command, add_predictor_options
 
