@@ -131,7 +131,7 @@ def tiny_spec() -> ModelSpec:
 def make_artifact() -> Callable[[Path, ModelSpec], Path]:
     """Write an ONNX artifact of ours whose core is one random linear layer."""
     onnx = pytest.importorskip("onnx", reason="no onnx to make an artifact with")
-    from fer_export.contract import attach_contract
+    from fer_export.contract_nodes import attach_contract
 
     def make(path: Path, spec: ModelSpec) -> Path:
         rng = np.random.default_rng(0)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import onnx
 
-from fer_calib.comparison import Comparison, compare
 from fer_calib.crops import Crops
-from fer_calib.nncf_form import NNCF, quantize_with_nncf
+from fer_calib.layers import CoreGraph
+from fer_calib.observation import Observation, observe
 from fer_calib.quantisation import quantize
-from fer_calib.ranges import DEFAULT_METHOD
-from fer_calib.running import find_runner
+from fer_calib.running import probabilities_of
 from fer_calib.schemes import Scheme, find_scheme
 from fer_calib.sensitivity import Sensitivity, sensitivity
-from fer_calib.smoothing import Smoothing, choose_smoothing
 from fer_edge.errors import GateError
+from fer_edge.evaluation.agreement import Agreement, agreement
 
 __all__ = ["Controlled", "Limits", "Prepared", "control", "prepare"]
 
-_PROBE_CROPS, _FEWEST_CROPS, _PROBE_PIXELS = 256, 32, 256 * 48 * 48
+_PROBE_CROPS, _FEWEST_CROPS, _PROBE_PIXELS = 256, 8, 256 * 48 * 48
 _NAMED = 5
 
 
@@ -37,35 +37,48 @@ class Limits:
     mean_kl: float = 0.02
     float_share: float = 0.25
 
-    def defects(self, measured: Comparison) -> list[str]:
+    def defects(self, measured: Agreement, accuracy_drop: float | None) -> list[str]:
         """What does not hold, as phrases; empty if all does."""
         found = []
-        drop = measured.accuracy_drop
-        if drop is not None and not drop <= self.accuracy_drop:
+        if accuracy_drop is not None and not accuracy_drop <= self.accuracy_drop:
             found.append(
-                f"loses {100 * drop:.2f} points of accuracy, allowed are "
+                f"loses {100 * accuracy_drop:.2f} points of accuracy, allowed are "
                 f"{100 * self.accuracy_drop:.2f}"
             )
-        if not measured.agreement >= self.agreement:
+        if not measured.top1 >= self.agreement:
             found.append(
-                f"agrees with float32 on {measured.agreement:.2%}, required are "
-                f"{self.agreement:.1%}"
+                f"agrees with float32 on {measured.top1:.2%}, required are {self.agreement:.1%}"
             )
         if not measured.mean_kl <= self.mean_kl:
             found.append(f"is {measured.mean_kl:.3f} nats away, allowed are {self.mean_kl:.3f}")
         return found
 
 
-@dataclass(frozen=True, eq=False)
 class Prepared:
-    """What all forms of INT8 of one network share."""
+    """What all forms of INT8 of one network share.
 
-    core: onnx.ModelProto
-    smoothing: Smoothing
-    sensitivity: Sensitivity
-    calibration: Crops
-    evaluation: Crops
-    method: str
+    ``core`` is the float32 network, ``observation`` what its tensors held on calibration crops, and
+    ``evaluation`` the crops to stay accurate on, with labels where there are any.
+    """
+
+    def __init__(self, core: onnx.ModelProto, observation: Observation, evaluation: Crops) -> None:
+        self.core, self.observation, self.evaluation = core, observation, evaluation
+        height, width, _ = evaluation.spec.input.shape
+        fitting = max(_FEWEST_CROPS, min(_PROBE_CROPS, _PROBE_PIXELS // (height * width)))
+        self._probe = evaluation.thin(fitting)
+
+    @cached_property
+    def sensitivity(self) -> Sensitivity:
+        """The cost of every layer, measured when it is first asked for.
+
+        It takes 256 of the evaluation crops, or fewer where they are larger than 48 x 48 pixels.
+        """
+        return sensitivity(self.core, self.observation, self._probe)
+
+    @property
+    def sensitivity_runs(self) -> int:
+        """How many crops the network runs on for ``sensitivity``."""
+        return len(CoreGraph(self.core).layers) * len(self._probe)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,94 +88,56 @@ class Controlled:
     core: onnx.ModelProto
     scheme: str
     kept_float: tuple[str, ...]
-    measured: Comparison
+    measured: Agreement
+    accuracy_drop: float | None
 
 
-def prepare(
-    core: onnx.ModelProto,
-    calibration: Crops,
-    evaluation: Crops,
-    *,
-    method: str = DEFAULT_METHOD,
-) -> Prepared:
-    """Observe ranges, smooth where it pays and measure every layer; once for all forms.
-
-    ``evaluation`` are the crops to stay accurate on, with labels where there are any; the
-    sensitivity is measured on 256 of them, or fewer of more than 48 x 48 pixels, as there is a run
-    for every layer.
-    """
-    smoothing = choose_smoothing(core, calibration, method)
-    height, width, _ = evaluation.spec.input.shape
-    fitting = max(_FEWEST_CROPS, min(_PROBE_CROPS, _PROBE_PIXELS // (height * width)))
-    probe = evaluation.thin(fitting)
-    costs = sensitivity(smoothing.core, smoothing.observation, probe, method=method)
-    return Prepared(core, smoothing, costs, calibration, evaluation, method)
+def prepare(core: onnx.ModelProto, calibration: Crops, evaluation: Crops) -> Prepared:
+    """Observe ranges, once for all forms of INT8."""
+    return Prepared(core, observe(core, calibration), evaluation)
 
 
 def control(
     prepared: Prepared,
     scheme: str | Scheme,
     *,
-    limits: Limits | None = None,
+    limits: Limits = Limits(),
     report: Callable[[str], None] = lambda _: None,
 ) -> Controlled:
     """Quantise, measure, and give the most sensitive layers back to float until the limits hold.
 
-    ``scheme`` is one of ``SCHEMES``, or ``nncf`` for NNCF's form. The fewest layers that suffice,
-    by doubling and then halving the gap. ``report`` receives a line per step. Raises GateError,
-    which names the layers and what they cost, where the limits do not hold even with the largest
-    allowed share of layers in float; for ``nncf`` as ``quantize_with_nncf`` does, too.
+    ``scheme`` is one of ``SCHEMES``. It finds the fewest layers that suffice, by doubling and then
+    halving the gap. ``report`` receives a line per step. Raises GateError, which names the layers
+    and what they cost, where the limits do not hold even with the largest allowed share of layers
+    in float.
     """
-    limits = limits or Limits()
-    form = _form(prepared, scheme)
-    run = find_runner(form.engine)
-    ranked = [cost.name for cost in prepared.sensitivity.ranked()]
-    expected = run(prepared.core, prepared.evaluation)
+    scheme = find_scheme(scheme)
+    core, evaluation = prepared.core, prepared.evaluation
+    layers = len(CoreGraph(core).layers)
+    expected = probabilities_of(core, evaluation, scheme.engine)
 
     def attempt(count: int) -> tuple[Controlled, list[str]]:
-        kept = tuple(ranked[:count])
-        model = form.quantize(kept)
-        measured = compare(expected, run(model, prepared.evaluation), prepared.evaluation)
-        defects = limits.defects(measured)
-        report(f"{form.name}: {count} layers in float: {'; '.join(defects) or 'within limits'}")
-        return Controlled(model, form.name, kept, measured), defects
+        ranked = prepared.sensitivity.ranked() if count else ()
+        kept = tuple(cost.name for cost in ranked[:count])
+        model = quantize(core, prepared.observation, scheme, keep_float=kept)
+        given = probabilities_of(model, evaluation, scheme.engine)
+        measured = agreement(expected, given)
+        drop = evaluation.accuracy_drop(expected, given)
+        defects = limits.defects(measured, drop)
+        report(f"{scheme.name}: {count} layers in float: {'; '.join(defects) or 'within limits'}")
+        return Controlled(model, scheme.name, kept, measured, drop), defects
 
-    most = min(int(limits.float_share * len(ranked)), len(ranked) - 1)
-    return _fewest(attempt, most, prepared.sensitivity)
-
-
-@dataclass(frozen=True)
-class _Form:
-    """Who quantises, given the layers to keep in float, and the engine that it is measured in."""
-
-    name: str
-    engine: str
-    quantize: Callable[[Collection[str]], onnx.ModelProto]
-
-
-def _form(prepared: Prepared, scheme: str | Scheme) -> _Form:
-    core, observation = prepared.smoothing.core, prepared.smoothing.observation
-    if scheme == NNCF:
-        usual = prepared.calibration.without(observation.outliers)
-        return _Form(
-            NNCF, "openvino", lambda kept: quantize_with_nncf(core, usual, keep_float=kept)
-        )
-    ours, method = find_scheme(scheme), prepared.method
-    return _Form(
-        ours.name,
-        ours.engine,
-        lambda kept: quantize(core, observation, ours, method=method, keep_float=kept),
-    )
+    return _fewest(attempt, min(int(limits.float_share * layers), layers - 1), prepared)
 
 
 def _fewest(
-    attempt: Callable[[int], tuple[Controlled, list[str]]], most: int, costs: Sensitivity
+    attempt: Callable[[int], tuple[Controlled, list[str]]], most: int, prepared: Prepared
 ) -> Controlled:
     count, failed = 0, -1
     done, defects = attempt(0)
     while defects:
         if count >= most:
-            raise GateError(_message(done, defects, costs))
+            raise GateError(_message(done, defects, prepared.sensitivity))
         count, failed = min(max(1, 2 * count), most), count
         done, defects = attempt(count)
     while count - failed > 1:
@@ -182,9 +157,8 @@ def _message(last: Controlled, defects: list[str], costs: Sensitivity) -> str:
         + ")"
         for cost in costs.ranked()[:_NAMED]
     )
-    kept = len(last.kept_float)
     return (
-        f"the {last.scheme} INT8 form {' and '.join(defects)}, with {kept} of "
+        f"the {last.scheme} INT8 form {' and '.join(defects)}, with {len(last.kept_float)} of "
         f"{len(costs.layers)} layers kept in float. Alone in INT8, these cost most: {named}. "
-        "Calibrate with more crops or another method, or train a network that is better conditioned"
+        "Calibrate with more crops, or train a network that is better conditioned"
     )

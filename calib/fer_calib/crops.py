@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,11 @@ import numpy.typing as npt
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import DataError
 
-__all__ = ["Crops"]
+__all__ = ["Crops", "batch_size"]
 
-_BATCH = 16
+Probabilities: TypeAlias = npt.NDArray[np.floating]
+
+_PIXELS = 32 * 48 * 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +48,12 @@ class Crops:
     def __len__(self) -> int:
         return len(self.tensors)
 
-    def batches(self, size: int = _BATCH) -> Iterator[npt.NDArray[np.float32]]:
-        """Give float32 ``(n, C, H, W)``, normalised by the spec; the last batch may be smaller."""
+    def batches(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Give float32 ``(n, C, H, W)``, normalised by the spec; n is ``batch_size``, or less."""
         mean = np.array(self.spec.input.mean, np.float32).reshape(1, -1, 1, 1) * 255
         std = np.array(self.spec.input.std, np.float32).reshape(1, -1, 1, 1) * 255
         scale = (1 / std).astype(np.float32)
+        size = batch_size(*self.tensors.shape[1:3])
         for start in range(0, len(self), size):
             planes = self.tensors[start : start + size].transpose(0, 3, 1, 2).astype(np.float32)
             yield np.ascontiguousarray((planes - mean) * scale)
@@ -58,12 +62,21 @@ class Crops:
         """Take ``count`` of them at most, evenly from all over the set."""
         if len(self) <= count:
             return self
-        return self._take(np.linspace(0, len(self) - 1, count).round().astype(np.int64))
-
-    def without(self, positions: Collection[int]) -> Crops:
-        """Leave out the crops at these positions."""
-        return self._take(np.setdiff1d(np.arange(len(self)), np.array(list(positions), np.int64)))
-
-    def _take(self, chosen: npt.NDArray[np.int64]) -> Crops:
+        chosen = np.linspace(0, len(self) - 1, count).round().astype(np.int64)
         labels = None if self.labels is None else self.labels[chosen]
         return Crops(self.tensors[chosen], self.spec, labels, self.source)
+
+    def accuracy_drop(self, expected: Probabilities, given: Probabilities) -> float | None:
+        """What ``given`` loses against ``expected``, a fraction of 1; None without labels."""
+        if self.labels is None:
+            return None
+        right = [float((p.argmax(axis=1) == self.labels).mean()) for p in (expected, given)]
+        return right[0] - right[1]
+
+
+def batch_size(height: int, width: int) -> int:
+    """How many crops to run at once: 32 of 48 x 48 pixels, fewer of larger ones.
+
+    The memory that a network's tensors take grows with the area of its pictures.
+    """
+    return max(1, _PIXELS // (height * width))

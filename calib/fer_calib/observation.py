@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 
 from fer_calib.crops import Crops
-from fer_calib.graph import Graph
+from fer_calib.layers import CoreGraph
 from fer_calib.running import Floats, activations
 from fer_edge.system.progress import progress
 
@@ -59,7 +59,7 @@ def observe(core: onnx.ModelProto, crops: Crops) -> Observation:
 
     Raises ArtifactError for a graph that is no core.
     """
-    names = Graph(core).tensors()
+    names = CoreGraph(core).tensors()
     rows: dict[str, list[TensorRecord]] = {name: [] for name in names}
     with progress(len(crops), "observing ranges") as bar:
         for held in activations(core, names, crops):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from fer_calib.graph import CORE_OUTPUT, Graph, Layer
+from fer_calib.layers import CORE_OUTPUT, CoreGraph, Layer
 from fer_calib.schemes import Scheme
 from fer_edge.errors import ConfigurationError
 
@@ -22,7 +22,7 @@ class Placement:
     readers: dict[str, set[str]]
 
 
-def place(graph: Graph, scheme: Scheme, keep_float: Collection[str] = ()) -> Placement:
+def place(graph: CoreGraph, scheme: Scheme, keep_float: Collection[str] = ()) -> Placement:
     """Decide for every layer but those named in ``keep_float``.
 
     Raises ConfigurationError for a name that no layer has, and where no layer is left.
@@ -45,16 +45,16 @@ def place(graph: Graph, scheme: Scheme, keep_float: Collection[str] = ()) -> Pla
 
 
 def _close_convolutions(
-    graph: Graph, layers: tuple[Layer, ...], readers: dict[str, set[str]]
+    graph: CoreGraph, layers: tuple[Layer, ...], readers: dict[str, set[str]]
 ) -> None:
     """ONNX Runtime fuses a convolution only if a quantiser is all that follows it."""
     for layer in layers:
         if layer.op == "Conv" and layer.output != CORE_OUTPUT:
-            readers[layer.output] = {node.name for node in graph.readers[layer.output]}
+            readers[layer.output] = {node.name for node in graph.readers.get(layer.output, [])}
 
 
 def _quantise_sums(
-    graph: Graph, scheme: Scheme, layers: tuple[Layer, ...], readers: dict[str, set[str]]
+    graph: CoreGraph, scheme: Scheme, layers: tuple[Layer, ...], readers: dict[str, set[str]]
 ) -> None:
     """Quantise operands of residual additions between convolutions.
 

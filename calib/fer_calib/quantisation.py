@@ -15,10 +15,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from fer_calib.crops import Crops
-from fer_calib.graph import Graph, Layer
+from fer_calib.layers import CoreGraph, Layer
 from fer_calib.observation import Observation, observe
+from fer_calib.onnx_graph import check, model_of
 from fer_calib.placement import Placement, place
-from fer_calib.ranges import DEFAULT_METHOD, Range, ranges
+from fer_calib.ranges import Range, ranges
 from fer_calib.schemes import Scheme, find_scheme
 
 __all__ = ["WEIGHT_SUFFIX", "quantize"]
@@ -36,36 +37,35 @@ def quantize(
     calibration: Crops | Observation,
     scheme: str | Scheme,
     *,
-    method: str = DEFAULT_METHOD,
     keep_float: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Quantise a core; ``core`` stays as it is.
 
     ``calibration`` are crops, or what was observed on them (``observe``), which several schemes
-    can share. ``scheme`` is one of ``SCHEMES``, ``method`` one of ``METHODS``; ``keep_float`` names
-    layers (``Graph(core).layers``) that stay as they are. The result has the inputs and outputs of
-    the core and needs nothing beyond its opset. Raises ArtifactError for a graph that is no float32
-    core, and ConfigurationError for an unknown scheme, method or layer.
+    can share. ``scheme`` is one of ``SCHEMES``; ``keep_float`` names
+    layers (``CoreGraph(core).layers``) that stay as they are. The result has the inputs and outputs
+    of the core and needs nothing beyond its opset. Raises ArtifactError for a graph that is no
+    float32 core, and ConfigurationError for an unknown scheme or layer.
     """
     scheme = find_scheme(scheme)
-    graph = Graph(core)
+    graph = CoreGraph(core)
     placement = place(graph, scheme, keep_float)
     observed = observe(core, calibration) if isinstance(calibration, Crops) else calibration
-    return _Rewriter(graph, placement, scheme, ranges(observed, method)).model()
+    return _Rewriter(graph, placement, scheme, ranges(observed)).model()
 
 
 class _Rewriter:
     """Builds the new graph: pairs of quantisers behind tensors, integers in place of weights."""
 
     def __init__(
-        self, graph: Graph, placement: Placement, scheme: Scheme, spans: dict[str, Range]
+        self, graph: CoreGraph, placement: Placement, scheme: Scheme, spans: dict[str, Range]
     ) -> None:
         self._graph = graph
         self._scheme = scheme
         self._arrays: list[onnx.TensorProto] = []
         self._constants: list[onnx.NodeProto] = []
         self._pairs: dict[str, list[onnx.NodeProto]] = {}
-        self._nodes = {node.name: _copy(node) for node in graph.core.graph.node}
+        self._nodes = {node.name: _copy(node) for node in graph.model.graph.node}
         scales = {name: self._add_pair(name, spans[name]) for name in placement.readers}
         for name, readers in placement.readers.items():
             for reader in readers:
@@ -75,10 +75,9 @@ class _Rewriter:
 
     def model(self) -> onnx.ModelProto:
         """Assemble and check."""
-        model = onnx.ModelProto()
-        model.CopyFrom(self._graph.core)
+        source = self._graph.model
         nodes = [*self._constants]
-        for name in (item.name for item in model.graph.input):
+        for name in (item.name for item in source.graph.input):
             nodes += self._pairs.get(name, [])
         for node in self._nodes.values():
             nodes.append(node)
@@ -86,10 +85,8 @@ class _Rewriter:
                 nodes += self._pairs.get(name, [])
         used = {name for node in nodes for name in node.input}
         arrays = [a for a in (*self._graph.initializers.values(), *self._arrays) if a.name in used]
-        del model.graph.node[:], model.graph.initializer[:]
-        model.graph.node.extend(nodes)
-        model.graph.initializer.extend(arrays)
-        onnx.checker.check_model(model, full_check=True)
+        model = model_of(source, nodes, arrays)
+        check(model)
         return model
 
     def _add_pair(self, name: str, span: Range) -> np.float32:

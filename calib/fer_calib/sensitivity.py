@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import onnx
 
-from fer_calib.comparison import compare
 from fer_calib.crops import Crops
-from fer_calib.graph import Graph
+from fer_calib.layers import CoreGraph
 from fer_calib.observation import Observation
 from fer_calib.quantisation import quantize
-from fer_calib.ranges import DEFAULT_METHOD
-from fer_calib.running import find_runner
+from fer_calib.running import probabilities_of
 from fer_calib.schemes import Scheme, find_scheme
+from fer_edge.evaluation.agreement import agreement
 from fer_edge.system.progress import track
 
 __all__ = ["LayerCost", "Sensitivity", "sensitivity"]
@@ -24,7 +23,8 @@ __all__ = ["LayerCost", "Sensitivity", "sensitivity"]
 class LayerCost:
     """One layer in integers, all others in float, against all in float.
 
-    ``parameters`` counts its weights; the rest is as in ``Comparison``.
+    ``parameters`` counts its weights; ``accuracy_drop`` is None where labels are unknown. Rates are
+    fractions of 1, KL is in nats.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Sensitivity:
     """The costs of all layers, in the order of the network, and what they were measured with."""
 
     scheme: str
-    method: str
     crops: int
     source: str
     layers: tuple[LayerCost, ...]
@@ -56,32 +55,30 @@ def sensitivity(
     observation: Observation,
     probe: Crops,
     scheme: str | Scheme = "canonical",
-    *,
-    method: str = DEFAULT_METHOD,
 ) -> Sensitivity:
     """Quantise one layer at a time and compare with float32 on ``probe``.
 
-    A few hundred crops tell the layers apart; with labels the change of accuracy is told, too.
+    A few hundred crops tell the layers apart. With labels the change of accuracy is measured too.
     """
     scheme = find_scheme(scheme)
-    run = find_runner(scheme.engine)
-    graph = Graph(core)
-    expected = run(core, probe)
+    graph = CoreGraph(core)
+    expected = probabilities_of(core, probe, scheme.engine)
     names = [layer.name for layer in graph.layers]
     costs = []
     for layer in track(graph.layers, len(graph.layers), "sensitivity of layers"):
         others = [name for name in names if name != layer.name]
-        model = quantize(core, observation, scheme, method=method, keep_float=others)
-        found = compare(expected, run(model, probe), probe)
+        model = quantize(core, observation, scheme, keep_float=others)
+        given = probabilities_of(model, probe, scheme.engine)
+        found = agreement(expected, given)
         costs.append(
             LayerCost(
                 name=layer.name,
                 op=layer.op,
                 parameters=math.prod(graph.initializers[layer.weight].dims),
                 mean_kl=found.mean_kl,
-                agreement=found.agreement,
-                max_probability_difference=found.max_probability_difference,
-                accuracy_drop=found.accuracy_drop,
+                agreement=found.top1,
+                max_probability_difference=found.max_difference,
+                accuracy_drop=probe.accuracy_drop(expected, given),
             )
         )
-    return Sensitivity(scheme.name, method, len(probe), probe.source, tuple(costs))
+    return Sensitivity(scheme.name, len(probe), probe.source, tuple(costs))

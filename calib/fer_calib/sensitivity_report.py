@@ -12,7 +12,7 @@ from fer_edge.system.files import atomic_path, write_json
 
 __all__ = ["SCHEMA", "save_sensitivity"]
 
-SCHEMA = "fer-calib-sensitivity/1"
+SCHEMA = "fer-calib-sensitivity/2"
 
 _DPI = 120
 _FLOOR = 1e-9
@@ -67,8 +67,5 @@ def _draw(found: Sensitivity, target: Path, kept_float: tuple[str, ...]) -> None
 
 
 def _title(found: Sensitivity, kept_float: tuple[str, ...]) -> str:
-    title = (
-        f"One layer in INT8 at a time ({found.scheme}, {found.method}); "
-        f"{found.crops} crops, {found.source}"
-    )
+    title = f"One layer in INT8 at a time ({found.scheme}); {found.crops} crops, {found.source}"
     return f"{title}\norange: kept in float" if kept_float else title

@@ -12,8 +12,9 @@ import onnx
 import torch
 from torch import nn
 
+from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
 from fer_edge.artifacts.spec import ModelSpec
-from fer_export.contract import CORE_INPUT, CORE_OUTPUT, OPSET
+from fer_export.contract_nodes import OPSET
 
 __all__ = ["export_core"]
 

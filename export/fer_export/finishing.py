@@ -23,7 +23,7 @@ from fer_edge.artifacts.plan import sidecar_path
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import new_folder, sha256_of
 from fer_export.golden import golden_crops
-from fer_export.latency import median_latencies
+from fer_export.race import median_latencies
 from fer_export.replacing import check_replaceable
 from fer_export.report import write_report
 from fer_export.tensorrt import TRT_TARGETS, PlanOptions, build_plan, check_precision
@@ -56,14 +56,14 @@ def finish_plan(
         shutil.copyfile(prepared, onnx)
         plan = onnx.with_suffix(".plan")
         build_plan(onnx, plan, target, options=options, spec=spec, report=report)
-        crops = evaluation_crops(spec.input, data)
+        crops = evaluation_crops(spec, data)
         with Predictor(onnx, backend="onnxruntime") as predictor:
             expected = answers_of(predictor, crops.tensors, onnx.name)
             golden = _golden_crops(prepared, predictor)
-        report(f"{plan.name}: comparing on {len(crops.tensors)} crops")
+        report(f"{plan.name}: comparing on {len(crops)} crops")
         measured = verify(plan, "tensorrt", crops, expected)
         with Predictor(plan, backend="tensorrt") as predictor:
-            p50 = median_latencies({plan.name: predictor}, crops.tensors[:1])[plan.name]
+            p50 = median_latencies({plan.name: predictor}, crops.tensors[:1]).p50_ms[plan.name]
             latency = MeasuredLatency(p50, None, predictor.info.provider)
         sidecar = sidecar_path(plan)
         entry = ArtifactEntry(

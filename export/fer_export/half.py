@@ -1,51 +1,54 @@
-"""Half precision: an ONNX core in float16, with float32 islands where float16 is not enough.
+"""Half precision: an ONNX core in float16, except for nodes that need more.
 
-Which nodes stay in float32 is measured on calibration crops, never listed: tensors and sums that
-come near the end of float16, weights that it does not hold, operators that lose too much when each
-of their steps is rounded, and last, where probabilities still move too far, the nodes that move
-them most.
+Three rules choose these nodes. Normalisations stay in float32 always, as they square and add up
+(``FLOAT_OPS``). On calibration crops it is measured which tensors and sums come near the end of
+float16. And weights that float16 does not hold are kept.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto
+from onnx import NodeProto, TensorProto
 
+from fer_calib.onnx_graph import check
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError, GateError
 from fer_edge.evaluation import metrics
-from fer_edge.system.progress import track
 from fer_export.half_graph import FloatGraph, emulate, prepare, to_half_graph
-from fer_export.half_probe import broken_tensors, logits_of, normalized, observe, values_of
-from fer_export.half_steps import HAS_STEPS, half_error
+from fer_export.half_probe import Observation, broken_tensors, normalized, observe
 
-__all__ = ["DEFAULT_TOLERANCE", "HEADROOM", "HalfCore", "Island", "to_half"]
+__all__ = ["DEFAULT_TOLERANCE", "FLOAT_OPS", "HEADROOM", "HalfCore", "Island", "to_half"]
 
 DEFAULT_TOLERANCE = 4e-3
 """Largest change of a probability on the calibration crops. The gate of an fp16 artifact allows
-5e-3; what is left is for pictures that the calibration set lacks.
+5e-3; the rest is left for pictures that the calibration set lacks.
 """
 
 HEADROOM = 4
 """Pictures to come may exceed those of the calibration set by this factor before anything
 overflows."""
 
+FLOAT_OPS = frozenset(
+    {
+        *("GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization"),
+        *("ReduceL2", "ReduceSumSquare"),
+    }
+)
+"""Operators that stay in float32: they add up squares, which leave float16 long before their
+outputs do. TensorRT asks for layer norms in float32 too."""
+
 _END = float(np.finfo(np.float16).max)
 _LIMIT = _END / HEADROOM
 _LOST = 2.0**-8
-"""Relative error above which an operator or a weight is not left to float16, whose own is 2^-11."""
+"""Relative error above which a weight is not left to float16, whose own is 2^-11."""
 
 _FEW = 16
-_STRETCH = 16
-_GROWTH = 1.25
-_NEGLIGIBLE = 0.1
 _MIN_SHARE = 0.5
 _ROUNDS_NOTHING = frozenset(
     {
@@ -54,7 +57,7 @@ _ROUNDS_NOTHING = frozenset(
         *("Squeeze", "Transpose", "Unsqueeze"),
     }
 )
-"""Operators that choose, move or negate; what they give is as exact as what they take."""
+"""Operators that choose, move or negate: their outputs are as exact as their inputs."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +84,12 @@ class HalfCore:
     max_probability_difference: float
     largest_activation: float
 
-    @property
-    def float_nodes(self) -> int:
-        """Nodes that stay in float32."""
-        return len(self.islands)
-
     def summary(self) -> str:
         """What is in which precision, in one line."""
-        total = self.half_nodes + self.float_nodes
         ops = Counter(island.op for island in self.islands)
         listed = ", ".join(f"{count} {op}" for op, count in ops.most_common())
         return (
-            f"{self.half_nodes} of {total} nodes compute in float16"
+            f"{self.half_nodes} of {self.half_nodes + len(self.islands)} nodes compute in float16"
             + (f"; in float32: {listed}" if listed else "")
             + f"; largest activation {self.largest_activation:.3g}"
         )
@@ -107,212 +104,133 @@ def to_half(
 ) -> HalfCore:
     """Convert a float32 core, as ``export_core`` makes it; ``core`` stays as it is.
 
-    ``crops`` is what calibration sees, ``(N, H, W, C)``. Beside them, pictures that a calibration
-    set lacks are made of them (dark, burnt out, inverted, noise): these too must not overflow.
-    ``tolerance`` bounds the change of a probability. Raises GateError for NaN or Inf on any of the
-    crops, and where less than half of the weights could be float16; ConfigurationError for crops
-    that do not fit, and ArtifactError for a graph that cannot be rewritten.
+    ``crops`` is what calibration sees, ``(N, H, W, C)``. Pictures that a calibration set lacks are
+    made of them and tried too: dark, overexposed, inverted, noise. None may overflow. ``tolerance``
+    bounds the change of a probability. Raises GateError for NaN or Inf on any of the crops, where
+    less than half of the weights could be float16, and where a probability changes by more than
+    ``tolerance``; ConfigurationError for crops that do not fit, and ArtifactError for a graph that
+    cannot be rewritten.
     """
     if crops.dtype != np.uint8 or crops.shape[1:] != spec.input.shape or not len(crops):
         raise ConfigurationError(
             f"expected calibration crops, uint8 (N, {', '.join(map(str, spec.input.shape))}), not "
             f"{crops.dtype} {crops.shape}"
         )
-    conversion = _Conversion(prepare(core), spec, crops)
-    conversion.keep_what_overflows()
-    conversion.keep_what_is_inexact()
-    conversion.keep_what_moves_probabilities(tolerance)
-    return conversion.finish(tolerance)
-
-
-class _Conversion:
-    def __init__(self, graph: FloatGraph, spec: ModelSpec, crops: npt.NDArray[np.uint8]) -> None:
-        self.graph, self.temperature = graph, spec.temperature
-        self.crops = normalized(crops, spec.input)
-        unusual = normalized(_unusual(crops), spec.input)
-        self.inputs = np.concatenate([self.crops, unusual])
-        self.seen = observe(graph, self.inputs)
-        self.islands: dict[str, str] = {}
-        broken = [name for name, peak in self.seen.peaks.items() if not np.isfinite(peak)]
-        if broken:
-            raise GateError(
-                f"the float32 network itself gives NaN or Inf on the calibration crops, first in "
-                f"{broken[0]}; train it again"
-            )
-        self.expected = self._probabilities(self.seen.logits)
-
-    def keep_what_overflows(self) -> None:
-        """Keep nodes whose tensors, sums or weights come near the end of float16."""
-        unfit = {name: _unfit(values) for name, values in self.graph.weights.items()}
-        for node in self.graph.model.graph.node:
-            if node.name not in self.graph.ports:
-                continue
-            ports = self.graph.ports[node.name]
-            read = [node.input[position] for position in sorted(ports.inputs)]
-            written = [node.output[position] for position in sorted(ports.outputs)]
-            reasons = [unfit[name] for name in read if unfit.get(name)]
-            for word, names in (("reads", read), ("gives", written)):
-                peak = max((self.seen.peaks.get(name, 0.0) for name in names), default=0.0)
-                if peak > _LIMIT:
-                    reasons.append(f"it {word} up to {peak:.3g}")
-            if self.seen.sums.get(node.name, 0.0) > _LIMIT:
-                reasons.append(f"it may add up to {self.seen.sums[node.name]:.3g} inside")
-            if reasons:
-                self.islands[node.name] = str(reasons[0])
-        self._bridge()
-
-    def keep_what_is_inexact(self) -> None:
-        """Keep nodes that lose too much when each step inside them is rounded."""
-        nodes = [
-            node
-            for node in self.graph.model.graph.node
-            if node.op_type in HAS_STEPS
-            and node.name in self.graph.ports
-            and node.name not in self.islands
-        ]
-        names = {name for node in nodes for name in node.input if name}
-        values = values_of(self.graph, sorted(names), self.crops[:_FEW])
-        for node in nodes:
-            error = half_error(node, [values.get(name) for name in node.input])
-            if error > _LOST:
-                self.islands[node.name] = f"step by step in float16 it is off by {error:.1%}"
-        self._bridge()
-
-    def keep_what_moves_probabilities(self, tolerance: float) -> None:
-        """Keep more nodes, those that move probabilities most, until ``tolerance`` holds.
-
-        Stretches of the graph are tried alone in float16 first, then the nodes of the costliest.
-        """
-        differences = self._differences(self.islands, self.crops, self.expected)
-        if differences.max() <= tolerance:
-            return
-        worst = np.argsort(differences)[-_FEW:]
-        tried_at = 1
-        for number, (name, cost) in enumerate(self._by_cost(worst), start=1):
-            self.islands[name] = f"alone in float16 it moves a probability by {cost:.1e}"
-            if number < tried_at:
-                continue
-            tried_at = math.ceil(number * _GROWTH)
-            self._bridge()
-            some = self._differences(self.islands, self.crops[worst], self.expected[worst])
-            if self._half_share() < _MIN_SHARE:
-                break
-            if some.max() <= tolerance:
-                differences = self._differences(self.islands, self.crops, self.expected)
-                if differences.max() <= tolerance:
-                    return
-                worst = np.argsort(differences)[-_FEW:]
-        self._bridge()
-
-    def _by_cost(self, crops: npt.NDArray[np.intp]) -> Iterator[tuple[str, float]]:
-        """Nodes in float16 that compute something, and what each alone costs on some crops."""
-        names = [
-            name
-            for name, node in self.graph.nodes.items()
-            if name in self.graph.ports.keys() - self.islands.keys()
-            and self.graph.ports[name].outputs
-            and node.op_type not in _ROUNDS_NOTHING
-        ]
-        stretches = [names[start : start + _STRETCH] for start in range(0, len(names), _STRETCH)]
-        for stretch in sorted(stretches, key=lambda names: -self._cost(names, crops)):
-            costs = {
-                name: self._cost([name], crops)
-                for name in track(stretch, len(stretch), "searching what float16 costs")
-            }
-            ranked = sorted(costs.items(), key=lambda item: -item[1])
-            yield from (item for item in ranked if item[1] > _NEGLIGIBLE * ranked[0][1])
-
-    def finish(self, tolerance: float) -> HalfCore:
-        """Build the core, check that it is one, and that it stays finite on all crops."""
-        if (share := self._half_share()) < _MIN_SHARE:
-            raise GateError(
-                f"only {share:.0%} of the weights could be float16 with probabilities moving by at "
-                f"most {tolerance:.1e}: this network does not fit half precision. Export it in "
-                "fp32 or int8, or train it with bounded activations"
-            )
-        half = to_half_graph(self.graph, self.islands)
-        onnx.checker.check_model(half, full_check=True)
-        logits, broken = broken_tensors(emulate(half), self.inputs)
-        if broken:
-            raise GateError(
-                f"float16 gives NaN or Inf on the calibration crops, first in {broken[0]}, though "
-                "float32 stays far from the end of float16: the network is ill-conditioned, train "
-                "it again"
-            )
-        usual = self._probabilities(logits[: len(self.crops)])
-        difference = float(np.abs(usual - self.expected[: len(self.crops)]).max())
-        if not difference <= tolerance:
-            raise GateError(
-                f"float16 changes a probability by {difference:.1e}, allowed are {tolerance:.1e}"
-            )
-        return HalfCore(
-            model=half,
-            islands=self._listed(),
-            half_nodes=len(self.graph.ports.keys() - self.islands.keys()),
-            max_probability_difference=difference,
-            largest_activation=max(self.seen.peaks.values()),
+    graph = prepare(core)
+    usual = normalized(crops, spec.input)
+    inputs = np.concatenate([usual, normalized(_unusual(crops), spec.input)])
+    seen = observe(graph, inputs)
+    if broken := [name for name, peak in seen.peaks.items() if not np.isfinite(peak)]:
+        raise GateError(
+            f"the float32 network itself gives NaN or Inf on the calibration crops, first in "
+            f"{broken[0]}; train it again"
         )
+    reasons = _bridged(graph, _in_float(graph, seen))
+    half = _rewritten(graph, reasons)
+    logits, broken = broken_tensors(emulate(half), inputs)
+    if broken:
+        raise GateError(
+            f"float16 gives NaN or Inf on the calibration crops, first in {broken[0]}, though "
+            "float32 stays far from the end of float16: the network is ill-conditioned, train it "
+            "again"
+        )
+    expected, given = (
+        metrics.softmax(answers[: len(usual)], spec.temperature)
+        for answers in (seen.logits, logits)
+    )
+    difference = float(np.abs(given - expected).max())
+    if not difference <= tolerance:
+        raise GateError(
+            f"float16 changes a probability by {difference:.1e}, allowed are {tolerance:.1e}: this "
+            "network loses too much in half precision. Export it in fp32 or int8, or train it "
+            "with bounded activations"
+        )
+    return HalfCore(
+        model=half,
+        islands=_listed(graph, reasons),
+        half_nodes=len(graph.ports.keys() - reasons.keys()),
+        max_probability_difference=difference,
+        largest_activation=max(seen.peaks.values()),
+    )
 
-    def _bridge(self) -> None:
-        """Keep what leads from island to island and computes nothing: a cast on the way would round
-        what both ends keep exact.
-        """
-        nodes = list(self.graph.model.graph.node)
-        after, before = set[str](), set[str]()
-        for node in nodes:
-            follows = node.op_type in _ROUNDS_NOTHING and after.intersection(node.input)
-            if node.name in self.islands or follows:
-                after.update(node.output)
-        for node in reversed(nodes):
-            leads = node.op_type in _ROUNDS_NOTHING and before.intersection(node.output)
-            if node.name in self.islands or leads:
-                before.update(node.input)
-        for node in nodes:
-            between = after.intersection(node.input) and before.intersection(node.output)
-            if between and node.op_type in _ROUNDS_NOTHING and node.name in self.graph.ports:
-                self.islands.setdefault(node.name, "it stands between two of these")
 
-    def _half_share(self) -> float:
-        """Share of the weights that nodes in float16 read."""
-        read = {
-            node.input[position]
-            for name, node in self.graph.nodes.items()
-            if name in self.graph.ports.keys() - self.islands.keys()
-            for position in self.graph.ports[name].inputs
-        }
-        sizes = {name: values.size for name, values in self.graph.weights.items()}
-        return sum(sizes[name] for name in read & sizes.keys()) / max(sum(sizes.values()), 1)
+def _in_float(graph: FloatGraph, seen: Observation) -> dict[str, str]:
+    """Why nodes stay in float32: their kind, their weights, or the size of tensors and sums."""
+    unfit = {name: _unfit(graph.array(name)) for name in graph.tensors if graph.is_weight(name)}
+    reasons: dict[str, str] = {}
+    for name, ports in graph.ports.items():
+        node = graph.nodes[name]
+        read = [node.input[position] for position in sorted(ports.inputs)]
+        written = [node.output[position] for position in sorted(ports.outputs)]
+        found = ["it adds up squares"] if node.op_type in FLOAT_OPS else []
+        found += [reason for given in read if (reason := unfit.get(given))]
+        for word, names in (("reads", read), ("gives", written)):
+            peak = max((seen.peaks.get(name, 0.0) for name in names), default=0.0)
+            if peak > _LIMIT:
+                found.append(f"it {word} up to {peak:.3g}")
+        if seen.sums.get(name, 0.0) > _LIMIT:
+            found.append(f"it may add up to {seen.sums[name]:.3g} inside")
+        if found:
+            reasons[name] = found[0]
+    return reasons
 
-    def _cost(self, names: Collection[str], crops: npt.NDArray[np.intp]) -> float:
-        """Largest change of a probability on some crops, with these nodes alone in float16."""
-        others = self.graph.ports.keys() - set(names)
-        return float(self._differences(others, self.crops[crops], self.expected[crops]).max())
 
-    def _differences(
-        self,
-        islands: Collection[str],
-        inputs: npt.NDArray[np.float32],
-        expected: npt.NDArray[np.float64],
-    ) -> npt.NDArray[np.float64]:
-        """Largest change of a probability, per crop; Inf where it is no number."""
-        logits = logits_of(emulate(to_half_graph(self.graph, islands)).model, inputs)
-        found = np.abs(self._probabilities(logits) - expected[: len(inputs)]).max(axis=1)
-        return np.where(np.isfinite(found), found, np.inf)
+def _bridged(graph: FloatGraph, reasons: dict[str, str]) -> dict[str, str]:
+    """Add nodes between two float32 nodes that compute nothing: a cast on the way would round what
+    both ends keep exact.
+    """
+    nodes = list(graph.nodes.values())
+    after, before = set[str](), set[str]()
+    for node in nodes:
+        follows = node.op_type in _ROUNDS_NOTHING and after.intersection(node.input)
+        if node.name in reasons or follows:
+            after.update(node.output)
+    for node in reversed(nodes):
+        leads = node.op_type in _ROUNDS_NOTHING and before.intersection(node.output)
+        if node.name in reasons or leads:
+            before.update(node.input)
+    between = {
+        node.name: "it stands between two of these"
+        for node in nodes
+        if node.op_type in _ROUNDS_NOTHING
+        and node.name in graph.ports
+        and after.intersection(node.input)
+        and before.intersection(node.output)
+    }
+    return between | reasons
 
-    def _probabilities(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        with np.errstate(invalid="ignore"):
-            return metrics.softmax(logits, self.temperature)
 
-    def _listed(self) -> tuple[Island, ...]:
-        islands = []
-        for name, node in self.graph.nodes.items():
-            if name in self.islands:
-                islands.append(Island(name, node.op_type, self.islands[name]))
-            elif name not in self.graph.ports and any(
-                self.graph.types.get(given) == TensorProto.FLOAT for given in node.input
-            ):
-                islands.append(Island(name, node.op_type, "ONNX has no float16 form of it"))
-        return tuple(islands)
+def _rewritten(graph: FloatGraph, reasons: dict[str, str]) -> onnx.ModelProto:
+    weights = {name: math.prod(graph.tensors[name].dims) for name in graph.tensors}
+    read = {
+        graph.nodes[name].input[position]
+        for name in graph.ports.keys() - reasons.keys()
+        for position in graph.ports[name].inputs
+    }
+    total = sum(size for name, size in weights.items() if graph.is_weight(name))
+    share = sum(weights[name] for name in read & weights.keys()) / max(total, 1)
+    if share < _MIN_SHARE:
+        raise GateError(
+            f"only {share:.0%} of the weights could be float16 without overflow: this network does "
+            "not fit half precision. Export it in fp32 or int8, or train it with bounded "
+            "activations"
+        )
+    half = to_half_graph(graph, reasons)
+    check(half)
+    return half
+
+
+def _listed(graph: FloatGraph, reasons: dict[str, str]) -> tuple[Island, ...]:
+    def reads_float(node: NodeProto) -> bool:
+        return any(graph.types.get(given) == TensorProto.FLOAT for given in node.input)
+
+    without_form = {
+        name: "ONNX has no float16 form of it"
+        for name, node in graph.nodes.items()
+        if name not in graph.ports and reads_float(node)
+    }
+    told = without_form | reasons
+    return tuple(Island(n, node.op_type, told[n]) for n, node in graph.nodes.items() if n in told)
 
 
 def _unusual(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -1,12 +1,12 @@
 """A float32 core rewritten in float16, with casts around the nodes that stay in float32.
 
-What may be float16 is read from ONNX's own operator schemas. The result is strongly typed: every
-change of type is a ``Cast`` node, as TensorRT's strongly typed networks demand.
+ONNX's own operator schemas tell what can be float16. The result is strongly typed: every change of
+type is a ``Cast`` node, as TensorRT's strongly typed networks demand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy.typing as npt
 import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, helper, inliner, numpy_helper
 
+from fer_calib.layers import CORE_OUTPUT
+from fer_calib.onnx_graph import header, model_of, outline
 from fer_edge.errors import ArtifactError
-from fer_export.contract import CORE_OUTPUT
 
 __all__ = ["Emulation", "FloatGraph", "HalfPorts", "emulate", "prepare", "to_half_graph"]
 
@@ -35,25 +36,30 @@ class HalfPorts:
 class FloatGraph:
     """A core made ready: constants are initializers, nodes have unique names, types are known.
 
-    ``types`` and ``ranks`` are by tensor; ``ports`` by node, for every node that has a float16
-    form.
+    ``header`` is the core without nodes and initializers. ``tensors`` are the initializers, which
+    belong to the core and are not copied. ``types`` and ``ranks`` are by tensor, ``nodes`` and
+    ``ports`` by node; every node that has a float16 form has ports.
     """
 
-    model: onnx.ModelProto
-    types: dict[str, int]
-    ranks: dict[str, int]
-    weights: dict[str, npt.NDArray[np.float32]]
-    ports: dict[str, HalfPorts]
+    header: onnx.ModelProto
+    nodes: Mapping[str, NodeProto]
+    tensors: Mapping[str, TensorProto]
+    types: Mapping[str, int]
+    ranks: Mapping[str, int]
+    ports: Mapping[str, HalfPorts]
 
-    @property
-    def nodes(self) -> dict[str, NodeProto]:
-        """Nodes by name, in the order of the graph."""
-        return {node.name: node for node in self.model.graph.node}
+    def is_weight(self, name: str) -> bool:
+        """Whether a tensor is a float32 initializer."""
+        return name in self.tensors and self.tensors[name].data_type == _FLOAT
+
+    def array(self, name: str) -> npt.NDArray[np.float32]:
+        """Read an initializer."""
+        return numpy_helper.to_array(self.tensors[name])
 
 
 @dataclass(frozen=True, eq=False)
 class Emulation:
-    """A float32 model that gives what float16 would give, and the tensors that it rounds."""
+    """A model that computes in float32 what float16 would give, and the tensors that it rounds."""
 
     model: onnx.ModelProto
     rounded: tuple[str, ...]
@@ -65,72 +71,65 @@ def prepare(core: onnx.ModelProto) -> FloatGraph:
     Raises ArtifactError for what cannot be rewritten: control flow, operators outside ONNX, or a
     graph whose types do not follow from its inputs.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(inliner.inline_local_functions(core) if core.functions else core)
-    _lift_constants(model.graph)
-    _name_nodes(model.graph)
-    for node in model.graph.node:
+    core = inliner.inline_local_functions(core) if core.functions else core
+    nodes, constants = _without_constants(core.graph)
+    tensors = {tensor.name: tensor for tensor in (*core.graph.initializer, *constants)}
+    for node in nodes.values():
         if node.domain not in _DEFAULT_DOMAINS:
             raise ArtifactError(
-                f"{node.op_type} of {node.domain} has no float16 form that is known; export the "
-                "core with operators of ONNX itself"
+                f"{node.op_type} of {node.domain} has no known float16 form; export the core with "
+                "operators of ONNX itself"
             )
         if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
             raise ArtifactError(
                 f"{node.op_type} {node.name} holds a graph of its own; half precision takes "
                 "networks without control flow"
             )
-    types, ranks = _infer(model)
-    weights = {
-        tensor.name: numpy_helper.to_array(tensor)
-        for tensor in model.graph.initializer
-        if tensor.data_type == _FLOAT
-    }
-    version = next(o.version for o in model.opset_import if o.domain in _DEFAULT_DOMAINS)
-    ports = {node.name: _half_ports(node, version, types) for node in model.graph.node}
-    return FloatGraph(
-        model, types, ranks, weights, {name: found for name, found in ports.items() if found.inputs}
-    )
+    types, ranks = _infer(model_of(core, nodes.values(), tensors.values()))
+    version = next(o.version for o in core.opset_import if o.domain in _DEFAULT_DOMAINS)
+    ports = {name: _half_ports(node, version, types) for name, node in nodes.items()}
+    usable = {name: found for name, found in ports.items() if found.inputs}
+    return FloatGraph(header(core), nodes, tensors, types, ranks, usable)
 
 
-def to_half_graph(graph: FloatGraph, islands: Collection[str]) -> onnx.ModelProto:
-    """Rewrite all nodes that can be in float16, but for those named in ``islands``.
+def to_half_graph(graph: FloatGraph, in_float: Collection[str]) -> onnx.ModelProto:
+    """Rewrite all nodes that can be in float16, except those named in ``in_float``.
 
     The core's input and output stay float32. A weight that both kinds of node use is stored twice.
     """
     rewriting = _Rewriting(graph)
-    for node in graph.model.graph.node:
-        in_float = node.name in islands
-        rewriting.add(node, HalfPorts() if in_float else graph.ports.get(node.name, HalfPorts()))
+    for name, node in graph.nodes.items():
+        ports = HalfPorts() if name in in_float else graph.ports.get(name, HalfPorts())
+        rewriting.add(node, ports)
     return rewriting.finish()
 
 
 def emulate(half: onnx.ModelProto) -> Emulation:
-    """Make a float32 model that rounds wherever ``half`` would hold a float16 tensor.
+    """Make a model that rounds wherever ``half`` holds a float16 tensor.
 
     An engine without float16 arithmetic runs a float16 graph in float32 and drops the casts in
     between, so that nothing overflows. Here every rounding is kept, and what exceeds float16
-    becomes Inf. Inside a node it computes in float32. Tensors keep their names.
+    becomes Inf. Inside a node it computes in float32. Tensors keep their names. Run it without
+    graph optimisations, which could drop the casts.
     """
     types, _ = _infer(half)
-    model = onnx.ModelProto()
-    model.CopyFrom(half)
-    for tensor in model.graph.initializer:
-        if tensor.data_type == _HALF:
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    nodes, rounded = [], []
-    for node in model.graph.node:
+    weights = [tensor.name for tensor in half.graph.initializer if tensor.data_type == _HALF]
+    nodes = [helper.make_node("Cast", [name], [f"{name}.f32"], to=_FLOAT) for name in weights]
+    rounded = []
+    for source in half.graph.node:
+        node = NodeProto()
+        node.CopyFrom(source)
         nodes.append(node)
-        for position, name in enumerate(node.output):
+        for position, name in enumerate(source.input):
+            if name in weights:
+                node.input[position] = f"{name}.f32"
+        for position, name in enumerate(source.output):
             if types.get(name) == _HALF:
                 node.output[position] = f"{name}.exact"
                 nodes.append(helper.make_node("Cast", [f"{name}.exact"], [f"{name}.f16"], to=_HALF))
                 nodes.append(helper.make_node("Cast", [f"{name}.f16"], [name], to=_FLOAT))
                 rounded.append(name)
-    del model.graph.value_info[:]
-    _replace_nodes(model.graph, nodes)
-    return Emulation(model, tuple(rounded))
+    return Emulation(model_of(half, nodes, half.graph.initializer), tuple(rounded))
 
 
 @dataclass
@@ -147,8 +146,8 @@ class _Rewriting:
         for position, name in enumerate(source.input):
             if self.graph.types.get(name) == _FLOAT:
                 node.input[position] = self._read(name, position in ports.inputs)
-            elif name in self.graph.types:
-                self._keep(name)
+            elif name in self.graph.tensors:  # of another type, such as a shape
+                self.stored[name] = self.graph.tensors[name]
         for position, name in enumerate(source.output):
             if position in ports.outputs:
                 self.half.add(name)
@@ -156,19 +155,13 @@ class _Rewriting:
         self.nodes.append(node)
 
     def finish(self) -> onnx.ModelProto:
-        model = onnx.ModelProto()
-        model.CopyFrom(self.graph.model)
         if CORE_OUTPUT in self.half:
-            inner = _core_name(CORE_OUTPUT)
-            self.nodes.append(_cast(inner, CORE_OUTPUT, _FLOAT))
-        _replace_nodes(model.graph, self.nodes)
-        del model.graph.value_info[:], model.graph.initializer[:]
-        model.graph.initializer.extend(self.stored.values())
-        return model
+            self.nodes.append(_cast(_core_name(CORE_OUTPUT), CORE_OUTPUT, _FLOAT))
+        return model_of(self.graph.header, self.nodes, self.stored.values())
 
     def _read(self, name: str, as_half: bool) -> str:
         """Name under which a node reads a float tensor in the type that it wants."""
-        if name in self.graph.weights:
+        if self.graph.is_weight(name):
             return self._weight(name, as_half)
         is_half = name in self.half
         source = _core_name(name) if is_half else name
@@ -181,22 +174,19 @@ class _Rewriting:
         return target
 
     def _weight(self, name: str, as_half: bool) -> str:
-        stored_name = f"{name}.half" if as_half else name
+        if not as_half:
+            self.stored[name] = self.graph.tensors[name]
+            return name
+        stored_name = f"{name}.half"
         if stored_name not in self.stored:
             with np.errstate(over="ignore"):
-                values = self.graph.weights[name].astype(np.float16 if as_half else np.float32)
+                values = self.graph.array(name).astype(np.float16)
             self.stored[stored_name] = numpy_helper.from_array(values, stored_name)
         return stored_name
 
-    def _keep(self, name: str) -> None:
-        """Keep an initializer of another type, such as a shape."""
-        for tensor in self.graph.model.graph.initializer:
-            if tensor.name == name:
-                self.stored[name] = tensor
-
 
 def _core_name(name: str) -> str:
-    """The core's output is float32, whatever computes it: in float16 it has an inner name."""
+    """The core's output is float32 in any case; where float16 computes it, it has an inner name."""
     return f"{name}.half" if name == CORE_OUTPUT else name
 
 
@@ -204,16 +194,7 @@ def _cast(source: str, target: str, to: int) -> NodeProto:
     return helper.make_node("Cast", [source], [target], f"{target}.cast", to=to)
 
 
-def _replace_nodes(graph: onnx.GraphProto, nodes: list[NodeProto]) -> None:
-    copies = []
-    for node in nodes:
-        copies.append(NodeProto())
-        copies[-1].CopyFrom(node)
-    del graph.node[:]
-    graph.node.extend(copies)
-
-
-def _half_ports(node: NodeProto, version: int, types: dict[str, int]) -> HalfPorts:
+def _half_ports(node: NodeProto, version: int, types: Mapping[str, int]) -> HalfPorts:
     """Inputs whose type variable admits float16, and the outputs bound to the same variables.
 
     What has a fixed type, such as the scales of Resize, stays as it is.
@@ -244,8 +225,9 @@ def _half_ports(node: NodeProto, version: int, types: dict[str, int]) -> HalfPor
 
 def _infer(model: onnx.ModelProto) -> tuple[dict[str, int], dict[str, int]]:
     """Element type and rank of every tensor, by name."""
+    light = outline(model)
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        inferred = onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True)
     except onnx.shape_inference.InferenceError as problem:
         raise ArtifactError(f"the core's types do not fit together: {problem}") from problem
     graph = inferred.graph
@@ -261,30 +243,31 @@ def _infer(model: onnx.ModelProto) -> tuple[dict[str, int], dict[str, int]]:
     return types, ranks
 
 
-def _lift_constants(graph: onnx.GraphProto) -> None:
-    """Turn Constant nodes into initializers."""
-    kept = []
-    for node in graph.node:
-        if node.op_type != "Constant":
-            kept.append(node)
+def _without_constants(graph: onnx.GraphProto) -> tuple[dict[str, NodeProto], list[TensorProto]]:
+    """Copies of the nodes under unique names, and ``Constant`` nodes as tensors."""
+    nodes: dict[str, NodeProto] = {}
+    constants = []
+    for number, source in enumerate(graph.node):
+        if source.op_type == "Constant":
+            constants.append(_tensor_of(source))
             continue
-        (attribute,) = node.attribute
-        value = helper.get_attribute_value(attribute)
-        if attribute.name == "value":
-            array = numpy_helper.to_array(value)
-        elif attribute.name in ("value_float", "value_floats"):
-            array = np.array(value, np.float32)
-        elif attribute.name in ("value_int", "value_ints"):
-            array = np.array(value, np.int64)
-        else:
-            raise ArtifactError(f"the constant {node.output[0]} is a {attribute.name}, no number")
-        graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
-    _replace_nodes(graph, kept)
-
-
-def _name_nodes(graph: onnx.GraphProto) -> None:
-    taken: set[str] = set()
-    for number, node in enumerate(graph.node):
-        if not node.name or node.name in taken:
+        node = NodeProto()
+        node.CopyFrom(source)
+        if not node.name or node.name in nodes:
             node.name = f"{node.op_type}_{number}"
-        taken.add(node.name)
+        nodes[node.name] = node
+    return nodes, constants
+
+
+def _tensor_of(node: NodeProto) -> TensorProto:
+    (attribute,) = node.attribute
+    value = helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        array = numpy_helper.to_array(value)
+    elif attribute.name in ("value_float", "value_floats"):
+        array = np.array(value, np.float32)
+    elif attribute.name in ("value_int", "value_ints"):
+        array = np.array(value, np.int64)
+    else:
+        raise ArtifactError(f"the constant {node.output[0]} is a {attribute.name}, not a number")
+    return numpy_helper.from_array(array, node.output[0])

@@ -5,7 +5,7 @@ Everything is measured by running the core itself, in ONNX Runtime on the CPU, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +13,18 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from fer_calib.crops import batch_size
+from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
+from fer_calib.onnx_graph import model_of
+from fer_calib.running import session_of
 from fer_edge.artifacts.spec import InputSpec
-from fer_edge.backends.onnxruntime_engine import ort, quiet_session
-from fer_edge.system.cores import usable_cores
 from fer_edge.system.progress import track
-from fer_export.contract import CORE_INPUT, CORE_OUTPUT
 from fer_export.half_graph import Emulation, FloatGraph
 
-__all__ = ["Observation", "broken_tensors", "logits_of", "normalized", "observe", "values_of"]
+__all__ = ["Observation", "broken_tensors", "normalized", "observe"]
 
 FloatArray = npt.NDArray[np.float32]
 
-_BATCH = 32
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SQUARES = ("InstanceNormalization", "LayerNormalization", "ReduceL2", "ReduceSumSquare")
 _ADDING = (*_PRODUCTS, *_SQUARES, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum")
@@ -37,7 +37,7 @@ class Observation:
 
     ``peaks`` is the largest magnitude of each float tensor, NaN where NaN or Inf was seen.
     ``sums`` bounds, for each node that adds up products or elements, every partial sum in whatever
-    order an engine adds: it is the same sum over magnitudes. ``logits`` is ``(N, 7)``.
+    order an engine adds: it is the same sum over magnitudes. ``logits`` is ``(N, K)``.
     """
 
     peaks: dict[str, float]
@@ -55,19 +55,19 @@ def normalized(crops: npt.NDArray[np.uint8], spec: InputSpec) -> FloatArray:
 def observe(graph: FloatGraph, inputs: FloatArray) -> Observation:
     """Run a core on ``inputs``, float32 ``(N, C, H, W)``, and record all its tensors and sums."""
     probes = _Probes()
-    nodes = list(graph.model.graph.node)
-    tensors = [CORE_INPUT, *(name for node in nodes for name in node.output)]
+    tensors = [CORE_INPUT, *(name for node in graph.nodes.values() for name in node.output)]
     tensors = [name for name in tensors if graph.types.get(name) == TensorProto.FLOAT]
     adding = [
         node
-        for node in nodes
+        for node in graph.nodes.values()
         if node.op_type in _ADDING and graph.types.get(node.input[0]) == TensorProto.FLOAT
     ]
     peaks = [output for name in tensors for output in probes.extremes(name)]
-    sums = [probes.largest_sum(node, graph.ranks) for node in adding]
-    logits, found = _watch(
-        probes.attached_to(graph.model), [*peaks, *sums], inputs, "watching the network"
+    sums = [probes.largest_sum(node, graph.ranks[node.input[0]]) for node in adding]
+    model = probes.added_to(
+        graph.header, graph.nodes.values(), graph.tensors.values(), [*peaks, *sums]
     )
+    logits, found = _watch(model, inputs, "watching the network")
     per_tensor = np.abs(found[: len(peaks)]).reshape(len(tensors), -1)
     largest = np.where(np.isfinite(per_tensor[:, 2]), per_tensor[:, :2].max(axis=1), np.nan)
     return Observation(
@@ -78,34 +78,14 @@ def observe(graph: FloatGraph, inputs: FloatArray) -> Observation:
 
 
 def broken_tensors(emulation: Emulation, inputs: FloatArray) -> tuple[FloatArray, list[str]]:
-    """Logits ``(N, 7)`` in float16, and the tensors that held NaN or Inf, the first ones first."""
+    """Logits ``(N, K)`` in float16, and the tensors that held NaN or Inf, the first ones first."""
     probes = _Probes()
     outputs = [probes.total(name) for name in emulation.rounded]
-    logits, found = _watch(probes.attached_to(emulation.model), outputs, inputs, "watching float16")
+    graph = emulation.model.graph
+    model = probes.added_to(emulation.model, graph.node, graph.initializer, outputs)
+    logits, found = _watch(model, inputs, "watching float16")
     seen = zip(emulation.rounded, np.isfinite(found).tolist(), strict=True)
     return logits, [name for name, finite in seen if not finite]
-
-
-def logits_of(model: onnx.ModelProto, inputs: FloatArray) -> FloatArray:
-    """Logits ``(N, 7)`` of a core or an emulation."""
-    session = _session(model)
-    parts = (inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH))
-    return np.concatenate([session.run([CORE_OUTPUT], {CORE_INPUT: part})[0] for part in parts])
-
-
-def values_of(
-    graph: FloatGraph, names: Sequence[str], inputs: FloatArray
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Values of some tensors of a core on one batch, ``inputs``; weights and constants too."""
-    constants = {t.name: t for t in graph.model.graph.initializer if t.name in names}
-    computed = sorted(set(names) - constants.keys() - {CORE_INPUT})
-    session = _session(_with_outputs(graph.model, [*computed, CORE_OUTPUT]))
-    found = session.run([*computed, CORE_OUTPUT], {CORE_INPUT: inputs})
-    return {
-        CORE_INPUT: inputs,
-        **{name: numpy_helper.to_array(tensor) for name, tensor in constants.items()},
-        **dict(zip([*computed, CORE_OUTPUT], found, strict=True)),
-    }
 
 
 class _Probes:
@@ -121,42 +101,45 @@ class _Probes:
         return [*ends, self.total(name)]
 
     def total(self, name: str) -> str:
-        """The sum over a tensor: no number where one of its elements is none."""
+        """The sum over a tensor: NaN or Inf where one of its elements is."""
         return self._reduced("ReduceSum", name, f"{name}.total")
 
-    def largest_sum(self, node: NodeProto, ranks: dict[str, int]) -> str:
-        """Repeat what a node adds up on magnitudes."""
+    def largest_sum(self, node: NodeProto, rank: int) -> str:
+        """Repeat what a node adds up on magnitudes; ``rank`` is that of its first input."""
         name, terms = node.name, node.input[0]
         if node.op_type in _PRODUCTS:
-            inputs = [
-                self._node("Abs", [given], f"{name}.terms{position}") if given else ""
-                for position, given in enumerate(node.input)
-            ]
             repeated = NodeProto()
             repeated.CopyFrom(node)
             repeated.name = ""
             del repeated.input[:], repeated.output[:]
-            repeated.input.extend(inputs)
+            repeated.input.extend(
+                self._node("Abs", [given], f"{name}.terms{position}") if given else ""
+                for position, given in enumerate(node.input)
+            )
             repeated.output.append(f"{name}.added")
             self._nodes.append(repeated)
         else:
             op, given = ("Mul", [terms, terms]) if node.op_type in _SQUARES else ("Abs", [terms])
             magnitudes = self._node(op, given, f"{name}.terms")
-            self._node("ReduceSum", [magnitudes, *self._axes(node, ranks)], f"{name}.added")
+            self._node("ReduceSum", [magnitudes, *self._axes(node, rank)], f"{name}.added")
         return self._reduced("ReduceMax", f"{name}.added", f"{name}.sum")
 
-    def attached_to(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        probed = onnx.ModelProto()
-        probed.CopyFrom(model)
-        probed.graph.node.extend(self._nodes)
-        probed.graph.initializer.extend(self._constants)
-        return probed
+    def added_to(
+        self,
+        source: onnx.ModelProto,
+        nodes: Iterable[NodeProto],
+        tensors: Iterable[TensorProto],
+        outputs: Iterable[str],
+    ) -> onnx.ModelProto:
+        """A model like ``source`` with these probes, and the logits and ``outputs`` as outputs."""
+        return model_of(
+            source, [*nodes, *self._nodes], [*tensors, *self._constants], [CORE_OUTPUT, *outputs]
+        )
 
-    def _axes(self, node: NodeProto, ranks: dict[str, int]) -> list[str]:
+    def _axes(self, node: NodeProto, rank: int) -> list[str]:
         """The input that tells ReduceSum where a node adds up; none means everywhere."""
         if node.op_type.startswith("Reduce"):
             return list(node.input[1:2])
-        rank = ranks[node.input[0]]
         first = 2  # pooling and instance normalisation keep batch and channels
         if node.op_type == "LayerNormalization":
             first = next((a.i for a in node.attribute if a.name == "axis"), -1) % rank
@@ -174,31 +157,19 @@ class _Probes:
 
 
 def _watch(
-    model: onnx.ModelProto, outputs: Sequence[str], inputs: FloatArray, label: str
+    model: onnx.ModelProto, inputs: FloatArray, label: str
 ) -> tuple[FloatArray, npt.NDArray[np.float64]]:
     """Logits over all ``inputs``, and of each scalar output the value that is largest in magnitude;
     NaN stays NaN.
     """
-    session = _session(_with_outputs(model, [CORE_OUTPUT, *outputs]))
-    starts = range(0, len(inputs), _BATCH)
-    found, logits = np.zeros(len(outputs)), []
+    names = [output.name for output in model.graph.output]
+    session = session_of(model, optimised=False)
+    size = batch_size(*inputs.shape[2:])
+    starts = range(0, len(inputs), size)
+    found, logits = np.zeros(len(names) - 1), []
     for start in track(starts, len(starts), label):
-        part = inputs[start : start + _BATCH]
-        logit, *scalars = session.run([CORE_OUTPUT, *outputs], {CORE_INPUT: part})
+        logit, *scalars = session.run(names, {CORE_INPUT: inputs[start : start + size]})
         logits.append(logit)
         values = np.array(scalars, np.float64)
         found = np.where((np.abs(values) <= np.abs(found)) | np.isnan(found), found, values)
     return np.concatenate(logits), found
-
-
-def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    del changed.graph.output[:]
-    for name in names:
-        changed.graph.output.add().name = name
-    return changed
-
-
-def _session(model: onnx.ModelProto) -> ort.InferenceSession:
-    return quiet_session(model.SerializeToString(), usable_cores())

@@ -1,9 +1,9 @@
-"""OpenVINO IR: the graph of an ONNX artifact, or of an openvino.Model, as ``.xml`` and ``.bin``.
+"""OpenVINO IR: the graph of an ONNX artifact as ``.xml`` and ``.bin``.
 
 An IR computes in what its graph says. The fp16 IR is the IR of the fp16 ONNX: constants and
-operations are f16, islands f32 and marked ``precise``, so that a plugin that computes in f16 keeps
-them. It is not what ``save_model`` makes by itself, which stores fp32 weights in f16 and leaves the
-graph f32. A CPU without f16 arithmetic computes both in f32; the file is half as large.
+operations are f16, and its float32 nodes are marked ``precise``, so that a plugin that computes in
+f16 keeps them. ``save_model`` by itself stores fp32 weights in f16 and leaves the graph f32. A CPU
+without f16 arithmetic computes both in f32; the file is half as large.
 """
 
 from __future__ import annotations
@@ -14,22 +14,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import onnx
 
+from fer_calib.layers import CORE_OUTPUT
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError
 from fer_edge.system.files import atomic_path
-from fer_export.contract import CORE_OUTPUT
-from fer_export.static import check_batch
 
 if TYPE_CHECKING:
-    from openvino import Model, Node, Output  # noqa: TID251 - types alone
+    from openvino import Model, Output  # noqa: TID251 - types alone
 
-__all__ = ["attach_contract", "from_onnx", "read_spec", "save_ir"]
-
-ops = ov.opset8
+__all__ = ["from_onnx", "save_ir"]
 
 _FRAMEWORK = "framework"
 _PROBABILITIES = "probabilities"
@@ -48,57 +44,20 @@ def from_onnx(model: onnx.ModelProto | Path) -> Model:
             file = model
         try:
             return ov.convert_model(file)
-        except Exception as problem:  # of several modules of OpenVINO's, without a common class
+        except Exception as problem:  # OpenVINO's errors have no common class
             reason = " ".join(str(problem).split())[-300:]
             raise ArtifactError(f"OpenVINO cannot convert this ONNX: …{reason}") from problem
 
 
-def attach_contract(core: Model, spec: ModelSpec) -> Model:
-    """Wrap a core that is an openvino.Model, such as NNCF's; ``core`` stays as it is.
-
-    ``core`` maps float32 ``(batch, C, H, W)``, normalised, to logits ``(batch, 7)``. The result
-    maps ``crop``, uint8 ``(batch, H, W, C)``, to ``logits`` and ``probabilities``, as
-    ``fer_export.contract`` does for ONNX. Raises ArtifactError for a core of another form.
-    """
-    core = core.clone()
-    height, width, channels = spec.input.shape
-    expected = ov.PartialShape([-1, channels, height, width])
-    if len(core.inputs) != 1 or len(core.outputs) != 1:
-        raise ArtifactError("a core has one input and one output; this has others")
-    (given,), (logits,) = core.inputs, core.outputs
-    shape = given.get_partial_shape()
-    if given.get_element_type() != ov.Type.f32 or not shape.compatible(expected):
-        raise ArtifactError(
-            f"a core of this spec takes f32 {expected}, this one takes "
-            f"{given.get_element_type().get_type_name()} {shape}"
-        )
-    batch = shape[0]
-    crop = ops.parameter(ov.PartialShape([batch, height, width, channels]), np.uint8, "crop")
-    crop.output(0).set_names({"crop"})
-    for target in given.get_target_inputs():
-        target.replace_source_output(_preprocessing(crop, spec).output(0))
-    inner = logits.get_node().input_value(0)
-    inner.set_names({CORE_OUTPUT})
-    scaled = ops.divide(inner, np.float32(spec.temperature))
-    probabilities = ops.softmax(scaled, 1)
-    probabilities.output(0).set_names({_PROBABILITIES})
-    results = [ops.result(inner), ops.result(probabilities)]
-    return ov.Model(results, [crop], spec.network.architecture)
-
-
-def save_ir(model: Model, spec: ModelSpec, path: Path, *, batch: int | None = None) -> Path:
+def save_ir(model: Model, spec: ModelSpec, path: Path) -> Path:
     """Write ``path``, an ``.xml``, and the ``.bin`` beside it, which is returned.
 
     Weights keep the type that they have in ``model``; the spec goes to ``rt_info["fer_edge"]``.
-    ``batch`` makes the batch static. The same model gives the same bytes. ``model`` stays as it
-    is. Raises ArtifactError where its inputs and outputs are not those of the contract, and
-    ConfigurationError for a batch below 1.
+    The same model gives the same bytes. ``model`` stays as it is. Raises ArtifactError where its
+    inputs and outputs are not those of the contract.
     """
     model = model.clone()
     _check_contract(model, spec)
-    if batch is not None:
-        check_batch(batch)
-        model.reshape([batch, *spec.input.shape])
     if model.has_rt_info(_FRAMEWORK):  # the ONNX's own metadata, which repeats the spec
         del model.get_rt_info()[_FRAMEWORK]
     model.set_rt_info(spec.to_json(), METADATA_KEY)
@@ -113,22 +72,6 @@ def save_ir(model: Model, spec: ModelSpec, path: Path, *, batch: int | None = No
             with atomic_path(target) as temporary:
                 source.replace(temporary)
     return weights
-
-
-def read_spec(model: Model, where: str) -> ModelSpec:
-    """Read the spec of an IR; ``where`` names it in errors. Raises ArtifactError if it has none."""
-    if not model.has_rt_info(METADATA_KEY):
-        raise ArtifactError(
-            f"{where} carries no model spec; export it with fer-export, which adds one"
-        )
-    return ModelSpec.from_json(model.get_rt_info(METADATA_KEY).astype(str), where=where)
-
-
-def _preprocessing(crop: Node, spec: ModelSpec) -> Node:
-    mean = np.array(spec.input.mean, np.float32).reshape(1, -1, 1, 1) * 255
-    std = np.array(spec.input.std, np.float32).reshape(1, -1, 1, 1) * 255
-    planes = ops.transpose(ops.convert(crop, "f32"), np.array([0, 3, 1, 2]))
-    return ops.multiply(ops.subtract(planes, mean), 1 / std)
 
 
 def _check_contract(model: Model, spec: ModelSpec) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from fer_calib.crops import Crops
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest, Measurement
 from fer_edge.system.files import write_bytes
 from fer_edge.system.machine import cpu_name
 from fer_export.replacing import REPORT, REPORT_FOLDER
-from fer_export.verification import EvaluationCrops
 
 __all__ = ["table", "write_report"]
 
@@ -33,22 +33,22 @@ _HEADER = (
 def write_report(
     folder: Path,
     manifest: Manifest,
-    crops: EvaluationCrops,
+    crops: Crops,
     *,
     reference: str,
     notes: Sequence[str] = (),
 ) -> None:
-    """Write ``report.md`` into ``folder``; ``reference`` names what artifacts were held against."""
+    """Write ``report.md`` into ``folder``; ``reference`` is what artifacts were compared with."""
     parts = [
         f"# {manifest.name}",
-        f"Compared on {len(crops.tensors)} crops, {crops.source}, with {reference}. "
+        f"Compared on {len(crops)} crops, {crops.source}, with {reference}. "
         f"Latency: one crop, one thread, median, {cpu_name()}; all side by side.",
         table(manifest.artifacts),
     ]
     if crops.labels is not None:
         parts.append(
-            "The checkpoint was selected on these pictures. The drop is what the reference has "
-            "more, in points, with its paired 95 % interval."
+            "The checkpoint was selected on these pictures. The drop is the reference's accuracy "
+            "minus the artifact's, in points, with its paired 95 % interval."
         )
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes))

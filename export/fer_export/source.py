@@ -20,7 +20,8 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.evaluation.metrics import softmax
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import sha256_of
-from fer_export.contract import detach_contract
+from fer_export.contract_nodes import detach_contract
+from fer_export.half_weights import with_float_weights
 from fer_export.verification import answers_of, batches
 
 __all__ = ["Source", "from_checkpoint", "from_onnx"]
@@ -33,7 +34,7 @@ class Source:
     """A float network.
 
     ``core`` maps ``normalized`` to ``logits`` (see ``contract``); ``answers`` maps crops, uint8
-    ``(N, H, W, C)``, to the probabilities ``(N, 7)`` of the reference. ``checkpoint`` is None
+    ``(N, H, W, C)``, to the probabilities ``(N, K)`` of the reference. ``checkpoint`` is None
     where there is none.
     """
 
@@ -82,7 +83,7 @@ def from_onnx(path: str | Path) -> Source:
         model = onnx.load_model_from_string(artifact.data)
     except Exception as problem:  # protobuf's errors differ between its implementations
         raise ArtifactError(f"{artifact.path} is no ONNX file: {problem}") from problem
-    core, spec = detach_contract(model, str(artifact.path))
+    core, spec = detach_contract(with_float_weights(model), str(artifact.path))
     if spec.precision != "fp32":
         raise ConfigurationError(
             f"{artifact.path} is {spec.precision} already, which only an engine of that precision "

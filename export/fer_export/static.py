@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import onnx
 
+from fer_calib.onnx_graph import check
 from fer_edge.errors import ArtifactError, ConfigurationError
 
-__all__ = ["check_batch", "with_static_batch"]
+__all__ = ["with_static_batch"]
 
 
 def with_static_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
@@ -15,7 +16,8 @@ def with_static_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
     Raises ConfigurationError for a batch below 1 and for a model that is static at another one,
     and ArtifactError for a graph that cannot have that batch.
     """
-    check_batch(batch)
+    if batch < 1:
+        raise ConfigurationError(f"a static batch holds at least one crop, not {batch}")
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     for value in (*changed.graph.input, *changed.graph.output):
@@ -28,15 +30,9 @@ def with_static_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
         dimension.dim_value = batch
     del changed.graph.value_info[:]
     try:
-        onnx.checker.check_model(changed, full_check=True)
+        check(changed)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
         raise ArtifactError(
             f"this network cannot have a static batch of {batch}: {problem}"
         ) from problem
     return changed
-
-
-def check_batch(batch: int) -> None:
-    """Raise ConfigurationError for a batch below 1."""
-    if batch < 1:
-        raise ConfigurationError(f"a static batch holds at least one crop, not {batch}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from fer_calib.nncf_form import NNCF
 from fer_edge.artifacts.plan import sidecar_path
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BACKENDS
@@ -18,20 +18,13 @@ from fer_edge.errors import (
     MissingDependencyError,
 )
 from fer_edge.system.dependencies import requires
-from fer_export.latency import Run
+from fer_export.context import ExportContext
+from fer_export.race import Run
 from fer_export.tensorrt import TRT_TARGETS, build_plan, finish_command
-from fer_export.workshop import Workshop
 
 __all__ = ["ALL", "TARGETS", "Built", "check_targets", "expand", "has_tensorrt", "make"]
 
 ALL = "all"
-_OPENVINO_FORMS = {
-    "canonical": "model.int8.xml",
-    "openvino": "model.int8.openvino.xml",
-    NNCF: "model.int8.nncf.xml",
-}
-"""What competes for the target openvino-int8: forms of INT8, and their files."""
-
 _WINS_BY = 0.02
 """A variant is kept for speed only where it is faster by this share, which a median resolves."""
 
@@ -50,71 +43,70 @@ class Built:
     proved_by: tuple[str, ...] = ()
 
 
-Maker = Callable[[Workshop], list[Built]]
+Maker = Callable[[ExportContext], list[Built]]
 
 
-def _onnx(shop: Workshop) -> list[Built]:
-    shop.save(shop.float_artifact(), "model.onnx")
+def _onnx(context: ExportContext) -> list[Built]:
+    context.save(context.stored_artifact(), "model.onnx")
     return [Built("model.onnx", "onnx", "fp32")]
 
 
-def _onnx_half(shop: Workshop) -> list[Built]:
-    shop.save(shop.half_artifact(), "model.fp16.onnx")
+def _onnx_half(context: ExportContext) -> list[Built]:
+    context.save(context.half_artifact(), "model.fp16.onnx")
     return [Built("model.fp16.onnx", "onnx-fp16", "fp16")]
 
 
-def _onnx_int8(shop: Workshop) -> list[Built]:
-    """Build the canonical graph, and the form that ONNX Runtime likes where that one wins."""
-    canonical = shop.save(shop.quantized_artifact("canonical"), "model.int8.onnx")
+def _onnx_int8(context: ExportContext) -> list[Built]:
+    """Build the plain Q/DQ graph, and the form for ONNX Runtime where that one wins."""
+    canonical = context.save(context.quantized_artifact("canonical"), "model.int8.onnx")
     built = [Built(canonical.name, "onnx-int8", "int8")]
-    shop.prove(canonical, "onnxruntime")
-    variant = _variant(shop, "onnxruntime", "model.int8.onnxruntime.onnx")
-    if variant is None:
+    context.prove(canonical, "onnxruntime")
+    rival = _int8_form(context, "onnxruntime", "model.int8.onnxruntime.onnx", "onnxruntime")
+    if rival is None:
         return built
-    if _wins(shop, variant, canonical, "onnxruntime"):
-        return [*built, Built(variant.name, "onnx-int8", "int8", ("onnxruntime",))]
-    variant.unlink()
+    if _wins(context, rival, canonical, "onnxruntime"):
+        return [*built, Built(rival.name, "onnx-int8", "int8", ("onnxruntime",))]
+    _remove(rival)
     return built
 
 
-def _openvino_float(shop: Workshop) -> list[Built]:
-    return [_ir(shop, "openvino-fp32", "fp32", shop.float_artifact, "model.xml")]
+def _openvino_float(context: ExportContext) -> list[Built]:
+    return [_ir(context, "openvino-fp32", "fp32", context.float_artifact, "model.xml")]
 
 
-def _openvino_half(shop: Workshop) -> list[Built]:
-    return [_ir(shop, "openvino-fp16", "fp16", shop.half_artifact, "model.fp16.xml")]
+def _openvino_half(context: ExportContext) -> list[Built]:
+    return [_ir(context, "openvino-fp16", "fp16", context.half_artifact, "model.fp16.xml")]
 
 
-def _openvino_int8(shop: Workshop) -> list[Built]:
-    """Build the canonical form, the one for OpenVINO and NNCF's, and keep the best."""
-    tried = [_openvino_form(shop, form, file) for form, file in _OPENVINO_FORMS.items()]
-    made = [path for path in tried if path is not None]
-    if not made:
+def _openvino_int8(context: ExportContext) -> list[Built]:
+    """Build the plain Q/DQ form and the one for OpenVINO, and keep the better."""
+    plain = _int8_form(context, "canonical", "model.int8.xml", "openvino")
+    rival = _int8_form(context, "openvino", "model.int8.openvino.xml", "openvino")
+    kept = plain or rival
+    if kept is None:
         raise GateError("openvino-int8: no form of INT8 keeps the answers; see the lines above")
-    kept = made[0]
-    for rival in made[1:]:
-        kept = rival if _wins(shop, rival, kept, "openvino") else kept
-    for path in made:
-        if path != kept:
-            _remove(path)
+    if plain and rival:
+        kept, other = (rival, plain) if _wins(context, rival, plain, "openvino") else (plain, rival)
+        _remove(other)
     return [Built(kept.name, "openvino-int8", "int8", ("openvino",), (f"{kept.stem}.bin",))]
 
 
-def _torch(shop: Workshop) -> list[Built]:
-    if shop.source.checkpoint is None:
+def _torch(context: ExportContext) -> list[Built]:
+    if context.source.checkpoint is None:
         raise ConfigurationError("the target torch is the checkpoint itself: give --weights")
-    shutil.copyfile(shop.source.checkpoint, shop.folder / "model.safetensors")
+    shutil.copyfile(context.source.checkpoint, context.folder / "model.safetensors")
     return [Built("model.safetensors", "torch", "fp32", ("torch",))]
 
 
-def _triton(shop: Workshop) -> list[Built]:
+def _triton(context: ExportContext) -> list[Built]:
     with requires("serve"):
         from fer_export.triton import write_repository
 
-    built = make(shop, _onnx)
-    spec = shop.source.spec
-    made = write_repository(shop.folder / "triton", shop.name, shop.folder / "model.onnx", spec)
-    files = sorted(p.relative_to(shop.folder).as_posix() for p in made.rglob("*") if p.is_file())
+    built = make(context, _onnx)
+    spec = context.source.spec
+    artifact = context.folder / "model.onnx"
+    made = write_repository(context.folder / "triton", context.name, artifact, spec)
+    files = sorted(p.relative_to(context.folder).as_posix() for p in made.rglob("*") if p.is_file())
     model = next(file for file in files if file.endswith(".onnx"))
     rest = tuple(file for file in files if file != model)
     return [
@@ -124,19 +116,19 @@ def _triton(shop: Workshop) -> list[Built]:
 
 
 def _plan(target: str, prepare: Maker) -> Maker:
-    def build(shop: Workshop) -> list[Built]:
-        prepared = make(shop, prepare)
-        onnx_path = shop.folder / prepared[0].file
-        _check_for_tensorrt(shop, onnx_path)
-        if shop.options.prepare_only or not has_tensorrt():
-            final = Path(shop.name)
+    def build(context: ExportContext) -> list[Built]:
+        prepared = make(context, prepare)
+        onnx_path = context.folder / prepared[0].file
+        _check_for_tensorrt(context, onnx_path)
+        if context.options.prepare_only or not has_tensorrt():
+            out = context.out
             command = finish_command(
-                final / prepared[0].file, target, Path(f"{final}-{target}"), shop.options.plan
+                out / prepared[0].file, target, Path(f"{out}-{target}"), context.options.plan
             )
-            shop.note(f"{target}: prepared; finish it on the device: {command}")
+            context.note(f"{target}: prepared; finish it on the device: {command}")
             return prepared
         plan = onnx_path.with_suffix(".plan")
-        build_plan(onnx_path, plan, target, options=shop.options.plan, report=shop.report)
+        build_plan(onnx_path, plan, target, options=context.options.plan, report=context.report)
         precision = TRT_TARGETS[target]
         return [
             *prepared,
@@ -161,11 +153,11 @@ TARGETS: dict[str, Maker] = {
 }
 
 
-def make(shop: Workshop, maker: Maker) -> list[Built]:
-    """Run a maker, once for each workshop."""
-    made: dict[Maker, list[Built]] = shop.made
+def make(context: ExportContext, maker: Maker) -> list[Built]:
+    """Run a maker, once for each workcontext."""
+    made: dict[Maker, list[Built]] = context.made
     if maker not in made:
-        made[maker] = maker(shop)
+        made[maker] = maker(context)
     return made[maker]
 
 
@@ -233,63 +225,53 @@ def has_tensorrt() -> bool:
 
 
 def _ir(
-    shop: Workshop, target: str, precision: str, artifact: Callable[[], object], file: str
+    context: ExportContext, target: str, precision: str, artifact: Callable[[], object], file: str
 ) -> Built:
     with requires("openvino"):
         from fer_export.openvino_ir import from_onnx, save_ir
 
-    spec = _spec_of(shop, precision)
-    weights = save_ir(from_onnx(artifact()), spec, shop.folder / file)  # type: ignore[arg-type]
+    spec = _spec_of(context, precision)
+    weights = save_ir(from_onnx(artifact()), spec, context.folder / file)  # type: ignore[arg-type]
     return Built(file, target, precision, ("openvino",), (weights.name,))
 
 
-def _spec_of(shop: Workshop, precision: str) -> ModelSpec:
-    spec = shop.source.spec.with_changes(precision=precision)
+def _spec_of(context: ExportContext, precision: str) -> ModelSpec:
+    spec = context.source.spec.with_changes(precision=precision)
     if precision != "int8":
         return spec
-    return spec.with_provenance(calibration_sha256=shop.calibration.sha256)
+    return spec.with_provenance(calibration_sha256=context.calibration.sha256)
 
 
-def _variant(shop: Workshop, scheme: str, file: str) -> Path | None:
-    """Another form of the INT8 graph, proved; None where it does not keep the answers."""
+def _int8_form(context: ExportContext, scheme: str, file: str, backend: str) -> Path | None:
+    """A form of INT8 as ONNX or IR, proved; None where it does not keep the answers, or cannot be
+    made.
+    """
+    path = context.folder / file
     try:
-        path = shop.save(shop.quantized_artifact(scheme), file)
-        shop.prove(path, scheme)
-    except GateError as problem:
-        shop.note(f"int8: the form for {scheme} is left out: {problem}")
-        _remove(shop.folder / file)
-        return None
-    return path
-
-
-def _openvino_form(shop: Workshop, form: str, file: str) -> Path | None:
-    """A form of INT8 as IR, proved; None where it does not keep the answers, or cannot be made."""
-    path = shop.folder / file
-    try:
-        _ir(shop, "openvino-int8", "int8", lambda: shop.quantized_artifact(form), file)
-        shop.prove(path, "openvino")
-    except MissingDependencyError as problem:
-        if problem.package != NNCF:
-            raise
-        shop.note(f"openvino-int8: the form {form} was not tried: {problem}")
-        return None
+        if path.suffix == ".xml":
+            artifact = partial(context.quantized_artifact, scheme)
+            _ir(context, "openvino-int8", "int8", artifact, file)
+        else:
+            context.save(context.quantized_artifact(scheme), file)
+        context.prove(path, backend)
     except (ArtifactError, GateError) as problem:
-        shop.note(f"openvino-int8: the form {form} is left out: {problem}")
+        context.note(f"int8 on {backend}: the form {scheme} is left out: {problem}")
         _remove(path)
         return None
     return path
 
 
-def _wins(shop: Workshop, rival: Path, kept: Path, backend: str) -> bool:
+def _wins(context: ExportContext, rival: Path, kept: Path, backend: str) -> bool:
     """Whether a form is faster here, or as fast and more accurate; says so either way."""
-    times = shop.race({path.name: Run(path.name, backend, "int8") for path in (rival, kept)})
+    runs = {path.name: Run(path.name, backend, "int8") for path in (rival, kept)}
+    times = context.race(runs).p50_ms
     gain = 1 - times[rival.name] / times[kept.name]
     drops = [
         measured.accuracy.drop if measured.accuracy else 0.0
-        for measured in (shop.prove(rival, backend), shop.prove(kept, backend))
+        for measured in (context.prove(rival, backend), context.prove(kept, backend))
     ]
     wins = gain > _WINS_BY or (abs(gain) <= _WINS_BY and drops[0] < drops[1])
-    shop.note(
+    context.note(
         f"int8 on {backend}: {rival.name} takes {times[rival.name]:.3f} ms, {kept.name} "
         f"{times[kept.name]:.3f} ms; accuracy drops {drops[0]:.2%} and {drops[1]:.2%}; "
         f"{rival.name if wins else kept.name} serves"
@@ -297,7 +279,7 @@ def _wins(shop: Workshop, rival: Path, kept: Path, backend: str) -> bool:
     return wins
 
 
-def _check_for_tensorrt(shop: Workshop, path: Path) -> None:
+def _check_for_tensorrt(context: ExportContext, path: Path) -> None:
     import onnx
 
     from fer_export.tensorrt.lint import check_model

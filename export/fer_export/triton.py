@@ -1,11 +1,10 @@
 """A model repository for Triton Inference Server: one model, its labels and its configuration.
 
-Needs the ``serve`` extra: the configuration is made, and read back, through Triton's own protobuf.
+Needs the ``serve`` extra: the configuration is made through Triton's own protobuf definition.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ __all__ = [
     "CONFIG",
     "LABELS_FILE",
     "ServingOptions",
-    "check_model",
-    "read_config",
     "write_repository",
 ]
 
@@ -38,9 +35,9 @@ _OUTPUTS = ("logits", "probabilities")
 
 @dataclass(frozen=True)
 class _Form:
-    """How Triton calls a format: its backend, the older word for it, and the files it looks for.
+    """What Triton calls a format: its backend, its platform, and the files it looks for.
 
-    ``devices`` is what the backend runs on, the first one where nobody chose.
+    ``devices`` is what the backend runs on; the first one is the default.
     """
 
     backend: str
@@ -111,11 +108,10 @@ def write_repository(
     """Write ``repository/name`` in one step and return it.
 
     ``artifact`` is an ``.onnx``, a plan (``.plan``, ``.engine``) or an ``.xml`` with its ``.bin``
-    beside it; it is copied. ``force`` replaces a model that is there. Before the model is put in
-    place it is checked as ``check_model`` does. Raises ConfigurationError for a name, a file or a
-    device that Triton would not take and for a model that exists; ArtifactError for an artifact
-    that is missing, does not fit ``spec`` or has a static batch, which Triton could not fill (a
-    plan or an IR is not looked into for that).
+    beside it; it is copied. ``force`` replaces a model that is there. Raises ConfigurationError for
+    a name, a file or a device that Triton would not take and for a model that exists; ArtifactError
+    for an artifact that is missing, does not fit ``spec`` or has a static batch, which Triton could
+    not fill (a plan or an IR is not checked for that).
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -127,11 +123,13 @@ def write_repository(
     for source in sources:
         if not source.is_file():
             raise ArtifactError(f"there is no {source}; export it first")
+    if artifact.suffix == ".onnx":
+        _check_graph(artifact, spec)
     target = repository / name
     if target.exists() and not force:
         raise ConfigurationError(f"{target} exists; replace it by force, or give another name")
     if target.exists() and not (target / CONFIG).is_file():
-        raise ConfigurationError(f"{target} is no model of Triton's, so it is not replaced")
+        raise ConfigurationError(f"{target} is not a model of Triton's, so it is not replaced")
     config = _config(name, form, spec, options or ServingOptions())
     with new_folder(target) as folder:
         version = folder / _VERSION
@@ -141,33 +139,7 @@ def write_repository(
             shutil.copyfile(artifact.with_suffix(suffix), (version / form.file).with_suffix(suffix))
         (folder / LABELS_FILE).write_text("".join(f"{label}\n" for label in spec.labels))
         (folder / CONFIG).write_text(text_format.MessageToString(config))
-        check_model(folder, name)
     return target
-
-
-def read_config(folder: Path) -> Any:
-    """Parse a model's configuration, a ``ModelConfig`` message; ArtifactError if it is none."""
-    path = folder / CONFIG
-    try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), triton.ModelConfig())
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as problem:
-        raise ArtifactError(f"{path} is no configuration of Triton's: {problem}") from problem
-
-
-def check_model(folder: Path, name: str | None = None) -> None:
-    """Hold a model's folder against what Triton demands and what a client of ours expects.
-
-    ``name`` is what Triton will see, by default the folder's own. Checked are the configuration,
-    the files that it needs, the labels, and for ONNX the graph's inputs and outputs. Raises
-    ArtifactError with all that is wrong.
-    """
-    config = read_config(folder)
-    defects = [*_config_defects(config, name or folder.name), *_file_defects(folder, config)]
-    model = folder / _VERSION / "model.onnx"
-    if config.backend == "onnxruntime" and model.is_file():
-        defects += _graph_defects(model, config)
-    if defects:
-        raise ArtifactError(f"Triton could not serve {folder}: {'; '.join(defects)}")
 
 
 def _form(artifact: Path) -> _Form:
@@ -225,100 +197,22 @@ def _config(name: str, form: _Form, spec: ModelSpec, options: ServingOptions) ->
     )
 
 
-def _config_defects(config: Any, name: str) -> list[str]:
-    found = []
-    if config.name != name:
-        found.append(f"it is called {config.name!r} inside, and its folder {name!r}")
-    forms = {form.backend: form for form in _FORMS.values()}
-    if config.backend not in forms:
-        found.append(f"backend {config.backend!r} is none of {', '.join(forms)}")
-    elif config.platform != forms[config.backend].platform:
-        found.append(f"platform {config.platform!r} does not belong to {config.backend}")
-    if config.max_batch_size < 1:
-        found.append("without a max_batch_size nothing is batched")
-    sizes = list(config.dynamic_batching.preferred_batch_size)
-    if not config.HasField("dynamic_batching"):
-        found.append("dynamic_batching is not on")
-    elif any(not 1 <= size <= config.max_batch_size for size in sizes):
-        found.append(f"preferred batch sizes {sizes} exceed max_batch_size {config.max_batch_size}")
-    spec = _spec_of(config)
-    if spec is None:
-        return [*found, f"parameter {METADATA_KEY} holds no model spec"]
-    classes = [len(spec.labels)]
-    inputs = [(i.name, i.data_type, list(i.dims)) for i in config.input]
-    if inputs != [("crop", triton.TYPE_UINT8, list(spec.input.shape))]:
-        found.append(f"its input should be crop, uint8 {spec.input.shape}, not {inputs}")
-    outputs = [(o.name, o.data_type, list(o.dims)) for o in config.output]
-    if outputs != [(name, triton.TYPE_FP32, classes) for name in _OUTPUTS]:
-        found.append(f"its outputs should be {', '.join(_OUTPUTS)}, fp32 {classes}, not {outputs}")
-    return found
-
-
-def _file_defects(folder: Path, config: Any) -> list[str]:
-    form = next((form for form in _FORMS.values() if form.backend == config.backend), None)
-    files = [form.file, *(f"model{suffix}" for suffix in form.companions)] if form else []
-    found = [
-        f"{_VERSION}/{file} is missing"
-        for file in files
-        if not (folder / _VERSION / file).is_file()
-    ]
-    spec = _spec_of(config)
-    labelled = {output.name: output.label_filename for output in config.output}
-    name = labelled.get("probabilities") or ""
-    path = folder / name
-    if not name:
-        found.append("probabilities have no labels")
-    elif Path(name).name != name:
-        found.append(f"the labels are in {name}, outside the model's folder")
-    elif not os.path.isfile(path):
-        found.append(f"{name} is missing")
-    elif spec and tuple(path.read_text(encoding="utf-8", errors="replace").split()) != spec.labels:
-        found.append(f"{name} does not list {', '.join(spec.labels)}, one a line")
-    return found
-
-
-def _graph_defects(model: Path, config: Any) -> list[str]:
-    """What a graph says of itself against what the configuration says of it."""
+def _check_graph(model: Path, spec: ModelSpec) -> None:
+    """Refuse an ONNX that is another model than ``spec`` says, or has a static batch."""
     import onnx
 
-    types = {onnx.TensorProto.UINT8: triton.TYPE_UINT8, onnx.TensorProto.FLOAT: triton.TYPE_FP32}
     try:
-        loaded = onnx.load(model, load_external_data=False)
+        graph = onnx.load(model, load_external_data=False)
     except Exception as problem:  # protobuf's DecodeError, which onnx does not name
-        return [f"{model.name} is no ONNX: {problem}"]
-    found, graph = list[str](), loaded.graph
-    embedded = {entry.key: entry.value for entry in loaded.metadata_props}
-    if embedded.get(METADATA_KEY) != config.parameters[METADATA_KEY].string_value:
-        found.append(f"the spec in {model.name} is another one than the configuration's")
-    for kind, given, wanted in (
-        ("input", graph.input, config.input),
-        ("output", graph.output, config.output),
-    ):
-        has = [(v.name, types.get(v.type.tensor_type.elem_type), _dims(v)[1:]) for v in given]
-        if has != [(w.name, w.data_type, list(w.dims)) for w in wanted]:
-            found.append(
-                f"the {kind}s of {model.name} are {[name for name, *_ in has]}, or of "
-                "another type or shape than configured"
-            )
-    for value in graph.input:
-        batch = next(iter(_dims(value)), -1)
-        if batch > 0:
-            found.append(
-                f"{model.name} has a static batch of {batch}, and Triton makes batches "
-                "of every size; export it with a dynamic batch"
-            )
-    return found
-
-
-def _dims(value: Any) -> list[int]:
-    """Dimensions, -1 where they are dynamic."""
-    return [
-        d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim
-    ]
-
-
-def _spec_of(config: Any) -> ModelSpec | None:
-    try:
-        return ModelSpec.from_json(config.parameters[METADATA_KEY].string_value)
-    except ArtifactError:
-        return None
+        raise ArtifactError(f"{model} is not an ONNX file: {problem}") from problem
+    embedded = {entry.key: entry.value for entry in graph.metadata_props}
+    if METADATA_KEY not in embedded or ModelSpec.from_json(embedded[METADATA_KEY]) != spec:
+        raise ArtifactError(
+            f"the spec in {model} is not the one given; give the spec that the file carries"
+        )
+    batch = graph.graph.input[0].type.tensor_type.shape.dim[0]
+    if batch.HasField("dim_value"):
+        raise ArtifactError(
+            f"{model} has a static batch of {batch.dim_value}, and Triton makes batches of every "
+            "size; export it without --batch"
+        )

@@ -1,22 +1,22 @@
-"""Proof of an artifact: the answers of its fp32 reference, on real crops where there are.
+"""Proof that an artifact answers as its fp32 reference does, on real crops where there are any.
 
 An artifact is opened through Predictor, as a user would open it. Nothing here needs torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fer_calib.crops import Crops, batch_size
 from fer_edge.artifacts.manifest import MeasuredAccuracy, Measurement, Parity
-from fer_edge.artifacts.spec import InputSpec
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import GateError
 from fer_edge.evaluation import agreement, fer2013, metrics
-from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
@@ -24,7 +24,6 @@ from fer_edge.system.progress import track
 
 __all__ = [
     "GATES",
-    "EvaluationCrops",
     "Gate",
     "answers_of",
     "batches",
@@ -35,7 +34,7 @@ __all__ = [
 Probabilities = npt.NDArray[np.floating]
 
 _BATCH_SIZES = (1, 2, 7)
-_BATCH = 256
+_TIMES_A_BATCH = 8
 _SYNTHETIC = 512
 _SELECTION_SPLIT = "public-test"
 
@@ -89,32 +88,27 @@ GATES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluationCrops:
-    """Tensors ``(N, H, W, C)`` to compare on, their source, and labels where they are known."""
-
-    tensors: npt.NDArray[np.uint8]
-    source: str
-    labels: npt.NDArray[np.int64] | None = None
-
-
-def evaluation_crops(spec: InputSpec, data: Path | None) -> EvaluationCrops:
+def evaluation_crops(spec: ModelSpec, data: Path | None) -> Crops:
     """Crops of ``public-test`` from FER2013 at ``data``, or seeded drawings where it is None."""
     if data is None:
-        drawn = preprocess_all(synthetic_crops(_SYNTHETIC), spec)
-        return EvaluationCrops(drawn, f"{_SYNTHETIC} seeded drawings")
-    split: LabelledCrops = fer2013.load(data, _SELECTION_SPLIT)
-    tensors = preprocess_all(split.images, spec)
-    return EvaluationCrops(tensors, f"FER2013 {_SELECTION_SPLIT}", split.labels)
+        drawn = preprocess_all(synthetic_crops(_SYNTHETIC), spec.input)
+        return Crops(drawn, spec, source="seeded drawings")
+    split = fer2013.load(data, _SELECTION_SPLIT)
+    tensors = preprocess_all(split.images, spec.input)
+    return Crops(tensors, spec, split.labels, f"FER2013 {_SELECTION_SPLIT}")
 
 
 def verify(
-    artifact: Path, backend: str, crops: EvaluationCrops, expected: Probabilities
+    artifact: Path,
+    backend: str,
+    crops: Crops,
+    expected: Probabilities,
+    gates: Mapping[str, Gate] = GATES,
 ) -> Measurement:
     """Compare an artifact's answers with ``expected``, its reference's probabilities ``(N, K)``.
 
-    Raises GateError, which says all that does not hold: the gate of its precision, or batches of
-    1, 2 and 7 whose answers are not those of the whole.
+    ``gates`` are by precision. Raises GateError, which says everything that does not hold: the gate
+    of its precision, or batches of 1, 2 and 7 that answer otherwise than the whole.
     """
     with Predictor(artifact, backend=backend) as predictor:
         info = predictor.info
@@ -123,7 +117,7 @@ def verify(
         batched = {n: predictor.predict_tensor(crops.tensors[:n])[1] for n in sizes}
     parity = _parity(expected, given, crops.source, info.spec.labels)
     accuracy = _accuracy(expected, given, crops.labels)
-    gate = GATES[info.precision]
+    gate = gates[info.precision]
     defects = gate.defects(parity, accuracy)
     for size, probabilities in batched.items():
         gap = float(np.abs(probabilities - given[:size]).max())
@@ -143,15 +137,19 @@ def answers_of(
     predictor: Predictor, tensors: npt.NDArray[np.uint8], label: str
 ) -> npt.NDArray[np.float32]:
     """Probabilities float32 ``(N, K)`` of crops ``(N, H, W, C)``, run in parts, with a bar."""
-    size = min(_BATCH, predictor.info.max_batch or _BATCH)
-    parts = batches(tensors, label, size)
+    parts = batches(tensors, label, predictor.info.max_batch)
     return np.concatenate([predictor.predict_tensor(part)[1] for part in parts])
 
 
 def batches(
-    tensors: npt.NDArray[np.uint8], label: str, size: int = _BATCH
+    tensors: npt.NDArray[np.uint8], label: str, most: int | None = None
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Cut crops ``(N, H, W, C)`` into parts that fit the memory of a small device, with a bar."""
+    """Cut crops ``(N, H, W, C)`` into parts that fit the memory of a small device, with a bar.
+
+    They hold 256 crops of 48 x 48 pixels or fewer larger ones, and ``most`` at most.
+    """
+    size = _TIMES_A_BATCH * batch_size(*tensors.shape[1:3])
+    size = min(size, most or size)
     starts = range(0, len(tensors), size)
     for start in track(starts, len(starts), f"running {label}"):
         yield tensors[start : start + size]

@@ -4,7 +4,7 @@
 (``telemetry.send_event`` in its ``__init__``) and takes two thirds of the time. OpenVINO does
 without it where it is not installed, and so it does here; ``openvino.convert_model`` stays there
 for whoever asks for it later. From here on ``openvino_telemetry`` counts as not installed in this
-process, so nothing that uses OpenVINO, NNCF among them, reports anything either.
+process, so nothing that uses OpenVINO reports anything either.
 """
 
 from __future__ import annotations

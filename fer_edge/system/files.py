@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -13,6 +14,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where folders are not locked
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "atomic_path",
@@ -58,13 +64,16 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Missing parents are made. An existing ``target`` is replaced, with all that is in it: on Linux
     in one step, elsewhere in two renames; where it is a link, what it points to is replaced. If
-    the block raises, the temporary folder is removed and ``target`` stays as it was. Raises
+    the block raises, the temporary folder is removed and ``target`` stays as it was. What a process
+    that was killed left there is removed by the next call for the same ``target``. Raises
     OSError, before the block runs, for a ``target`` that is no folder or cannot be written beside.
     """
     target = target.resolve()
     if target.exists() and not target.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
+    _remove_leftovers(target)
     temporary = _temporary(target, Path.mkdir)
+    lock = _lock(temporary)
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -76,6 +85,8 @@ def new_folder(target: Path) -> Iterator[Path]:
             temporary.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def write_bytes(target: Path, data: bytes) -> None:
@@ -124,6 +135,31 @@ def _temporary(target: Path, make: Callable[[Path], None]) -> Path:
     except OSError as problem:
         raise OSError(problem.errno, problem.strerror, str(target)) from problem
     return temporary
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until the descriptor is closed or the process ends; None where that fails."""
+    if fcntl is None:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove temporary folders for ``target`` that no living process has locked."""
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 16}.tmp"):
+        lock = _lock(folder) if folder.is_dir() else None
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
 
 
 def _exchange(first: Path, second: Path) -> None:

@@ -7,24 +7,24 @@ import onnx
 import pytest
 
 from fer_calib.calibration import CalibrationSet
-from fer_calib.crops import Crops
+from fer_calib.crops import Crops, batch_size
 from fer_calib.running import activations
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.images.preprocess import preprocess_all
-from fer_export.contract import attach_contract
+from fer_export.contract_nodes import attach_contract
 
 RGB = InputSpec(32, 40, "rgb", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), "linear")
 
 
-def batches(crops: Crops, size: int) -> list[np.ndarray]:
-    return list(crops.batches(size))
-
-
 def test_the_last_batch_may_be_smaller(crops: Crops) -> None:
-    shapes = [batch.shape for batch in batches(crops, 50)]
-    assert shapes == [(50, 1, 48, 48), (50, 1, 48, 48), (31, 1, 48, 48)]
+    shapes = [batch.shape for batch in crops.batches()]
+    assert shapes == [*4 * [(32, 1, 48, 48)], (3, 1, 48, 48)]
+
+
+def test_larger_pictures_come_in_smaller_batches() -> None:
+    assert [batch_size(side, side) for side in (24, 48, 96, 224, 1000)] == [128, 32, 8, 1, 1]
 
 
 def test_a_batch_is_what_the_graph_of_an_artifact_makes_of_the_tensors(
@@ -38,7 +38,7 @@ def test_a_batch_is_what_the_graph_of_an_artifact_makes_of_the_tensors(
     )
     session = ort.InferenceSession(artifact.SerializeToString())
     (expected,) = session.run(None, {"crop": crops.tensors})
-    np.testing.assert_array_equal(np.concatenate(batches(crops, 50)), expected)
+    np.testing.assert_array_equal(np.concatenate(list(crops.batches())), expected)
 
 
 def test_colour_is_normalised_by_its_own_channel(drawings: np.ndarray) -> None:
@@ -94,7 +94,7 @@ def test_labels_of_another_number_are_refused(crops: Crops) -> None:
 def test_activations_come_in_the_order_of_the_crops(crops: Crops, cnn: onnx.ModelProto) -> None:
     held = list(activations(cnn, ["normalized", "stem.act"], crops))
     pixels = np.concatenate([batch["normalized"] for batch in held])
-    np.testing.assert_array_equal(pixels, np.concatenate(batches(crops, 131)))
+    np.testing.assert_array_equal(pixels, np.concatenate(list(crops.batches())))
     assert sum(len(batch["stem.act"]) for batch in held) == 131
 
 
@@ -115,12 +115,12 @@ def test_parts_of_a_crop_that_were_folded_into_the_batch_are_unfolded(
     windows = folded(cnn, [-1, 1, 12, 48])
     (first, *_) = activations(windows, ["folded"], crops)
     (batch, *_) = crops.batches()
-    assert first["folded"].shape == (16, 4, 1, 12, 48)
+    assert first["folded"].shape == (32, 4, 1, 12, 48)
     np.testing.assert_array_equal(first["folded"].reshape(batch.shape), batch)
 
 
 def test_a_tensor_that_does_not_follow_the_batch_is_refused(
     crops: Crops, cnn: onnx.ModelProto
 ) -> None:
-    with pytest.raises(ArtifactError, match=r"folded has the shape \(1, 36864\) for 16 crops"):
+    with pytest.raises(ArtifactError, match=r"folded has the shape \(1, 73728\) for 32 crops"):
         list(activations(folded(cnn, [1, -1]), ["folded"], crops))

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from fer_calib.comparison import compare
 from fer_calib.crops import Crops
-from fer_calib.graph import Graph
-from fer_calib.inspection import int8_share
+from fer_calib.layers import CoreGraph
 from fer_calib.observation import observe
 from fer_calib.quantisation import quantize
-from fer_calib.ranges import METHODS
-from fer_calib.running import RUNNERS, logits_of
+from fer_calib.running import probabilities_of
 from fer_calib.schemes import SCHEMES, find_scheme
 from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ConfigurationError
+from fer_edge.evaluation.agreement import agreement
 from fer_edge.predictor import Predictor
-from fer_export.contract import attach_contract
+from fer_export.contract_nodes import attach_contract
 
 ENGINES = ["onnxruntime", "openvino"]
+INTEGER_KERNELS = {"MatMulIntegerToFloat", "QGemm", "QLinearConv", "QLinearMatMul"}
+HINT = "INFERENCE_PRECISION_HINT"
 
 
 def arrays(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -54,18 +56,10 @@ def test_int8_answers_as_float32_does(
     scheme: str, engine: str, core: onnx.ModelProto, crops: Crops
 ) -> None:
     need(engine)
-    run = RUNNERS[engine]
-    found = compare(run(core, crops), run(quantize(core, crops, scheme), crops), crops)
-    assert found.agreement >= 0.97
+    expected = probabilities_of(core, crops, engine)
+    found = agreement(expected, probabilities_of(quantize(core, crops, scheme), crops, engine))
+    assert found.top1 >= 0.97
     assert found.mean_kl <= 0.03
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_calibrates(method: str, cnn: onnx.ModelProto, crops: Crops) -> None:
-    given = logits_of(quantize(cnn, crops, "canonical", method=method), crops)
-    found = compare(logits_of(cnn, crops), given, crops)
-    assert found.agreement == 1
-    assert found.mean_kl <= (0.05 if method == "averaged-min-max" else 0.005)
 
 
 # --- the canonical form, as TensorRT wants it
@@ -115,8 +109,8 @@ def test_activations_have_one_scale_and_weights_one_per_output_channel(
     found = arrays(model)
     for node in nodes(model, "QuantizeLinear"):
         assert found[node.input[1]].shape == ()
-    for layer in Graph(core).layers:
-        weight = Graph(core).array(layer.weight)
+    for layer in CoreGraph(core).layers:
+        weight = CoreGraph(core).array(layer.weight)
         scales = found[f"{layer.name}.weight_int8.scale"]
         assert scales.shape == (weight.shape[layer.axis],)
         along = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
@@ -153,10 +147,17 @@ def test_the_skip_of_a_residual_sum_is_quantised_and_the_fresh_operand_is_not(
 
 
 def test_onnx_runtime_fuses_its_own_form_into_integer_kernels(
-    core: onnx.ModelProto, crops: Crops
+    core: onnx.ModelProto, crops: Crops, tmp_path: Path
 ) -> None:
-    found = int8_share(quantize(core, crops, "onnxruntime"), "onnxruntime")
-    assert (found.share, found.layers) == (1.0, len(Graph(core).layers))
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    settings.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    model = quantize(core, crops, "onnxruntime")
+    ort.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    kernels = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    integer = [op for op in kernels if op in INTEGER_KERNELS]
+    assert len(integer) == len(CoreGraph(core).layers)
+    assert not {"Conv", "FusedConv", "Gemm", "FusedGemm", "FusedMatMul"} & set(kernels)
 
 
 @pytest.mark.parametrize("scheme", ["canonical", "openvino"])
@@ -164,8 +165,19 @@ def test_openvino_runs_every_layer_in_8_bits(
     scheme: str, core: onnx.ModelProto, crops: Crops
 ) -> None:
     need("openvino")
-    found = int8_share(quantize(core, crops, scheme), "openvino")
-    assert (found.share, found.layers) == (1.0, len(Graph(core).layers))
+    from fer_edge.backends.openvino_runtime import ov
+
+    model = quantize(core, crops, scheme).SerializeToString()
+    engine = ov.Core()
+    compiled = engine.compile_model(engine.read_model(model), "CPU", {HINT: "f32"})
+    told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    precisions = [
+        node["runtimePrecision"].value
+        for node in told
+        if node["layerType"].value in {"Convolution", "FullyConnected"}
+    ]
+    assert len(precisions) == len(CoreGraph(core).layers)
+    assert set(precisions) <= {"i8", "u8"}
 
 
 def test_uint8_starts_at_zero_behind_a_relu(cnn: onnx.ModelProto, crops: Crops) -> None:
@@ -243,10 +255,14 @@ def test_a_layer_that_is_kept_computes_in_float(
     name: str, scheme: str, cnn: onnx.ModelProto, crops: Crops
 ) -> None:
     model = quantize(cnn, crops, scheme, keep_float=[name])
-    assert int8_share(model).float_layers == (name,)
-    assert f"{name}.weight" in arrays(model)
-    expected = logits_of(cnn, crops)
-    assert compare(expected, logits_of(model, crops), crops).agreement >= 0.95
+    stored = arrays(model)
+    integer = [
+        layer.name for layer in CoreGraph(cnn).layers if f"{layer.name}.weight_int8" in stored
+    ]
+    assert sorted([*integer, name]) == sorted(layer.name for layer in CoreGraph(cnn).layers)
+    assert f"{name}.weight" in stored
+    found = agreement(probabilities_of(cnn, crops), probabilities_of(model, crops))
+    assert found.top1 >= 0.95
 
 
 def test_a_channel_that_is_nearly_dead_keeps_its_bias(cnn: onnx.ModelProto, crops: Crops) -> None:
@@ -258,11 +274,8 @@ def test_a_channel_that_is_nearly_dead_keeps_its_bias(cnn: onnx.ModelProto, crop
     values[:12] *= 1e-12
     values[12] = 0
     weight.CopyFrom(numpy_helper.from_array(values, "last.weight"))
-    found = compare(
-        logits_of(dying, crops),
-        logits_of(quantize(dying, crops, "onnxruntime"), crops),
-        crops,
-    )
+    given = probabilities_of(quantize(dying, crops, "onnxruntime"), crops)
+    found = agreement(probabilities_of(dying, crops), given)
     assert found.mean_kl <= 0.01
 
 
@@ -275,12 +288,11 @@ def test_a_tensor_that_is_always_zero_gets_a_scale_that_can_be_used(
         if item.name in {"last.weight", "last.bias"}:
             item.CopyFrom(numpy_helper.from_array(0 * numpy_helper.to_array(item), item.name))
     for scheme in SCHEMES:
-        given = logits_of(quantize(silent, crops, scheme), crops)
-        assert np.isfinite(given).all()
-        np.testing.assert_allclose(given, logits_of(silent, crops), atol=0.2)
+        given = probabilities_of(quantize(silent, crops, scheme), crops)
+        np.testing.assert_allclose(given, probabilities_of(silent, crops), atol=0.05)
 
 
-# --- wishes that cannot be met
+# --- what is refused
 
 
 def test_an_unknown_scheme_is_told_with_those_that_there_are(
@@ -288,13 +300,6 @@ def test_an_unknown_scheme_is_told_with_those_that_there_are(
 ) -> None:
     with pytest.raises(ConfigurationError, match="unknown scheme 'int4'; there are canonical, onn"):
         quantize(cnn, crops, "int4")
-
-
-def test_an_unknown_method_is_told_with_those_that_there_are(
-    cnn: onnx.ModelProto, crops: Crops
-) -> None:
-    with pytest.raises(ConfigurationError, match="'mse'; there are min-max, averaged-min-max, ent"):
-        quantize(cnn, crops, "canonical", method="mse")
 
 
 def test_an_unknown_layer_is_told_with_those_that_there_are(
@@ -305,7 +310,7 @@ def test_an_unknown_layer_is_told_with_those_that_there_are(
 
 
 def test_all_layers_in_float_is_no_int8(cnn: onnx.ModelProto, crops: Crops) -> None:
-    names = [layer.name for layer in Graph(cnn).layers]
+    names = [layer.name for layer in CoreGraph(cnn).layers]
     with pytest.raises(ConfigurationError, match="nothing would be INT8"):
         quantize(cnn, crops, "canonical", keep_float=names)
 

@@ -18,9 +18,9 @@ from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.torch_model import checkpoint, network
 from fer_edge.torch_model.network import Normalized
+from fer_export.context import ExportOptions
 from fer_export.pipeline import export_model
 from fer_export.source import from_checkpoint
-from fer_export.workshop import ExportOptions
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

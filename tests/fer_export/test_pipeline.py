@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +25,10 @@ from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized
 from fer_export import targets
 from fer_export.cli import main
+from fer_export.context import ExportContext, ExportOptions
 from fer_export.pipeline import export_model
 from fer_export.source import from_checkpoint, from_onnx
 from fer_export.targets import TARGETS, Built
-from fer_export.workshop import ExportOptions, Workshop
 
 MakeData = Callable[[Path, int, int], Path]
 
@@ -144,7 +145,7 @@ def test_what_was_decided_is_said_and_stands_in_the_report(
     text = (folder / "report.md").read_text()
     for decision in (
         "int8 on onnxruntime: model.int8.onnxruntime.onnx takes",
-        "int8 on openvino: model.int8.nncf.xml takes",
+        "int8 on openvino: model.int8.openvino.xml takes",
         "int8, the form canonical: kept in float",
         "finish it on the device: fer-export --from-onnx",
     ):
@@ -202,6 +203,38 @@ def test_a_static_batch_serves_fewer_crops_as_well(tmp_path: Path, tiny_artifact
         assert len(fer.predict_batch(synthetic_crops(3))) == 3
 
 
+def test_the_command_that_finishes_an_engine_names_files_that_are_there(
+    tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    options = ExportOptions(prepare_only=True)
+    out = Path("dist") / "face"
+    export_model(from_onnx(tiny_artifact), out, ["trt-fp16"], options=options, report=said.append)
+    (line,) = [line for line in said if "finish it on the device" in line]
+    words = shlex.split(line.partition("device: ")[2])
+    assert words[:2] == ["fer-export", "--from-onnx"]
+    assert Path(words[2]).is_file()
+    assert words[-2:] == ["--out", "dist/face-trt-fp16"]
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(
+    tiny_artifact: Path, tmp_path: Path
+) -> None:
+    left = tmp_path / f".face.{16 * '0'}.tmp"
+    other = tmp_path / f".body.{16 * '0'}.tmp"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(b"half")
+    export_model(from_onnx(tiny_artifact), tmp_path / "face", ["onnx"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "face"]
+
+
+def test_less_than_one_crop_to_compare_on_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="1 crop or more, not 0"):
+        ExportOptions(crops=0)
+
+
 def test_triton_with_a_static_batch_is_refused_at_once(tiny_artifact: Path, tmp_path: Path) -> None:
     options = ExportOptions(batch=2)
     with pytest.raises(ConfigurationError, match="leave one of them out"):
@@ -221,13 +254,13 @@ def test_all_leaves_out_what_cannot_be_built_and_says_so(monkeypatch: pytest.Mon
         targets.check_targets(["triton"])
 
 
-def _build_shifted(shop: Workshop) -> list[Built]:
-    model = shop.float_artifact()
+def _build_shifted(context: ExportContext) -> list[Built]:
+    model = context.float_artifact()
     for tensor in model.graph.initializer:
         if tensor.name == "fer_edge.mean":
             shifted = np.full((1, 1, 1, 1), 90, np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(shifted, tensor.name))
-    shop.save(model, "model.onnx")
+    context.save(model, "model.onnx")
     return [Built("model.onnx", "onnx", "fp32")]
 
 
@@ -263,19 +296,6 @@ def test_a_failed_gate_keeps_the_sensitivity_beside_the_old_model(
     assert (out / MANIFEST).read_bytes() == before
 
 
-@pytest.mark.long
-def test_without_nncf_the_report_says_that_its_form_was_not_tried(
-    make_fer2013: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw(make_fer2013(tmp_path / "drawings.zip", 10, 1), 70).save(tmp_path / "calib.npz")
-    monkeypatch.setitem(sys.modules, "nncf", None)
-    options = ExportOptions(calibration=tmp_path / "calib.npz")
-    export_model(from_onnx("default"), tmp_path / "out", ["openvino-int8"], options=options)
-    text = (tmp_path / "out" / "report.md").read_text()
-    assert "the form nncf was not tried: nncf is not installed" in text
-    assert not list((tmp_path / "out").glob("model.int8.nncf.*"))
-
-
 def test_force_replaces_a_model_directory(tiny_artifact: Path, tmp_path: Path) -> None:
     Manifest("old", "fp32", ()).write(tmp_path)
     export_model(from_onnx(tiny_artifact), tmp_path, ["onnx"], force=True)
@@ -303,7 +323,7 @@ def test_the_command_reports_and_writes_json(
     out = tmp_path / "out"
     assert main(["--weights", str(weights), "--out", str(out), "--json", str(result)]) == 0
     (entry,) = json.loads(result.read_text())["artifacts"]
-    assert entry["measured"][0]["parity"]["crops_from"] == "512 seeded drawings"
+    assert entry["measured"][0]["parity"]["crops_from"] == "seeded drawings"
     assert entry["measured"][0]["accuracy"] is None
     assert "max |Δp|" in capsys.readouterr().out
 

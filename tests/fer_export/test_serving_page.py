@@ -29,7 +29,7 @@ def page(root: Path) -> str:
 
 
 def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    return re.findall(rf"```{language}(?: notest)?\n(.*?)```", page, re.DOTALL)
 
 
 @pytest.fixture

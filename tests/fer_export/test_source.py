@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from fer_calib.layers import CORE_INPUT
 from fer_edge import Predictor
 from fer_edge.artifacts.spec import METADATA_KEY, InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
@@ -16,7 +17,6 @@ from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.system.files import sha256_of
 from fer_edge.torch_model import checkpoint, network
-from fer_export.contract import CORE_INPUT
 from fer_export.source import from_checkpoint, from_onnx
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_calib.crops import Crops
 from fer_edge.artifacts.manifest import MeasuredAccuracy, Parity
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import GateError
 from fer_export.source import from_onnx
-from fer_export.verification import GATES, EvaluationCrops, evaluation_crops, verify
+from fer_export.verification import GATES, evaluation_crops, verify
 
 GOOD = Parity(100, "drawings", 0.0, 0.0, 1.0)
 NAN = float("nan")
@@ -59,17 +60,17 @@ def test_int8_may_not_cost_more_than_a_point_within_its_interval() -> None:
 
 
 def test_an_artifact_with_its_reference_passes(tiny_artifact: Path, tiny_spec: ModelSpec) -> None:
-    crops = evaluation_crops(tiny_spec.input, None)
+    crops = evaluation_crops(tiny_spec, None)
     expected = from_onnx(tiny_artifact).answers(crops.tensors)
     measured = verify(tiny_artifact, "onnxruntime", crops, expected)
     assert measured.parity.top1_agreement == 1
-    assert measured.parity.crops_from == "512 seeded drawings"
+    assert (measured.parity.crops, measured.parity.crops_from) == (512, "seeded drawings")
     assert set(measured.parity.top1_agreement_by_class.values()) == {1.0}
     assert measured.accuracy is None
 
 
 def test_other_answers_fail(tiny_artifact: Path, tiny_spec: ModelSpec) -> None:
-    crops = evaluation_crops(tiny_spec.input, None)
+    crops = evaluation_crops(tiny_spec, None)
     expected = np.roll(from_onnx(tiny_artifact).answers(crops.tensors), 1, axis=1)
     with pytest.raises(GateError, match=r"model\.onnx on onnxruntime is not the network"):
         verify(tiny_artifact, "onnxruntime", crops, expected)
@@ -78,11 +79,11 @@ def test_other_answers_fail(tiny_artifact: Path, tiny_spec: ModelSpec) -> None:
 def test_accuracy_and_its_paired_drop_are_measured(
     tiny_artifact: Path, tiny_spec: ModelSpec
 ) -> None:
-    drawn = evaluation_crops(tiny_spec.input, None)
+    drawn = evaluation_crops(tiny_spec, None)
     expected = from_onnx(tiny_artifact).answers(drawn.tensors)
     labels = expected.argmax(axis=1)
     labels[:128] = (labels[:128] + 1) % 7
-    crops = EvaluationCrops(drawn.tensors, "drawings", labels)
+    crops = Crops(drawn.tensors, tiny_spec, labels, "drawings")
     accuracy = verify(tiny_artifact, "onnxruntime", crops, expected).accuracy
     assert accuracy is not None
     assert accuracy.accuracy == 0.75
@@ -93,7 +94,7 @@ def test_accuracy_and_its_paired_drop_are_measured(
 def test_crops_of_a_data_set_come_with_their_labels(
     tiny_fer2013: Path, tiny_spec: ModelSpec
 ) -> None:
-    crops = evaluation_crops(tiny_spec.input, tiny_fer2013)
+    crops = evaluation_crops(tiny_spec, tiny_fer2013)
     assert crops.labels is not None
     assert crops.tensors.shape == (21, 48, 48, 1)
     assert crops.source == "FER2013 public-test"

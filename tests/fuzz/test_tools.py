@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fer_edge import ArtifactError, FaceDetector, FerEdgeError, InputError, ModelSpec
+from fer_edge import FaceDetector, FerEdgeError, InputError
 
 FUZZ = settings(settings.get_profile("fuzz"))
 
@@ -55,27 +54,3 @@ def test_an_export_starts_from_any_onnx_or_refuses_it(
     path = tmp_path_factory.getbasetemp() / "core.onnx"
     path.write_bytes(data.draw(damaged_graph(tiny_artifact.read_bytes())))
     survive(source.from_onnx, path)
-
-
-@pytest.fixture(scope="module")
-def repository(tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path_factory: Any) -> Path:
-    pytest.importorskip("tritonclient.grpc", reason="no tritonclient to read configurations with")
-    from fer_export.triton import write_repository
-
-    folder = tmp_path_factory.mktemp("triton")
-    return write_repository(folder / "repository", "fer", tiny_artifact, tiny_spec)
-
-
-@FUZZ
-@given(data=st.data())
-def test_any_repository_is_tritons_or_is_refused(
-    survive: Any, repository: Path, data: st.DataObject
-) -> None:
-    from fer_export.triton import check_model
-
-    changed = repository.with_name("changed") / "fer"
-    shutil.copytree(repository, changed, dirs_exist_ok=True)
-    file = changed / data.draw(st.sampled_from(["config.pbtxt", "labels.txt", "1/model.onnx"]))
-    file.write_bytes(data.draw(damaged_graph(file.read_bytes())))
-    refused = survive(check_model, changed)
-    assert refused is None or isinstance(refused, ArtifactError)

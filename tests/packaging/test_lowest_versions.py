@@ -27,12 +27,12 @@ NEEDED = {"runtime": ("pytest>=8.2",), "tools": ("pytest>=8.2", "cuda-python>=12
 
 IMPORTED = {
     "runtime": "onnx, fer_edge.backends.openvino",
-    "tools": "nncf, onnxscript, fer_edge.backends.openvino, fer_edge.backends.torch",
+    "tools": "onnxscript, fer_edge.backends.openvino, fer_edge.backends.torch",
 }
 """Without these much would be skipped."""
 
 SMALL = frozenset({"openvino", "onnx"})
-"""What the runtime's tests need of the extras and is small; torch and NNCF take gigabytes."""
+"""What the runtime's tests need of the extras and is small; torch takes gigabytes."""
 
 NOT_INSTALLED = ("all", "dev", "tensorrt")
 """Extras that name other extras, or are for us, or have nothing to run on without a GPU."""
@@ -88,7 +88,7 @@ def test_every_dependency_has_one_lower_bound_on_every_python(root: Path, minor:
 
     runtime, tools = chosen(lowest(root)), chosen(lowest(root, everything=True))
     assert runtime == ["numpy", "onnx", "onnxruntime", "opencv-python-headless", "openvino"]
-    assert {*runtime, "torch", "timm", "nncf", "onnxscript", "tensorboard"} <= set(tools)
+    assert {*runtime, "torch", "timm", "onnxscript", "tensorboard"} <= set(tools)
     assert len(set(tools)) == len(tools)
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from fer_calib.onnx_graph import OnnxGraph
 from fer_edge.errors import GateError
-from fer_export.tensorrt.graph import GraphView
 from fer_export.tensorrt.operators import CONSTANT_INPUTS, OPERATORS, OPSETS
 
 __all__ = ["RULES", "Finding", "check_model", "lint"]
@@ -45,7 +45,7 @@ _Found = Iterator[tuple[str, str]]
 
 def lint(model: onnx.ModelProto) -> tuple[Finding, ...]:
     """Apply every rule; an empty answer is a clean model."""
-    view = GraphView(model)
+    view = OnnxGraph(model)
     return tuple(
         Finding(rule, where, message)
         for rule, check in RULES.items()
@@ -62,30 +62,30 @@ def check_model(model: onnx.ModelProto, where: str) -> None:
         raise GateError(f"TensorRT would refuse {where}: {shown}{more}")
 
 
-def _zero_points(view: GraphView) -> _Found:
+def _zero_points(view: OnnxGraph) -> _Found:
     for node in _quantizers(view):
-        values = view.values(view.given(node, 2))
+        values = view.values(_given(node, 2))
         if values is not None and np.any(values):
             yield _name(node), "its zero-point is not 0; quantise symmetrically"
 
 
-def _uint8_quantizers(view: GraphView) -> _Found:
+def _uint8_quantizers(view: OnnxGraph) -> _Found:
     for node in _quantizers(view):
-        point = view.given(node, 2)
+        point = _given(node, 2)
         # ONNX: a QuantizeLinear without zero-point makes uint8
         implied = "UINT8" if node.op_type == "QuantizeLinear" else view.types.get(node.input[0])
         if (view.types.get(point) if point else implied) == "UINT8":
             yield _name(node), "it quantises to uint8; TensorRT has int8 alone, with zero-point 0"
 
 
-def _scales(view: GraphView) -> _Found:
+def _scales(view: OnnxGraph) -> _Found:
     for node in _quantizers(view):
-        values = view.values(view.given(node, 1))
+        values = view.values(_given(node, 1))
         if values is not None and not np.all(values.astype(np.float64) > 0):
             yield _name(node), "its scale is not above 0 everywhere"
 
 
-def _activation_scales(view: GraphView) -> _Found:
+def _activation_scales(view: OnnxGraph) -> _Found:
     for node in view.nodes:
         if node.op_type == "QuantizeLinear" and not view.constant(node.input[0]):
             values = view.values(node.input[1])
@@ -96,19 +96,19 @@ def _activation_scales(view: GraphView) -> _Found:
                 )
 
 
-def _uint8(view: GraphView) -> _Found:
+def _uint8(view: OnnxGraph) -> _Found:
     names = [name for name, kind in view.types.items() if kind == "UINT8"]
     for name in names:
-        for user in view.users.get(name, []):
+        for user in view.readers.get(name, []):
             if user.op_type not in ("Cast", *_QUANTIZERS):
                 yield _name(user), f"it takes {name} as uint8, which TensorRT can only Cast"
 
 
-def _pairs(view: GraphView) -> _Found:
-    outputs = {value.name for value in view.graph.output}
+def _pairs(view: OnnxGraph) -> _Found:
+    outputs = {value.name for value in view.model.graph.output}
     for node in view.nodes:
         if node.op_type == "QuantizeLinear":
-            users = view.users.get(node.output[0], [])
+            users = view.readers.get(node.output[0], [])
             alone = not users or any(user.op_type != "DequantizeLinear" for user in users)
             if alone or node.output[0] in outputs:
                 yield _name(node), "what it quantises is not dequantised at once; pair Q with DQ"
@@ -119,7 +119,7 @@ def _pairs(view: GraphView) -> _Found:
                 yield _name(node), "what it dequantises was not quantised; pair DQ with Q"
 
 
-def _operators(view: GraphView) -> _Found:
+def _operators(view: OnnxGraph) -> _Found:
     for node in view.nodes:
         if node.domain not in _OWN_DOMAINS:
             yield _name(node), f"{node.domain}.{node.op_type} is an operator that TensorRT lacks"
@@ -127,7 +127,7 @@ def _operators(view: GraphView) -> _Found:
             yield _name(node), f"{node.op_type} is an operator that TensorRT's parser lacks"
 
 
-def _opsets(view: GraphView) -> _Found:
+def _opsets(view: OnnxGraph) -> _Found:
     counts = Counter(domain for domain, _ in view.imports)
     for domain in counts.keys() | view.domains:
         name, count = domain or "ai.onnx", counts[domain]
@@ -143,7 +143,7 @@ def _opsets(view: GraphView) -> _Found:
             )
 
 
-def _dynamic_shapes(view: GraphView) -> _Found:
+def _dynamic_shapes(view: OnnxGraph) -> _Found:
     for value in view.inputs:
         for axis, size in enumerate(value.type.tensor_type.shape.dim):
             dynamic = not size.HasField("dim_value")
@@ -154,7 +154,7 @@ def _dynamic_shapes(view: GraphView) -> _Found:
                 )
 
 
-def _mixed_floats(view: GraphView) -> _Found:
+def _mixed_floats(view: OnnxGraph) -> _Found:
     for node in view.nodes:
         kinds = {view.types.get(name) for name in node.input} & {*_FLOATS}
         if len(kinds) > 1 and node.op_type not in _FREE_OF_MIXING:
@@ -162,13 +162,13 @@ def _mixed_floats(view: GraphView) -> _Found:
             yield _name(node), f"it takes {told}; a strongly typed network needs a Cast between"
 
 
-def _external_data(view: GraphView) -> _Found:
+def _external_data(view: OnnxGraph) -> _Found:
     for name, tensor in view.stored.items():
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             yield name, "its values lie outside the file; save the model as one file"
 
 
-def _types(view: GraphView) -> _Found:
+def _types(view: OnnxGraph) -> _Found:
     for node in view.nodes:
         taken = OPERATORS.get(node.op_type)
         if taken is None or not node.input:
@@ -180,22 +180,22 @@ def _types(view: GraphView) -> _Found:
             yield _name(node), f"{node.op_type} takes {', '.join(sorted(taken))}, not {kind}"
 
 
-def _unknown_types(view: GraphView) -> _Found:
+def _unknown_types(view: OnnxGraph) -> _Found:
     for node in view.nodes:
         unknown = [name for name in node.output if name and name not in view.types]
         if unknown and node.op_type in OPERATORS:
             yield _name(node), f"the type of {unknown[0]} cannot be inferred, so it is not checked"
 
 
-def _constant_inputs(view: GraphView) -> _Found:
+def _constant_inputs(view: OnnxGraph) -> _Found:
     for node in view.nodes:
         for index in CONSTANT_INPUTS.get(node.op_type, ()):
-            name = view.given(node, index)
+            name = _given(node, index)
             if name and not view.constant(name):
                 yield _name(node), f"its input {name} must be known when the engine is built"
 
 
-RULES: dict[str, Callable[[GraphView], _Found]] = {
+RULES: dict[str, Callable[[OnnxGraph], _Found]] = {
     "zero-point": _zero_points,
     "uint8-quantizer": _uint8_quantizers,
     "scale": _scales,
@@ -214,8 +214,13 @@ RULES: dict[str, Callable[[GraphView], _Found]] = {
 """Every rule by name."""
 
 
-def _quantizers(view: GraphView) -> Iterator[onnx.NodeProto]:
+def _quantizers(view: OnnxGraph) -> Iterator[onnx.NodeProto]:
     return (node for node in view.nodes if node.op_type in _QUANTIZERS)
+
+
+def _given(node: onnx.NodeProto, index: int) -> str:
+    """Name of a node's input, empty where it is left out."""
+    return node.input[index] if index < len(node.input) else ""
 
 
 def _name(node: onnx.NodeProto) -> str:

@@ -29,7 +29,7 @@ quantization = pytest.importorskip(
     "onnxruntime.quantization", reason="no quantiser to make INT8 with"
 )
 
-from fer_export.contract import attach_contract  # noqa: E402
+from fer_export.contract_nodes import attach_contract  # noqa: E402
 
 SIDE, FILTERS, PER_CLASS = 48, 21, 40
 SPEC = ModelSpec(

@@ -29,7 +29,7 @@ onnx = pytest.importorskip("onnx", reason="no onnx to put faults in with")
 
 from fer_calib.crops import Crops  # noqa: E402
 from fer_calib.quantisation import quantize  # noqa: E402
-from fer_export.contract import attach_contract, detach_contract  # noqa: E402
+from fer_export.contract_nodes import attach_contract, detach_contract  # noqa: E402
 
 BASELINE = Path(__file__).with_name("default.json")
 FP32, INT8, INT8_ORT = "model.onnx", "model.int8.onnx", "model.int8.onnxruntime.onnx"

@@ -120,7 +120,7 @@ def small_onnx(small_checkpoint: Path, small_spec: ModelSpec) -> Path:
     import torch
 
     from fer_edge.torch_model import checkpoint
-    from fer_export.contract import attach_contract
+    from fer_export.contract_nodes import attach_contract
 
     network, _ = checkpoint.load(small_checkpoint)
     core = small_checkpoint.with_name("core.onnx")

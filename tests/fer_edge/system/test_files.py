@@ -294,3 +294,12 @@ def test_the_older_folder_comes_back_when_the_second_rename_fails(
     with pytest.raises(OSError, match="Input/output"):
         write(new_folder, tmp_path / "target", "new")
     assert (content(tmp_path / "target"), os.listdir(tmp_path)) == ("old", ["target"])
+
+
+def test_a_folder_that_is_being_written_is_no_leftover(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "model") as first:
+        (first / "first.txt").write_text("first")
+        with new_folder(tmp_path / "model") as second:
+            (second / "second.txt").write_text("second")
+            assert (first / "first.txt").read_text() == "first"
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["first.txt"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 
 from fer_edge import Predictor
-from fer_export.latency import Run, median_latencies, ratios
+from fer_export.race import Run, median_latencies, ratios
 
 
 class Sleeper:
@@ -17,6 +18,7 @@ class Sleeper:
 
     def __init__(self, name: str, seconds: float, calls: list[str]) -> None:
         self.name, self.seconds, self.calls = name, seconds, calls
+        self.info = SimpleNamespace(backend="onnxruntime")
 
     def predict_tensor(self, batch: Any) -> None:
         self.calls.append(self.name)
@@ -27,9 +29,16 @@ def test_the_slower_one_is_told_and_rounds_alternate() -> None:
     calls: list[str] = []
     made = {name: Sleeper(name, s, calls) for name, s in (("a", 0.002), ("b", 0.004))}
     times = median_latencies(cast("dict[str, Predictor]", made), np.zeros((1, 4, 4, 1), np.uint8))
-    assert 2 <= times["a"] < times["b"]
+    assert 2 <= times.p50_ms["a"] < times.p50_ms["b"]
     changes = sum(first != second for first, second in itertools.pairwise(calls))
     assert changes >= 15
+
+
+def test_a_machine_that_gave_the_cpu_to_others_is_called_busy() -> None:
+    """A sleeping predictor gets as little CPU as one that other programs hold up."""
+    made = {"a": Sleeper("a", 0.002, [])}
+    crop = np.zeros((1, 4, 4, 1), np.uint8)
+    assert median_latencies(cast("dict[str, Predictor]", made), crop).busy
 
 
 def test_int8_is_compared_within_an_engine() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -16,8 +17,6 @@ import onnx
 from fer_calib.calibration import CalibrationSet, draw, load
 from fer_calib.control import Controlled, Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
-from fer_calib.ranges import DEFAULT_METHOD
-from fer_calib.sensitivity import Sensitivity
 from fer_calib.sensitivity_report import save_sensitivity
 from fer_edge.artifacts.artifact import FORMATS
 from fer_edge.artifacts.manifest import Measurement
@@ -27,19 +26,22 @@ from fer_edge.errors import ConfigurationError, EngineError
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
-from fer_export.contract import attach_contract
+from fer_export.contract_nodes import attach_contract
 from fer_export.half import to_half
-from fer_export.latency import Run, median_latencies
+from fer_export.half_weights import with_half_weights
+from fer_export.race import Run, Times, median_latencies
 from fer_export.replacing import REPORT_FOLDER
 from fer_export.source import Source
 from fer_export.static import with_static_batch
 from fer_export.tensorrt import PlanOptions
-from fer_export.verification import evaluation_crops, verify
+from fer_export.verification import GATES, evaluation_crops, verify
 
-__all__ = ["ExportOptions", "Workshop", "runnable_backends"]
+__all__ = ["ExportContext", "ExportOptions", "runnable_backends"]
 
-_CALIBRATION_CROPS = 512
+_CALIBRATION_CROPS, _FEWEST_CROPS = 512, 32
 _SYNTHETIC_SEED = 2
+_SECONDS = {"comparing": 40, "calibrating": 20, "fp16": 10, "sensitivity": 120}
+"""How long the fp32 network may run for a step; large networks get fewer crops."""
 
 
 @dataclass(frozen=True)
@@ -47,50 +49,57 @@ class ExportOptions:
     """How to export.
 
     ``data`` is FER2013 in any of its forms: without it artifacts are compared on seeded drawings
-    and no accuracy is measured. ``calibration`` is a set of fer-calib, by default drawn from
-    ``data``. ``method`` names how ranges are found (None: fer_calib's default), ``allowed_drop``
-    the accuracy that INT8 may cost, a fraction of 1. ``batch`` makes the batch static.
-    ``prepare_only`` ends ``trt-*`` targets with the ONNX that a device builds from; ``plan`` is for
-    those that go on.
+    and no accuracy is measured. ``crops`` is how many pictures they are compared on (None: as many
+    as run in 40 seconds, at least 32). ``calibration`` is a set of fer-calib, by default drawn from
+    ``data``. ``allowed_drop`` is the accuracy that INT8 may cost, a fraction of 1. ``batch`` makes
+    the batch static. ``half_weights`` stores the weights of fp32 ONNX as float16: half the size,
+    held to the gate of fp16. ``prepare_only`` ends ``trt-*`` targets with the ONNX that a device
+    builds from; ``plan`` is for those that go on.
     """
 
     data: Path | None = None
+    crops: int | None = None
     calibration: Path | None = None
-    method: str | None = None
     allowed_drop: float = 0.005
     batch: int | None = None
+    half_weights: bool = False
     prepare_only: bool = False
     plan: PlanOptions = field(default_factory=PlanOptions)
 
+    def __post_init__(self) -> None:
+        if self.crops is not None and self.crops < 1:
+            raise ConfigurationError(f"artifacts are compared on 1 crop or more, not {self.crops}")
 
-class Workshop:
-    """The materials and tools of one export into ``folder``, a model directory called ``name``.
 
-    ``report`` receives a line per step; ``notes`` collects what the reader of the result should
-    know of its making.
+class ExportContext:
+    """The network of one export, what was made of it so far, and the ``folder`` that it goes to.
+
+    ``out`` is where the folder will stand in the end. ``report`` receives a line per step;
+    ``notes`` collects what the reader of the result should know of its making. ``crops`` are what
+    artifacts are compared on, and ``expected`` the reference's probabilities ``(N, K)`` on them.
     """
 
     def __init__(
         self,
         source: Source,
         folder: Path,
-        name: str,
+        out: Path,
         options: ExportOptions,
         report: Callable[[str], None],
     ) -> None:
-        self.source, self.folder, self.name = source, folder, name
+        self.source, self.folder, self.out = source, folder, out
         self.options, self.report = options, report
+        self.name = out.resolve().name
         self.notes: list[str] = []
         self.made: dict[Any, Any] = {}
-        self.crops = evaluation_crops(source.spec.input, options.data)
+        everything = evaluation_crops(source.spec, options.data)
+        self._seconds_per_crop = _seconds_per_crop(source, everything.tensors)
+        wanted = options.crops or self._affordable("comparing")
+        self.crops = everything.thin(wanted)
+        self.expected = source.answers(self.crops.tensors)
         self._measured: dict[tuple[str, str], Measurement] = {}
         self._controlled: dict[str, Controlled] = {}
         self._half: onnx.ModelProto | None = None
-
-    @cached_property
-    def expected(self) -> npt.NDArray[np.float64]:
-        """Probabilities ``(N, 7)`` of the fp32 reference on the evaluation crops."""
-        return self.source.answers(self.crops.tensors)
 
     @cached_property
     def calibration(self) -> CalibrationSet:
@@ -113,12 +122,16 @@ class Workshop:
         """The fp32 artifact."""
         return self._artifact(self.source.core, self._spec("fp32"))
 
+    def stored_artifact(self) -> onnx.ModelProto:
+        """The fp32 artifact as it is stored: with ``half_weights`` in half the size."""
+        model = self.float_artifact()
+        return with_half_weights(model) if self.options.half_weights else model
+
     def half_artifact(self) -> onnx.ModelProto:
-        """The fp16 artifact, with float32 islands where calibration crops overflow."""
+        """The fp16 artifact, with nodes in float32 where float16 is not enough."""
         if self._half is None:
             spec = self._spec("fp16")
-            crops = preprocess_all(self._sample(), spec.input)
-            half = to_half(self.source.core, spec, crops)
+            half = to_half(self.source.core, spec, self._overflow_crops().tensors)
             self.note(f"fp16: {half.summary()}")
             for island in half.islands:
                 self.notes.append(f"fp16: {island.node} ({island.op}) in float32: {island.reason}")
@@ -127,18 +140,20 @@ class Workshop:
 
     @cached_property
     def _prepared(self) -> Prepared:
-        """What all forms of INT8 share: ranges, smoothing, and the cost of each layer."""
-        spec, crops = self.source.spec, self.crops
-        self.report("int8: observing ranges, and the cost of each layer")
-        prepared = prepare(
-            self.source.core,
-            self.calibration.for_model(spec),
-            Crops(crops.tensors, spec, crops.labels, crops.source),
-            method=self.options.method or DEFAULT_METHOD,
-        )
-        if line := prepared.smoothing.summary():
-            self.note(f"int8: {line}")
-        self._save_sensitivity(prepared.sensitivity)
+        """What all forms of INT8 share: ranges, and the cost of each layer."""
+        spec = self.source.spec
+        self.report("int8: observing ranges")
+        calibration = self.calibration.for_model(spec).thin(self._affordable("calibrating"))
+        prepared = prepare(self.source.core, calibration, self.crops)
+        expected = prepared.sensitivity_runs * self._seconds_per_crop
+        if expected > _SECONDS["sensitivity"]:
+            self.note(
+                "int8: the cost of each layer is measured only where the accuracy asks for it, as "
+                f"that takes {expected / 60:.0f} minutes here"
+            )
+        else:
+            self.report("int8: measuring the cost of each layer")
+            self._save_sensitivity(prepared)
         return prepared
 
     def quantized_artifact(self, scheme: str) -> onnx.ModelProto:
@@ -147,18 +162,19 @@ class Workshop:
             limits = Limits(accuracy_drop=self.options.allowed_drop)
             done = control(self._prepared, scheme, limits=limits, report=self.report)
             self._controlled[scheme] = done
-            self._save_sensitivity(self._prepared.sensitivity)
+            if done.kept_float:
+                self._save_sensitivity(self._prepared)
             kept = ", ".join(done.kept_float) or "nothing"
             self.note(f"int8, the form {scheme}: kept in float: {kept}")
         spec = self._spec("int8").with_provenance(calibration_sha256=self.calibration.sha256)
         return self._artifact(self._controlled[scheme].core, spec)
 
-    def _save_sensitivity(self, found: Sensitivity) -> None:
+    def _save_sensitivity(self, prepared: Prepared) -> None:
         """Write the table and the picture, with what stayed in float in any form so far."""
         kept = {name: None for done in self._controlled.values() for name in done.kept_float}
         folder = self.folder / REPORT_FOLDER
         folder.mkdir(exist_ok=True)
-        save_sensitivity(found, folder, kept_float=tuple(kept))
+        save_sensitivity(prepared.sensitivity, folder, kept_float=tuple(kept))
 
     def save(self, model: onnx.ModelProto, file: str) -> Path:
         """Write an artifact into the folder."""
@@ -167,15 +183,17 @@ class Workshop:
         return path
 
     def prove(self, path: Path, backend: str) -> Measurement:
-        """Hold an artifact against the reference, once. Raises GateError."""
+        """Compare an artifact with the reference, once. Raises GateError."""
         file = path.relative_to(self.folder).as_posix()
         if (file, backend) not in self._measured:
-            self.report(f"{file}: comparing on {len(self.crops.tensors)} crops, {backend}")
-            self._measured[file, backend] = verify(path, backend, self.crops, self.expected)
+            self.report(f"{file}: comparing on {len(self.crops)} crops, {backend}")
+            halved = self.options.half_weights and path.suffix == ".onnx"
+            gates = {**GATES, "fp32": GATES["fp16"]} if halved else GATES
+            self._measured[file, backend] = verify(path, backend, self.crops, self.expected, gates)
         return self._measured[file, backend]
 
-    def race(self, runs: Mapping[str, Run]) -> dict[str, float]:
-        """Median latency in ms of each run, side by side, with one thread on a CPU.
+    def race(self, runs: Mapping[str, Run]) -> Times:
+        """Median latency of each run, side by side, with one thread on a CPU.
 
         A run whose inference precision this machine does not have is left out.
         """
@@ -202,12 +220,20 @@ class Workshop:
         batch = self.options.batch
         return model if batch is None else with_static_batch(model, batch)
 
-    def _sample(self) -> list[npt.NDArray[np.uint8]]:
+    def _affordable(self, step: str) -> int:
+        """How many crops a step may take, by the time that the reference takes for one."""
+        return max(_FEWEST_CROPS, int(_SECONDS[step] / self._seconds_per_crop))
+
+    def _overflow_crops(self) -> Crops:
         """Crops to look for overflow on: those of the calibration set where there is one."""
+        spec = self.source.spec
         if self.options.calibration is None and self.options.data is None:
             self.note("fp16: without --calib and --data overflow was looked for on drawings")
-            return synthetic_crops(_CALIBRATION_CROPS, seed=_SYNTHETIC_SEED)
-        return list(self.calibration.crops.images)
+            drawn = synthetic_crops(_CALIBRATION_CROPS, seed=_SYNTHETIC_SEED)
+            crops = Crops(preprocess_all(drawn, spec.input), spec)
+        else:
+            crops = self.calibration.for_model(spec)
+        return crops.thin(self._affordable("fp16"))
 
 
 def runnable_backends(file: str, made_for: tuple[str, ...] = ()) -> list[str]:
@@ -218,3 +244,12 @@ def runnable_backends(file: str, made_for: tuple[str, ...] = ()) -> list[str]:
         for name, entry in BACKENDS.items()
         if form in entry.formats and (not made_for or name in made_for) and entry.missing() is None
     ]
+
+
+def _seconds_per_crop(source: Source, tensors: npt.NDArray[np.uint8]) -> float:
+    """How long the reference takes for one crop of a few, once it is warm."""
+    few = tensors[:4]
+    source.answers(few[:1])
+    start = time.perf_counter()
+    source.answers(few)
+    return (time.perf_counter() - start) / len(few)

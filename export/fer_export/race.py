@@ -1,7 +1,7 @@
-"""How fast artifacts answer on this machine, as far as an export has to know: which form wins.
+"""Artifacts side by side on this machine, to see which form is faster.
 
-The rounds of all contestants alternate, so that drift hits all alike. For figures to publish there
-is fer-bench.
+The rounds of all alternate, so that drift hits all alike. For figures to publish there is
+fer-bench.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy.typing as npt
 from fer_edge.backends import BACKENDS
 from fer_edge.predictor import Predictor
 
-__all__ = ["Run", "median_latencies", "ratios"]
+__all__ = ["Run", "Times", "median_latencies", "ratios"]
 
-_ROUNDS, _ROUND_SECONDS, _WARM_UP_CALLS = 8, 0.06, 20
+_ROUNDS, _ROUND_SECONDS, _WARM_UP_CALLS, _WARM_UP_SECONDS = 8, 0.06, 20, 2
+_QUIET_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -36,24 +37,42 @@ class Run:
         return 1 if "cpu" in BACKENDS[self.backend].devices else None
 
 
-def median_latencies(
-    predictors: Mapping[str, Predictor], crop: npt.NDArray[np.uint8]
-) -> dict[str, float]:
-    """Median time in ms of one ``predict_tensor`` with ``crop``, uint8 ``(1, H, W, C)``."""
+@dataclass(frozen=True)
+class Times:
+    """Median milliseconds by name. ``busy`` tells that other programs took the CPU meanwhile."""
+
+    p50_ms: Mapping[str, float]
+    busy: bool
+
+
+def median_latencies(predictors: Mapping[str, Predictor], crop: npt.NDArray[np.uint8]) -> Times:
+    """Time ``predict_tensor`` with ``crop``, uint8 ``(1, H, W, C)``.
+
+    The machine counts as busy where this process, which has one thread at work all the time, got
+    the CPU for less than 90 % of it. Backends without CPU threads are not looked at for that.
+    """
     times: dict[str, list[float]] = {name: [] for name in predictors}
+    wall, cpu = 0.0, 0.0
     for predictor in predictors.values():
-        for _ in range(_WARM_UP_CALLS):
-            predictor.predict_tensor(crop)
+        _calls(predictor, crop, _WARM_UP_SECONDS, most=_WARM_UP_CALLS)
     for _ in range(_ROUNDS):
         for name, predictor in predictors.items():
-            times[name] += _round(predictor, crop)
-    return {name: float(np.median(taken)) * 1e3 for name, taken in times.items()}
+            start = time.process_time()
+            taken = _calls(predictor, crop, _ROUND_SECONDS)
+            times[name] += taken
+            if "cpu" in BACKENDS[predictor.info.backend].devices:
+                cpu += time.process_time() - start
+                wall += sum(taken)
+    medians = {name: float(np.median(taken)) * 1e3 for name, taken in times.items()}
+    return Times(medians, busy=cpu < _QUIET_SHARE * wall)
 
 
-def _round(predictor: Predictor, crop: npt.NDArray[np.uint8]) -> list[float]:
+def _calls(
+    predictor: Predictor, crop: npt.NDArray[np.uint8], seconds: float, most: int | None = None
+) -> list[float]:
     """Seconds per call, for as many calls as fit and one at least."""
     taken: list[float] = []
-    while sum(taken) < _ROUND_SECONDS:
+    while sum(taken) < seconds and len(taken) != most:
         start = time.perf_counter()
         predictor.predict_tensor(crop)
         taken.append(time.perf_counter() - start)

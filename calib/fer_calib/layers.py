@@ -1,25 +1,23 @@
-"""A core as quantisation sees it: its layers, and who makes and who reads each tensor."""
+"""The layers of a core that quantisation turns into integers."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
 
+from fer_calib.onnx_graph import OnnxGraph
 from fer_edge.errors import ArtifactError
 
-__all__ = ["CORE_INPUT", "CORE_OUTPUT", "LAYER_OPS", "Graph", "Layer"]
+__all__ = ["CORE_INPUT", "CORE_OUTPUT", "LAYER_OPS", "CoreGraph", "Layer"]
 
 CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
-"""Names of a core's only input, float32 ``(batch, C, H, W)``, and output, ``(batch, 7)``."""
+"""Names of a core's only input, float32 ``(batch, C, H, W)``, and output, ``(batch, K)``."""
 
 LAYER_OPS = ("Conv", "Gemm", "MatMul")
-"""What becomes integers, where it has a weight. All else stays in float: softmax, layer norm and
-GELU lose most by it, and products of two activations (attention) were slower as integers."""
+"""What becomes integers, where it has a weight. Everything else stays in float: softmax, layer norm
+and GELU lose most by it, and products of two activations (attention) were slower as integers."""
 
 _BOUNDS = ("Relu", "Clip")
 _BIAS = 2
@@ -32,8 +30,9 @@ class Layer:
     """A convolution or matrix product with a weight.
 
     ``node`` is its name in the graph, ``name`` the one that people know it by. ``weight`` is an
-    initialiser with the output channels on ``axis``, ``bias`` another one. ``output`` is the
-    tensor that it gives, behind the ReLU or clip that engines compute along with it.
+    initializer with the output channels on ``axis``, ``bias`` another one. ``output`` is the
+    tensor that it gives; if a ReLU or clip follows, which engines compute along with it, the output
+    of that.
     """
 
     name: str
@@ -46,37 +45,28 @@ class Layer:
     output: str
 
 
-class Graph:
-    """An index over a core, which is not changed.
+class CoreGraph(OnnxGraph):
+    """An index over a core and its ``layers``.
 
     Raises ArtifactError for a graph that is no core, has a fixed batch, holds quantisers already,
     lacks names, or has no layer to quantise.
     """
 
     def __init__(self, core: onnx.ModelProto) -> None:
-        _check(core)
-        self.core = core
-        self.initializers = {item.name: item for item in core.graph.initializer}
-        self.readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-        for node in core.graph.node:
-            for name in dict.fromkeys(node.input):
-                self.readers[name].append(node)
-        found = [self._layer(n) for n in core.graph.node if self._is_layer(n)]
+        super().__init__(core)
+        _check(self.model)
+        found = [self._layer(node) for node in self.nodes if self._is_layer(node)]
         if not found:
             raise ArtifactError(
                 f"this core has no {', '.join(LAYER_OPS)} with a weight, so nothing to quantise"
             )
         self.layers = _with_unique_names(found)
 
-    def array(self, name: str) -> npt.NDArray[np.float32]:
-        """Read an initialiser."""
-        return np.asarray(numpy_helper.to_array(self.initializers[name]), np.float32)
-
     def additions(self) -> list[onnx.NodeProto]:
         """Residual additions: sums of two activations."""
         return [
             node
-            for node in self.core.graph.node
+            for node in self.nodes
             if node.op_type == "Add" and not any(name in self.initializers for name in node.input)
         ]
 
@@ -84,7 +74,7 @@ class Graph:
         """Every activation that some form of INT8 quantises, in the order of the graph."""
         given = {layer.output for layer in self.layers if layer.op == "Conv"}
         wanted = ({layer.input for layer in self.layers} | given) - {CORE_OUTPUT}
-        made = [name for node in self.core.graph.node for name in node.output]
+        made = [name for node in self.nodes for name in node.output]
         return [name for name in (CORE_INPUT, *made) if name in wanted]
 
     def _is_layer(self, node: onnx.NodeProto) -> bool:
@@ -113,14 +103,16 @@ class Graph:
 
     def _known_name(self, node: onnx.NodeProto) -> str:
         """Name a layer after its parameters, which keep the names of the network's modules."""
-        following = [x for n in self.readers[node.output[0]] if n.op_type == "Add" for x in n.input]
+        following = [
+            x for n in self.readers.get(node.output[0], []) if n.op_type == "Add" for x in n.input
+        ]
         for name in (*node.input[1:], *following):
             if name in self.initializers and name.endswith((".weight", ".bias")):
                 return str(name.rpartition(".")[0])
         return str(node.name)
 
     def _behind_bound(self, name: str) -> str:
-        readers = self.readers[name]
+        readers = self.readers.get(name, [])
         follows = len(readers) == 1 and readers[0].op_type in _BOUNDS
         return readers[0].output[0] if follows else name
 

@@ -13,17 +13,15 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
+from fer_calib.onnx_graph import check, header
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError
 
-__all__ = ["CORE_INPUT", "CORE_OUTPUT", "OPSET", "attach_contract", "detach_contract"]
+__all__ = ["OPSET", "attach_contract", "detach_contract"]
 
 OPSET = 18
 """Understood by TensorRT 10.3's parser and by every engine that is supported."""
-
-CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
-"""Names of a core's input, float32 ``(batch, C, H, W)``, and of its output, ``(batch, 7)``."""
-
 
 _IR_VERSION = 10
 _PREFIX = "fer_edge"
@@ -33,12 +31,13 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     """Wrap a core and embed the spec; ``core`` stays as it is.
 
     The result maps ``crop``, uint8 ``(batch, H, W, C)``, to ``logits`` and ``probabilities``,
-    float32 ``(batch, 7)``. ``Cast`` is the only consumer of ``crop``.
+    float32 ``(batch, K)``. ``Cast`` is the only consumer of ``crop``.
     """
     height, width, channels = spec.input.shape
     batch = core.graph.input[0].type.tensor_type.shape.dim[0]
     size = batch.dim_param or batch.dim_value
     classes = len(spec.labels)
+    # without weights: helper.make_model copies the graph
     graph = helper.make_graph(
         nodes=[*_preprocessing(), *core.graph.node, *_postprocessing()],
         name=spec.network.architecture,
@@ -51,7 +50,6 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, classes])
             for name in (CORE_OUTPUT, "probabilities")
         ],
-        initializer=[*_constants(spec), *core.graph.initializer],
     )
     domains = {entry.domain: entry.version for entry in core.opset_import}
     model = helper.make_model(
@@ -65,8 +63,9 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
         ],
         functions=list(core.functions),
     )
+    model.graph.initializer.extend([*_constants(spec), *core.graph.initializer])
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
-    onnx.checker.check_model(model, full_check=True)
+    check(model)
     return model
 
 
@@ -86,16 +85,14 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
             f"{where} does not have the input and output nodes that fer-export attaches; "
             "start from an artifact that it wrote, or from the checkpoint"
         )
-    if not _is_text(model):
+    core = header(model)
+    core.graph.node.extend(node for node in graph.node if node.name not in own)
+    if not _is_text(core):
         raise ArtifactError(f"{where} is damaged: it has names that are no text; copy it again")
     height, width, channels = spec.input.shape
     batch = graph.input[0].type.tensor_type.shape.dim[0]
     size = batch.dim_param or batch.dim_value
-    core = onnx.ModelProto()
-    core.CopyFrom(model)
-    del core.metadata_props[:], core.graph.node[:], core.graph.initializer[:]
-    del core.graph.input[:], core.graph.output[:]
-    core.graph.node.extend(node for node in graph.node if node.name not in own)
+    del core.metadata_props[:], core.graph.input[:], core.graph.output[:]
     core.graph.initializer.extend(
         tensor for tensor in graph.initializer if not tensor.name.startswith(f"{_PREFIX}.")
     )
@@ -107,7 +104,7 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
     core.graph.input.append(described[0])
     core.graph.output.append(described[1])
     try:
-        onnx.checker.check_model(core, full_check=True)
+        check(core)
     except Exception as problem:  # the checker and shape inference have errors of their own
         raise ArtifactError(f"{where} holds a graph that ONNX refuses: {problem}") from problem
     return core, spec

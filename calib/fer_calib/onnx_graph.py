@@ -1,0 +1,176 @@
+"""An index over an ONNX model, and copies of models that leave large weights where they are.
+
+A copy with its weights takes as much memory as the file; checks and shape inference don't need
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
+
+__all__ = ["OnnxGraph", "check", "header", "model_of", "outline"]
+
+_ANY_VERSION = 18
+_LARGE = 1024
+
+
+class OnnxGraph:
+    """A model with its local functions inlined; nothing of it is changed.
+
+    ``imports`` are the opsets as the file has them, ``domains`` those that nodes belong to; ONNX's
+    own domain is the empty name. ``nodes`` include those of inner graphs.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.imports = [(_domain(entry.domain), entry.version) for entry in model.opset_import]
+        functions = {_domain(function.domain) for function in model.functions}
+        self.model = inliner.inline_local_functions(model) if functions else model
+        self.nodes = list(_nodes(self.model.graph))
+        self.domains = functions | {_domain(node.domain) for node in self.nodes}
+
+    @cached_property
+    def inputs(self) -> list[onnx.ValueInfoProto]:
+        """What a caller has to give; older files list their initializers among the inputs."""
+        return [v for v in self.model.graph.input if v.name not in self.initializers]
+
+    @cached_property
+    def makers(self) -> dict[str, onnx.NodeProto]:
+        """The node that makes a tensor."""
+        return {name: node for node in self.nodes for name in node.output if name}
+
+    @cached_property
+    def readers(self) -> dict[str, list[onnx.NodeProto]]:
+        """The nodes that read a tensor, each once."""
+        found: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.input):
+                found.setdefault(name, []).append(node)
+        return found
+
+    @cached_property
+    def initializers(self) -> dict[str, onnx.TensorProto]:
+        """Stored tensors by name."""
+        return {tensor.name: tensor for tensor in self.model.graph.initializer}
+
+    @cached_property
+    def stored(self) -> dict[str, onnx.TensorProto]:
+        """Tensors whose values are in the file: initializers and what ``Constant`` gives."""
+        found = dict(self.initializers)
+        for node in self.nodes:
+            values = [item.t for item in node.attribute if item.name == "value"]
+            if node.op_type == "Constant" and values:
+                found[node.output[0]] = values[0]
+        return found
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """ONNX's name of each tensor's type, such as ``FLOAT``, where it is known."""
+        described = (*self._inferred.input, *self._inferred.output, *self._inferred.value_info)
+        found = {value.name: value.type.tensor_type.elem_type for value in described}
+        found |= {name: tensor.data_type for name, tensor in self.stored.items()}
+        return {name: TensorProto.DataType.Name(kind) for name, kind in found.items() if kind}
+
+    @cached_property
+    def _inferred(self) -> onnx.GraphProto:
+        light = outline(self.model)
+        imported = {_domain(entry.domain) for entry in light.opset_import}
+        for domain in {_domain(node.domain) for node in self.nodes} - imported:
+            # inference would stop at an operator of a domain that isn't imported
+            light.opset_import.add(domain=domain, version=_ANY_VERSION)
+        return shape_inference.infer_shapes(light).graph
+
+    def values(self, name: str) -> npt.NDArray[Any] | None:
+        """The values of a stored tensor; None for others and for those outside the file."""
+        tensor = self.stored.get(name)
+        if tensor is None or tensor.data_location == TensorProto.EXTERNAL:
+            return None
+        return numpy_helper.to_array(tensor)
+
+    def array(self, name: str) -> npt.NDArray[np.float32]:
+        """Read an initializer as float32."""
+        return np.asarray(numpy_helper.to_array(self.initializers[name]), np.float32)
+
+    def constant(self, name: str) -> bool:
+        """Whether a tensor is known before anything runs."""
+        if name in self.stored:
+            return True
+        maker = self.makers.get(name)
+        return maker is not None and all(self.constant(n) for n in maker.input if n)
+
+
+def header(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model without its nodes, initializers and inferred types."""
+    copied = onnx.ModelProto()
+    _merge(model, copied, {"graph"})
+    _merge(model.graph, copied.graph, {"node", "initializer", "value_info"})
+    return copied
+
+
+def model_of(
+    source: onnx.ModelProto,
+    nodes: Iterable[onnx.NodeProto],
+    tensors: Iterable[onnx.TensorProto],
+    outputs: Iterable[str] = (),
+) -> onnx.ModelProto:
+    """Make a model like ``source`` of other nodes and initializers.
+
+    ``outputs`` names outputs in place of those of ``source``, for running it.
+    """
+    made = header(source)
+    made.graph.node.extend(nodes)
+    made.graph.initializer.extend(tensors)
+    if names := list(outputs):
+        del made.graph.output[:]
+        for name in names:
+            made.graph.output.add().name = name
+    return made
+
+
+def outline(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model with its large weights as inputs of the same type and shape."""
+    light = header(model)
+    light.graph.node.extend(model.graph.node)
+    given = {value.name for value in light.graph.input}
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims) < _LARGE:
+            light.graph.initializer.append(tensor)
+        elif tensor.name not in given:
+            described = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            light.graph.input.append(described)
+    return light
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Run ONNX's checker with full shape inference; raises its errors."""
+    onnx.checker.check_model(outline(model), full_check=True)
+
+
+def _merge(source: Any, target: Any, without: set[str]) -> None:
+    for field, value in source.ListFields():
+        if field.name in without:
+            continue
+        if hasattr(value, "extend"):
+            getattr(target, field.name).extend(value)
+        elif hasattr(value, "CopyFrom"):
+            getattr(target, field.name).CopyFrom(value)
+        else:
+            setattr(target, field.name, value)
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for item in node.attribute:
+            for inner in (item.g, *item.graphs):
+                yield from _nodes(inner)
