@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check lint types bindings speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page clean
+.PHONY: help demo test check system lint types bindings speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
 	@echo "make check   the same, and the long forms: 50 kills of each command, 2,000 inputs for each"
 	@echo "             function that takes data, 10,000 corruptions, lowest versions, a minute of soak"
 	@echo "             for each backend"
+	@echo "make system  install ffmpeg, chromium and an RTSP server for tests (Debian, as root)"
 	@echo "make speed   the tests that hold limits on times; wants an idle machine"
 	@echo "make fuzz    200,000 inputs for each function that takes data; by far the longest"
 	@echo "make kills   the 50 kills of each command alone"
@@ -31,15 +32,28 @@ demo: $(VENV)/demo.installed
 # a process for each core; the tests of a file share what they make
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
-test: lint types bindings
+test: system lint types bindings
 	$(PYTEST)
 
-check: lint types bindings
+check: system lint types bindings
 	FER_KILLS=50 FER_FUZZ_EXAMPLES=2000 $(PYTEST) --long
 
 # Limits on times, which a busy machine does not keep.
 speed: $(VENV)/dev.installed
 	$(BIN)/python -m pytest -q -m speed
+
+# What tests of videos, of streams and of the page need beside Python. Where it cannot be installed
+# those tests skip and say what they lack.
+SYSTEM := ffmpeg:/usr/bin/ffmpeg chromium:/usr/bin/chromium \
+  gir1.2-gst-rtsp-server-1.0:/usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib \
+  python3-gi:/usr/lib/python3/dist-packages/gi \
+  gstreamer1.0-plugins-good:/usr/lib/*/gstreamer-1.0/libgstrtp.so
+system:
+	@missing=$$(for it in $(SYSTEM); do ls $${it#*:} > /dev/null 2>&1 || echo "$${it%%:*}"; done); \
+	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -qq -y \
+	    --no-install-recommends $$missing > /dev/null; } || \
+	  echo "not installed, so that their tests skip:" $$missing
 
 # Tests fetch nothing: the bindings of TensorRT that doubles stand on are fetched here, once.
 bindings: $(VENV)/dev.installed
