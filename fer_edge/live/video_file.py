@@ -93,9 +93,9 @@ class VideoFile:
             if self._pending is not None:
                 self._add(writer, self._pending)
             writer.close()
-        except OSError:
+        except OSError as problem:
             self._keep_what_there_is()
-            raise
+            raise OSError(problem.errno, problem.strerror, str(self._target)) from problem
         if self._file != self._target:
             self._put_in_place()
 
@@ -137,11 +137,11 @@ class VideoFile:
         try:
             while self._written < due:
                 self._add(writer, pending)
-        except OSError:
+        except OSError as problem:
             self._writer = None
             writer.stop()
             self._keep_what_there_is()
-            raise
+            raise OSError(problem.errno, problem.strerror, str(self._target)) from problem
 
     def _add(self, writer: _Ffmpeg | _OpenCv, frame: Image) -> None:
         if frame.shape[1::-1] != self._size:
