@@ -18,6 +18,7 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import Backend, BackendOptions
 from fer_edge.backends.open_model import PredictorInfo, open_backend
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
+from fer_edge.images.pixels import is_one_picture
 from fer_edge.images.preprocess import COLORS
 from fer_edge.images.tensors import Crop, TensorMaker, check_tensor
 from fer_edge.prediction import Prediction
@@ -98,7 +99,7 @@ class Predictor(ProcessBound):
         self._max_batch = math.inf if self.info.max_batch is None else self.info.max_batch
 
     def predict(self, crop: Crop, *, flip: bool = False) -> Prediction:
-        """Classify one face crop.
+        """Classify one face that was cut out of a picture. `FaceAnalyzer` takes whole photos.
 
         ``crop`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` colour, at least 8 x 8, or the path of a
         JPEG, PNG, WebP or BMP file, whose EXIF rotation is honoured. ``flip`` averages its
@@ -116,7 +117,7 @@ class Predictor(ProcessBound):
         Raises InputError as ``predict`` does, with the ``index`` of the crop at fault, and for
         more crops than ``info.max_batch``.
         """
-        _refuse_path(crops, "predict")
+        _require_several(crops)
         backend = self._opened()
         items = list(crops)
         self._check_count(len(items))
@@ -166,7 +167,7 @@ class Predictor(ProcessBound):
         the InputError is given in place of the prediction, and the stream goes on. What ``crops``
         or the engine raises is always raised, at its place.
         """
-        _refuse_path(crops, "predict")
+        _require_several(crops)
         if errors not in _ON_ERROR:
             raise ConfigurationError(
                 f"errors should be {' or '.join(map(repr, _ON_ERROR))}, not {errors!r}"
@@ -302,8 +303,13 @@ class Predictor(ProcessBound):
         return Answers(Stream(source, rows, prepare, infer, batch=batch, workers=workers), show)
 
 
-def _refuse_path(crops: object, instead: str) -> None:
+def _require_several(crops: object) -> None:
     if isinstance(crops, (str, os.PathLike)):
-        raise InputError(f"expected an iterable of crops, not a single path; use {instead}")
-    if not isinstance(crops, Iterable):
+        raise InputError("expected several crops, not a single path; use predict")
+    if isinstance(crops, np.ndarray) and is_one_picture(crops.shape):
+        raise InputError(
+            f"expected several crops, not one picture of shape {crops.shape}; use predict, or give "
+            "a list"
+        )
+    if isinstance(crops, (bytes, dict)) or not isinstance(crops, Iterable):
         raise InputError(f"expected an iterable of crops, not {type(crops).__name__}")

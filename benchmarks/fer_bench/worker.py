@@ -14,7 +14,8 @@ import numpy.typing as npt
 from fer_bench.protocol import Adapter, serve
 from fer_edge.artifacts.artifact import COMPANIONS, FORMATS
 from fer_edge.backends.base import BackendOptions
-from fer_edge.images.preprocess import check_crop, preprocess
+from fer_edge.images.pixels import check_crop
+from fer_edge.images.preprocess import preprocess
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 

@@ -19,6 +19,7 @@ from fer_edge.arguments import real_number, whole_number
 from fer_edge.backends.base import MAX_THREADS
 from fer_edge.errors import InputError
 from fer_edge.faces.detectors import Detection, Detector, Haar
+from fer_edge.images.pixels import check_frame
 from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
 from fer_edge.system.forking import ProcessBound
 
@@ -91,7 +92,7 @@ class FaceDetector(ProcessBound):
         pixels, and EngineError in a child of ``fork``.
         """
         self.require_own_process()
-        _check_frame(frame)
+        frame = check_frame(frame)
         height, width = frame.shape[:2]
         size = self.searched_size(width, height)
         scale = min(1.0, self.max_side / max(width, height))
@@ -139,7 +140,7 @@ def cut_face(
     four times as long as the frame, and for a crop of more pixels than a picture may have;
     ConfigurationError for a margin outside 0 to 1.
     """
-    _check_frame(frame)
+    frame = check_frame(frame)
     x, y, width, height = _checked_box(box, frame.shape)
     margin = real_number("margin", margin, "0 to 1", lambda it: 0 <= it <= 1)
     longer = max(width, height)
@@ -197,18 +198,6 @@ def _cut(
         cv2.BORDER_REPLICATE,
     )
     return np.asarray(crop, np.uint8)
-
-
-def _check_frame(frame: object) -> None:
-    expected = "a frame should be a uint8 array (H, W), gray, or (H, W, 3), BGR"
-    if not isinstance(frame, np.ndarray):
-        raise InputError(f"{expected}, not {type(frame).__name__}")
-    if frame.dtype != np.uint8:
-        raise InputError(f"{expected}, not of dtype {frame.dtype}")
-    if frame.ndim != 2 and frame.shape[2:] != (3,):  # noqa: PLR2004 - gray has two axes
-        raise InputError(f"{expected}, not of shape {frame.shape}")
-    if not frame.size:
-        raise InputError(f"{expected}; this one is empty, of shape {frame.shape}")
 
 
 def _checked_box(box: Sequence[float], shape: tuple[int, ...]) -> tuple[float, float, float, float]:

@@ -12,20 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.artifacts.spec import InputSpec
-from fer_edge.errors import InputError
-from fer_edge.images.reading import MAX_PIXELS
 
-__all__ = ["COLORS", "MIN_SIDE", "check_crop", "preprocess", "preprocess_all"]
+__all__ = ["COLORS", "preprocess", "preprocess_all"]
 
 UInt8Array = npt.NDArray[np.uint8]
 
 COLORS = ("bgr", "rgb")
 """Orders of the channels that a caller's colour crops may have."""
 
-MIN_SIDE = 8
-"""Crops with a shorter side are refused: no expression is left in them."""
-
-_UINT8 = np.dtype(np.uint8)
 _GRAY_DIMENSIONS, _COLOR_DIMENSIONS = 2, 3
 _TO_GRAY = {"bgr": cv2.COLOR_BGR2GRAY, "rgb": cv2.COLOR_RGB2GRAY}  # BT.601 in fixed point
 _REACH = 2
@@ -34,17 +28,6 @@ _HALVED_FROM = 3
 """Times the new size from which a crop is halved first. From twice the new size on, crops of little
 more than that would lose accuracy (tests/fer_edge/images/test_resizing_accuracy.py measures it).
 """
-
-
-def check_crop(crop: Any, index: int | None = None) -> UInt8Array:
-    """Return ``crop`` if it is uint8 ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``.
-
-    Its sides are at least ``MIN_SIDE``, and its pixels no more than a picture may have. Raises
-    InputError with what was expected and what came; ``index`` is the position in a batch.
-    """
-    if isinstance(crop, np.ndarray) and crop.dtype == _UINT8 and _is_picture(crop.shape):
-        return crop
-    raise InputError(_misfit(crop), index=index)
 
 
 def preprocess(crop: UInt8Array, spec: InputSpec, out: UInt8Array, color: str = "bgr") -> None:
@@ -113,34 +96,3 @@ def _halve(image: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any]
         blocks = image[: 2 * height, : 2 * width]
         image = cv2.resize(blocks, (width, height), interpolation=cv2.INTER_AREA)
     return image
-
-
-def _is_picture(shape: tuple[int, ...]) -> bool:
-    dimensions = len(shape)
-    return (
-        (dimensions == _GRAY_DIMENSIONS or (dimensions == _COLOR_DIMENSIONS and shape[2] in (1, 3)))
-        and shape[0] >= MIN_SIDE
-        and shape[1] >= MIN_SIDE
-        and shape[0] * shape[1] <= MAX_PIXELS
-    )
-
-
-def _misfit(crop: Any) -> str:
-    """What keeps this from being a crop."""
-    if not isinstance(crop, np.ndarray):
-        return f"expected a numpy array or a path, not {type(crop).__name__}"
-    if crop.dtype != _UINT8:
-        hint = ""
-        if crop.dtype.kind == "f":
-            holds_nan = not np.isfinite(crop).all()
-            hint = "; it holds NaN or Inf" if holds_nan else "; scale to 0..255 and convert it"
-        return f"expected uint8 pixels, not {crop.dtype}{hint}"
-    is_gray = crop.ndim == _GRAY_DIMENSIONS
-    if not is_gray and (crop.ndim != _COLOR_DIMENSIONS or crop.shape[2] not in (1, 3)):
-        return f"expected the shape (H, W) for gray or (H, W, 3) for colour, not {crop.shape}"
-    if min(crop.shape[:2]) >= MIN_SIDE:
-        return f"expected a crop of up to {MAX_PIXELS:,} pixels, not of shape {crop.shape}"
-    return (
-        f"expected a crop of at least {MIN_SIDE} x {MIN_SIDE} pixels, not of height "
-        f"{crop.shape[0]} and width {crop.shape[1]}"
-    )

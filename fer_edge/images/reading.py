@@ -1,30 +1,29 @@
 """A picture from an untrusted file to pixels.
 
-JPEG, PNG, WebP and BMP, decoded by OpenCV to 8-bit blue, green, red:
+JPEG, PNG, WebP, BMP and TIFF, decoded by OpenCV to 8-bit blue, green, red:
 
-- The rotation in EXIF is applied (all eight orientations, in JPEG, PNG and WebP), so that the
-  picture stands as a viewer shows it. It is read and applied here: OpenCV's own reader depends on
-  its release (4.11 and 4.12 miss EXIF behind XMP in JPEG, and all EXIF in WebP).
+- The rotation in EXIF is applied (all eight orientations), so that the picture stands as a viewer
+  shows it. For JPEG, PNG and WebP it is read and applied here: OpenCV's own reader depends on its
+  release (4.11 and 4.12 miss EXIF behind XMP in JPEG, and all EXIF in WebP).
 - Gray becomes three equal channels. Transparency is dropped, not blended: a pixel keeps the
   colour that is stored under its alpha. A palette is looked up.
-- 16 bits become 8 by dropping the lower 8 (``value >> 8``).
+- 16 bits become 8 by what they hold: a picture whose values end below 256 or below 4,096 has 8 or
+  12 bits of depth in truth, and its lower bits would be all that there is.
 - CMYK and YCCK JPEGs are taken as Adobe writes them, inverted (255 is no ink), whether they
   say so or not, and become ``channel * black / 255``; ICC profiles and PNG's gamma are ignored.
-- Of an animation the first frame is read.
+- Of an animation the first frame is read, of a TIFF the first page.
 
 Size and completeness are checked before anything is decoded, so a truncated file is an error here
-and not a picture with a gray rest. Damage in the midst of a JPEG's compressed data cannot be told:
-OpenCV decodes it, and libjpeg says so on stderr. There libpng and OpenCV write complaints of their
-own as well; only settings of the whole process would silence them, which a library has no right to
-change. A file that is merely cut off does not get that far.
+and not a picture with a gray rest. Damage within a JPEG's compressed data cannot be detected:
+OpenCV decodes it, and libjpeg complains on stderr. libpng and OpenCV write there, too. Only
+settings of the whole process would silence them, and those are not a library's to change.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -32,7 +31,7 @@ import numpy.typing as npt
 
 from fer_edge.errors import InputError
 from fer_edge.images.header import PictureSize, check_complete, orientation, picture_size
-from fer_edge.system.files import open_without_waiting
+from fer_edge.system.read_file import read_file
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode_image", "read_image"]
 
@@ -47,7 +46,9 @@ MAX_BYTES = 256 << 20
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
-_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
+_DEPTHS = (8, 12, 16)
+"""Bits of a pixel that a picture stored with 16 may have in truth."""
 _UPRIGHT: dict[int, Callable[[Image], Image]] = {
     1: lambda image: image,
     2: lambda image: image[:, ::-1],
@@ -63,21 +64,26 @@ _UPRIGHT: dict[int, Callable[[Image], Image]] = {
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Read a picture file; uint8 ``(H, W, 3)``, BGR, EXIF rotation applied.
 
-    Symbolic links are followed. Raises InputError for a path that is missing, not permitted or
-    no regular file (a folder, pipe or device is never opened), a file of more than ``MAX_BYTES``,
+    Symbolic links are followed. Raises InputError for an address, a path that is missing or may not
+    be read, a folder, pipe or device (none of them is read), a file of more than ``MAX_BYTES``,
     and for whatever ``decode_image`` refuses.
     """
     where = os.fspath(path)
-    return decode_image(_read_bytes(where), where)
+    if isinstance(where, str) and "://" in where:
+        raise InputError(
+            f"{where!r:.200} is an address; download the picture and give the path of its file. "
+            "FaceAnalyzer.track opens the addresses of cameras and videos"
+        )
+    return decode_image(read_file(where, "picture", MAX_BYTES, InputError), where)
 
 
 def decode_image(data: bytes, where: str) -> Image:
     """Decode a picture file's bytes; uint8 ``(H, W, 3)``, BGR, EXIF rotation applied.
 
     ``where`` names the source in messages. Raises InputError for more than ``MAX_BYTES`` bytes or
-    none, anything but a JPEG, PNG, WebP or BMP, a picture of more than ``MAX_PIXELS`` pixels or
-    with a side over ``MAX_SIDE`` (decided by its header, nothing is decoded), and a file that is
-    truncated or damaged.
+    none, anything but a JPEG, PNG, WebP, BMP or TIFF, a picture of more than ``MAX_PIXELS`` pixels
+    or with a side over ``MAX_SIDE`` (its header says so; nothing is decoded), pixels that are no
+    whole numbers of up to 16 bits, and a file that is truncated or damaged.
     """
     _check_bytes(len(data), where)
     size = picture_size(data, where)
@@ -90,33 +96,6 @@ def decode_image(data: bytes, where: str) -> Image:
             f"{image.shape[1]} x {image.shape[0]} were decoded. Save it anew with another program."
         )
     return np.ascontiguousarray(_UPRIGHT[orientation(data)](image))
-
-
-def _read_bytes(where: str) -> bytes:
-    try:
-        _check_file(os.stat(where), where)
-        with open(where, "rb", opener=open_without_waiting) as stream:
-            # the name may stand for another file by now
-            status = os.fstat(stream.fileno())
-            _check_file(status, where)
-            return stream.read(status.st_size)
-    except FileNotFoundError as problem:
-        raise InputError(f"there is no file {where!r}; check the path") from problem
-    except PermissionError as problem:
-        raise InputError(
-            f"{where} may not be read by this user; change its permissions or those of its folder"
-        ) from problem
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise InputError(f"{where!r} cannot be read as a picture file: {reason}") from problem
-
-
-def _check_file(status: os.stat_result, where: str) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise InputError(f"{where} is a folder; give one picture file")
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{where} is a device, pipe or socket; give a picture in a regular file")
-    _check_bytes(status.st_size, where)
 
 
 def _check_bytes(count: int, where: str) -> None:
@@ -132,7 +111,7 @@ def _check_size(size: PictureSize, where: str) -> None:
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
         raise InputError(
             f"{where} has {width} x {height} pixels ({width * height:,}); up to {MAX_PIXELS:,} "
-            f"with sides of up to {MAX_SIDE:,} are decoded. Scale it down or cut the face out."
+            f"with sides of up to {MAX_SIDE:,} are decoded. Scale it down, or cut the face out."
         )
 
 
@@ -147,4 +126,14 @@ def _decode(data: bytes, where: str) -> Image:
             f"{where} cannot be decoded ({reason}): it is damaged, or of a rare variant of its "
             "format. Open it in a picture editor and save it as JPEG or PNG."
         )
-    return np.asarray(image, np.uint8)
+    return np.asarray(image) if image.dtype == np.uint8 else _to_8_bits(image, where)
+
+
+def _to_8_bits(image: npt.NDArray[Any], where: str) -> Image:
+    if image.dtype != np.uint16:
+        raise InputError(
+            f"{where} has pixels of type {image.dtype}; expected whole numbers of 8 or 16 bits. "
+            "Save it as JPEG or PNG."
+        )
+    bits = next(depth for depth in _DEPTHS if image.max() < 1 << depth)
+    return (image >> (bits - 8)).astype(np.uint8)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import InputError
-from fer_edge.images.preprocess import check_crop, preprocess
+from fer_edge.images.pixels import check_crop
+from fer_edge.images.preprocess import preprocess
 from fer_edge.images.reading import read_image
 
 __all__ = ["Crop", "TensorMaker", "check_tensor"]

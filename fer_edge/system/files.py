@@ -23,7 +23,6 @@ except ImportError:  # on Windows, where folders are not locked
 __all__ = [
     "atomic_path",
     "new_folder",
-    "open_without_waiting",
     "sha256_of",
     "write_bytes",
     "write_json",
@@ -104,11 +103,6 @@ def write_json(target: Path, value: object) -> None:
     Raises ValueError for NaN and infinities, which JSON does not have.
     """
     write_bytes(target, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
-
-
-def open_without_waiting(path: str, flags: int) -> int:
-    """An ``opener`` for ``open``, for a pipe too, which else waits for its writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def sha256_of(path: Path) -> str:

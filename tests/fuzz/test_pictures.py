@@ -19,7 +19,7 @@ from fer_edge import Face, FerEdgeError, InputError, Predictor, cut_face
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.backends import Backend, BackendOptions, EngineInfo
 from fer_edge.images.header import check_complete, orientation, picture_size
-from fer_edge.images.preprocess import check_crop
+from fer_edge.images.pixels import check_crop
 from fer_edge.images.reading import decode_image, read_image
 
 FUZZ = settings(settings.get_profile("fuzz"))

@@ -203,12 +203,11 @@ class TestDetect:
         [
             (np.zeros((8, 8), np.float32), "float32"),
             (np.zeros((8, 8, 4), np.uint8), r"\(8, 8, 4\)"),
-            (np.zeros((8, 8, 1), np.uint8), r"\(8, 8, 1\)"),
             (np.zeros((8,), np.uint8), r"\(8,\)"),
             (np.zeros((1, 8, 8, 3), np.uint8), r"\(1, 8, 8, 3\)"),
             (np.zeros((0, 8, 3), np.uint8), "empty"),
             ([[0, 0], [0, 0]], "list"),
-            (None, "NoneType"),
+            (None, "not None; cv2.imread"),
         ],
     )
     def test_a_bad_frame_is_an_error_that_quotes_it(

@@ -38,6 +38,7 @@ FILES = {
     "lossless-webp": encoded(".webp", LOSSLESS),
     "lossy-webp": encoded(".webp", LOSSY),
     "bmp": encoded(".bmp"),
+    "tiff": encoded(".tiff"),
 }
 every_file = pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
 
@@ -183,7 +184,7 @@ def test_what_is_no_picture_is_refused_with_its_first_bytes() -> None:
     ("start", "name"),
     [
         (b"GIF89a", "GIF"),
-        (b"II*\0", "TIFF"),
+        (b"II+\0", "BigTIFF"),
         (b"\0\0\0\x18ftypheic", "HEIC"),
         (b"\0\0\0\x18ftypisom", "video"),
         (b"\0\0\0\x0cjP  ", "JPEG 2000"),
@@ -198,12 +199,12 @@ def test_a_format_that_is_not_read_is_named(start: bytes, name: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"text", b"GIF89a"])
 def test_every_refusal_lists_the_formats_that_are_read(data: bytes) -> None:
-    with pytest.raises(InputError, match="JPEG, PNG, WebP and BMP are read"):
+    with pytest.raises(InputError, match="JPEG, PNG, WebP, BMP and TIFF are read"):
         picture_size(data)
 
 
 def test_the_formats_are_listed() -> None:
-    assert FORMATS == ("JPEG", "PNG", "WebP", "BMP")
+    assert FORMATS == ("JPEG", "PNG", "WebP", "BMP", "TIFF")
 
 
 # Completeness
@@ -390,6 +391,7 @@ SIGNATURES = {
     "lossless-webp": b"RIFF",
     "lossy-webp": b"RIFF",
     "bmp": b"BM",
+    "tiff": b"II*\0",
 }
 
 

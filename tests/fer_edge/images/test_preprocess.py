@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import InputError, InputSpec
-from fer_edge.images.preprocess import COLORS, MIN_SIDE, check_crop, preprocess, preprocess_all
-from fer_edge.images.reading import MAX_PIXELS
+from fer_edge import InputSpec
+from fer_edge.images.preprocess import COLORS, preprocess, preprocess_all
 
 Image = npt.NDArray[np.uint8]
 Exact = npt.NDArray[np.float64]
@@ -277,69 +276,6 @@ def test_models_may_have_any_input_size(size: tuple[int, int]) -> None:
     assert (processed(np.full((20, 30), 9, np.uint8), InputSpec(*size)) == 9).all()
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 3), (8, 500), (500, 8, 3)])
-def test_a_fitting_crop_passes_as_it_is(shape: tuple[int, ...]) -> None:
-    crop = noise(*shape)
-    assert check_crop(crop) is crop
-
-
-UNFIT = [
-    pytest.param(None, "a numpy array or a path, not NoneType", id="nothing"),
-    pytest.param([[0] * 48] * 48, "a numpy array or a path, not list", id="list"),
-    pytest.param(b"\xff\xd8\xff", "a numpy array or a path, not bytes", id="bytes"),
-    pytest.param(np.zeros((48, 48), np.int64), "uint8 pixels, not int64", id="int64"),
-    pytest.param(np.zeros((48, 48), bool), "uint8 pixels, not bool", id="bool"),
-    pytest.param(np.zeros((48, 48), np.uint16), "uint8 pixels, not uint16", id="uint16"),
-    pytest.param(np.full((48, 48), None), "uint8 pixels, not object", id="objects"),
-    pytest.param(
-        np.zeros((48, 48), np.float32), "uint8 pixels, not float32; scale to 0..255", id="float"
-    ),
-    pytest.param(
-        np.full((48, 48), np.nan, np.float32), "float32; it holds NaN or Inf", id="not a number"
-    ),
-    pytest.param(np.full((48, 48), np.inf), "float64; it holds NaN or Inf", id="infinite"),
-    pytest.param(np.zeros((), np.uint8), r"for colour, not \(\)", id="scalar"),
-    pytest.param(np.zeros(48, np.uint8), r"for colour, not \(48,\)", id="one axis"),
-    pytest.param(
-        np.zeros((48, 48, 2), np.uint8), r"for colour, not \(48, 48, 2\)", id="2 channels"
-    ),
-    pytest.param(np.zeros((48, 48, 4), np.uint8), r"for colour, not \(48, 48, 4\)", id="alpha"),
-    pytest.param(np.zeros((3, 48, 48), np.uint8), r"for colour, not \(3, 48, 48\)", id="planes"),
-    pytest.param(
-        np.zeros((1, 48, 48, 3), np.uint8), r"for colour, not \(1, 48, 48, 3\)", id="batch"
-    ),
-    pytest.param(np.zeros((0, 48), np.uint8), "height 0 and width 48", id="no rows"),
-    pytest.param(np.zeros((48, 0, 3), np.uint8), "height 48 and width 0", id="no columns"),
-    pytest.param(
-        np.zeros((MIN_SIDE - 1, 48), np.uint8),
-        "at least 8 x 8 pixels, not of height 7 and width 48",
-        id="too low",
-    ),
-    pytest.param(
-        np.zeros((48, MIN_SIDE - 1, 3), np.uint8),
-        "at least 8 x 8 pixels, not of height 48 and width 7",
-        id="too narrow",
-    ),
-]
-
-
-@pytest.mark.parametrize(("crop", "message"), UNFIT)
-def test_an_unfit_crop_is_refused_with_what_was_expected_and_came(
-    crop: object, message: str
-) -> None:
-    with pytest.raises(InputError, match=message) as caught:
-        check_crop(crop)
-    assert str(caught.value).startswith("expected")
-    assert caught.value.index is None
-
-
-@pytest.mark.parametrize(("crop", "message"), UNFIT)
-def test_in_a_batch_an_unfit_crop_is_named(crop: object, message: str) -> None:
-    with pytest.raises(InputError, match=f"^crop 5 of the batch: .*{message}") as caught:
-        check_crop(crop, 5)
-    assert caught.value.index == 5
-
-
 @pytest.mark.parametrize("kind", [list, iter])
 def test_many_crops_are_stacked_in_their_order(kind: Callable[[list[Image]], Any]) -> None:
     crops = [noise(30, 30, 3), noise(12, 10), noise(9, 40, 1)]
@@ -350,10 +286,3 @@ def test_many_crops_are_stacked_in_their_order(kind: Callable[[list[Image]], Any
 def test_no_crops_are_a_batch_of_none() -> None:
     batch = preprocess_all([], RGB)
     assert (batch.shape, batch.dtype) == ((0, *RGB.shape), np.uint8)
-
-
-def test_a_crop_has_as_many_pixels_as_a_picture_may_have() -> None:
-    largest = np.broadcast_to(np.uint8(0), (10_000, MAX_PIXELS // 10_000))  # of a single byte
-    assert check_crop(largest) is largest
-    with pytest.raises(InputError, match="a crop of up to 100,000,000 pixels, not of shape"):
-        check_crop(np.broadcast_to(np.uint8(0), (10_000, MAX_PIXELS // 10_000 + 1)))

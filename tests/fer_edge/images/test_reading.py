@@ -179,10 +179,16 @@ def test_gray_becomes_three_equal_channels(suffix: str) -> None:
     np.testing.assert_array_equal(image, np.full((8, 8, 3), 77, np.uint8))
 
 
-@pytest.mark.parametrize("value", [0, 255, 256, 0x12FF, 0xFEFF, 0xFFFF])
-def test_sixteen_bits_lose_their_lower_half(value: int) -> None:
-    image = decode_image(encoded(np.full((2, 2, 3), value, np.uint16), ".png"), "face.png")
-    assert set(image.ravel().tolist()) == {value >> 8}
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, 0), (255, 255), (256, 16), (4095, 255), (0x12FF, 0x12), (0xFEFF, 0xFE), (0xFFFF, 0xFF)],
+)
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bits_become_eight_by_what_they_hold(
+    suffix: str, value: int, expected: int
+) -> None:
+    pixels = np.full((2, 2, 3), value, np.uint16)
+    assert set(decode_image(encoded(pixels, suffix), "face").ravel().tolist()) == {expected}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +237,7 @@ def test_a_bmp_stored_from_the_top_stands_upright() -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no file .*absent\.jpg.*check the path"):
+    with pytest.raises(InputError, match=r"there is no picture at .*absent\.jpg.*check the path"):
         read_image(tmp_path / "absent.jpg")
 
 
@@ -248,7 +254,7 @@ def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "face.png"
     path.write_bytes(encoded(SMOOTH, ".png"))
     path.chmod(0)
-    with pytest.raises(InputError, match="may not be read by this user"):
+    with pytest.raises(InputError, match="this user may not read"):
         read_image(path)
 
 
@@ -267,14 +273,14 @@ def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["face\0.jpg", "f" * 5000])
 def test_an_impossible_path_is_refused(path: str) -> None:
-    with pytest.raises(InputError, match="cannot be read as a picture file"):
+    with pytest.raises(InputError, match="cannot read the picture"):
         read_image(path)
 
 
 def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to("link")
-    with pytest.raises(InputError, match="cannot be read as a picture file"):
+    with pytest.raises(InputError, match="cannot read the picture"):
         read_image(link)
 
 
@@ -328,7 +334,7 @@ def test_a_file_of_very_many_bytes_is_refused_before_it_is_opened(
     with path.open("wb") as stream:
         stream.truncate(images.MAX_BYTES + 1)
     monkeypatch.setattr(os, "open", lambda *_, **__: pytest.fail("the file was opened"))
-    with pytest.raises(InputError, match=r"268,435,457 bytes.*up to 268,435,456"):
+    with pytest.raises(InputError, match=r"268,435,457 bytes; the most is 268,435,456"):
         read_image(path)
 
 
@@ -354,13 +360,49 @@ def test_a_truncated_file_is_refused(suffix: str, kept: float) -> None:
 
 
 def test_text_is_refused() -> None:
-    with pytest.raises(InputError, match=r"notes\.txt is not a picture.*JPEG, PNG, WebP and BMP"):
+    with pytest.raises(InputError, match=r"notes\.txt is not a picture.*WebP, BMP and TIFF"):
         decode_image(b"no picture", "notes.txt")
 
 
 def test_a_format_that_opencv_knows_and_we_do_not_is_refused() -> None:
-    with pytest.raises(InputError, match="is a TIFF"):
-        decode_image(encoded(SMOOTH, ".tiff"), "face.tiff")
+    with pytest.raises(InputError, match="is not a picture"):
+        decode_image(encoded(SMOOTH, ".ppm"), "face.ppm")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_stands_upright(orientation: int) -> None:
+    stored = encoded(np.arange(8 * 12, dtype=np.uint8).reshape(8, 12), ".tiff")
+    order = "<" if stored.startswith(b"II") else ">"
+    turned = bytearray(stored)
+    (directory,) = struct.unpack_from(f"{order}I", stored, 4)
+    (count,) = struct.unpack_from(f"{order}H", stored, directory)
+    entries = [stored[at : at + 12] for at in range(directory + 2, directory + 2 + 12 * count, 12)]
+    entries.append(struct.pack(f"{order}HHIHH", 274, 3, 1, orientation, 0))
+    struct.pack_into(f"{order}I", turned, 4, len(turned))
+    turned += struct.pack(f"{order}H", len(entries))
+    turned += b"".join(sorted(entries, key=lambda one: struct.unpack_from(f"{order}H", one)))
+    turned += bytes(4)
+    image = decode_image(bytes(turned), "face.tiff")[:, :, 0]
+    assert image.shape == ((8, 12) if orientation < 5 else (12, 8))
+    corner = {1: 0, 2: 11, 3: 95, 4: 84, 5: 0, 6: 84, 7: 95, 8: 11}[orientation]
+    assert image[0, 0] == corner
+
+
+def test_floating_point_pixels_are_refused() -> None:
+    with pytest.raises(InputError, match="pixels of type float32; expected whole numbers"):
+        decode_image(encoded(np.zeros((8, 8, 3), np.float32), ".tiff"), "depth.tiff")
+
+
+@pytest.mark.parametrize("address", ["https://example.org/face.jpg", "rtsp://camera/1"])
+def test_an_address_is_told_from_a_path(address: str) -> None:
+    with pytest.raises(InputError, match="is an address; download the picture"):
+        read_image(address)
+
+
+def test_a_git_lfs_pointer_says_how_to_fetch_the_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(InputError, match="is a Git LFS pointer"):
+        read_image(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize(

@@ -101,13 +101,13 @@ def small(folder: Path) -> Path:
 
 
 UNREADABLE = [
-    pytest.param(missing, "there is no file", id="missing"),
+    pytest.param(missing, "there is no picture", id="missing"),
     pytest.param(lambda folder: folder, "is a folder", id="folder"),
     pytest.param(empty, "0 bytes", id="0 bytes"),
     pytest.param(truncated, "truncated", id="truncated"),
     pytest.param(text, "is not a picture", id="text"),
     pytest.param(bomb, "60000 x 60000 pixels", id="bomb"),
-    pytest.param(small, "at least 8 x 8 pixels, not of height 5 and width 48", id="too small"),
+    pytest.param(small, "at least 8 x 8 pixels, not height 5 and width 48", id="too small"),
 ]
 
 

@@ -16,7 +16,7 @@ Image = npt.NDArray[np.uint8]
 
 
 UNFIT = [
-    pytest.param(None, "not NoneType", id="nothing"),
+    pytest.param(None, "not None", id="nothing"),
     pytest.param(np.zeros((48, 48), np.float32), "not float32", id="float"),
     pytest.param(np.full((48, 48), np.nan), "NaN or Inf", id="not a number"),
     pytest.param(np.zeros((48, 48, 4), np.uint8), r"not \(48, 48, 4\)", id="channels"),
@@ -54,6 +54,18 @@ def test_what_cannot_be_iterated_is_no_batch(fer: Predictor, nothing: Any) -> No
 def test_a_path_is_no_batch(fer: Predictor, path: Any) -> None:
     with pytest.raises(InputError, match="not a single path; use predict"):
         fer.predict_batch(path)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (48, 48, 3)])
+def test_one_picture_is_no_batch(fer: Predictor, shape: tuple[int, ...]) -> None:
+    picture = np.zeros(shape, np.uint8)
+    for call in (fer.predict_batch, fer.predict_stream):
+        with pytest.raises(InputError, match="expected several crops, not one picture of shape"):
+            call(picture)
+
+
+def test_an_array_of_several_crops_is_a_batch(fer: Predictor) -> None:
+    assert len(fer.predict_batch(np.zeros((2, 48, 48), np.uint8))) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""Pixels that a caller hands over: what is accepted, and what to do about anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.errors import InputError
+from fer_edge.images.reading import MAX_PIXELS
+
+__all__ = ["MIN_SIDE", "check_crop", "check_frame", "is_one_picture"]
+
+MIN_SIDE = 8
+"""Crops with a shorter side are refused: no expression is left in them."""
+
+_UINT8 = np.dtype(np.uint8)
+_GRAY_AXES, _COLOR_AXES, _BATCH_AXES = 2, 3, 4
+_RGB, _RGBA = 3, 4
+_MOST_OF_8_BITS = 255
+_FOREIGN = {
+    "PIL": "give np.asarray(image.convert('RGB')) to Predictor(color='rgb')",
+    "torch": "give tensor.cpu().numpy(), uint8 (H, W) or (H, W, 3)",
+}
+"""How pictures of other packages become arrays."""
+_DECODE = "cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)"
+
+
+def check_crop(crop: Any, index: int | None = None) -> npt.NDArray[np.uint8]:
+    """Return ``crop`` if it is uint8 ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)``.
+
+    Its sides are at least ``MIN_SIDE``, and it has no more pixels than a picture may have. Raises
+    InputError with what was expected, what came and what to do; ``index`` is its position in a
+    batch.
+    """
+    if _is_picture(crop, MIN_SIDE):
+        return crop  # type: ignore[no-any-return]
+    raise InputError(_complaint(crop, MIN_SIDE), index=index)
+
+
+def check_frame(frame: Any) -> npt.NDArray[np.uint8]:
+    """Return a whole picture as uint8 ``(H, W)`` or ``(H, W, 3)``; ``(H, W, 1)`` loses its axis.
+
+    It has at least one pixel. Raises InputError as ``check_crop`` does.
+    """
+    if not _is_picture(frame, 1):
+        raise InputError(_complaint(frame, 1))
+    pixels: npt.NDArray[np.uint8] = frame
+    return pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
+
+
+def is_one_picture(shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape is one picture and not several."""
+    return len(shape) == _GRAY_AXES or (len(shape) == _COLOR_AXES and shape[2] in (1, _RGB, _RGBA))
+
+
+def _is_picture(value: Any, least: int) -> bool:
+    if not isinstance(value, np.ndarray) or value.dtype != _UINT8:
+        return False
+    shape = value.shape
+    return (
+        (len(shape) == _GRAY_AXES or (len(shape) == _COLOR_AXES and shape[2] in (1, 3)))
+        and shape[0] >= least
+        and shape[1] >= least
+        and shape[0] * shape[1] <= MAX_PIXELS
+    )
+
+
+def _complaint(value: Any, least: int) -> str:
+    if not isinstance(value, np.ndarray):
+        return f"expected a numpy array or a path, not {_other_kind(value)}"
+    if value.dtype != _UINT8:
+        return f"expected uint8 pixels, not {value.dtype}; {_conversion(value)}"
+    gray_or_color = value.ndim == _GRAY_AXES or value.shape[2:] in ((1,), (3,))
+    if value.ndim > _COLOR_AXES or not gray_or_color:
+        return (
+            f"expected the shape (H, W) for gray or (H, W, 3) for colour, not {value.shape}"
+            f"{_shape_advice(value.shape)}"
+        )
+    height, width = value.shape[:2]
+    if min(height, width) < least:
+        empty = "; it is empty: was its box outside of the picture?" if not value.size else ""
+        return (
+            f"expected at least {least} x {least} pixels, not height {height} and width {width}"
+            f"{empty}"
+        )
+    return (
+        f"expected up to {MAX_PIXELS:,} pixels, not the shape {value.shape}; scale it down, or let "
+        "FaceAnalyzer find the faces in a smaller copy"
+    )
+
+
+def _other_kind(value: Any) -> str:
+    """What came in place of an array, and what to do about it."""
+    kind, package = type(value).__name__, type(value).__module__.partition(".")[0]
+    if value is None:
+        return "None; cv2.imread gives None for a file that it cannot read: check its path"
+    if package in _FOREIGN:
+        return f"{package}.{kind}; {_FOREIGN[package]}"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"{kind}; decode the file's bytes first: {_DECODE}"
+    if hasattr(value, "read"):
+        return f"{kind}; give its path, or data = file.read() and then {_DECODE}"
+    is_list = isinstance(value, (list, tuple))
+    return f"{kind}; give np.asarray(pixels, np.uint8)" if is_list else kind
+
+
+def _conversion(value: npt.NDArray[Any]) -> str:
+    """How pixels of another type become uint8."""
+    if value.dtype.kind not in "fiub" or not value.size:
+        return "convert it to 0..255 with astype(np.uint8)"
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        return "it holds NaN or Inf"
+    low, high = value.min(), value.max()
+    if value.dtype.kind == "b" or (value.dtype.kind == "f" and 0 <= low <= high <= 1):
+        return "its values are 0 to 1: convert it with (pixels * 255).astype(np.uint8)"
+    if 0 <= low <= high <= _MOST_OF_8_BITS:
+        return "its values are 0 to 255 already: convert it with pixels.astype(np.uint8)"
+    if value.dtype == np.uint16:
+        return "convert it with (pixels >> 8).astype(np.uint8)"
+    return f"its values are {low:g} to {high:g}: scale it to 0..255, then astype(np.uint8)"
+
+
+def _shape_advice(shape: tuple[int, ...]) -> str:
+    if len(shape) == _COLOR_AXES and shape[2] == _RGBA:
+        return "; drop the fourth channel with cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR)"
+    if len(shape) == _COLOR_AXES and shape[0] in (1, _RGB):
+        return "; its channels come first: give pixels.transpose(1, 2, 0)"
+    if len(shape) == _BATCH_AXES:
+        return "; give several crops to predict_batch"
+    return ""
