@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check system lint types bindings speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page clean
+.PHONY: help demo test check system lint types bindings speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page page-types onnxruntime-web clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -24,6 +24,7 @@ help:
 	@echo "make train   the packaged model's training (DATA=fer2013.zip VOTES=ferplus_votes.csv)"
 	@echo "make default-model, vit-tiny   export, measure and draw what was trained (DATA=...)"
 	@echo "make baseline   record what the regression suite compares with (DATA=...)"
+	@echo "make onnxruntime-web   the WebAssembly engine of the page, anew from npm, by its hashes"
 	@echo "make clean   remove the environment and what was built"
 
 demo: $(VENV)/demo.installed
@@ -32,10 +33,10 @@ demo: $(VENV)/demo.installed
 # a process for each core; the tests of a file share what they make
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
-test: system lint types bindings
+test: system lint types page-types bindings
 	$(PYTEST)
 
-check: system lint types bindings
+check: system lint types page-types bindings
 	FER_KILLS=50 FER_FUZZ_EXAMPLES=2000 $(PYTEST) --long
 
 # Limits on times, which a busy machine does not keep.
@@ -54,6 +55,30 @@ system:
 	  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -qq -y \
 	    --no-install-recommends $$missing > /dev/null; } || \
 	  echo "not installed, so that their tests skip:" $$missing
+
+# The page's modules are plain JavaScript; their types stand in comments.
+TYPESCRIPT := typescript@7.0.2
+page-types:
+	@if command -v npm > /dev/null; then \
+	  [ -x $(VENV)/npm/node_modules/.bin/tsc ] || npm install --silent --no-audit --no-fund \
+	    --prefix $(VENV)/npm $(TYPESCRIPT); \
+	  $(VENV)/npm/node_modules/.bin/tsc -p fer_edge/page/static; \
+	else echo "make page-types: skipped, there is no npm here to check the page's types with"; fi
+
+# What the page runs of onnxruntime-web, and ONNX Runtime's licences from the wheel of that release.
+ORT_WEB := 1.30.0
+ORT_FILES := ort.wasm.min.mjs ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm
+onnxruntime-web: | $(BIN)/pip
+	@set -e; out=$(CURDIR)/fer_edge/page/static/onnxruntime; work=$$(mktemp -d); \
+	trap 'rm -rf "$$work"' EXIT; cd "$$work"; \
+	npm pack --silent onnxruntime-web@$(ORT_WEB) > /dev/null; tar xzf onnxruntime-web-*.tgz; \
+	$(abspath $(BIN))/pip download --quiet --no-deps onnxruntime==$(ORT_WEB); \
+	unzip -q onnxruntime-$(ORT_WEB)-*.whl onnxruntime/LICENSE onnxruntime/ThirdPartyNotices.txt; \
+	mv $(ORT_FILES:%=package/dist/%) .; mv onnxruntime/LICENSE onnxruntime/ThirdPartyNotices.txt .; \
+	sha256sum -c --quiet "$$out/SHA256SUMS"; \
+	gzip -9n ort-wasm-simd-threaded.wasm; \
+	cp $(ORT_FILES:.wasm=.wasm.gz) LICENSE ThirdPartyNotices.txt "$$out"; \
+	echo "onnxruntime-web $(ORT_WEB) is in $$out"
 
 # Tests fetch nothing: the bindings of TensorRT that doubles stand on are fetched here, once.
 bindings: $(VENV)/dev.installed

@@ -99,7 +99,7 @@ def _torch(context: ExportContext) -> list[Built]:
 
 
 def _triton(context: ExportContext) -> list[Built]:
-    with requires("serve"):
+    with requires("triton"):
         from fer_export.triton import write_repository
 
     built = make(context, _onnx)
@@ -215,7 +215,7 @@ def _check_for_triton(batch: int | None) -> None:
         raise ConfigurationError(
             "Triton makes batches of every size, and --batch fixes one; leave one of them out"
         )
-    with requires("serve"):
+    with requires("triton"):
         from tritonclient import grpc  # noqa: F401
 
 

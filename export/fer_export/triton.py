@@ -16,7 +16,7 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.dependencies import requires
 from fer_edge.system.files import new_folder
 
-with requires("serve"):
+with requires("triton"):
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2 as triton
 

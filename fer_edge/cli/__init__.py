@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fer_edge.cli import camera, doctor, info, predict, video
+from fer_edge.cli import camera, doctor, info, page, predict, serve, video
 from fer_edge.command import command_parser, run_command
 
 __all__ = ["main"]
@@ -14,6 +14,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run fer-edge; returns the exit code."""
     parser = command_parser("fer-edge", "Tell the apparent emotion of faces.", common=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (predict, video, camera, info, doctor):
+    for module in (predict, video, camera, page, serve, info, doctor):
         module.add_parser(commands)
     return run_command(parser, arguments)

@@ -23,7 +23,10 @@ from fer_edge.images.pixels import check_frame
 from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
 from fer_edge.system.forking import ProcessBound
 
-__all__ = ["Face", "FaceDetector", "cut_face"]
+__all__ = ["MIN_SIZE", "Face", "FaceDetector", "cut_face"]
+
+MIN_SIZE = 24
+"""Least width and height of a box by default, in pixels of the frame."""
 
 _MAX_GROWTH = 4
 
@@ -67,7 +70,7 @@ class FaceDetector(ProcessBound):
         model: str | Path = "yunet",
         *,
         min_score: float | None = None,
-        min_size: int = 24,
+        min_size: int = MIN_SIZE,
         max_side: int = 640,
         threads: int = 1,
     ) -> None:

@@ -21,14 +21,16 @@ from fer_edge.errors import ArtifactError, EngineError
 from fer_edge.faces.detectors import Detection, Framing
 from fer_edge.system.read_file import read_file
 
-__all__ = ["YUNET_FILE", "YUNET_SHA256", "Yunet"]
+__all__ = ["MAX_OVERLAP", "YUNET_FILE", "YUNET_SHA256", "Yunet"]
 
 YUNET_FILE = Path(__file__).with_name("models") / "face_detection_yunet_2026may.onnx"
 """The packaged file."""
 
 YUNET_SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
 
-_MAX_OVERLAP = 0.3
+MAX_OVERLAP = 0.3
+"""Of two boxes with a larger intersection over union only the better is kept."""
+
 _MAX_CANDIDATES = 5000
 _STRIDES = (8, 16, 32)
 _OUTPUTS = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in _STRIDES]
@@ -158,5 +160,5 @@ def _distinct(boxes: Floats) -> list[int]:
             left_top[others], left_top[best]
         )
         overlap = np.clip(shared, 0, None).prod(axis=1)
-        remaining = others[overlap <= _MAX_OVERLAP * (areas[others] + areas[best] - overlap)]
+        remaining = others[overlap <= MAX_OVERLAP * (areas[others] + areas[best] - overlap)]
     return kept

@@ -26,7 +26,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "onnxscript",
     ),
     "bench": ("matplotlib",),
-    "serve": ("tritonclient",),
+    "serve": ("fastapi", "uvicorn", "websockets", "prometheus_client"),
+    "triton": ("tritonclient",),
 }
 """Import names by extra; a test holds them against pyproject.toml."""
 

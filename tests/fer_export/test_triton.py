@@ -214,5 +214,5 @@ def test_without_tritonclient_the_error_names_the_extra(monkeypatch: pytest.Monk
 
     monkeypatch.delitem(sys.modules, triton.__name__)
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'fer-edge\[serve\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'fer-edge\[triton\]'"):
         importlib.import_module("fer_export.triton")

@@ -159,5 +159,6 @@ def test_the_table_of_extras_agrees_with_the_package_metadata(root: Path) -> Non
         return found
 
     for extra, names in EXTRAS.items():
-        distributions = {{"cuda": "cuda-python"}.get(name, name) for name in names}
+        named = {"cuda": "cuda-python", "prometheus_client": "prometheus-client"}
+        distributions = {named.get(name, name) for name in names}
         assert distributions <= packages(extra), extra

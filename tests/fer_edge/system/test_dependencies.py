@@ -10,7 +10,7 @@ import pytest
 from fer_edge.errors import MissingDependencyError
 from fer_edge.system.dependencies import EXTRAS, requires
 
-IMPORT_NAMES = {"cuda-python": "cuda"}
+IMPORT_NAMES = {"cuda-python": "cuda", "prometheus-client": "prometheus_client"}
 """Where a distribution's own name is not what it is imported by."""
 
 

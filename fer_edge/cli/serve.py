@@ -1,0 +1,107 @@
+"""fer-edge serve."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from fer_edge.artifacts.model import DEFAULT_MODEL
+from fer_edge.command import (
+    MODEL_HELP,
+    Commands,
+    add_command,
+    add_predictor_options,
+    open_predictor,
+    say,
+)
+from fer_edge.errors import ConfigurationError
+from fer_edge.system.dependencies import requires
+
+__all__ = ["TOKEN_VARIABLE", "add_parser"]
+
+TOKEN_VARIABLE = "FER_EDGE_TOKEN"  # noqa: S105 - the name of the variable that holds it
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "serve", "serve the page, with this machine's engines", _serve)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument(
+        "--model",
+        action="append",
+        help=f"{MODEL_HELP}; may be given more than once, clients choose by name",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        type=Path,
+        help=f"holds the token that clients must know (or {TOKEN_VARIABLE}); beyond the loopback "
+        "one is made and printed where none is given",
+    )
+    parser.add_argument(
+        "--origin",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="another address by which browsers reach the server, such as https://faces.example.org",
+    )
+    parser.add_argument("--ssl-certfile", metavar="PEM", type=Path, help="certificate for TLS")
+    parser.add_argument("--ssl-keyfile", metavar="PEM", type=Path, help="its key")
+    add_predictor_options(parser)
+
+
+def _serve(options: Namespace) -> int:
+    with requires("serve"):
+        from fer_edge.serve.app import create_app
+        from fer_edge.serve.running import bind, make_server
+        from fer_edge.serve.settings import ServerSettings, is_loopback, new_token
+
+    secure = options.ssl_certfile is not None
+    for file in (options.ssl_certfile, options.ssl_keyfile):
+        if file is not None and not file.is_file():
+            raise ConfigurationError(f"there is no file {file} for TLS")
+    token, made = _token(options), False
+    if token is None and not is_loopback(options.host):
+        token, made = new_token(), True
+    with ExitStack() as stack:
+        bound = stack.enter_context(bind(options.host, options.port))
+        port = bound.getsockname()[1]
+        settings = ServerSettings.for_address(
+            options.host, port, token=token, origins=options.origin, secure=secure
+        )
+        predictors = {
+            Path(model).stem: stack.enter_context(open_predictor(model, options))
+            for model in options.model or [DEFAULT_MODEL]
+        }
+        app = create_app(predictors, settings)
+
+        def started() -> None:
+            if made:
+                say(f"the token of this server: {token}")
+            name = f"[{options.host}]" if ":" in options.host else options.host
+            print(f"{'https' if secure else 'http'}://{name}:{port}/", flush=True)
+
+        server = make_server(
+            app,
+            settings.limits,
+            started,
+            certificate=options.ssl_certfile,
+            key=options.ssl_keyfile,
+        )
+        with suppress(KeyboardInterrupt):  # how a server is stopped
+            server.run(sockets=[bound])
+    return 0
+
+
+def _token(options: Namespace) -> str | None:
+    if options.token_file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        return Path(options.token_file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigurationError(
+            f"cannot read the token in {options.token_file}: {problem}"
+        ) from problem

@@ -1,0 +1,163 @@
+/** The engine on the server that this page came from. */
+
+import {Problem} from '../problems.js';
+
+/**
+ * @typedef {import('../types.js').ServerModel} ServerModel
+ * @typedef {import('../types.js').Engine} Engine
+ * @typedef {import('../types.js').Result} Result
+ * @typedef {{box: import('../types.js').Box, probabilities: Record<string, number>}} FaceRecord
+ * @typedef {{faces: FaceRecord[], searched: [number, number], timings_ms: Record<string, number>,
+ *   error?: string}} Answer
+ */
+
+const QUALITY = 0.85; // of the JPEG that is sent
+const ANSWER_WITHIN = 10_000; // milliseconds
+const TRY_AGAIN = [250, 500, 1000]; // milliseconds between attempts; the last one repeats
+const TOKEN_NEEDED = 401;
+
+/** @implements {Engine} */
+export class ServerEngine {
+  /** @type {WebSocket | null} */
+  #socket = null;
+  #side = 0;
+  #closed = false;
+  #canvas = new OffscreenCanvas(1, 1);
+  #onLost;
+
+  /** @param {ServerModel} model @param {(lost: boolean) => void} onLost told when the server goes and comes */
+  constructor(model, onLost) {
+    this.info = {
+      model: model.name, backend: `${model.backend} on ${location.host}`, precision: model.precision, labels: model.labels,
+    };
+    this.#onLost = onLost;
+  }
+
+  /** @param {ImageBitmap} frame @param {number} side @returns {Promise<Result>} */
+  async analyze(frame, side) {
+    const start = performance.now();
+    const picture = await this.#encode(frame);
+    const encoded = performance.now();
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const answer = await this.#ask(picture, side);
+        if (attempt) this.#onLost(false);
+        const took = performance.now() - encoded;
+        const spent = Object.values(answer.timings_ms).reduce((sum, value) => sum + value, 0);
+        return {
+          faces: answer.faces.map((face) => this.#face(face)),
+          timings: {encode: encoded - start, network: Math.max(0, took - spent), ...answer.timings_ms},
+          searched: answer.searched,
+        };
+      } catch (problem) {
+        if (this.#closed || problem instanceof Problem) throw problem;
+        if (!attempt) this.#onLost(true);
+        await sleep(TRY_AGAIN[Math.min(attempt, TRY_AGAIN.length - 1)]);
+        if (this.#closed) throw problem;
+      }
+    }
+  }
+
+  /** A photo goes as it is. @param {Blob} file @param {number} side @returns {Promise<Result>} */
+  async analyzeFile(file, side) {
+    const start = performance.now();
+    const query = new URLSearchParams({model: this.info.model, side: String(side)});
+    const response = await fetch(new URL(`v1/predict?${query}`, document.baseURI), {
+      method: 'POST', body: file, headers: {'content-type': file.type},
+    }).catch(() => {
+      throw new Problem('The server does not answer', `Start it again on ${location.host}, or choose this device.`);
+    });
+    if (response.status === TOKEN_NEEDED) throw noToken();
+    const answer = await response.json();
+    if (!response.ok) throw new Problem('The server refused this picture', answer.detail ?? response.statusText);
+    const timings = parseTimings(response.headers.get('server-timing') ?? '');
+    const spent = Object.values(timings).reduce((sum, value) => sum + value, 0);
+    const searched = (response.headers.get('fer-edge-searched') ?? '0x0').split('x').map(Number);
+    return {
+      faces: answer.results[0].faces.map((/** @type {FaceRecord} */ face) => this.#face(face)),
+      timings: {network: performance.now() - start - spent, ...timings},
+      searched: [searched[0], searched[1]],
+    };
+  }
+
+  close() {
+    this.#closed = true;
+    this.#socket?.close();
+  }
+
+  /** @param {FaceRecord} face */
+  #face({box, probabilities}) {
+    return {box, probabilities: this.info.labels.map((label) => probabilities[label])};
+  }
+
+  /** @param {ImageBitmap} frame */
+  async #encode(frame) {
+    const canvas = this.#canvas;
+    if (canvas.width !== frame.width) canvas.width = frame.width;
+    if (canvas.height !== frame.height) canvas.height = frame.height;
+    canvas.getContext('2d', {alpha: false})?.drawImage(frame, 0, 0);
+    frame.close();
+    return canvas.convertToBlob({type: 'image/jpeg', quality: QUALITY});
+  }
+
+  /** Send one picture and wait for its answer. @param {Blob} picture @param {number} side @returns {Promise<Answer>} */
+  async #ask(picture, side) {
+    const socket = await this.#connected(side);
+    /** @type {Answer} */
+    const answer = await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => fail(), ANSWER_WITHIN);
+      const done = () => {
+        clearTimeout(timer);
+        socket.onmessage = socket.onclose = null;
+      };
+      const fail = () => {
+        done();
+        socket.close();
+        reject(new Error('The server does not answer.'));
+      };
+      socket.onclose = fail;
+      socket.onmessage = ({data}) => {
+        done();
+        resolve(JSON.parse(data));
+      };
+      socket.send(picture);
+    });
+    if (answer.error) throw new Problem('The server refused a frame', answer.error);
+    return answer;
+  }
+
+  /** @param {number} side @returns {Promise<WebSocket>} */
+  async #connected(side) {
+    if (this.#socket?.readyState === WebSocket.OPEN && this.#side === side) return this.#socket;
+    this.#socket?.close();
+    const address = new URL('v1/stream', document.baseURI);
+    address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
+    address.search = String(new URLSearchParams({model: this.info.model, side: String(side)}));
+    const socket = new WebSocket(address, 'fer_edge');
+    this.#socket = socket;
+    this.#side = side;
+    await new Promise((resolve, reject) => {
+      socket.onopen = resolve;
+      socket.onclose = socket.onerror = () => reject(new Error('The server does not answer.'));
+    });
+    socket.onerror = null;
+    return socket;
+  }
+}
+
+function noToken() {
+  return new Problem('The server asks for its token', 'Load this page again and enter it.');
+}
+
+/** The header Server-Timing. @param {string} header */
+function parseTimings(header) {
+  /** @type {Record<string, number>} */
+  const timings = {};
+  for (const [, name, value] of header.matchAll(/(\w+);dur=([\d.]+)/g)) timings[name] = Number(value);
+  return timings;
+}
+
+/** @param {number} milliseconds */
+const sleep = (milliseconds) => new Promise((resolve) => {
+  setTimeout(resolve, milliseconds);
+});

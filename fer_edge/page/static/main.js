@@ -1,0 +1,333 @@
+/** The page: what the user asks for, and what is shown. */
+
+import {LocalEngine} from './engine/local.js';
+import {ServerEngine} from './engine/server.js';
+import {Live} from './live.js';
+import {showNotice} from './notice.js';
+import {element, fill} from './page.js';
+import {Problem, asProblem} from './problems.js';
+import {largest} from './smoother.js';
+import {cameras, closeVideo, openCamera, openPhoto, openVideo} from './sources.js';
+import {Expression, verdict} from './view/expression.js';
+import {Overlay} from './view/overlay.js';
+import {People} from './view/people.js';
+import {Readings} from './view/readings.js';
+
+/**
+ * @typedef {import('./types.js').Engine} Engine
+ * @typedef {import('./types.js').PageConfig} PageConfig
+ * @typedef {import('./live.js').Frame} Frame
+ */
+
+const SPOKEN_EVERY = 2000; // milliseconds
+const PHOTO_SIDE = 640; // a photo is searched at least this finely, as the Python library does
+
+const stage = element('stage', HTMLDivElement);
+const video = element('video', HTMLVideoElement);
+const still = element('still', HTMLCanvasElement);
+const cameraButton = element('camera', HTMLButtonElement);
+const openButton = element('open', HTMLButtonElement);
+const fileInput = element('file', HTMLInputElement);
+const deviceSelect = element('device', HTMLSelectElement);
+const engineSelect = element('engine', HTMLSelectElement);
+const modelSelect = element('model', HTMLSelectElement);
+const sideSelect = element('side', HTMLSelectElement);
+const mirror = element('mirror', HTMLInputElement);
+const leastInput = element('least', HTMLInputElement);
+const status = element('status', HTMLParagraphElement);
+
+const overlay = new Overlay(element('overlay', HTMLCanvasElement));
+const expression = new Expression();
+const people = new People();
+const readings = new Readings();
+
+/** @type {PageConfig} */
+let config;
+/** @type {Engine | null} */
+let engine = null;
+/** @type {{kind: 'camera' | 'video' | 'photo', live?: Live, file?: File} | null} */
+let current = null;
+/** @type {Frame | null} */
+let frame = null;
+let fresh = false, spoken = 0, drawing = false;
+/** What the user asked for last; what was asked before and comes late is thrown away. */
+let turn = 0;
+
+start().catch(fail);
+
+async function start() {
+  const response = await fetch('page.json');
+  if (!response.ok) throw new Problem('This page is incomplete', 'It lacks page.json. Make it anew with: fer-edge page --out DIR');
+  config = await response.json();
+  element('version', HTMLSpanElement).textContent = `fer_edge ${config.version}`;
+  if (config.server) {
+    fill(engineSelect, [['server', `on ${location.host}`], ['local', 'on this device']]);
+    element('engine-label', HTMLLabelElement).hidden = false;
+  }
+  showChoices();
+  listen();
+  cameraButton.disabled = openButton.disabled = false;
+  say('Ready.');
+  showNotice();
+}
+
+/** The models of the engine that is chosen, and where it processes pictures. */
+function showChoices() {
+  const models = onServer() ? config.server?.models ?? [] : config.models;
+  fill(modelSelect, models.map(({name, precision}, i) => [String(i), `${name}, ${precision}`]));
+  modelSelect.selectedIndex = 0;
+  expression.setLabels(models[0].labels);
+  element('where', HTMLParagraphElement).textContent = onServer()
+    ? `Pictures are sent to ${location.host}, processed there and not kept.`
+    : 'Pictures are processed on this device.';
+  element('notice-where', HTMLElement).textContent = onServer()
+    ? `Pictures are sent to ${location.host}` : 'Pictures stay on this device';
+  element('notice-more', HTMLSpanElement).textContent = onServer()
+    ? ', processed there and not kept. Settings can keep them on this device.' : ': no frame is sent or kept.';
+}
+
+function listen() {
+  cameraButton.addEventListener('click', () => {
+    if (current?.kind === 'camera') stop('Stopped.');
+    else attempt(startCamera);
+  });
+  openButton.addEventListener('click', () => fileInput.click());
+  fileInput.addEventListener('change', () => {
+    const file = fileInput.files?.[0];
+    fileInput.value = '';
+    if (file) attempt((mine) => openFile(file, mine));
+  });
+  for (const name of ['dragover', 'dragleave', 'drop']) {
+    stage.addEventListener(name, (event) => {
+      event.preventDefault();
+      stage.classList.toggle('dropping', name === 'dragover');
+    });
+  }
+  stage.addEventListener('drop', (event) => {
+    const file = event.dataTransfer?.files[0];
+    if (file) attempt((mine) => openFile(file, mine));
+  });
+  modelSelect.addEventListener('change', restart);
+  engineSelect.addEventListener('change', () => {
+    showChoices();
+    restart();
+  });
+  sideSelect.addEventListener('change', () => {
+    if (current?.kind === 'photo') restart();
+  });
+  deviceSelect.addEventListener('change', () => {
+    if (current?.kind === 'camera') attempt(startCamera);
+  });
+  mirror.addEventListener('change', () => {
+    stage.classList.toggle('mirrored', isMirrored());
+    requestDraw();
+  });
+  leastInput.addEventListener('input', () => {
+    element('least-shown', HTMLOutputElement).value = `${leastInput.value} %`;
+    requestDraw();
+  });
+  element('settings', HTMLFormElement).addEventListener('submit', (event) => event.preventDefault());
+  new ResizeObserver(requestDraw).observe(stage);
+  let resume = false;
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden && current?.kind === 'camera') {
+      resume = true;
+      stop('Stopped while the page is hidden.');
+    } else if (!document.hidden && resume) {
+      resume = false;
+      attempt(startCamera);
+    }
+  });
+}
+
+/** Run what the user asked for; whatever was going on ends. @param {(turn: number) => Promise<void>} action */
+async function attempt(action) {
+  const mine = ++turn;
+  halt();
+  try {
+    await action(mine);
+  } catch (problem) {
+    if (mine === turn) fail(problem);
+  }
+}
+
+/** With another model: open it, and go on with what is shown. */
+function restart() {
+  engine?.close();
+  engine = null;
+  const was = current;
+  if (was?.kind === 'camera') attempt(startCamera);
+  else if (was?.file) attempt((mine) => openFile(/** @type {File} */ (was.file), mine));
+}
+
+/** @param {number} mine */
+async function startCamera(mine) {
+  card('Waiting for the camera', 'The browser may ask for it.');
+  say('Waiting for the camera…');
+  const stream = await openCamera(video, deviceSelect.value);
+  if (mine !== turn) return;
+  fill(deviceSelect, [['', 'default'], ...await cameras()]);
+  deviceSelect.value = stream.getVideoTracks()[0].getSettings().deviceId ?? '';
+  stream.getVideoTracks()[0].addEventListener('ended', () => {
+    if (mine === turn) fail(new Problem('The camera is gone', 'It was unplugged or taken away. Connect it and press Start camera.'));
+  });
+  await follow('camera', mine);
+}
+
+/** @param {File} file @param {number} mine */
+async function openFile(file, mine) {
+  card('Opening', file.name);
+  if (file.type.startsWith('video/')) {
+    await openVideo(video, file);
+    if (mine === turn) await follow('video', mine, file);
+    return;
+  }
+  await showPhoto(file, mine);
+}
+
+/** @param {'camera' | 'video'} kind @param {number} mine @param {File} [file] */
+async function follow(kind, mine, file) {
+  video.hidden = false;
+  const opened = await ensureEngine();
+  if (mine !== turn) return;
+  card(null);
+  const live = new Live(video, () => engine ?? opened, () => Number(sideSelect.value), show);
+  current = {kind, live, file};
+  stage.classList.toggle('mirrored', isMirrored());
+  cameraButton.textContent = kind === 'camera' ? 'Stop camera' : 'Start camera';
+  say(kind === 'camera' ? 'The camera runs.' : `Playing ${file?.name}.`);
+  await live.run();
+}
+
+/** @param {File} file @param {number} mine */
+async function showPhoto(file, mine) {
+  const photo = await openPhoto(file);
+  const opened = await ensureEngine();
+  if (mine !== turn) return;
+  const {width, height} = photo;
+  [still.width, still.height] = [width, height];
+  still.getContext('2d')?.drawImage(photo, 0, 0);
+  still.hidden = false;
+  card(null);
+  current = {kind: 'photo', file};
+  const side = Math.max(PHOTO_SIDE, Number(sideSelect.value));
+  const result = await (opened.analyzeFile ? opened.analyzeFile(file, side) : opened.analyze(photo, side));
+  photo.close();
+  if (mine !== turn) return;
+  show({
+    tracks: result.faces.map(({box, probabilities}, i) => ({
+      id: i + 1, box, probabilities, held: largest(probabilities), seen: 0,
+    })),
+    width, height, time: 0, captured: null, timings: result.timings, passed: 0,
+  });
+  const {length} = result.faces, [across, down] = result.searched;
+  const reduced = across < width ? ` It was searched at ${across} × ${down}; small faces need a finer search (Faces).` : '';
+  say(length ? `${length} ${length === 1 ? 'face' : 'faces'} in ${file.name}.` : `No face was found.${reduced}`);
+}
+
+async function ensureEngine() {
+  if (engine) return engine;
+  engine = onServer() ? serverEngine() : await localEngine();
+  expression.setLabels(engine.info.labels);
+  people.reset(engine.info.labels);
+  return engine;
+}
+
+function localEngine() {
+  const model = config.models[Number(modelSelect.value)];
+  say(`Loading the model (${(model.bytes / 1e6).toFixed(0)} MB)…`);
+  return LocalEngine.open(config, model);
+}
+
+function serverEngine() {
+  const {models} = /** @type {NonNullable<PageConfig['server']>} */ (config.server);
+  return new ServerEngine(models[Number(modelSelect.value)], (lost) => {
+    say(lost ? 'The server does not answer. Trying again…' : 'The server is back.');
+    if (lost) overlay.clear();
+  });
+}
+
+/** Something new is to be drawn. @param {Frame} latest */
+function show(latest) {
+  frame = latest;
+  fresh = true;
+  people.update(latest.tracks, latest.time, least());
+  readings.drop(latest.passed);
+  requestDraw();
+}
+
+function requestDraw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    if (frame && engine) draw(frame, engine);
+  });
+}
+
+/** @param {Frame} latest @param {Engine} used */
+function draw(latest, used) {
+  const {tracks, time} = latest, {labels} = used.info;
+  overlay.draw(tracks, latest, labels, {mirrored: isMirrored(), least: least()});
+  if (fresh) readings.add(latest.timings, latest.captured);
+  fresh = false;
+  const shown = people.shown(tracks);
+  people.draw(time, least(), shown);
+  expression.show(shown, least());
+  readings.show(used.info);
+  if (performance.now() - spoken >= SPOKEN_EVERY) {
+    spoken = performance.now();
+    element('spoken', HTMLParagraphElement).textContent = shown
+      ? `Person ${shown.id} ${verdict(shown, labels, least())}.` : 'No face.';
+  }
+}
+
+/** End what is going on, and clear the stage. */
+function halt() {
+  current?.live?.stop();
+  current = frame = null;
+  closeVideo(video);
+  still.hidden = true;
+  overlay.clear();
+  readings.reset();
+  if (engine) people.reset(engine.info.labels);
+  expression.show(undefined, least());
+  stage.classList.remove('mirrored');
+  cameraButton.textContent = 'Start camera';
+}
+
+/** @param {string} why */
+function stop(why) {
+  turn++;
+  halt();
+  card('Start the camera, or open a photo', 'Or drop a photo or a video here.');
+  say(why);
+}
+
+/** @param {unknown} error */
+function fail(error) {
+  const problem = asProblem(error);
+  halt();
+  card(problem.title, problem.message, true);
+  say(`${problem.title}.`);
+}
+
+/** @param {string | null} title null takes the card away @param {string} [text] @param {boolean} [isProblem] */
+function card(title, text = '', isProblem = false) {
+  const shown = element('card', HTMLDivElement);
+  shown.hidden = title === null;
+  shown.classList.toggle('problem', isProblem);
+  element('card-title', HTMLHeadingElement).textContent = title ?? '';
+  element('card-text', HTMLParagraphElement).textContent = text;
+}
+
+/** @param {string} text */
+function say(text) {
+  status.textContent = text;
+}
+
+const least = () => Number(leastInput.value) / 100;
+
+const onServer = () => config.server !== null && engineSelect.value === 'server';
+
+const isMirrored = () => current?.kind === 'camera' && mirror.checked;

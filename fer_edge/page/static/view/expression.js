@@ -1,0 +1,60 @@
+/** The chosen person's expression: a sentence and a bar for each label. */
+
+import {element, percent} from '../page.js';
+import {colorsOf} from './colors.js';
+
+/** @typedef {import('../types.js').Track} Track */
+
+/** @param {Track} track @param {string[]} labels @param {number} least */
+export function verdict(track, labels, least) {
+  const likely = track.probabilities[track.held];
+  return likely < least ? 'unsure' : `looks ${ADJECTIVES[labels[track.held]] ?? labels[track.held]} (apparent)`;
+}
+
+/** @type {Record<string, string>} */
+const ADJECTIVES = {disgust: 'disgusted', fear: 'afraid', surprise: 'surprised'};
+
+export class Expression {
+  #verdict = element('verdict', HTMLParagraphElement);
+  #bars = element('bars', HTMLDListElement);
+  /** @type {{name: HTMLElement, bar: HTMLElement, value: HTMLElement}[]} */
+  #rows = [];
+  /** @type {string[]} */
+  #labels = [];
+
+  /** @param {string[]} labels */
+  setLabels(labels) {
+    this.#labels = labels;
+    const colors = colorsOf(labels);
+    this.#rows = labels.map((label, i) => {
+      const name = document.createElement('dt'), cell = document.createElement('dd');
+      const value = document.createElement('dd'), track = document.createElement('div');
+      const bar = document.createElement('i');
+      name.textContent = label;
+      value.textContent = '–';
+      cell.setAttribute('aria-hidden', 'true');
+      track.className = 'bar';
+      bar.style.background = colors[i];
+      bar.style.transform = 'scaleX(0)';
+      track.append(bar);
+      cell.append(track);
+      return {name, bar, cell, value};
+    });
+    this.#bars.replaceChildren(
+      ...this.#rows.flatMap((row) => [row.name, /** @type {any} */ (row).cell, row.value]));
+  }
+
+  /** @param {Track | undefined} track @param {number} least */
+  show(track, least) {
+    const line = track ? verdict(track, this.#labels, least) : 'No face';
+    const who = document.createElement('small');
+    who.textContent = track ? `Person ${track.id}, ${percent(track.probabilities[track.held])}` : '';
+    this.#verdict.replaceChildren(line, who);
+    this.#rows.forEach(({name, bar, value}, i) => {
+      const probability = track ? track.probabilities[i] : 0;
+      bar.style.transform = `scaleX(${probability.toFixed(3)})`;
+      value.textContent = track ? percent(probability) : '–';
+      name.classList.toggle('held', track?.held === i);
+    });
+  }
+}

@@ -1,0 +1,114 @@
+/** Everybody who was seen in the last minute: a button each, with what the face showed over time. */
+
+import {element, percent} from '../page.js';
+import {colorsOf} from './colors.js';
+import {verdict} from './expression.js';
+
+/**
+ * @typedef {import('../types.js').Track} Track
+ * @typedef {{time: number, held: number, sure: boolean}} Moment
+ * @typedef {{track: Track, moments: Moment[], button: HTMLButtonElement, name: HTMLElement,
+ *   strip: HTMLCanvasElement, item: HTMLLIElement}} Person
+ */
+
+const SPAN = 60; // seconds
+const MOST = 60; // people in the list
+
+export class People {
+  #list = element('people', HTMLOListElement);
+  #nobody = element('nobody', HTMLParagraphElement);
+  /** @type {Map<number, Person>} */
+  #people = new Map();
+  /** @type {number | null} */
+  #chosen = null;
+  /** @type {string[]} */
+  #labels = [];
+
+  /** @param {string[]} labels */
+  reset(labels) {
+    this.#labels = labels;
+    this.#people.clear();
+    this.#chosen = null;
+    this.#list.replaceChildren();
+    this.#nobody.hidden = false;
+  }
+
+  /** Take in a frame. @param {Track[]} tracks @param {number} time @param {number} least */
+  update(tracks, time, least) {
+    for (const track of tracks) {
+      const person = this.#people.get(track.id) ?? this.#add(track);
+      person.track = track;
+      person.moments.push({time, held: track.held, sure: track.probabilities[track.held] >= least});
+      while (person.moments[0].time < time - SPAN) person.moments.shift();
+    }
+  }
+
+  /** The person whose bars are shown: the chosen one while in sight, else the largest face.
+   * @param {Track[]} tracks */
+  shown(tracks) {
+    return tracks.find(({id}) => id === this.#chosen)
+      ?? tracks.reduce((/** @type {Track | undefined} */ best, track) =>
+        (!best || track.box[2] * track.box[3] > best.box[2] * best.box[3] ? track : best), undefined);
+  }
+
+  /** @param {number} time @param {number} least @param {Track | undefined} shown */
+  draw(time, least, shown) {
+    for (const [id, person] of this.#people) {
+      const {track, moments, name, button} = person;
+      if (track.seen < time - SPAN) {
+        person.item.remove();
+        this.#people.delete(id);
+        continue;
+      }
+      const here = track.seen >= time;
+      const word = verdict(track, this.#labels, least);
+      name.textContent = here
+        ? `Person ${id} ${word}${word === 'unsure' ? '' : `, ${percent(track.probabilities[track.held])}`}`
+        : `Person ${id}, out of view`;
+      name.classList.toggle('gone', !here);
+      button.setAttribute('aria-pressed', String(shown?.id === id));
+      this.#strip(person.strip, moments, time);
+    }
+    this.#nobody.hidden = this.#people.size > 0;
+  }
+
+  /** @param {Track} track */
+  #add(track) {
+    const item = document.createElement('li'), button = document.createElement('button');
+    const name = document.createElement('span'), strip = document.createElement('canvas');
+    button.type = 'button';
+    strip.setAttribute('aria-hidden', 'true');
+    button.addEventListener('click', () => {
+      this.#chosen = track.id;
+    });
+    button.append(name, strip);
+    item.append(button);
+    this.#list.append(item);
+    const person = {track, moments: [], button, name, strip, item};
+    this.#people.set(track.id, person);
+    if (this.#people.size > MOST) this.#drop();
+    return person;
+  }
+
+  #drop() {
+    const [id, person] = [...this.#people].reduce((a, b) => (a[1].track.seen <= b[1].track.seen ? a : b));
+    person.item.remove();
+    this.#people.delete(id);
+  }
+
+  /** @param {HTMLCanvasElement} canvas @param {Moment[]} moments @param {number} now */
+  #strip(canvas, moments, now) {
+    const context = canvas.getContext('2d'), colors = colorsOf(this.#labels);
+    if (!context) return;
+    if (canvas.width !== canvas.clientWidth) canvas.width = canvas.clientWidth;
+    canvas.height = 1; // every column is one colour: the browser stretches it
+    moments.forEach(({time, held, sure}, i) => {
+      if (!sure) return;
+      const until = moments[i + 1]?.time ?? time;
+      const from = canvas.width * (1 - (now - time) / SPAN);
+      const width = canvas.width * (Math.min(until - time, 1) / SPAN);
+      context.fillStyle = colors[held];
+      context.fillRect(from, 0, Math.max(width, 1), 1);
+    });
+  }
+}

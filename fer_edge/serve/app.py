@@ -1,0 +1,197 @@
+"""The application: the page, the HTTP API and the WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Query, Request, WebSocket
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+import fer_edge
+from fer_edge.errors import FerEdgeError, InputError
+from fer_edge.predictor import Predictor
+from fer_edge.serve.faces import SIDES, FaceService, TooManyPixelsError
+from fer_edge.serve.guard import PROTOCOL, Guard
+from fer_edge.serve.metrics import CONTENT_TYPE_LATEST, Metrics
+from fer_edge.serve.page import add_page
+from fer_edge.serve.records import IMAGE_TYPES, SCHEMA, Health, PredictAnswer, refusals
+from fer_edge.serve.settings import Limits, ServerSettings
+from fer_edge.serve.stream import Stream
+
+__all__ = ["create_app"]
+
+_BUSY = 4429
+_POLICY = 1008  # RFC 6455
+
+Side = Literal[320, 640, 1280]
+
+
+class _Services:
+    """What the routes share."""
+
+    def __init__(self, predictors: Mapping[str, Predictor], limits: Limits) -> None:
+        self.limits, self.metrics = limits, Metrics()
+        self.default = next(iter(predictors))
+        self.pool = ThreadPoolExecutor(limits.decoding_threads, "fer-edge-decode")
+        self.models = {name: FaceService(one, self.pool) for name, one in predictors.items()}
+        self.waiting = asyncio.Semaphore(limits.waiting_pictures)
+        self.clients = 0
+
+    async def close(self) -> None:
+        for service in self.models.values():
+            await service.close()
+        self.pool.shutdown(cancel_futures=True)
+
+
+def create_app(predictors: Mapping[str, Predictor], settings: ServerSettings) -> FastAPI:
+    """Make the application (ASGI) that serves some models by name; the first is the default.
+
+    The predictors stay the caller's, and have to be open as long as the application runs.
+    """
+    services = _Services(predictors, settings.limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await services.close()
+
+    app = FastAPI(
+        title="fer_edge",
+        version=fer_edge.__version__,
+        description="Finds faces in pictures and tells the apparent expression of each.",
+        docs_url=None,  # FastAPI's own pages load from another host
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guard, settings=settings)
+    _add_operation(app, services)
+    _add_predict(app, services)
+    _add_stream(app, services)
+    add_page(app, predictors)
+    return app
+
+
+def _add_operation(app: FastAPI, services: _Services) -> None:
+    info = services.models[services.default].predictor.info
+    health = Health(
+        status="ok", model=services.default, backend=info.backend, precision=info.precision
+    )
+
+    @app.get("/healthz", responses=refusals(403), tags=["operation"])
+    async def healthz() -> Health:
+        """Tell that the server works, and what it runs."""
+        return health
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.exception_handler(FerEdgeError)
+    async def engine_failed(_: Request, problem: FerEdgeError) -> JSONResponse:
+        return JSONResponse({"detail": str(problem)}, 500)
+
+
+def _add_predict(app: FastAPI, services: _Services) -> None:
+    picture: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+    body = {"required": True, "content": dict.fromkeys(IMAGE_TYPES, picture)}
+
+    @app.post(
+        "/v1/predict",
+        response_model=PredictAnswer,
+        responses=refusals(400, 401, 403, 404, 408, 413, 415, 422, 429),
+        tags=["faces"],
+        openapi_extra={"requestBody": body},
+    )
+    async def predict(
+        request: Request,
+        model: Annotated[str, Query(description="one of the server's models")] = services.default,
+        side: Annotated[Side, Query(description="longest side of the copy searched")] = 640,
+    ) -> JSONResponse:
+        """Find and classify the faces of the picture in the body."""
+        service = services.models.get(model)
+        if service is None:
+            names = ", ".join(services.models)
+            raise HTTPException(404, f"there is no model {model!r:.100}; there are {names}")
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in IMAGE_TYPES:
+            raise HTTPException(415, f"expected {', '.join(IMAGE_TYPES)}, not {kind!r:.100}")
+        if services.waiting.locked():
+            raise HTTPException(429, "too many pictures wait already; try again in a second")
+        async with services.waiting:
+            data = await _body(request, services.limits)
+            try:
+                findings = await service.analyze(data, side, services.limits.photo_pixels)
+            except InputError as problem:
+                services.metrics.refused.labels("predict").inc()
+                too_large = isinstance(problem, TooManyPixelsError)
+                raise HTTPException(413 if too_large else 400, str(problem)) from problem
+        services.metrics.picture(model, "predict", len(findings.boxes), findings.timings_ms)
+        timings = (f"{name};dur={ms:.2f}" for name, ms in findings.timings_ms.items())
+        across, down = findings.searched
+        return JSONResponse(
+            {"schema": SCHEMA, "results": [{"image": None, "faces": findings.faces()}]},
+            headers={
+                "server-timing": ", ".join(timings),
+                "fer-edge-searched": f"{across}x{down}",
+            },
+        )
+
+
+def _add_stream(app: FastAPI, services: _Services) -> None:
+    @app.websocket("/v1/stream")
+    async def connect(
+        socket: WebSocket, model: str = services.default, side: int = SIDES[0]
+    ) -> None:
+        service = services.models.get(model)
+        if service is None or side not in SIDES:
+            await socket.close(_POLICY, "no such model or side")
+            return
+        if services.clients >= services.limits.clients:
+            await socket.close(_BUSY, "too many clients")
+            return
+        offered = socket.headers.get("sec-websocket-protocol", "").split(",")
+        services.clients += 1
+        services.metrics.clients.inc()
+        try:
+            await socket.accept(PROTOCOL if PROTOCOL in map(str.strip, offered) else None)
+            stream = Stream(
+                socket,
+                service,
+                model=model,
+                side=side,
+                limits=services.limits,
+                metrics=services.metrics,
+            )
+            await stream.run()
+        finally:
+            services.clients -= 1
+            services.metrics.clients.dec()
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The body, in chunks, so that one that is too large is refused before it is held."""
+    too_large = HTTPException(413, f"up to {limits.body_bytes:,} bytes are taken")
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > limits.body_bytes:
+        raise too_large
+
+    async def read() -> bytes:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limits.body_bytes:
+                raise too_large
+        return bytes(body)
+
+    try:
+        data = await asyncio.wait_for(read(), limits.idle)
+    except asyncio.TimeoutError as problem:
+        raise HTTPException(408, f"the body did not come within {limits.idle:.0f} s") from problem
+    if not data:
+        raise HTTPException(400, "the body is empty; send the bytes of a picture file")
+    return data

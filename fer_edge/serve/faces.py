@@ -1,0 +1,115 @@
+"""From a picture's bytes to its faces: decoded and searched in threads, classified in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.errors import InputError
+from fer_edge.faces.detection import FaceDetector, cut_face
+from fer_edge.images.header import picture_size
+from fer_edge.images.reading import decode_image
+from fer_edge.prediction import Prediction
+from fer_edge.predictor import Predictor
+from fer_edge.serve.batcher import Batcher
+
+__all__ = ["SIDES", "FaceService", "Findings"]
+
+SIDES = (320, 640, 1280)
+"""Longest sides of the copy in which faces are searched, that a client may ask for."""
+
+Image = npt.NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The faces of one picture, the largest first, and how long each stage took, in ms."""
+
+    boxes: Sequence[Box]
+    predictions: Sequence[Prediction]
+    searched: tuple[int, int]
+    timings_ms: dict[str, float]
+
+    def faces(self) -> list[dict[str, Any]]:
+        """Plain data for JSON, as ``fer-edge predict`` gives it."""
+        faces = []
+        for box, prediction in zip(self.boxes, self.predictions, strict=True):
+            values = prediction.to_dict()
+            del values["uncertain"]
+            faces.append({"box": list(box), **values})
+        return faces
+
+
+class FaceService:
+    """One model for many clients. Predictor and pool stay the caller's.
+
+    A picture is decoded and searched in one thread of ``pool``, which takes them in the order in
+    which they come; the crops of all that are ready are classified in one call of the engine.
+    """
+
+    def __init__(self, predictor: Predictor, pool: ThreadPoolExecutor) -> None:
+        self.predictor = predictor
+        self._pool = pool
+        self._detectors = {side: FaceDetector(max_side=side) for side in SIDES}
+        self._batcher = Batcher(predictor.predict_batch, predictor.info.max_batch)
+
+    async def analyze(self, data: bytes, side: int, max_pixels: int) -> Findings:
+        """Find and classify the faces of a JPEG, PNG, WebP or BMP file.
+
+        ``side`` is one of ``SIDES``. Raises InputError for what is no picture, or one whose header
+        tells of more than ``max_pixels`` pixels, of which nothing is decoded.
+        """
+        asked = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._pool, self._find, data, side, max_pixels)
+        boxes, crops, searched, (began, decoded, detected) = found
+        predictions = await self._batcher.submit(crops) if crops else []
+        done = time.perf_counter()
+        return Findings(
+            boxes,
+            predictions,
+            searched,
+            {
+                "wait": 1e3 * (began - asked),
+                "decode": 1e3 * (decoded - began),
+                "detect": 1e3 * (detected - decoded),
+                "classify": 1e3 * (done - detected),
+            },
+        )
+
+    async def close(self) -> None:
+        """Stop the batcher; calls under way are cancelled."""
+        await self._batcher.close()
+
+    def _find(
+        self, data: bytes, side: int, max_pixels: int
+    ) -> tuple[list[Box], list[Image], tuple[int, int], tuple[float, float, float]]:
+        began = time.perf_counter()
+        size = picture_size(data, "the picture")
+        if size.width * size.height > max_pixels:
+            raise TooManyPixelsError(
+                f"the picture has {size.width} x {size.height} pixels; up to {max_pixels:,} are "
+                "taken here. Scale it down"
+            )
+        image = decode_image(data, "the picture")
+        decoded = time.perf_counter()
+        detector = self._detectors[side]
+        boxes = [face.box for face in detector.detect(image)]
+        spec = self.predictor.info.spec.input
+        crops = [
+            cut_face(image, box, margin=spec.crop_margin, square=spec.crop_square) for box in boxes
+        ]
+        searched = detector.searched_size(image.shape[1], image.shape[0])
+        return boxes, crops, searched, (began, decoded, time.perf_counter())
+
+
+class TooManyPixelsError(InputError):
+    """The picture's header tells of more pixels than are taken."""

@@ -1,0 +1,132 @@
+"""What a server is told: who may ask it, and how much."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from fer_edge.errors import ConfigurationError
+
+__all__ = ["MIN_TOKEN", "Limits", "ServerSettings", "is_loopback", "new_token"]
+
+MIN_TOKEN = 16
+"""Characters that a token has at least; the server answers a few guesses a second."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may cost. Sizes in bytes or pixels, times in seconds."""
+
+    message_bytes: int = 2 << 20
+    body_bytes: int = 25 << 20
+    live_pixels: int = 4_000_000
+    photo_pixels: int = 25_000_000
+    clients: int = 64
+    connections: int = 256
+    idle: float = 30.0
+    decoding_threads: int = 2
+    waiting_pictures: int = 16
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Which names the server answers to, and the token that it asks for.
+
+    ``hosts`` are the values of the header Host that are ours, ``origins`` those of Origin: a page
+    of another site, or one that reached this server by another name (DNS rebinding), is refused.
+    ``token`` is None where none is asked for, which only a server on the loopback may do.
+    """
+
+    hosts: frozenset[str]
+    origins: frozenset[str]
+    token: str | None = None
+    secure: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def for_address(
+        cls,
+        host: str,
+        port: int,
+        *,
+        token: str | None = None,
+        origins: Iterable[str] = (),
+        secure: bool = False,
+        limits: Limits | None = None,
+    ) -> ServerSettings:
+        """Settings of a server that is bound to ``host`` and ``port``.
+
+        ``origins`` are addresses beside those of this machine by which browsers reach it, such as
+        ``https://faces.example.org`` of a proxy in front. Raises ConfigurationError for a short
+        token, an origin that is none, and a server beyond the loopback without a token.
+        """
+        if token is None and not is_loopback(host):
+            raise ConfigurationError(
+                f"a server on {host} can be reached from outside: give a token"
+            )
+        if token is not None and (len(token) < MIN_TOKEN or not token.isascii()):
+            raise ConfigurationError(f"a token has at least {MIN_TOKEN} ASCII characters")
+        scheme = "https" if secure else "http"
+        names = {_netloc(name, port, scheme) for name in _names(host)}
+        allowed = {f"{scheme}://{name}" for name in names} | {_origin(one) for one in origins}
+        hosts = frozenset(origin.partition("://")[2] for origin in allowed)
+        return cls(hosts, frozenset(allowed), token, secure, limits or Limits())
+
+
+def new_token() -> str:
+    """A token that cannot be guessed, of 32 characters."""
+    return secrets.token_urlsafe(24)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that is bound to ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _names(host: str) -> set[str]:
+    """What a browser may call a server that is bound to ``host``."""
+    if is_loopback(host):
+        return {host, "localhost", "127.0.0.1", "::1"}
+    try:
+        everywhere = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        everywhere = False
+    if not everywhere:
+        return {host}
+    name = socket.gethostname()
+    try:
+        found = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(name, None)}
+    except OSError:  # a machine that does not know its own name
+        found = set()
+    return {name, "localhost", "127.0.0.1", "::1", *found}
+
+
+def _netloc(name: str, port: int, scheme: str) -> str:
+    bracketed = f"[{name}]" if ":" in name else name.lower()
+    return bracketed if port == _DEFAULT_PORTS[scheme] else f"{bracketed}:{port}"
+
+
+def _origin(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path not in ("", "/"):
+        raise ConfigurationError(
+            "an origin is like https://faces.example.org or http://192.168.1.5:8000, "
+            f"not {text!r:.200}"
+        )
+    name = _netloc(parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.scheme)
+    return f"{parts.scheme}://{name}"
