@@ -25,6 +25,7 @@ MAX_SIDE = 1024
 MIN_LABELS, MAX_LABELS = 2, 64
 DIGEST_LENGTH = 64
 _MAX_BYTES = 64 << 10
+_LONGEST = 300
 _LONGEST_LABEL = 40
 _LABELS_RULE = (
     f"{MIN_LABELS} to {MAX_LABELS} different names of 1 to {_LONGEST_LABEL} letters, digits, "
@@ -114,15 +115,19 @@ class Provenance:
     """Where the weights came from. Hashes are sha256 in hexadecimal; None is unknown.
 
     ``data_sha256`` is of the decoded pictures and their labels, whatever container they came in
-    (``LabelledCrops.sha256``); the others are of files.
+    (``LabelledCrops.sha256``); the others are of files. ``started_from`` tells package, version and
+    licence of published weights that the training, or the one that it continues, began with.
     """
 
     training_run: str | None = None
     data_sha256: str | None = None
     calibration_sha256: str | None = None
     parent_sha256: str | None = None
+    started_from: str | None = None
 
     def __post_init__(self) -> None:
+        told = self.started_from
+        _require(told is None or len(told) <= _LONGEST, "started_from", "300 characters", told)
         for name in ("data_sha256", "calibration_sha256", "parent_sha256"):
             digest = getattr(self, name)
             fits = digest is None or (

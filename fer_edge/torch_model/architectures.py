@@ -12,12 +12,13 @@ from typing import Any, cast
 import torch
 from timm.layers import ClassifierHead
 from timm.models import register_model
+from timm.models.efficientnet import mobilenetv1_100
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["fer_dense", "fer_vit_tiny", "own_arguments"]
+__all__ = ["fer_dense", "fer_mobilenet_v1", "fer_vit", "fer_vit_tiny", "own_arguments"]
 
 _TIMMS_ARGUMENTS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 """What ``timm.create_model`` hands to every architecture, about weights that these do not have."""
@@ -49,6 +50,43 @@ def fer_vit_tiny(**arguments: Any) -> nn.Module:
 
 
 @register_model
+def fer_vit(**arguments: Any) -> nn.Module:
+    """Blocks of a ViT behind the first four stages of ``fer_dense``: 36 tokens, averaged.
+
+    ``width`` is that of the dense network, whose trained stages may be the start of these
+    (Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, hybrids). Tokens are three
+    times as wide; ``depth`` counts the blocks.
+    """
+    plain = own_arguments(arguments)
+    width = plain.pop("width", 48)
+    stem = _DenseStem(plain.get("in_chans", 3), width)
+    defaults = {"img_size": 48, "embed_dim": 3 * width, "depth": 6, "num_heads": 3}
+    return VisionTransformer(
+        **(defaults | plain),
+        patch_size=1,
+        embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
+        class_token=False,
+        global_pool="avg",
+    )
+
+
+class _DenseStem(nn.Module):
+    def __init__(self, in_chans: int, width: int) -> None:
+        super().__init__()
+        self.stages = _dense_stages(in_chans, width, _STEM_STAGES)
+
+    def forward(self, normalized: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, C, H, W)`` to ``(N, 3 width, H / 8, W / 8)``."""
+        return cast("torch.Tensor", self.stages(normalized))
+
+
+@register_model
+def fer_mobilenet_v1(**arguments: Any) -> nn.Module:
+    """Keras' MobileNet v1 of width 1, which pads as TensorFlow does (Howard et al., 2017)."""
+    return cast("nn.Module", mobilenetv1_100(pad_type="same", **own_arguments(arguments)))
+
+
+@register_model
 def fer_dense(**arguments: Any) -> nn.Module:
     """Plain 3 x 3 convolutions at 48, 24, 12, 6 and 3 pixels, trained with identity branches.
 
@@ -59,6 +97,7 @@ def fer_dense(**arguments: Any) -> nn.Module:
 
 
 _DENSE_DEPTHS, _DENSE_WIDTHS = (2, 2, 4, 4, 3), (1, 1, 2, 3, 6)
+_STEM_STAGES = 4
 
 
 class DenseBlock(nn.Module):
@@ -85,16 +124,9 @@ class _Dense(nn.Module):
         self, width: int = 48, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0
     ) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
-        for depth, factor in zip(_DENSE_DEPTHS, _DENSE_WIDTHS, strict=True):
-            blocks = []
-            for block in range(depth):
-                stride = 2 if stages and block == 0 else 1
-                blocks.append(DenseBlock(in_chans, width * factor, stride))
-                in_chans = width * factor
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.Sequential(*stages)
-        self.head = ClassifierHead(in_chans, num_classes, pool_type="avg", drop_rate=drop_rate)
+        self.stages = _dense_stages(in_chans, width, len(_DENSE_DEPTHS))
+        channels = width * _DENSE_WIDTHS[-1]
+        self.head = ClassifierHead(channels, num_classes, pool_type="avg", drop_rate=drop_rate)
 
     def get_classifier(self) -> nn.Module:
         """The linear layer, by timm's name for asking."""
@@ -104,6 +136,19 @@ class _Dense(nn.Module):
         """Map ``(N, C, H, W)`` to logits ``(N, classes)``."""
         logits: torch.Tensor = self.head(self.stages(normalized))
         return logits
+
+
+def _dense_stages(in_chans: int, width: int, count: int) -> nn.Sequential:
+    """The first ``count`` stages; each but the first halves the picture's sides."""
+    stages: list[nn.Module] = []
+    for depth, factor in zip(_DENSE_DEPTHS[:count], _DENSE_WIDTHS[:count], strict=True):
+        blocks = []
+        for block in range(depth):
+            stride = 2 if stages and block == 0 else 1
+            blocks.append(DenseBlock(in_chans, width * factor, stride))
+            in_chans = width * factor
+        stages.append(nn.Sequential(*blocks))
+    return nn.Sequential(*stages)
 
 
 def own_arguments(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from fer_train.evaluation import as_tensor, logits_of
 from fer_train.journal import Epoch, Journal
 from fer_train.optimizer import optimizer_of, set_learning_rate
 from fer_train.parallel import World
-from fer_train.pretrained import load_initial
+from fer_train.pretrained import load_initial, normalised_input
 from fer_train.randomness import StepDraws, View, draw_order, draw_step, draw_view
 from fer_train.recipe import Recipe
 from fer_train.running_loss import KEPT, RunningLoss
@@ -53,6 +53,7 @@ Part = TypeVar("Part", bound=nn.Module)
 BEST, LAST = "best.safetensors", "last.safetensors"
 _MAX_REASON = 300
 _ASK_EVERY = 32
+_MEASURED_CROPS = 512
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Trainer:
         self.log_priors = torch.from_numpy(log_priors(data.train)).to(device)
         self.steps = max(1, len(self.labels) // recipe.batch_size)
         torch.manual_seed(recipe.seed)
-        spec = ModelSpec(recipe.network, recipe.input, labels=data.train.classes)
+        size = normalised_input(recipe.input, sources.initial)
+        spec = ModelSpec(recipe.network, size, labels=data.train.classes)
         network = build(
             spec,
             dropout=recipe.dropout,
@@ -118,13 +120,17 @@ class Trainer:
         )
         self.initial, parent = None, None
         if sources.initial is not None:
-            self.initial = load_initial(network, spec, sources.initial)
+            pictures = _clean_crops(data, spec, recipe.seed, _MEASURED_CROPS)
+            self.initial = load_initial(network, spec, sources.initial, pictures=pictures)
             parent = self.initial.sha256
             report(self.initial.describe())
         network = world.place(network)
         self.run = run_id(recipe, data, parent, _taught_by(sources))
         self.spec = spec.with_provenance(
-            training_run=self.run, data_sha256=data.sha256, parent_sha256=parent
+            training_run=self.run,
+            data_sha256=data.sha256,
+            parent_sha256=parent,
+            started_from=self.initial.started_from if self.initial else None,
         )
         self.state = TrainingState(
             network=network,
@@ -326,7 +332,9 @@ class Trainer:
         if self.world.leads:
             if batch_norms(averaged):
                 normalized = Normalized(averaged, self.spec).to(self.world.device)
-                refresh_batch_norm(normalized, self._clean_crops())
+                recipe = self.recipe
+                crops = _clean_crops(self.data, self.spec, recipe.seed, recipe.batch_norm_crops)
+                refresh_batch_norm(normalized, crops.to(self.world.device))
             logits = logits_of(averaged, self.spec, self.data.validation)
             measured = _accuracy_and_loss(self.data.validation, logits)
         accuracy, loss = self.world.told(measured).tolist()
@@ -341,11 +349,11 @@ class Trainer:
         self.state.losses.append(loss)
         return accuracy, loss
 
-    def _clean_crops(self) -> torch.Tensor:
-        """Training crops as the runtime makes them; drawn, for the archive lists them by class."""
-        drawn = np.random.default_rng(self.recipe.seed).permutation(len(self.labels))
-        crops = self.data.train.take(drawn[: self.recipe.batch_norm_crops])
-        return as_tensor(crops, self.spec).to(self.world.device)
+
+def _clean_crops(data: TrainingData, spec: ModelSpec, seed: int, count: int) -> torch.Tensor:
+    """Training crops as the runtime makes them; drawn, for the archive lists them by class."""
+    drawn = np.random.default_rng(seed).permutation(len(data.train))
+    return as_tensor(data.train.take(drawn[:count]), spec)
 
 
 def _compiled(part: Part) -> Part:

@@ -40,6 +40,34 @@ PRESETS: dict[str, Recipe] = {
         mixup=0.0,
         dropout=0.3,
     ),
+    "vit": Recipe(
+        model="vit",
+        network=NetworkSpec("fer_vit", batch_norm_epsilon=1e-3, arguments={"width": 48}),
+        input=InputSpec(48, 48),
+        augmentation=Augmentation(shift=0.15, scale=0.14, erasing=0.3),
+        epochs=80,
+        learning_rate=1e-3,
+        warmup_epochs=4,
+        gradient_clip=1.0,
+        votes=0.3,
+        distillation=0.7,
+        mixup=0.0,
+        dropout=0.0,
+        drop_path=0.05,
+        ema=0.999,
+    ),
+    "efficientnet-lite0": Recipe(
+        model="efficientnet-lite0",
+        network=NetworkSpec("tf_efficientnet_lite0", stem_stride=1),
+        input=InputSpec(48, 48, mean=(127 / 255,), std=(128 / 255,)),
+        augmentation=Augmentation(shift=0.1, scale=0.12, erasing=0.2),
+        epochs=16,
+        learning_rate=1e-3,
+        warmup_epochs=1,
+        votes=0.3,
+        distillation=0.5,
+        mixup=0.0,
+    ),
     "vit-tiny": Recipe(
         model="vit-tiny",
         network=NetworkSpec("fer_vit_tiny", batch_norm_epsilon=1e-3),
@@ -75,6 +103,12 @@ PRESETS: dict[str, Recipe] = {
         evaluate_every=1,
     ),
 }
+PRESETS["mobilenet-v1"] = replace(
+    PRESETS["efficientnet-lite0"],
+    model="mobilenet-v1",
+    network=NetworkSpec("fer_mobilenet_v1", stem_stride=1, batch_norm_epsilon=1e-3),
+    input=InputSpec(48, 48, mean=(114.769 / 255,), std=(0.5,)),
+)
 PRESETS["vit-base-gap"] = replace(
     PRESETS["vit-base"],
     model="vit-base-gap",

@@ -18,7 +18,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from fer_edge.artifacts.record import decode, encode, parse_json
-from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.torch_model.checkpoint import write_tensors
 from fer_train.recipe import Augmentation
@@ -42,13 +41,15 @@ class Teacher:
 class Lesson:
     """Which pictures the teachers saw, and how.
 
-    ``shape`` is height, width and channels of one picture; ``pictures_sha256`` covers all of them
+    ``shape`` is height, width and channels of one picture, ``labels`` names the answers;
+    ``pictures_sha256`` covers all of them
     in their order. ``views`` are drawn from ``seed`` and changed as ``augmentation`` says.
     ``teachers_accuracy`` is that of the teachers' mean on ``public-test``, a fraction of 1.
     """
 
     pictures: int
     shape: tuple[int, int, int]
+    labels: tuple[str, ...]
     pictures_sha256: str
     seed: int
     views: int
@@ -113,7 +114,7 @@ def read_taught(path: Path) -> Taught:
         ) from problem
     where = f"the lesson in {path}"
     lesson = decode(Lesson, parse_json(metadata[_KEY], where), where, ArtifactError)
-    shape = (lesson.pictures, len(lesson.teachers), len(LABELS))
+    shape = (lesson.pictures, len(lesson.teachers), len(lesson.labels))
     if tuple(logits.shape[1:]) != shape or logits.dtype != torch.float16:
         raise ArtifactError(
             f"{path} should hold float16 answers of the shape (views, {', '.join(map(str, shape))})"

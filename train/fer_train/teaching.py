@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.system.files import sha256_of
@@ -65,7 +64,8 @@ def teach(
         report(f"{out} has {len(logits)} of {views} views")
     else:
         accuracy = accuracy_of(ensemble, data.validation, device)
-        logits = torch.empty(0, len(data.train), len(teachers), len(LABELS), dtype=torch.float16)
+        shape = (0, len(data.train), len(teachers), len(data.train.classes))
+        logits = torch.empty(shape, dtype=torch.float16)
     report(f"the teachers together: {accuracy:.2%} on public-test")
     lesson = Lesson(**wanted, views=max(views, len(logits)), teachers_accuracy=accuracy)
     images = torch.from_numpy(data.train.images)[:, None]
@@ -86,6 +86,7 @@ def shown(crops: LabelledCrops) -> dict[str, object]:
     return {
         "pictures": len(crops),
         "shape": (height, width, channels),
+        "labels": tuple(crops.classes),
         "pictures_sha256": pictures_sha256(crops.images),
     }
 

@@ -15,9 +15,12 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.files import sha256_of
 from fer_train.pretrained import google, huggingface
 from fer_train.pretrained.attention import heads_of
-from fer_train.pretrained.fitting import fit
+from fer_train.pretrained.fitting import Fitted, fit
 from fer_train.pretrained.hub import fetch_from_hub
+from fer_train.pretrained.hybrid import fit_stem, is_stem_of
 from fer_train.pretrained.labels import labels_in, rows_of
+from fer_train.pretrained.packages import read_published
+from fer_train.pretrained.published import fit_published
 from fer_train.pretrained.reading import Contents, read
 
 __all__ = ["InitialWeights", "load_initial"]
@@ -36,7 +39,7 @@ class InitialWeights:
     are those loaded ones that were changed for another image size, colour or order of labels;
     ``ignored`` are what the file holds and no network needs. ``labels`` is the order of the
     classes in the file's head, None where it is not kept or the file does not tell; then our
-    order is taken.
+    order is taken. ``started_from`` tells package, version and licence, where they are known.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class InitialWeights:
     adapted: tuple[str, ...]
     ignored: tuple[str, ...]
     labels: tuple[str, ...] | None
+    started_from: str | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -61,6 +65,8 @@ class InitialWeights:
                 said.append(f"{what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}")  # noqa: PLR2004
         if self.is_complete and self.labels is None:
             said.append("its seven classes are taken to stand in FER2013's order")
+        if self.started_from is not None:
+            said.append(f"from {self.started_from}")
         return "; ".join(said)
 
 
@@ -81,23 +87,35 @@ def load_initial(
     source: str,
     *,
     labels: Sequence[str] | None = None,
+    pictures: torch.Tensor | None = None,
     fetch: Callable[[str], Path] = fetch_from_hub,
 ) -> InitialWeights:
     """Fill ``network``, built from ``spec``, with the weights at ``source``.
 
-    ``source`` is a file (a checkpoint of ours, Google's ``.npz``, a state dict in timm's or
-    Hugging Face's naming) or the name of timm's pretrained weights, ``timm:NAME[.TAG]`` or
-    without the ``timm:``. Another image size, colour or number of classes is adapted to; see
-    ``fitting.fit``. A head of our seven classes is kept, in our order: ``labels`` is the order in
+    ``source`` is the name of a package's weights (``packages.PACKAGES``), a graph model of
+    TensorFlow.js (``graph_model``), a file (a checkpoint of ours, Google's ``.npz``, a state dict
+    in timm's or Hugging Face's naming) or the name of timm's pretrained weights,
+    ``timm:NAME[.TAG]`` or without the ``timm:``. Another image size, colour or number of classes
+    is adapted to; see ``fitting.fit``. A head of our seven classes is kept, in our order:
+    ``labels`` is the order in
     the file, where that does not tell it or tells it wrongly. ``fetch`` gives the file of timm's
-    weights.
+    weights. ``pictures``, uint8 ``(N, C, H, W)`` as the network takes them, are what the batch
+    norms of a graph model are measured on.
 
     Raises ArtifactError for a file that is missing, damaged, of an unknown kind or does not fit,
     ConfigurationError for an unknown name of timm's or for ``labels`` that are not ours, and
     DownloadError where timm's weights cannot be fetched. The network is then as it was.
     """
+    if (published := read_published(source)) is not None:
+        fitted = fit_published(network, spec, published, pictures)
+        return _filled(published.kind, published.path, published.sha256, fitted, published.origin)
     path = _locate(source, fetch)
-    found = _identified(path, read(path), spec)
+    contents = read(path)
+    started_from = contents.spec.provenance.started_from if contents.spec else None
+    if is_stem_of(contents.spec, spec):
+        fitted = fit_stem(network, contents.tensors, path)
+        return _filled("the stem of a checkpoint", path, sha256_of(path), fitted, started_from)
+    found = _identified(path, contents, spec)
     ours = heads_of(network)
     if found.heads is not None and ours is not None and found.heads != ours:
         raise ArtifactError(
@@ -122,6 +140,24 @@ def load_initial(
         adapted=fitted.adapted,
         ignored=fitted.ignored,
         labels=None if fitted.new else told,
+        started_from=started_from,
+    )
+
+
+def _filled(
+    kind: str, path: Path, sha256: str, fitted: Fitted, started_from: str | None
+) -> InitialWeights:
+    """Tell what became of weights without a head."""
+    return InitialWeights(
+        kind=kind,
+        path=path,
+        sha256=sha256,
+        loaded=fitted.loaded,
+        new=fitted.new,
+        adapted=fitted.adapted,
+        ignored=fitted.ignored,
+        labels=None,
+        started_from=started_from,
     )
 
 

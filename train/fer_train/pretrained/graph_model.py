@@ -1,0 +1,178 @@
+"""Keras' MobileNet v1 as a graph model of TensorFlow.js, such as ``faceres`` for faces.
+
+https://github.com/tensorflow/tfjs/tree/master/tfjs-converter: a JSON file with the graph and the
+names and shapes of the weights, which stand one after the other in files beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+
+from fer_edge.artifacts.record import parse_json
+from fer_edge.errors import ArtifactError
+from fer_edge.system.files import sha256_of
+from fer_train.pretrained.published import Published
+
+__all__ = ["read_graph_model"]
+
+ARCHITECTURE = "fer_mobilenet_v1"
+_BLOCKS = (1, 2, 2, 6, 2)
+"""Depthwise and pointwise pairs in each stage of timm's network; those of Keras are counted on."""
+
+_STRIDED = (2, 4, 6, 12)
+_MEAN = (103.939 / 255, 116.779 / 255, 123.68 / 255)
+_STD = 0.5
+"""The original divides by nothing; its first kernel is scaled, so that inputs are near 1."""
+
+_EPSILON = 1e-3
+_MAX_JSON, _MAX_WEIGHTS = 16 << 20, 256 << 20
+_TYPES: dict[str, np.dtype[Any]] = {
+    "float16": np.dtype("<f2"),
+    "float32": np.dtype("<f4"),
+    "int32": np.dtype("<i4"),
+}
+
+
+def read_graph_model(path: Path) -> Published:
+    """Read the JSON file of a graph model and the weights beside it.
+
+    Raises ArtifactError for a file that cannot be read, and for a graph of another architecture.
+    """
+    graph, weights_file, weights = _read(path)
+    _require_mobilenet(path, graph, weights)
+    tensors = {"conv_stem.weight": _kernel(weights["conv1/convolution/merged_input"]) * 255 * _STD}
+    tensors |= _batch_norm("bn1", None, weights["conv1_bn/batchnorm_1/sub"])
+    names = [f"blocks.{i}.{j}" for i, count in enumerate(_BLOCKS) for j in range(count)]
+    for number, name in enumerate(names, 1):
+        depthwise, pointwise = f"conv_dw_{number}", f"conv_pw_{number}"
+        tensors[f"{name}.conv_dw.weight"] = (
+            weights[f"{depthwise}/depthwise_kernel"].permute(2, 3, 0, 1).contiguous()
+        )
+        tensors[f"{name}.conv_pw.weight"] = _kernel(
+            weights[f"{pointwise}/convolution/merged_input"]
+        )
+        scale = weights[f"{depthwise}_bn/batchnorm_1/mul"]
+        tensors |= _batch_norm(f"{name}.bn1", scale, weights[f"{depthwise}_bn/batchnorm_1/sub"])
+        tensors |= _batch_norm(f"{name}.bn2", None, weights[f"{pointwise}_bn/batchnorm_1/sub"])
+    return Published(
+        kind="graph model",
+        architecture=ARCHITECTURE,
+        path=path,
+        sha256=sha256_of(weights_file),
+        origin=_origin(path, graph),
+        tensors=tensors,
+        mean=_MEAN,
+        std=_STD,
+        unmeasured=True,
+    )
+
+
+def _kernel(weight: torch.Tensor) -> torch.Tensor:
+    return weight.permute(3, 2, 0, 1).contiguous()
+
+
+def _batch_norm(
+    name: str, scale: torch.Tensor | None, shift: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """A batch norm that scales and shifts, with the statistics of one that has seen nothing."""
+    scale = torch.ones_like(shift) if scale is None else scale
+    return {
+        f"{name}.weight": scale * math.sqrt(1 + _EPSILON),
+        f"{name}.bias": shift,
+        f"{name}.running_mean": torch.zeros_like(shift),
+        f"{name}.running_var": torch.ones_like(shift),
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Path, dict[str, torch.Tensor]]:
+    try:
+        graph = parse_json(path.read_bytes(), str(path), _MAX_JSON)
+        if not isinstance(graph, dict) or graph.get("format") != "graph-model":
+            raise ArtifactError(
+                f"{path} is no graph model of TensorFlow.js; give a state dict, or the .json of one"
+            )
+        (group,) = graph["weightsManifest"]
+        (file,) = group["paths"]
+        if PurePath(file).name != file:
+            raise ValueError(f"its weights should be in a file beside it, not in {file!r:.80}")
+        weights_file = path.with_name(file)
+        return graph, weights_file, _tensors(weights_file, group["weights"])
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise ArtifactError(
+            f"{path} is not a readable graph model of one weights file: {problem!r:.200}"
+        ) from problem
+
+
+def _tensors(path: Path, entries: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    if path.stat().st_size > _MAX_WEIGHTS:
+        raise ValueError(f"{path} is larger than {_MAX_WEIGHTS:,} bytes")
+    data, start, tensors = path.read_bytes(), 0, {}
+    for entry in entries:
+        stored = (entry.get("quantization") or entry)["dtype"]
+        if stored not in _TYPES:
+            raise ValueError(f"{entry['name']!r:.80} is stored as {stored!r:.20}")
+        shape, kind = [int(side) for side in entry["shape"]], _TYPES[stored]
+        size = math.prod(shape) * kind.itemsize
+        if size < 0 or start + size > len(data):
+            raise ValueError(f"{path} ends before {entry['name']!r:.80}")
+        array = np.frombuffer(data, kind, math.prod(shape), start).reshape(shape)
+        tensors[str(entry["name"])] = torch.from_numpy(array.astype(np.float32))
+        start += size
+    if start != len(data):
+        raise ValueError(f"{path} has {len(data)} bytes, and its weights take {start}")
+    return tensors
+
+
+def _require_mobilenet(path: Path, graph: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    numbers = range(1, sum(_BLOCKS) + 1)
+    wanted = {"conv1/convolution/merged_input", "conv1_bn/batchnorm_1/sub"}
+    for number in numbers:
+        wanted |= {
+            f"conv_dw_{number}/depthwise_kernel",
+            f"conv_dw_{number}_bn/batchnorm_1/mul",
+            f"conv_dw_{number}_bn/batchnorm_1/sub",
+            f"conv_pw_{number}/convolution/merged_input",
+            f"conv_pw_{number}_bn/batchnorm_1/sub",
+        }
+    if missing := sorted(wanted - weights.keys()):
+        has = ", ".join(f"{name:.60}" for name in list(weights)[:4]) or "nothing"
+        raise ArtifactError(
+            f"{path} is a graph of another architecture (its weights: {has} ...) than Keras' "
+            f"MobileNet v1, which has {', '.join(missing[:3])}"
+        )
+    for number, stride in _strides(graph).items():
+        expected = 2 if number in _STRIDED else 1
+        if number in numbers and stride != expected:
+            raise ArtifactError(
+                f"{path} is a graph of another architecture than Keras' MobileNet v1: conv_dw_"
+                f"{number} has stride {stride} there, and {expected} in MobileNet v1"
+            )
+
+
+def _strides(graph: dict[str, Any]) -> dict[int, int]:
+    """Read the strides of the depthwise layers by their number."""
+    found = {}
+    for node in graph.get("modelTopology", {}).get("node", ()):
+        name = str(node.get("name", ""))
+        if node.get("op") == "DepthwiseConv2dNative" and name.startswith("conv_dw_"):
+            number = name.removeprefix("conv_dw_").partition("/")[0]
+            found[int(number)] = int(node["attr"]["strides"]["list"]["i"][1])
+    return found
+
+
+def _origin(path: Path, graph: dict[str, Any]) -> str:
+    """Tell package, version, licence and who made it, as far as the files beside it do."""
+    source = str(graph.get("generatedBy", "")) or "an unknown maker"
+    for folder in path.resolve().parents[:2]:
+        manifest = folder / "package.json"
+        if manifest.is_file():
+            told = parse_json(manifest.read_bytes(), str(manifest), _MAX_JSON)
+            if isinstance(told, dict):
+                name, version, licence = (told.get(k) for k in ("name", "version", "license"))
+                return f"{path.name} of {name} {version}, {licence}; made by {source}"[:300]
+    return f"{path.name}, licence unknown; made by {source}"[:300]

