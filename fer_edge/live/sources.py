@@ -33,7 +33,7 @@ frame and its time in seconds."""
 
 _log = logging.getLogger("fer_edge.live")
 
-_TIMEOUT_MS = 5000
+_OPEN_TIMEOUT_MS = _READ_TIMEOUT_MS = 5000
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _FEWEST_LOST, _SHARE_LOST = 2, 0.02
 """Containers that only estimate their number of frames are off by so much."""
@@ -289,9 +289,9 @@ class _LiveFrames(Iterator[Frame]):
 def _open_live(where: str | int) -> cv2.VideoCapture | None:
     limits = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-        _TIMEOUT_MS,
+        _OPEN_TIMEOUT_MS,
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-        _TIMEOUT_MS,
+        _READ_TIMEOUT_MS,
     ]
     if isinstance(where, int):
         capture = cv2.VideoCapture(where)
@@ -320,8 +320,8 @@ def _unavailable(where: str | int, name: str) -> str:
     if _is_pipeline(where):
         return f"the GStreamer pipeline does not start; try it with: gst-launch-1.0 {name}"
     return (
-        f"{name} cannot be opened within {_TIMEOUT_MS / 1e3:.0f} s: nothing answers there, or the "
-        "user or password is wrong"
+        f"{name} cannot be opened within {_OPEN_TIMEOUT_MS / 1e3:.0f} s: nothing answers there, or "
+        "the user or password is wrong"
     )
 
 

@@ -13,8 +13,18 @@ import numpy.typing as npt
 import pytest
 from portrait_videos import crossing, portraits, walk_frames
 
-from fer_edge import ClosedError, EngineError, FaceAnalyzer, InputError, annotate
-from fer_edge.live.tracking import TrackedFrame
+from fer_edge import (
+    ClosedError,
+    EngineError,
+    Face,
+    FaceAnalyzer,
+    InputError,
+    Predictor,
+    annotate,
+)
+from fer_edge.live.sources import Frame
+from fer_edge.live.tracking import TrackedFrame, _Searched
+from fer_edge.system.threads import idle
 
 Image = npt.NDArray[np.uint8]
 
@@ -148,8 +158,6 @@ def test_closing_ends_the_threads_and_reading(analyzer: FaceAnalyzer, crossing_v
 
 
 def test_a_loop_that_is_left_ends_the_threads(analyzer: FaceAnalyzer, crossing_video: Path) -> None:
-    from fer_edge.system.threads import idle
-
     for frame in analyzer.track(crossing_video):
         if frame.index == 2:
             break
@@ -172,9 +180,27 @@ def test_it_works_in_a_thread(analyzer: FaceAnalyzer, crossing_video: Path) -> N
     assert counts == [40]
 
 
-def test_a_closed_analyzer_tracks_nothing(model_directory: Path) -> None:
-    from fer_edge import Predictor
+def test_after_a_source_was_lost_everybody_has_a_new_number(analyzer: FaceAnalyzer) -> None:
+    tracking = analyzer.track([])
+    pixels, ids = np.zeros((100, 100), np.uint8), []
+    for index, session in enumerate((0, 0, 1)):
+        frame = Frame(index, index / 10, pixels, session=session)
+        tracked = tracking._tracked(_Searched(frame, [Face((10, 10, 50, 50), 0.9)], 0.0))
+        ids.append([face.track_id for face in tracked.faces])
+    assert ids == [[1], [1], [2]]
 
+
+def test_frames_that_were_passed_over_are_told_of_the_next_one(analyzer: FaceAnalyzer) -> None:
+    tracking = analyzer.track([])
+    told = []
+    for index, dropped_so_far in enumerate((0, 3, 3, 10)):
+        tracking._frames.dropped = dropped_so_far
+        frame = Frame(index, index / 10, np.zeros((100, 100), np.uint8))
+        told.append(tracking._tracked(_Searched(frame, [], 0.0)).dropped)
+    assert told == [0, 3, 0, 7]
+
+
+def test_a_closed_analyzer_tracks_nothing(model_directory: Path) -> None:
     with Predictor(model_directory) as predictor:
         analyzer = FaceAnalyzer(predictor)
         analyzer.close()
