@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check system lint types bindings speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page page-types onnxruntime-web clean
+.PHONY: help demo test check system lint types bindings nvidia speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page page-types onnxruntime-web clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -14,6 +14,8 @@ help:
 	@echo "make system  install ffmpeg, chromium and an RTSP server for tests (Debian, as root)"
 	@echo "make speed   the tests that hold limits on times; wants an idle machine"
 	@echo "make fuzz    200,000 inputs for each function that takes data; by far the longest"
+	@echo "make nvidia  NVIDIA's own parser and builder of TensorRT plans, fetched into .nvidia (450 MB):"
+	@echo "             our graphs parse and build, without a GPU"
 	@echo "make kills   the 50 kills of each command alone"
 	@echo "make lowest  the runtime's tests with the oldest dependencies that are allowed"
 	@echo "make lowest-tools   the same for all packages and extras (torch: gigabytes)"
@@ -36,7 +38,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 test: system lint types page-types bindings
 	$(PYTEST)
 
-check: system lint types page-types bindings
+check: system lint types page-types bindings nvidia
 	FER_KILLS=50 FER_FUZZ_EXAMPLES=2000 $(PYTEST) --long
 
 # Limits on times, which a busy machine does not keep.
@@ -83,6 +85,11 @@ onnxruntime-web: | $(BIN)/pip
 # Tests fetch nothing: the bindings of TensorRT that doubles stand on are fetched here, once.
 bindings: $(VENV)/dev.installed
 	@PYTHONPATH=tests/support $(BIN)/python -m tensorrt_double.bindings
+
+# NVIDIA's wheels have their own licence: nothing of .nvidia is committed or shipped.
+nvidia: $(VENV)/dev.installed
+	@PYTHONPATH=tests/support $(BIN)/python -m nvidia_builder .nvidia \
+	  $(BIN)/python -m pytest -q tests/fer_export/tensorrt tests/fer_edge/backends/test_tensorrt.py
 
 # Verbs of their own for each long form (SECURITY.md, docs/reliability.md); check has all but these
 # 200,000 inputs and this hour.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
+from fer_edge.artifacts.plan import HARDWARE
 from fer_edge.artifacts.record import encode
 from fer_edge.command import command_parser, run_command, say, write_result
 from fer_edge.errors import ConfigurationError
@@ -128,14 +129,43 @@ def _add_plan_options(parser: ArgumentParser) -> None:
         help="most memory that a layer may use while it works (default: %(default)s)",
     )
     group.add_argument(
+        "--opt-level",
+        type=int,
+        metavar="N",
+        help="how long the builder searches, 0 to 5 (default: TensorRT's own, 3)",
+    )
+    group.add_argument(
+        "--gpu",
+        type=int,
+        metavar="N",
+        default=_PLAN.gpu,
+        help="which GPU builds, as CUDA counts them (default: %(default)s)",
+    )
+    group.add_argument(
+        "--dla-core",
+        type=int,
+        metavar="N",
+        help="use this core of a Jetson's deep learning accelerator, with the GPU for the rest",
+    )
+    group.add_argument(
         "--hardware-compat",
-        action="store_true",
-        help="a plan for every GPU from compute capability 8.0 on; slower, and not on Jetson",
+        choices=HARDWARE,
+        default=_PLAN.hardware,
+        help="which GPUs the plan runs on; more GPUs make it slower (default: %(default)s)",
     )
     group.add_argument(
         "--version-compatible",
         action="store_true",
-        help="let later versions of TensorRT run the plan",
+        help="let later versions of TensorRT run the plan; slower",
+    )
+    group.add_argument(
+        "--timing-cache",
+        metavar="FILE",
+        type=Path,
+        help="where to keep what the builder measures (default: beside DIR)",
+    )
+    group.add_argument(
+        "--trt-verbose", action="store_true", help="print everything that TensorRT says"
     )
 
 
@@ -239,9 +269,13 @@ def _plan_options(options: Namespace) -> PlanOptions:
         opt_batch=options.opt_batch,
         max_batch=options.max_batch,
         workspace_mb=options.workspace,
-        hardware_compatible=options.hardware_compat,
+        opt_level=options.opt_level,
+        gpu=options.gpu,
+        dla_core=options.dla_core,
+        hardware=options.hardware_compat,
         version_compatible=options.version_compatible,
-        timing_cache=out.with_name(f"{out.name}.timing-cache"),
+        timing_cache=options.timing_cache or out.with_name(f"{out.name}.timing-cache"),
+        verbose=options.trt_verbose,
     )
 
 

@@ -17,6 +17,8 @@ from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
 from fer_calib.onnx_graph import check, header
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError
+from fer_export.products import name_products, product_types
+from fer_export.tensorrt.options import PRODUCTS_KEY
 
 __all__ = ["OPSET", "attach_contract", "detach_contract"]
 
@@ -64,7 +66,10 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
         functions=list(core.functions),
     )
     model.graph.initializer.extend([*_constants(spec), *core.graph.initializer])
-    helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    name_products(model.graph)
+    helper.set_model_props(
+        model, {METADATA_KEY: spec.to_json(), PRODUCTS_KEY: product_types(model)}
+    )
     check(model)
     return model
 

@@ -20,13 +20,21 @@ from fer_edge.artifacts.manifest import (
     MeasuredLatency,
 )
 from fer_edge.artifacts.plan import sidecar_path
+from fer_edge.errors import GateError
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import new_folder, sha256_of
 from fer_export.golden import golden_crops
 from fer_export.race import median_latencies
 from fer_export.replacing import check_replaceable
 from fer_export.report import write_report
-from fer_export.tensorrt import TRT_TARGETS, PlanOptions, build_plan, check_precision
+from fer_export.tensorrt import (
+    LAYERS_SUFFIX,
+    TRT_TARGETS,
+    PlanOptions,
+    build_plan,
+    check_precision,
+    diagnostic_commands,
+)
 from fer_export.verification import answers_of, evaluation_crops, verify
 
 __all__ = ["finish_plan"]
@@ -49,30 +57,39 @@ def finish_plan(
     TensorRT, a GPU or a driver, and GateError for a plan whose layers or answers are not what was
     asked; ``out`` then stays as it was.
     """
-    spec = check_precision(prepared, target)
+    spec = check_precision(prepared, target).spec
     check_replaceable(out, force)
     with new_folder(out) as folder:
         onnx = folder / prepared.name
         shutil.copyfile(prepared, onnx)
         plan = onnx.with_suffix(".plan")
-        build_plan(onnx, plan, target, options=options, spec=spec, report=report)
+        built = build_plan(onnx, plan, target, options=options, report=report)
+        device = f"cuda:{options.gpu}"
         crops = evaluation_crops(spec, data)
         with Predictor(onnx, backend="onnxruntime") as predictor:
             expected = answers_of(predictor, crops.tensors, onnx.name)
             golden = _golden_crops(prepared, predictor)
         report(f"{plan.name}: comparing on {len(crops)} crops")
-        measured = verify(plan, "tensorrt", crops, expected)
-        with Predictor(plan, backend="tensorrt") as predictor:
+        try:
+            measured = verify(plan, "tensorrt", crops, expected, device=device)
+        except GateError as problem:
+            raise GateError(
+                f"{problem}. To see whether TensorRT itself is wrong, run: "
+                f"{diagnostic_commands(prepared, built)}"
+            ) from problem
+        with Predictor(plan, backend="tensorrt", device=device) as predictor:
             p50 = median_latencies({plan.name: predictor}, crops.tensors[:1]).p50_ms[plan.name]
             latency = MeasuredLatency(p50, None, predictor.info.provider)
-        sidecar = sidecar_path(plan)
+        companions = sidecar_path(plan), plan.with_name(f"{plan.name}{LAYERS_SUFFIX}")
         entry = ArtifactEntry(
             file=plan.name,
             sha256=sha256_of(plan),
             size_bytes=plan.stat().st_size,
             target=target,
             precision=TRT_TARGETS[target],
-            companions=(Companion(sidecar.name, sha256_of(sidecar), sidecar.stat().st_size),),
+            companions=tuple(
+                Companion(file.name, sha256_of(file), file.stat().st_size) for file in companions
+            ),
             backends=("tensorrt",),
             measured=(replace(measured, latency=latency),),
         )

@@ -20,7 +20,13 @@ from fer_edge.errors import (
 from fer_edge.system.dependencies import requires
 from fer_export.context import ExportContext
 from fer_export.race import Run
-from fer_export.tensorrt import TRT_TARGETS, build_plan, finish_command
+from fer_export.tensorrt import (
+    LAYERS_SUFFIX,
+    TRT_TARGETS,
+    build_plan,
+    diagnostic_commands,
+    finish_command,
+)
 
 __all__ = ["ALL", "TARGETS", "Built", "check_targets", "expand", "has_tensorrt", "make"]
 
@@ -128,12 +134,17 @@ def _plan(target: str, prepare: Maker) -> Maker:
             context.note(f"{target}: prepared; finish it on the device: {command}")
             return prepared
         plan = onnx_path.with_suffix(".plan")
-        build_plan(onnx_path, plan, target, options=context.options.plan, report=context.report)
-        precision = TRT_TARGETS[target]
-        return [
-            *prepared,
-            Built(plan.name, target, precision, ("tensorrt",), (sidecar_path(plan).name,)),
-        ]
+        options, report = context.options.plan, context.report
+        built = build_plan(onnx_path, plan, target, options=options, report=report)
+        try:
+            context.prove(plan, "tensorrt")
+        except GateError as problem:
+            raise GateError(
+                f"{problem}. To see whether TensorRT itself is wrong, run: "
+                f"{diagnostic_commands(Path(onnx_path.name), built)}"
+            ) from problem
+        companions = sidecar_path(plan).name, f"{plan.name}{LAYERS_SUFFIX}"
+        return [*prepared, Built(plan.name, target, TRT_TARGETS[target], ("tensorrt",), companions)]
 
     return build
 

@@ -104,13 +104,15 @@ def verify(
     crops: Crops,
     expected: Probabilities,
     gates: Mapping[str, Gate] = GATES,
+    *,
+    device: str = "auto",
 ) -> Measurement:
     """Compare an artifact's answers with ``expected``, its reference's probabilities ``(N, K)``.
 
     ``gates`` are by precision. Raises GateError, which says everything that does not hold: the gate
     of its precision, or batches of 1, 2 and 7 that answer otherwise than the whole.
     """
-    with Predictor(artifact, backend=backend) as predictor:
+    with Predictor(artifact, backend=backend, device=device) as predictor:
         info = predictor.info
         given = answers_of(predictor, crops.tensors, f"{artifact.name} on {backend}")
         sizes = [n for n in _BATCH_SIZES if n <= (info.max_batch or n)]

@@ -6,8 +6,9 @@ the caller trusts it: a hash in a file beside it would be written by an attacker
 
 from __future__ import annotations
 
+import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fer_edge.artifacts.artifact import Artifact
@@ -18,6 +19,7 @@ from fer_edge.system.files import write_json
 from fer_edge.system.folders import data_folder
 
 __all__ = [
+    "HARDWARE",
     "Gpu",
     "PlanLayer",
     "PlanSidecar",
@@ -28,7 +30,11 @@ __all__ = [
     "trust_plan",
 ]
 
-SCHEMA_VERSION = 1
+HARDWARE = ("this-gpu", "same-compute-capability", "ampere-plus")
+"""The GPUs that a plan can be built for. The third is every GPU from compute capability 8.0 on,
+Jetson left out."""
+
+SCHEMA_VERSION = 2
 _MAX_BYTES = 8 << 20
 _AMPERE = (8, 0)
 """The first compute capability that a hardware-compatible plan runs on."""
@@ -51,8 +57,8 @@ class Gpu:
 
 @dataclass(frozen=True)
 class PlanLayer:
-    """A layer of the engine: its kind, what it computes in, and whether it is a convolution or a
-    matrix product, where nearly all of the time goes.
+    """A layer of the engine: its kind, the narrowest type that it reads, and whether it computes
+    convolutions or matrix products of the ONNX, where nearly all of the time goes.
     """
 
     name: str
@@ -65,8 +71,9 @@ class PlanLayer:
 class PlanSidecar:
     """What a plan is, what it was built for, and what its layers compute in.
 
-    ``shares`` are fractions of the layers by precision. ``inference_precision`` is what
-    the engine inspector found, not what was asked for.
+    ``inference_precision`` and ``shares`` were checked in the engine: ``shares`` are the fractions
+    of the ONNX's convolutions and matrix products by type. ``hardware`` is one of ``HARDWARE``;
+    ``dla_core`` is the core of a Jetson's deep learning accelerator that the plan was built for.
     """
 
     spec: ModelSpec
@@ -79,13 +86,16 @@ class PlanSidecar:
     inference_precision: str
     shares: dict[str, float] = field(default_factory=dict)
     layers: tuple[PlanLayer, ...] = ()
-    hardware_compatible: bool = False
+    hardware: str = "this-gpu"
     version_compatible: bool = False
+    dla_core: int | None = None
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA_VERSION:
             raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
+        if self.hardware not in HARDWARE:
+            raise ValueError(f"hardware should be {', '.join(HARDWARE)}, not {self.hardware}")
         if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch:
             raise ValueError(
                 "batches should be 1 <= min <= opt <= max, not "
@@ -109,8 +119,17 @@ class PlanSidecar:
         if not self._runs_under(tensorrt):
             found.append(f"it was built by TensorRT {self.tensorrt}, and {tensorrt} is installed")
         if not self._runs_on(gpu):
-            found.append(f"it was built for {self.gpu}, and the GPU here is {gpu}")
+            found.append(f"it was built for {self.gpu}, and the GPU here is {gpu}{self._mode(gpu)}")
         return found
+
+    def _mode(self, gpu: Gpu) -> str:
+        """What to do where the GPU is the same one with another number of multiprocessors."""
+        if replace(gpu, multiprocessors=self.gpu.multiprocessors) != self.gpu:
+            return ""
+        return (
+            "; on a Jetson the power mode decides how many multiprocessors run (nvpmodel -q tells "
+            "it): set the mode that the plan was built in, or build it again in this one"
+        )
 
     def _runs_under(self, tensorrt: str) -> bool:
         if not self.version_compatible:
@@ -120,9 +139,11 @@ class PlanSidecar:
         return built[:1] == here[:1] and built <= here
 
     def _runs_on(self, gpu: Gpu) -> bool:
-        if not self.hardware_compatible:
-            return gpu == self.gpu
-        return _version(gpu.compute_capability) >= _AMPERE
+        if self.hardware == "ampere-plus":
+            return _version(gpu.compute_capability) >= _AMPERE
+        if self.hardware == "same-compute-capability":
+            return gpu.compute_capability == self.gpu.compute_capability
+        return gpu == self.gpu
 
 
 def sidecar_path(plan: Path) -> Path:
@@ -156,8 +177,9 @@ def read_sidecar(artifact: Artifact) -> PlanSidecar | None:
 
 
 def trust_plan(sha256: str, plan: Path) -> None:
-    """Record that this machine built the plan with this hash."""
-    write_json(_record(sha256), {"schema": SCHEMA_VERSION, "plan": str(plan.absolute())})
+    """Record that this machine built the plan with this hash, and the sidecar beside it."""
+    sidecar = hashlib.sha256(sidecar_path(plan).read_bytes()).hexdigest()
+    write_json(_record(sha256), {"plan": str(plan.absolute()), "sidecar_sha256": sidecar})
 
 
 def is_trusted(sha256: str) -> bool:
@@ -169,12 +191,24 @@ def is_trusted(sha256: str) -> bool:
 
 
 def require_trust(artifact: Artifact, *, trust: bool) -> None:
-    """Raise ArtifactError for a plan that neither this machine built nor the caller trusts."""
-    if not trust and not is_trusted(artifact.sha256):
+    """Raise ArtifactError for a plan that neither this machine built nor the caller trusts, and for
+    one whose sidecar was changed since.
+    """
+    if trust:
+        return
+    if not is_trusted(artifact.sha256):
         raise ArtifactError(
             f"{artifact.path} is native code that no export on this machine recorded. Build it "
             "here with fer-export --from-onnx, or, if you know where it comes from, open it with "
             "options=BackendOptions(trust=True)"
+        )
+    record = parse_json(_record(artifact.sha256).read_bytes(), "the record of this plan")
+    recorded = record.get("sidecar_sha256") if isinstance(record, dict) else None
+    sidecar = artifact.companions.get(sidecar_path(artifact.path).name)
+    if sidecar is not None and hashlib.sha256(sidecar).hexdigest() != recorded:
+        raise ArtifactError(
+            f"{sidecar_path(artifact.path)} was changed since this machine built the plan; copy "
+            "it again from the export, or build the plan again"
         )
 
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from fer_edge.artifacts.plan import Gpu
 from fer_edge.errors import EngineError, MissingDependencyError
 
-__all__ = ["CudaLane", "Enqueue", "Layout", "current_gpu", "first_gpu"]
+__all__ = ["CudaLane", "Enqueue", "Layout", "describe_gpu", "on_gpu"]
 
 Enqueue = Callable[[int], None]
 """Enqueues work on the stream whose handle it is given, and waits for nothing."""
@@ -59,33 +59,33 @@ class Layout:
 
 
 @contextmanager
-def first_gpu() -> Iterator[None]:
-    """Let this thread use the first GPU, whichever it has chosen; afterwards that one again.
+def on_gpu(number: int) -> Iterator[None]:
+    """Let this thread use one GPU, whichever it has chosen; afterwards that one again.
 
     The device is a setting of each thread, and what is made on one does not work on another.
-    Raises EngineError without a usable GPU.
+    Raises EngineError without that GPU.
     """
     chosen = _check("tell which GPU is used", cudart.cudaGetDevice())
-    if chosen:
-        _check("use the first GPU", cudart.cudaSetDevice(0))
+    if chosen != number:
+        _check(f"use GPU {number}", cudart.cudaSetDevice(number))
     try:
         yield
     finally:
-        if chosen:
+        if chosen != number:
             _check("use another GPU again", cudart.cudaSetDevice(chosen))
 
 
-def current_gpu() -> Gpu:
-    """Describe the first GPU. Raises EngineError without a usable one."""
+def describe_gpu(number: int) -> Gpu:
+    """Describe a GPU by its number. Raises EngineError where there is none that is usable."""
     try:
-        error, found = cudart.cudaGetDeviceProperties(0)
+        error, found = cudart.cudaGetDeviceProperties(number)
         reason = None if error == _SUCCESS else _describe(error)
-    except RuntimeError as problem:  # so cuda-python 12.8 tells that there is no driver
+    except RuntimeError as problem:  # how cuda-python 12.8 says that there is no driver
         reason = str(problem)
     if reason is not None:
         raise EngineError(
-            f"CUDA finds no usable GPU ({reason}); install NVIDIA's driver, or run this on the "
-            "device itself"
+            f"CUDA finds no usable GPU {number} ({reason}); install NVIDIA's driver, or run this "
+            "on the device itself"
         )
     return Gpu(
         name=found.name.rstrip(b"\0").decode(),

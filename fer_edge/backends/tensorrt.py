@@ -1,9 +1,10 @@
-"""TensorRT, from 10.3 (JetPack 6) to 11."""
+"""TensorRT, from 10.3 (JetPack 6.1) to 11."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from functools import partial
 
@@ -20,22 +21,38 @@ from fer_edge.errors import (
 
 try:
     import tensorrt as trt
-except ModuleNotFoundError as absence:
-    if absence.name != "tensorrt":
+except ImportError as problem:
+    missing = re.match(r"(\S+\.so\S*): cannot open shared object file", str(problem))
+    if missing:
+        raise MissingDependencyError(
+            missing[1].rstrip(":"),
+            "tensorrt",
+            "TensorRT's Python package is here and this library of it is not; install TensorRT "
+            "as a whole, or add its folder to LD_LIBRARY_PATH",
+        ) from problem
+    if not isinstance(problem, ModuleNotFoundError) or problem.name != "tensorrt":
         raise
     raise MissingDependencyError(
         "tensorrt",
         "tensorrt",
         "it comes with JetPack or from NVIDIA, and a virtual environment sees JetPack's with "
         "--system-site-packages; the extra adds cuda-python",
-    ) from absence
+    ) from problem
+else:
+    if tuple(map(int, trt.__version__.split(".")[:2])) < (10, 3):
+        raise MissingDependencyError(
+            "TensorRT 10.3 or later",
+            "tensorrt",
+            f"{trt.__version__} is installed; on a Jetson, JetPack 6.1 or later brings it, and "
+            "elsewhere NVIDIA does; the extra adds cuda-python",
+        )
 
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.plan import Gpu, PlanSidecar, read_sidecar, require_trust
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec
-from fer_edge.backends.cuda import CudaLane, Layout, current_gpu, first_gpu
+from fer_edge.backends.cuda import CudaLane, Layout, describe_gpu, on_gpu
 from fer_edge.backends.pool import Pool
 
 __all__ = ["EngineLog", "TensorRtBackend", "load_engine"]
@@ -66,21 +83,26 @@ class EngineLog(trt.ILogger):  # type: ignore[misc]
         """Pass a warning on; here to Python's log."""
         _logger.warning("TensorRT: %s", message)
 
+    def clear(self) -> None:
+        """Forget the errors so far: some, such as a skipped tactic, are followed by success."""
+        self._errors.clear()
+
     def reason(self) -> str:
-        """What TensorRT said went wrong since this was asked last."""
+        """The last that TensorRT said went wrong since this was asked or cleared."""
         errors, self._errors = self._errors, []
-        return "; ".join(dict.fromkeys(errors))[:_MAX_REASON] or "TensorRT gave no reason"
+        told = "; ".join(dict.fromkeys(errors)) or "TensorRT gave no reason"
+        return told if len(told) <= _MAX_REASON else f"…{told[-_MAX_REASON:]}"
 
 
 class TensorRtBackend(Backend):
     """A plan, and a pool of lanes: each has a stream, its memory, and a graph per batch size."""
 
     def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
-        _check_options(options)
+        self._gpu = _gpu_number(options)
         sidecar = read_sidecar(artifact)
         require_trust(artifact, trust=options.trust)
-        gpu = current_gpu()
-        with first_gpu():
+        gpu = describe_gpu(self._gpu)
+        with on_gpu(self._gpu):
             self._open(artifact, options, sidecar, gpu)
 
     def infer(
@@ -97,13 +119,14 @@ class TensorRtBackend(Backend):
                 "this TensorRT engine was opened before the process forked, and CUDA does not "
                 "survive a fork; open the Predictor in the child, or start it with spawn"
             )
-        with first_gpu(), self._pool.borrow() as lane:
+        with on_gpu(self._gpu), self._pool.borrow() as lane:
             return lane.infer(batch)
 
     def close(self) -> None:
         """Free idle lanes now, and busy ones when their call ends."""
         if os.getpid() == self._process:
-            self._pool.close()
+            with on_gpu(self._gpu):
+                self._pool.close()
 
     def _open(
         self, artifact: Artifact, options: BackendOptions, sidecar: PlanSidecar | None, gpu: Gpu
@@ -121,6 +144,7 @@ class TensorRtBackend(Backend):
             self._log,
             where=str(artifact.path),
             host_code=sidecar is not None and sidecar.version_compatible,
+            dla_core=sidecar.dla_core if sidecar else None,
         )
         self.spec = contract_spec(
             sidecar.spec.to_json() if sidecar else None, artifact, *_ports(engine)
@@ -152,11 +176,12 @@ class TensorRtBackend(Backend):
 
 
 class _Lane:
-    """One call at a time: a CUDA lane, and an execution context for each batch size.
+    """One call at a time: a CUDA lane, and an execution context for each of a few batch sizes.
 
     A graph stands for the context that it was captured from, which must not change afterwards
-    (TensorRT's developer guide on CUDA graphs), so each batch size has a context of its own. They
-    run one after the other, and share one piece of scratch memory.
+    (TensorRT's developer guide on CUDA graphs), so each size has a context of its own. They run
+    one after the other, and share one piece of scratch memory. A batch runs in the next size of
+    ``_sizes``, so that many different sizes cost no more memory than a few.
     """
 
     def __init__(
@@ -170,14 +195,14 @@ class _Lane:
         preparing: threading.Lock,
     ) -> None:
         self._engine, self._log, self._preparing = engine, log, preparing
-        self._min_batch, max_batch = batches
+        self._sizes = _sizes(*batches)
         self._shape = spec.input.shape
         self._scratch_bytes = engine.device_memory_size_v2
         self._contexts: dict[int, trt.IExecutionContext] = {}
         self._cuda = CudaLane(
             {INPUT: Layout(self._shape, np.uint8)},
             {name: Layout((len(spec.labels),), np.float32) for name in OUTPUTS},
-            max_batch,
+            batches[1],
             scratch_bytes=self._scratch_bytes,
             spinning=spinning,
         )
@@ -186,8 +211,8 @@ class _Lane:
         self, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         count = len(batch)
-        # a batch below the profile's range runs with rows that nobody reads
-        rows = max(count, self._min_batch)
+        # the rows beyond ``count`` are computed and read by nobody
+        rows = next(size for size in self._sizes if size >= count)
         self._cuda.inputs[INPUT][:count] = batch
         self._cuda.run(rows, partial(self._enqueue, rows))
         logits, probabilities = (self._cuda.outputs[name][:count].copy() for name in OUTPUTS)
@@ -223,23 +248,32 @@ class _Lane:
 
 
 def load_engine(
-    plan: bytes, log: EngineLog, *, where: str, host_code: bool = False
+    plan: bytes,
+    log: EngineLog,
+    *,
+    where: str,
+    host_code: bool = False,
+    dla_core: int | None = None,
 ) -> trt.ICudaEngine:
     """Deserialise a plan, which runs native code: check first whom it comes from.
 
-    ``host_code`` allows the runtime that a version-compatible plan carries. Raises EngineError
-    where TensorRT does not start, and ArtifactError, with TensorRT's own words, for a plan that it
+    ``host_code`` allows the runtime that a version-compatible plan carries; ``dla_core`` is the
+    core that a plan for a deep learning accelerator was built for. Raises EngineError where
+    TensorRT does not start, and ArtifactError, with TensorRT's own words, for a plan that it
     refuses.
     """
+    log.clear()
     try:
         runtime = trt.Runtime(log)
     except TypeError as problem:  # what pybind11 makes of a null pointer
         raise EngineError(
-            f"TensorRT {trt.__version__} does not start, for want of a usable GPU or driver: "
+            f"TensorRT {trt.__version__} does not start; it needs a usable GPU and its driver: "
             f"{log.reason()}"
         ) from problem
     if host_code:
         runtime.engine_host_code_allowed = True
+    if dla_core is not None:
+        runtime.DLA_core = dla_core
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise ArtifactError(
@@ -249,13 +283,15 @@ def load_engine(
     return engine
 
 
-def _check_options(options: BackendOptions) -> None:
-    if options.device not in ("auto", "cuda"):
-        raise ConfigurationError(
-            f"TensorRT has no device {options.device!r}; there are auto, cuda. Another GPU than "
-            "the first: set CUDA_VISIBLE_DEVICES"
-        )
+def _gpu_number(options: BackendOptions) -> int:
     options.refuse("TensorRT", "threads", "compiled")
+    kind, colon, number = options.device.partition(":")
+    if kind in ("auto", "cuda") and (not colon or (kind == "cuda" and number.isdecimal())):
+        return int(number or 0)
+    raise ConfigurationError(
+        f"TensorRT has no device {options.device!r}; there are auto, cuda, and cuda:1 for the "
+        "second GPU"
+    )
 
 
 def _check_precision(options: BackendOptions, precision: str) -> None:
@@ -278,6 +314,13 @@ def _ports(engine: trt.ICudaEngine) -> tuple[list[Port], list[Port]]:
         shape = tuple(None if size < 0 else size for size in engine.get_tensor_shape(name))
         (inputs if taken else outputs).append(Port(name, dtype, shape))
     return inputs, outputs
+
+
+def _sizes(smallest: int, largest: int) -> tuple[int, ...]:
+    """Powers of two between the smallest and the largest batch, and these two."""
+    powers = (1 << power for power in range(largest.bit_length()))
+    between = {size for size in powers if smallest < size < largest}
+    return tuple(sorted({smallest, largest} | between))
 
 
 def _batches(engine: trt.ICudaEngine) -> tuple[int, int]:

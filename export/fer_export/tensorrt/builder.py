@@ -1,7 +1,6 @@
 """TensorRT's builder: one code path from 10.3 to 11, networks always strongly typed.
 
-What a layer computes in is what the ONNX says; there is no flag for it in 11, and none is used in
-10.
+What a layer computes in is what the ONNX says; 11 has no flag for it, and in 10 none is used.
 """
 
 from __future__ import annotations
@@ -14,18 +13,20 @@ import tensorrt as trt
 
 from fer_edge.artifacts.plan import Gpu
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.backends.cuda import current_gpu, first_gpu
+from fer_edge.backends.cuda import describe_gpu, on_gpu
 from fer_edge.backends.tensorrt import load_engine
-from fer_edge.errors import ArtifactError, EngineError
+from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import progress
-from fer_export.tensorrt.monitor import BuildLog, BuildMonitor
+from fer_export.tensorrt.monitor import BuildLog, BuildMonitor, Interrupt, catch_interrupt
 from fer_export.tensorrt.options import PlanOptions
 
 __all__ = ["BuiltEngine", "build_engine"]
 
 _INPUT = "crop"
 _BYTES_PER_MB = 1 << 20
+_NO_DLA = ((10, 8, 0), (11, 4, 1))
+"""From the first of these releases until the second, TensorRT builds nothing for a DLA."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,37 +50,68 @@ def build_engine(
 ) -> BuiltEngine:
     """Build an engine from an ONNX file's bytes, and inspect it.
 
-    ``cache`` is the timing cache to use and to keep. Raises EngineError without a usable GPU and
-    where the build fails, and ArtifactError where the parser refuses the model.
+    ``cache`` is the timing cache to use and to keep. Raises ConfigurationError for options that
+    this TensorRT or this model lacks, EngineError without a usable GPU and where the build fails,
+    ArtifactError where the parser refuses the model, and KeyboardInterrupt soon after Ctrl-C.
     """
-    gpu = current_gpu()
-    with first_gpu():
-        return _built(model, spec, options, cache=cache, report=report, gpu=gpu)
+    _check_release(options)
+    gpu = describe_gpu(options.gpu)
+    log = BuildLog(report, verbose=options.verbose)
+    with on_gpu(options.gpu), catch_interrupt() as interrupt:
+        plan, batches = _build(model, spec, options, cache, log, report, interrupt)
+        interrupt.check()
+        inspection = _inspect(plan, spec, batches[1], options, log)
+    return BuiltEngine(plan, inspection, batches, trt.__version__, gpu)
 
 
-def _built(
+def _check_release(options: PlanOptions) -> None:
+    """Refuse what this release of TensorRT lacks."""
+    level = options.hardware.upper().replace("-", "_")
+    if options.hardware == "same-compute-capability" and not hasattr(
+        trt.HardwareCompatibilityLevel, level
+    ):
+        raise ConfigurationError(
+            f"TensorRT {trt.__version__} has no plans for the same compute capability; build one "
+            "for this GPU alone, or upgrade TensorRT"
+        )
+    release = tuple(map(int, trt.__version__.split(".")[:3]))
+    if options.dla_core is not None and _NO_DLA[0] <= release < _NO_DLA[1]:
+        raise ConfigurationError(
+            f"TensorRT {trt.__version__} cannot build for a deep learning accelerator; releases up "
+            "to 10.7 can, and from 11.4.1 on. Leave out --dla-core"
+        )
+
+
+def _build(  # noqa: PLR0917
     model: bytes,
     spec: ModelSpec,
     options: PlanOptions,
-    *,
     cache: Path,
+    log: BuildLog,
     report: Callable[[str], None],
-    gpu: Gpu,
-) -> BuiltEngine:
-    log = BuildLog(report)
+    interrupt: Interrupt,
+) -> tuple[bytes, tuple[int, int, int]]:
     builder = _builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = _parse(model, network, log)
+    interrupt.check()
     config = builder.create_builder_config()
-    _configure(config, options)
+    _configure(builder, config, options)
     batches = _add_profile(builder, config, network, spec, options)
-    timings = _use_timing_cache(config, cache, report)
-    plan = _build(builder, network, config, log)
-    # the network's weights are the parser's, and the cache is the config's only by name
+    timings = _use_timing_cache(config, cache, log, report)
+    log.clear()  # errors that the build survived are no reason for a later one
+    try:
+        with progress(100, "building") as bar:
+            config.progress_monitor = BuildMonitor(bar, interrupt)
+            plan = builder.build_serialized_network(network, config)
+    finally:
+        _keep_timing_cache(config, cache, report)
+    # the network's weights belong to the parser, and the config holds the cache only weakly
     del parser, timings
-    _keep_timing_cache(config, cache)
-    inspection = _inspect(plan, spec, batches[1], options, log)
-    return BuiltEngine(plan, inspection, batches, trt.__version__, gpu)
+    interrupt.check()
+    if plan is None:
+        raise EngineError(f"TensorRT {trt.__version__} could not build the engine: {log.reason()}")
+    return bytes(plan), batches
 
 
 def _builder(log: BuildLog) -> trt.Builder:
@@ -87,7 +119,7 @@ def _builder(log: BuildLog) -> trt.Builder:
         return trt.Builder(log)
     except TypeError as problem:  # what pybind11 makes of a null pointer
         raise EngineError(
-            f"TensorRT {trt.__version__} makes no builder, for want of a usable GPU or driver: "
+            f"TensorRT {trt.__version__} makes no builder; it needs a usable GPU and its driver: "
             f"{log.reason()}"
         ) from problem
 
@@ -100,19 +132,32 @@ def _parse(model: bytes, network: trt.INetworkDefinition, log: BuildLog) -> trt.
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     told = [f"{error.node_name() or 'the model'}: {error.desc()}" for error in errors]
     raise ArtifactError(
-        f"TensorRT {trt.__version__} cannot read this ONNX: {'; '.join(told) or log.reason()}"
+        f"TensorRT {trt.__version__} cannot read this ONNX: {'; '.join(told) or log.reason()}. "
+        "Export it again with fer-export, or report the operator that it names"
     )
 
 
-def _configure(config: trt.IBuilderConfig, options: PlanOptions) -> None:
+def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: PlanOptions) -> None:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb * _BYTES_PER_MB)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    # fp32 is computed in fp32: TF32, with its 10 bits, would be chosen silently
+    # fp32 is computed in fp32: TensorRT would silently choose TF32, which has 10 bits
     config.clear_flag(trt.BuilderFlag.TF32)
+    if options.opt_level is not None:
+        config.builder_optimization_level = options.opt_level
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if options.hardware_compatible:
-        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if options.hardware != "this-gpu":
+        config.hardware_compatibility_level = getattr(
+            trt.HardwareCompatibilityLevel, options.hardware.upper().replace("-", "_")
+        )
+    if options.dla_core is not None:
+        if options.dla_core >= builder.num_DLA_cores:
+            raise ConfigurationError(
+                f"there is no DLA core {options.dla_core}: this device has {builder.num_DLA_cores}"
+            )
+        config.default_device_type = trt.DeviceType.DLA
+        config.DLA_core = options.dla_core
+        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
 def _add_profile(
@@ -124,9 +169,16 @@ def _add_profile(
 ) -> tuple[int, int, int]:
     """Give a dynamic batch its range; a static one has its own."""
     size = network.get_input(0).shape[0]
-    if size >= 0:
-        return size, size, size
     batches = options.min_batch, options.opt_batch, options.max_batch
+    if size >= 0:
+        asked = batches != (PlanOptions.min_batch, PlanOptions.opt_batch, PlanOptions.max_batch)
+        if asked and set(batches) != {size}:
+            raise ConfigurationError(
+                f"this ONNX has a static batch of {size}, and batches of {batches[0]} to "
+                f"{batches[2]} were asked for; leave these options out, or prepare the ONNX "
+                "without --batch"
+            )
+        return size, size, size
     profile = builder.create_optimization_profile()
     smallest, best, largest = (trt.Dims([batch, *spec.input.shape]) for batch in batches)
     profile.set_shape(_INPUT, smallest, best, largest)
@@ -136,47 +188,54 @@ def _add_profile(
 
 
 def _use_timing_cache(
-    config: trt.IBuilderConfig, path: Path, report: Callable[[str], None]
+    config: trt.IBuilderConfig, path: Path, log: BuildLog, report: Callable[[str], None]
 ) -> trt.ITimingCache:
-    """Attach the cache, or a new one; what is returned must live until the engine is built."""
-    kept = path.read_bytes() if path.exists() else b""
+    """Attach the cache, or a new one; what is returned must live until the engine is built.
+
+    TensorRT warns of a cache that is damaged or another device's, and starts with an empty one.
+    """
+    try:
+        kept = path.read_bytes() if path.exists() else b""
+    except OSError as problem:
+        report(f"the timing cache {path} cannot be read ({problem.strerror}): timing everything")
+        kept = b""
     cache = config.create_timing_cache(kept)
-    if cache is None or not config.set_timing_cache(cache, False):
-        report(f"{path} is of another GPU or TensorRT, or damaged: timing everything again")
+    if not config.set_timing_cache(cache, False):
+        report(f"the timing cache {path} is another device's: timing everything again")
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     return cache
 
 
-def _keep_timing_cache(config: trt.IBuilderConfig, path: Path) -> None:
+def _keep_timing_cache(
+    config: trt.IBuilderConfig, path: Path, report: Callable[[str], None]
+) -> None:
+    """Write what was timed, after a failed or interrupted build too."""
     cache = config.get_timing_cache()
-    if cache is not None:
+    if cache is None:
+        return
+    try:
         write_bytes(path, bytes(cache.serialize()))
-
-
-def _build(
-    builder: trt.Builder,
-    network: trt.INetworkDefinition,
-    config: trt.IBuilderConfig,
-    log: BuildLog,
-) -> bytes:
-    with progress(100, "building") as bar:
-        config.progress_monitor = monitor = BuildMonitor(bar)
-        plan = builder.build_serialized_network(network, config)
-    if monitor.interrupted:
-        raise KeyboardInterrupt
-    if plan is None:
-        raise EngineError(f"TensorRT {trt.__version__} could not build the engine: {log.reason()}")
-    return bytes(plan)
+    except OSError as problem:
+        report(
+            f"the timing cache {path} cannot be written ({problem.strerror}), so the next build "
+            "takes as long; name another place with --timing-cache"
+        )
 
 
 def _inspect(plan: bytes, spec: ModelSpec, batch: int, options: PlanOptions, log: BuildLog) -> str:
     """Load the plan as the runtime will, and ask it what its layers compute in."""
-    engine = load_engine(plan, log, where="the new plan", host_code=options.version_compatible)
+    engine = load_engine(
+        plan,
+        log,
+        where="the new plan",
+        host_code=options.version_compatible,
+        dla_core=options.dla_core,
+    )
     inspector = engine.create_engine_inspector()
     context = engine.create_execution_context()
     if context is None or not context.set_input_shape(_INPUT, (batch, *spec.input.shape)):
         raise EngineError(f"TensorRT built an engine that it cannot run: {log.reason()}")
-    # without shapes the inspector says of types: N/A due to dynamic shapes
+    # without shapes the inspector tells no types ("N/A due to dynamic shapes")
     inspector.execution_context = context
     return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

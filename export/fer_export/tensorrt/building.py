@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 from fer_edge.artifacts.plan import PlanSidecar, trust_plan
-from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.errors import ConfigurationError, GateError
 from fer_edge.system.files import write_bytes
-from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
-from fer_export.tensorrt.precision import check_layers, computed_in, read_layers, shares
-from fer_export.tensorrt.prepared import check_precision, require_precision
+from fer_export.tensorrt.options import PlanOptions
+from fer_export.tensorrt.precision import check_kernels, describe, read_kernels, shares
+from fer_export.tensorrt.prepared import check_precision
 
-__all__ = ["build_plan"]
+__all__ = ["LAYERS_SUFFIX", "build_plan", "diagnostic_commands"]
 
 _DEFAULTS = PlanOptions()
+LAYERS_SUFFIX = ".layers.json"
+"""The engine inspector's own JSON stands beside a plan under the plan's name and this suffix."""
 
 
 def build_plan(
@@ -26,35 +28,37 @@ def build_plan(
     target: str,
     *,
     options: PlanOptions = _DEFAULTS,
-    spec: ModelSpec | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> PlanSidecar:
     """Build ``out_plan`` and its sidecar, and record on this machine that it was built here.
 
-    ``target`` is one of ``TRT_TARGETS``; ``spec`` is for an ONNX that carries none. ``report``
-    receives a line per step and TensorRT's warnings.
+    ``target`` is one of ``TRT_TARGETS``. ``report`` receives a line per step and TensorRT's
+    warnings.
 
-    Raises ConfigurationError for an unknown target, a wrong suffix or an ONNX of another
-    precision; ArtifactError for an ONNX that cannot be read or that TensorRT's parser refuses;
-    MissingDependencyError without TensorRT or cuda-python; EngineError without a usable GPU and
-    where the build fails; GateError where the layers are not in the target's precision. Nothing
-    is written then but the timing cache.
+    Raises ConfigurationError for an unknown target, a wrong suffix, an ONNX of another precision,
+    and options that this TensorRT lacks; ArtifactError for an ONNX that cannot be read or that
+    TensorRT's parser refuses; MissingDependencyError without TensorRT or cuda-python; EngineError
+    without a usable GPU and where the build fails; GateError where a convolution or matrix product
+    of the ONNX is not in its precision. Then nothing is written but the timing cache, and after a
+    GateError the inspector's JSON beside it.
     """
     if out_plan.suffix != ".plan":
         raise ConfigurationError(f"a plan is a file NAME.plan, not {out_plan}")
-    if spec is None:
-        spec = check_precision(onnx_path, target)
-    elif target not in TRT_TARGETS:
-        raise ConfigurationError(f"unknown target {target}; there are {', '.join(TRT_TARGETS)}")
-    require_precision(onnx_path, spec, target)
-    importlib.import_module("fer_edge.backends.tensorrt")  # which says what is missing, and how
+    prepared = check_precision(onnx_path, target)
+    importlib.import_module("fer_edge.backends.tensorrt")  # says what is missing, and how to get it
     from fer_export.tensorrt.builder import build_engine
 
+    spec, products = prepared.spec, prepared.products
     cache = options.timing_cache or out_plan.with_suffix(".timing-cache")
     report(f"{target}: building, which takes minutes on a small device")
-    built = build_engine(_read(onnx_path), spec, options, cache=cache, report=report)
-    layers = read_layers(built.inspection)
-    check_layers(layers, spec.precision, out_plan.name)
+    built = build_engine(prepared.data, spec, options, cache=cache, report=report)
+    kernels = read_kernels(built.inspection)
+    try:
+        check_kernels(kernels, products, spec.precision, out_plan.name)
+    except GateError as problem:
+        listing = cache.with_name(f"{out_plan.name}{LAYERS_SUFFIX}")
+        write_bytes(listing, built.inspection.encode())
+        raise GateError(f"{problem}. What TensorRT says of each layer: {listing}") from problem
     smallest, best, largest = built.batches
     sidecar = PlanSidecar(
         spec=spec,
@@ -64,22 +68,42 @@ def build_plan(
         min_batch=smallest,
         opt_batch=best,
         max_batch=largest,
-        inference_precision=computed_in(layers),
-        shares=shares(layers),
-        layers=layers,
-        hardware_compatible=options.hardware_compatible,
+        inference_precision=spec.precision,
+        shares=shares(products),
+        layers=describe(kernels, products),
+        hardware=options.hardware,
         version_compatible=options.version_compatible,
+        dla_core=options.dla_core,
     )
     write_bytes(out_plan, built.plan)
+    write_bytes(out_plan.with_name(f"{out_plan.name}{LAYERS_SUFFIX}"), built.inspection.encode())
     sidecar.write(out_plan)
     trust_plan(sidecar.plan_sha256, out_plan)
     told = ", ".join(f"{share:.0%} {precision}" for precision, share in sidecar.shares.items())
-    report(f"{target}: {len(layers)} layers, {told}")
+    report(
+        f"{target}: {len(kernels)} layers; of {len(products)} convolutions and matrix products "
+        f"{told}"
+    )
     return sidecar
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        raise ArtifactError(f"cannot read the ONNX {path}: {problem.strerror}") from problem
+def diagnostic_commands(onnx: Path, sidecar: PlanSidecar) -> str:
+    """The commands of NVIDIA's own tools that build and compare what ``sidecar`` describes.
+
+    For the report of a plan whose answers are wrong: they show whether it is TensorRT's fault.
+    """
+    height, width, channels = sidecar.spec.input.shape
+    batches = {"min": sidecar.min_batch, "opt": sidecar.opt_batch, "max": sidecar.max_batch}
+    dynamic = sidecar.min_batch != sidecar.max_batch
+    trtexec = ["trtexec", f"--onnx={onnx}", "--noTF32", "--profilingVerbosity=detailed"]
+    if sidecar.tensorrt.startswith("10."):  # always so from 11 on
+        trtexec.append("--stronglyTyped")
+    polygraphy = ["polygraphy", "run", str(onnx), "--trt", "--onnxrt", "--strongly-typed"]
+    polygraphy += ["--val-range", "crop:[0,255]", "--atol", "0.01"]
+    if dynamic:
+        for name, batch in batches.items():
+            trtexec.append(f"--{name}Shapes=crop:{batch}x{height}x{width}x{channels}")
+            shape = f"crop:[{batch},{height},{width},{channels}]"
+            polygraphy += [f"--trt-{name}-shapes", shape]
+        polygraphy += ["--input-shapes", f"crop:[{sidecar.opt_batch},{height},{width},{channels}]"]
+    return f"{shlex.join(trtexec)}; {shlex.join(polygraphy)}"

@@ -1,9 +1,11 @@
-"""TensorRT's log and progress while it builds, as lines and a bar of ours."""
+"""TensorRT's log and progress while it builds, as lines and a bar of ours, and Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import SupportsInt
 
@@ -12,24 +14,65 @@ import tensorrt as trt
 from fer_edge.backends.tensorrt import EngineLog
 from fer_edge.system.progress import Progress
 
-__all__ = ["BuildLog", "BuildMonitor"]
+__all__ = ["BuildLog", "BuildMonitor", "Interrupt", "catch_interrupt"]
 
 _TOTAL = 100
 
 
 class BuildLog(EngineLog):
-    """Reports each warning once."""
+    """Reports each warning once; ``verbose`` reports every message."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[str], None], *, verbose: bool = False) -> None:
         super().__init__()
         self._report = report
+        self._verbose = verbose
         self._told: set[str] = set()
+
+    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+        """Take one message; called by TensorRT, from any of its threads."""
+        super().log(severity, msg)
+        if self._verbose and severity != trt.ILogger.Severity.WARNING:
+            self._report(f"TensorRT: {msg}")
 
     def warn(self, message: str) -> None:
         """Report a warning that was not reported before."""
         if message not in self._told:
             self._told.add(message)
             self._report(f"TensorRT warns: {message}")
+
+
+@dataclass
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    pressed: bool = False
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was."""
+        if self.pressed:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def catch_interrupt() -> Iterator[Interrupt]:
+    """Note Ctrl-C instead of raising: what a callback of TensorRT raises is lost in its C++ code.
+
+    Python calls handlers in its main thread only; in others nothing changes.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+
+    def press(*_: object) -> None:
+        interrupt.pressed = True
+
+    previous = signal.signal(signal.SIGINT, press)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    interrupt.check()
 
 
 @dataclass
@@ -45,10 +88,9 @@ class BuildMonitor(trt.IProgressMonitor):  # type: ignore[misc]
     TensorRT calls it from several threads, and nothing that it raises would reach us.
     """
 
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: Progress, interrupt: Interrupt) -> None:
         trt.IProgressMonitor.__init__(self)
-        self.interrupted = False
-        self._bar = bar
+        self._bar, self._interrupt = bar, interrupt
         self._phases: dict[str, _Phase] = {}
         self._lock = threading.Lock()
 
@@ -61,14 +103,11 @@ class BuildMonitor(trt.IProgressMonitor):  # type: ignore[misc]
 
     def step_complete(self, phase_name: str, step: SupportsInt) -> bool:
         """Count a step; the answer says whether to go on."""
-        try:
-            with self._lock:
-                if phase_name in self._phases:
-                    self._phases[phase_name].done = int(step) + 1
-                self._show(phase_name)
-        except KeyboardInterrupt:
-            self.interrupted = True
-        return not self.interrupted
+        with self._lock:
+            if phase_name in self._phases:
+                self._phases[phase_name].done = int(step) + 1
+            self._show(phase_name)
+        return not self._interrupt.pressed
 
     def phase_finish(self, phase_name: str) -> None:
         """A phase ends."""
@@ -77,7 +116,7 @@ class BuildMonitor(trt.IProgressMonitor):  # type: ignore[misc]
 
     def _show(self, phase_name: str) -> None:
         reached = max((self._share(n) for n, p in self._phases.items() if not p.parent), default=0)
-        # phases that start anew would move the bar back
+        # phases that start again must not move the bar back
         self._bar.advance(max(0, round(reached * _TOTAL) - self._bar.done), phase_name)
 
     def _share(self, name: str) -> float:

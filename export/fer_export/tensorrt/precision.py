@@ -1,22 +1,27 @@
-"""What an engine's layers really compute in, as the engine inspector tells it.
+"""What an engine's layers really compute in, as the engine inspector tells it, and the gate on it.
 
-The inspector's words for a tensor changed with its releases: ``Row major linear FP16 format``,
-``Channel major Int8 format where channel % 4 == 0``, or just ``Half`` (see activations.py of
-NVIDIA's trt-engine-explorer, which reads the same JSON).
+Each convolution and matrix product of the ONNX is looked up in the engine by its name, so that
+none can be missed: TensorRT fuses, renames and splits layers, but its metadata keeps
+``[ONNX Layer: NAME]``.
+
+The inspector's words changed with its releases: a tensor is ``Row major linear FP16 format``,
+``Channel major Int8 format where channel % 4 == 0``, or just ``Half``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fer_edge.artifacts.plan import PlanLayer
 from fer_edge.errors import EngineError, GateError
 
-__all__ = ["check_layers", "computed_in", "read_layers", "shares"]
+__all__ = ["Kernel", "check_kernels", "describe", "read_kernels", "shares"]
 
 _TYPES = {
     "fp4": "fp4",
@@ -34,17 +39,72 @@ _TYPES = {
 
 _WORD = re.compile(rf"\b({'|'.join(_TYPES)})\b", re.IGNORECASE)
 _NARROWEST_FIRST = tuple(dict.fromkeys(_TYPES.values()))
-_MATRIX = re.compile(r"conv|gemm|matmul|matrix_?multiply|fprop|mha", re.IGNORECASE)
-_MOVING = {"Reformat", "NoOp", "Constant", "Shuffle", "Identity", "Cast"}
-"""Kinds of layers that compute nothing."""
-_MOSTLY = 0.5
+_ONNX_NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
+
+_GENERATED = "kgen"
+_PRODUCT = re.compile(r"Fc|Conv(?!e)|Corr|[Gg]emm|[Mm]atm|Dot|mha", re.ASCII)
+"""In the name of a generated kernel: what it computes besides pointwise steps and reductions."""
+
+_NO_PRODUCT = frozenset(
+    {
+        *("Activation", "Cast", "CaskPooling", "Concat", "Concatenation", "Constant"),
+        *("Dequantize", "ElementWise", "Gather", "Identity", "NoOp", "Normalization", "PointWise"),
+        *("PointWiseV2", "Pooling", "Quantize", "Reduce", "Reformat", "Resize", "Scale", "Select"),
+        *("Shape", "Shuffle", "Slice", "SoftMax", "Unary", "shape_call"),
+    }
+)
+"""Kinds of layers that never compute a convolution or a matrix product."""
+
+_SHOWN = 5
 
 
-def read_layers(inspection: str) -> tuple[PlanLayer, ...]:
-    """Read the layers that compute from the engine inspector's JSON.
+@dataclass(frozen=True)
+class Kernel:
+    """One layer of an engine.
 
-    A layer computes in the narrowest type among its inputs: a convolution of int8 that adds an
-    fp16 shortcut is an int8 convolution. Raises EngineError where the inspector tells no types.
+    ``inputs`` and ``weights`` are the types that it reads, ``unknown`` for indices and bools;
+    ``nodes`` are the ONNX nodes that it came from. ``multiplies`` says whether it may compute a
+    convolution or a matrix product.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    weights: tuple[str, ...]
+    nodes: tuple[str, ...]
+    multiplies: bool
+
+    @property
+    def precision(self) -> str:
+        """The narrowest type that it reads."""
+        return next((t for t in _NARROWEST_FIRST if t in (*self.inputs, *self.weights)), "unknown")
+
+    def misfit(self, precision: str) -> str | None:
+        """Why this kernel does not multiply in ``precision``; None if it does.
+
+        Its weights and at least one input must have the type; another input may be an addend of
+        another type. A kernel without weights multiplies activations, which all must have it. In
+        fp32 nothing may be narrower.
+        """
+        read = {kind for kind in self.inputs if kind != "unknown"}
+        if self.weights:
+            holds = precision in read and set(self.weights) == {precision}
+        else:
+            holds = read == {precision}
+        if precision == "fp32":
+            holds = holds and read == {"fp32"}
+        if holds:
+            return None
+        told = [f"reads {', '.join(sorted(read)) or 'no type that is known'}"]
+        if self.weights:
+            told.append(f"has weights in {', '.join(sorted(set(self.weights)))}")
+        return f"{self.name} ({self.kind}) {' and '.join(told)}"
+
+
+def read_kernels(inspection: str) -> tuple[Kernel, ...]:
+    """Read the layers from the engine inspector's JSON.
+
+    Raises EngineError where the inspector gives no list of layers, or no types.
     """
     try:
         entries = json.loads(inspection)["Layers"]
@@ -52,77 +112,105 @@ def read_layers(inspection: str) -> tuple[PlanLayer, ...]:
         raise EngineError(
             f"the engine inspector gave no list of layers: {inspection[:80]!r}"
         ) from problem
-    detailed = [entry for entry in entries if isinstance(entry, dict)]
-    layers = tuple(_layer(entry) for entry in detailed if entry.get("LayerType") not in _MOVING)
-    if not any(layer.precision != "unknown" for layer in layers):
+    kernels = tuple(_kernel(entry) for entry in entries if isinstance(entry, dict))
+    if all(kernel.precision == "unknown" for kernel in kernels):
         raise EngineError(
-            f"the engine inspector names {len(entries)} layers and the type of none, so the "
+            f"the engine inspector names {len(entries)} layers but the type of none, so the "
             "precision of the plan cannot be checked"
         )
-    return layers
+    return kernels
 
 
-def shares(layers: Sequence[PlanLayer]) -> dict[str, float]:
-    """Share of the layers by precision, the largest first."""
-    counted = Counter(layer.precision for layer in layers)
-    return {precision: count / len(layers) for precision, count in counted.most_common()}
+def check_kernels(
+    kernels: Sequence[Kernel], products: Mapping[str, str], precision: str, plan: str
+) -> None:
+    """Raise GateError unless every product of the ONNX computes in the type that it asks for.
 
-
-def computed_in(layers: Sequence[PlanLayer]) -> str:
-    """Name an engine's precision: int8 where it has int8 layers, else what most compute in.
-
-    Convolutions and matrix products count where there are any, all layers otherwise.
+    ``products`` maps the name of each Conv, Gemm and MatMul node to its type, as the prepared ONNX
+    lists them; those that stay in a wider type by design are listed with that type. ``precision``
+    is the ONNX's, and at least one product must have it.
     """
-    found = shares(_weighty(layers))
-    if "int8" in found:
-        return "int8"
-    known = {name: share for name, share in found.items() if name != "unknown"}
-    return max(known, key=lambda name: known[name]) if known else "unknown"
-
-
-def check_layers(layers: Sequence[PlanLayer], precision: str, plan: str) -> None:
-    """Raise GateError where the layers are not in the precision that was asked for.
-
-    An int8 plan needs int8 layers, an fp16 plan at least half of its convolutions and matrix
-    products in fp16, and an fp32 plan none of them in less.
-    """
-    weighty = _weighty(layers)
-    found = shares(weighty)
-    holds = {
-        "int8": found.get("int8", 0) > 0,
-        "fp16": found.get("fp16", 0) >= _MOSTLY and "int8" not in found,
-        "fp32": found.get("fp32", 0) >= _MOSTLY and not set(found) - {"fp32", "unknown"},
-    }[precision]
-    if not holds:
-        told = ", ".join(f"{share:.0%} in {name}" for name, share in found.items())
+    faults = list(_faults(kernels, products))
+    if precision not in products.values():
+        faults.append(
+            f"none of its {len(products)} convolutions and matrix products is {precision}"
+        )
+    if faults:
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise GateError(
-            f"{plan} should compute in {precision}, and of its {len(weighty)} "
-            f"{'convolutions and matrix products' if _has_matrix(layers) else 'layers'} TensorRT "
-            f"runs {told}; nothing was kept"
+            f"{plan} should compute in {precision}, but: {'; '.join(faults[:_SHOWN])}{more}. "
+            "No plan was kept; try another --opt-level or precision, and report this with the "
+            "version of TensorRT"
         )
 
 
-def _weighty(layers: Sequence[PlanLayer]) -> Sequence[PlanLayer]:
-    return [layer for layer in layers if layer.matrix] if _has_matrix(layers) else layers
+def shares(products: Mapping[str, str]) -> dict[str, float]:
+    """Share of the convolutions and matrix products by type, the largest first."""
+    counted = Counter(products.values())
+    return {kind: count / len(products) for kind, count in counted.most_common()}
 
 
-def _has_matrix(layers: Sequence[PlanLayer]) -> bool:
-    return any(layer.matrix for layer in layers)
-
-
-def _layer(entry: dict[str, Any]) -> PlanLayer:
-    kind = str(entry.get("LayerType", ""))
-    told = " ".join(str(entry.get(key, "")) for key in ("ParameterType", "TacticName"))
-    types = {_type(tensor) for tensor in entry.get("Inputs") or entry.get("Outputs") or ()}
-    return PlanLayer(
-        name=str(entry.get("Name", "")),
-        kind=kind,
-        precision=next((name for name in _NARROWEST_FIRST if name in types), "unknown"),
-        matrix=_MATRIX.search(f"{kind} {told}") is not None,
+def describe(kernels: Sequence[Kernel], products: Mapping[str, str]) -> tuple[PlanLayer, ...]:
+    """The layers as the plan's sidecar lists them; ``matrix`` marks those that compute products."""
+    return tuple(
+        PlanLayer(
+            kernel.name,
+            kernel.kind,
+            kernel.precision,
+            matrix=kernel.multiplies and not products.keys().isdisjoint(kernel.nodes),
+        )
+        for kernel in kernels
     )
 
 
+def _faults(kernels: Sequence[Kernel], products: Mapping[str, str]) -> Iterator[str]:
+    for node, wanted in products.items():
+        computing = [
+            kernel
+            for kernel in kernels
+            if kernel.multiplies and node in kernel.nodes and kernel.precision != "unknown"
+        ]
+        if not computing:
+            yield f"no layer of the engine is known to compute {node}"
+        for kernel in computing:
+            if misfit := kernel.misfit(wanted):
+                yield f"{node} should be {wanted}, and {misfit}"
+
+
+def _kernel(entry: dict[str, Any]) -> Kernel:
+    kind = str(entry.get("LayerType", ""))
+    name, tactic = str(entry.get("Name", "")), str(entry.get("TacticName", ""))
+    generated = kind == _GENERATED
+    return Kernel(
+        name=name,
+        kind=kind,
+        inputs=tuple(_type(item) for item in entry.get("Inputs") or ()),
+        weights=_weights(entry),
+        nodes=tuple(_ONNX_NODE.findall(str(entry.get("Metadata", "")))),
+        multiplies=(
+            _PRODUCT.search(tactic or name) is not None if generated else kind not in _NO_PRODUCT
+        ),
+    )
+
+
+def _weights(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Types of the weights: the largest constant that is more than a number per channel."""
+    stored = entry.get("Weights")  # of layers that TensorRT did not generate
+    if isinstance(stored, dict) and stored.get("Count"):
+        return (_word(str(stored.get("Type", ""))),)
+    constants = [
+        item
+        for item in entry.get("Constants") or ()
+        if sum(size != 1 for size in item.get("Dimensions") or ()) > 1
+    ]
+    largest = max(constants, key=lambda item: math.prod(item["Dimensions"]), default=None)
+    return () if largest is None else (_type(largest),)
+
+
 def _type(tensor: dict[str, Any]) -> str:
-    described = str(tensor.get("Format/Datatype") or tensor.get("Datatype") or "")
+    return _word(str(tensor.get("Format/Datatype") or tensor.get("Datatype") or ""))
+
+
+def _word(described: str) -> str:
     word = _WORD.search(described)
     return _TYPES[word[1].lower()] if word else "unknown"

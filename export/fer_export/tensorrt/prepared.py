@@ -1,29 +1,37 @@
-"""The ONNX that a plan is built from, read on a device: ONNX Runtime tells its spec."""
+"""The ONNX that a plan is built from, read on a device: ONNX Runtime tells its metadata."""
 
 from __future__ import annotations
 
+import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 from fer_edge.artifacts.model import Model
+from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import BackendOptions
 from fer_edge.backends.onnxruntime import OnnxRuntimeBackend
-from fer_edge.errors import ConfigurationError
-from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
+from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_export.tensorrt.options import PRODUCTS_KEY, TRT_TARGETS, PlanOptions, plan_flags
 
-__all__ = ["check_precision", "finish_command", "read_onnx_spec"]
+__all__ = ["PreparedOnnx", "check_precision", "finish_command", "read_onnx_spec"]
 
-_NUMBERS = {
-    "min_batch": "--min-batch",
-    "opt_batch": "--opt-batch",
-    "max_batch": "--max-batch",
-    "workspace_mb": "--workspace",
-}
-_SWITCHES = {
-    "hardware_compatible": "--hardware-compat",
-    "version_compatible": "--version-compatible",
-}
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedOnnx:
+    """An ONNX of ours: its bytes, its spec, and the type of each product (Conv, Gemm, MatMul).
+
+    ``products`` maps a node's name to ``int8``, ``fp16`` or ``fp32``.
+    """
+
+    path: Path
+    data: bytes
+    spec: ModelSpec
+    products: dict[str, str]
 
 
 def read_onnx_spec(path: Path) -> ModelSpec:
@@ -31,41 +39,57 @@ def read_onnx_spec(path: Path) -> ModelSpec:
 
     Needs ONNX Runtime, which the runtime brings, and not the package onnx. Raises ArtifactError.
     """
-    artifact = Model.open(path).artifact("onnxruntime")
-    backend = OnnxRuntimeBackend(artifact, BackendOptions(device="cpu"))
-    backend.close()
-    return backend.spec
+    return _read(path)[1]
 
 
-def check_precision(path: Path, target: str) -> ModelSpec:
-    """Return the spec of an ONNX whose precision is that of ``target``.
+def check_precision(path: Path, target: str) -> PreparedOnnx:
+    """Read an ONNX whose precision is that of ``target``.
 
     Raises ConfigurationError for another precision, which building cannot change, and for an
     unknown target.
     """
     if target not in TRT_TARGETS:
         raise ConfigurationError(f"unknown target {target}; there are {', '.join(TRT_TARGETS)}")
-    spec = read_onnx_spec(path)
-    require_precision(path, spec, target)
-    return spec
-
-
-def require_precision(path: Path, spec: ModelSpec, target: str) -> None:
-    """Raise ConfigurationError where an ONNX has not the precision of ``target``."""
-    wanted = TRT_TARGETS[target]
-    if spec.precision != wanted:
+    data, spec = _read(path)
+    wanted, precision = TRT_TARGETS[target], spec.precision
+    if precision != wanted:
         raise ConfigurationError(
-            f"{path} is {spec.precision}, and {target} is built from {wanted}: TensorRT computes "
+            f"{path} is {precision}, and {target} is built from {wanted}: TensorRT computes "
             "in the precision that the ONNX has. Prepare one on a workstation with: "
             f"fer-export --weights CHECKPOINT --prepare-only --target {target} --out DIR"
         )
+    return PreparedOnnx(path, data, spec, _products(data, path))
 
 
 def finish_command(onnx: Path, target: str, out: Path, options: PlanOptions) -> str:
     """Tell the one command that finishes a prepared ONNX on the device, as ``options`` ask."""
     words = ["fer-export", "--from-onnx", str(onnx), "--target", target, "--out", str(out)]
-    for field, flag in _NUMBERS.items():
-        if (value := getattr(options, field)) != getattr(PlanOptions, field):
-            words += [flag, str(value)]
-    words += [flag for field, flag in _SWITCHES.items() if getattr(options, field)]
-    return shlex.join(words)
+    return shlex.join([*words, *plan_flags(options)])
+
+
+def _read(path: Path) -> tuple[bytes, ModelSpec]:
+    artifact = Model.open(path).artifact("onnxruntime")
+    backend = OnnxRuntimeBackend(artifact, BackendOptions(device="cpu"))
+    backend.close()
+    return artifact.data, backend.spec
+
+
+def _products(data: bytes, path: Path) -> dict[str, str]:
+    settings = ort.SessionOptions()
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+    text = session.get_modelmeta().custom_metadata_map.get(PRODUCTS_KEY)
+    if text is None:
+        raise ArtifactError(
+            f"{path} does not list its convolutions and matrix products, so the precision of an "
+            "engine could not be checked; export it again with this release of fer-export"
+        )
+    where = f"the list of products in {path}"
+    found = parse_json(text, where, _MAX_BYTES)
+    kinds = {"fp32", "fp16", "bf16", "int8"}
+    if not isinstance(found, dict) or not found or not kinds.issuperset(map(str, found.values())):
+        raise ArtifactError(
+            f"{where} should map names of nodes to {', '.join(sorted(kinds))}, not "
+            f"{json.dumps(found)[:80]}; export it again"
+        )
+    return {str(name): str(kind) for name, kind in found.items()}

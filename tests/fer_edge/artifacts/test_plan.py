@@ -84,7 +84,7 @@ def test_a_damaged_sidecar_is_refused_by_name(text: bytes) -> None:
 
 
 def test_a_sidecar_of_a_newer_release_asks_for_an_upgrade(sidecar: PlanSidecar) -> None:
-    text = json.dumps({**encode(sidecar), "schema": 2}).encode()
+    text = json.dumps({**encode(sidecar), "schema": 3}).encode()
     with pytest.raises(ArtifactError, match="Upgrade"):
         read_sidecar(artifact(text))
 
@@ -106,6 +106,19 @@ def test_a_plan_does_not_fit_another_gpu(sidecar: PlanSidecar, gpu: Gpu) -> None
     (reason,) = sidecar.misfits("10.3.0", gpu)
     assert str(ORIN) in reason
     assert str(gpu) in reason
+
+
+def test_another_power_mode_of_the_same_gpu_is_named(sidecar: PlanSidecar) -> None:
+    (same,) = sidecar.misfits("10.3.0", Gpu("Orin", "8.7", 8))
+    assert "power mode" in same
+    (other,) = sidecar.misfits("10.3.0", Gpu("Thor", "8.7", 8))
+    assert "power mode" not in other
+
+
+def test_hardware_that_nobody_knows_is_refused(sidecar: PlanSidecar) -> None:
+    text = json.dumps({**encode(sidecar), "hardware": "any"}).encode()
+    with pytest.raises(ArtifactError, match="this-gpu, same-compute-capability"):
+        read_sidecar(artifact(text))
 
 
 @pytest.mark.parametrize("version", ["10.3.1", "10.13.0", "11.4.0"])
@@ -132,7 +145,7 @@ def test_a_version_compatible_plan_fits_later_minor_versions(
 def test_a_hardware_compatible_plan_fits_from_ampere_on(
     sidecar: PlanSidecar, capability: str, fits: bool
 ) -> None:
-    portable = dataclasses.replace(sidecar, hardware_compatible=True)
+    portable = dataclasses.replace(sidecar, hardware="ampere-plus")
     assert (portable.misfits("10.3.0", Gpu("other", capability, 99)) == []) is fits
 
 
@@ -141,11 +154,19 @@ def test_a_plan_that_nobody_recorded_is_native_code_to_refuse() -> None:
         require_trust(artifact(None), trust=False)
 
 
-def test_a_plan_is_trusted_once_an_export_recorded_it(home: Path) -> None:
-    trust_plan(DIGEST, Path("model.plan"))
+def test_a_plan_is_trusted_once_an_export_recorded_it(
+    home: Path, sidecar: PlanSidecar, tmp_path: Path
+) -> None:
+    plan = tmp_path / "model.plan"
+    sidecar.write(plan)
+    trust_plan(DIGEST, plan)
     assert is_trusted(DIGEST)
     assert not is_trusted("0" * 64)
     require_trust(artifact(None), trust=False)
+    text = sidecar_path(plan).read_bytes()
+    require_trust(artifact(text), trust=False)
+    with pytest.raises(ArtifactError, match="was changed since this machine built the plan"):
+        require_trust(artifact(text.replace(b"10.3.0", b"11.4.0")), trust=False)
     assert [file.is_relative_to(home) for file in home.rglob("*.json")] == [True]
 
 

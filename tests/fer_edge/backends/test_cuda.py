@@ -22,7 +22,7 @@ from tensorrt_double.cuda import GPU, CudaDouble
 
 from fer_edge.artifacts.plan import Gpu
 from fer_edge.backends import cuda
-from fer_edge.backends.cuda import CudaLane, Layout, current_gpu, first_gpu
+from fer_edge.backends.cuda import CudaLane, Layout, describe_gpu, on_gpu
 from fer_edge.errors import EngineError, MissingDependencyError
 
 INPUTS = {"x": Layout((3,), np.uint8)}
@@ -67,7 +67,7 @@ def rows(start: int, count: int = 2) -> npt.NDArray[np.uint8]:
 @pytest.fixture
 def gpu() -> Gpu:
     try:
-        return current_gpu()
+        return describe_gpu(0)
     except EngineError as problem:
         pytest.skip(f"no CUDA GPU to run on: {problem}")
 
@@ -283,9 +283,10 @@ def test_what_cannot_be_given_back_is_logged_and_hides_nothing(
     assert caplog.text.count("CUDA could not give back what it held: cudaErrorIllegalAddress") == 9
 
 
-def test_the_first_gpu_is_used_whichever_a_thread_has_chosen(host: CudaDouble) -> None:
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_gpu_is_used_whichever_a_thread_has_chosen(host: CudaDouble, number: int) -> None:
     host.cudaSetDevice(1)
-    with first_gpu():
+    with on_gpu(number):
         lane = CudaLane(INPUTS, OUTPUTS, ROWS)
         lane.run(1, doubling(host, lane, []))
     assert host.device == 1
@@ -316,13 +317,13 @@ def test_waiting_frees_the_core_unless_spinning_is_wished(host: CudaDouble) -> N
 
 def test_the_gpu_is_described(host: CudaDouble) -> None:
     name, major, minor, multiprocessors = GPU
-    assert current_gpu() == Gpu(name, f"{major}.{minor}", multiprocessors)
+    assert describe_gpu(0) == Gpu(name, f"{major}.{minor}", multiprocessors)
 
 
 def test_a_machine_without_a_gpu_says_so(host: CudaDouble) -> None:
     host.failing["cudaGetDeviceProperties"] = host.cudaError_t.cudaErrorNoDevice
-    with pytest.raises(EngineError, match=r"no usable GPU \(cudaErrorNoDevice"):
-        current_gpu()
+    with pytest.raises(EngineError, match=r"no usable GPU 0 \(cudaErrorNoDevice"):
+        describe_gpu(0)
 
 
 def test_a_machine_without_a_driver_says_so_with_older_releases_of_cuda_python(
@@ -332,8 +333,8 @@ def test_a_machine_without_a_driver_says_so_with_older_releases_of_cuda_python(
         raise RuntimeError("Failed to dlopen libcuda.so.1")
 
     monkeypatch.setattr(host, "cudaGetDeviceProperties", fail)
-    with pytest.raises(EngineError, match=r"no usable GPU \(Failed to dlopen libcuda"):
-        current_gpu()
+    with pytest.raises(EngineError, match=r"no usable GPU 0 \(Failed to dlopen libcuda"):
+        describe_gpu(0)
 
 
 # ---- without cuda-python

@@ -59,7 +59,13 @@ class Plan:
         return Artifact(self.path, "tensorrt", self.data, digest, companions, spec)
 
     def change(self, **changes: Any) -> None:
+        """Another plan of this machine."""
         self.sidecar = dataclasses.replace(self.sidecar, **changes)
+        self.trust()
+
+    def trust(self) -> None:
+        self.sidecar.write(self.path)
+        trust_plan(self.sidecar.plan_sha256, self.path)
 
 
 @pytest.fixture
@@ -78,8 +84,9 @@ def plan(
         max_batch=BATCHES[2],
         inference_precision="fp16",
     )
-    trust_plan(sidecar.plan_sha256, tmp_path / "model.plan")
-    return Plan(tmp_path / "model.plan", data, sidecar)
+    plan = Plan(tmp_path / "model.plan", data, sidecar)
+    plan.trust()
+    return plan
 
 
 Open = Callable[..., Backend]
@@ -172,6 +179,40 @@ def test_each_batch_size_is_captured_once_and_launched_afterwards(
     assert tensorrt.contexts == 2
 
 
+def test_many_batch_sizes_share_a_few_contexts(
+    opened: Open, plan: Plan, tiny_artifact: Path, tiny_answer: Answer, tensorrt: TensorRtDouble
+) -> None:
+    plan.data = plan_bytes(tiny_artifact.read_bytes(), batches=(1, 1, 24), layers=[], detailed=True)
+    plan.change(plan_sha256=hashlib.sha256(plan.data).hexdigest(), max_batch=24)
+    engine = opened()
+    for count in range(1, 25):
+        batch = crops(count, count)
+        logits, probabilities = engine.infer(batch)
+        assert len(logits) == len(probabilities) == count
+        assert probabilities == pytest.approx(tiny_answer(batch)[1], abs=CLOSE)
+    assert tensorrt.contexts == len((1, 2, 4, 8, 16, 24))
+
+
+def test_the_gpu_that_was_asked_for_is_used_and_the_threads_own_is_given_back(
+    opened: Open, cuda: CudaDouble
+) -> None:
+    engine = opened(device="cuda:1")
+    assert cuda.device == 0
+    engine.infer(crops(1))
+    engine.close()
+    used = [values for name, values in cuda.calls if name == "cudaSetDevice"]
+    assert used == [(1,), (0,)] * 3
+    assert [v for name, v in cuda.calls if name == "cudaGetDeviceProperties"] == [(1,)]
+
+
+def test_a_plan_for_an_accelerator_is_loaded_on_its_core(
+    opened: Open, plan: Plan, tensorrt: TensorRtDouble
+) -> None:
+    plan.change(dla_core=1)
+    opened()
+    assert tensorrt.dla_core == 1
+
+
 def test_lanes_make_their_contexts_one_after_the_other(
     opened: Open, backend: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +281,17 @@ def test_warnings_of_tensorrt_reach_the_log(
         log.log(levels.INTERNAL_ERROR, "badly")
     assert [record.getMessage() for record in caplog.records] == ["TensorRT: mind this"]
     assert log.reason() == "broken; badly"
+    assert log.reason() == "TensorRT gave no reason"
+    log.log(levels.ERROR, "Skipping tactic")
+    log.clear()
+    assert log.reason() == "TensorRT gave no reason"
+
+
+def test_the_last_errors_are_the_reason(backend: ModuleType, tensorrt: TensorRtDouble) -> None:
+    log = backend.EngineLog()
+    for number in range(100):
+        log.log(tensorrt.bindings.ILogger.ERROR, f"reason {number}")
+    assert log.reason().endswith("reason 98; reason 99")
 
 
 # ---- trust
@@ -262,6 +314,13 @@ def test_a_plan_from_elsewhere_opens_for_who_trusts_it(
         record.unlink()
     answer = opened(trust=True).infer(crops(1))[1]
     assert answer == pytest.approx(tiny_answer(crops(1))[1], abs=CLOSE)
+
+
+def test_a_sidecar_that_was_edited_is_refused(opened: Open, plan: Plan) -> None:
+    plan.sidecar = dataclasses.replace(plan.sidecar, max_batch=64)
+    with pytest.raises(ArtifactError, match=r"model\.plan\.json was changed since"):
+        opened()
+    assert opened(trust=True).engine.max_batch == BATCHES[2]
 
 
 def test_a_changed_plan_is_refused_though_its_name_is_known(opened: Open, plan: Plan) -> None:
@@ -289,6 +348,31 @@ def test_a_plan_for_another_gpu_says_how_to_get_one(opened: Open, plan: Plan) ->
         opened()
 
 
+def test_a_plan_of_another_power_mode_names_it(opened: Open, plan: Plan) -> None:
+    plan.change(gpu=dataclasses.replace(plan.sidecar.gpu, multiprocessors=8))
+    with pytest.raises(ArtifactError, match=r"8 multiprocessors.*power mode.*nvpmodel -q"):
+        opened()
+
+
+@pytest.mark.parametrize(
+    ("hardware", "gpu", "runs"),
+    [
+        ("same-compute-capability", Gpu("Other", "8.7", 99), True),
+        ("same-compute-capability", Gpu("Other", "8.6", 16), False),
+        ("ampere-plus", Gpu("Other", "8.0", 99), True),
+    ],
+)
+def test_a_plan_for_several_gpus_runs_on_them(
+    opened: Open, plan: Plan, hardware: str, gpu: Gpu, runs: bool
+) -> None:
+    plan.change(gpu=gpu, hardware=hardware)
+    if runs:
+        opened()
+    else:
+        with pytest.raises(ArtifactError, match="built for Other"):
+            opened()
+
+
 def test_a_plan_of_another_tensorrt_says_how_to_get_one(opened: Open, plan: Plan) -> None:
     plan.change(tensorrt="9.9.9")
     with pytest.raises(ArtifactError, match=r"built by TensorRT 9\.9\.9.*--from-onnx"):
@@ -312,7 +396,7 @@ def test_without_a_gpu_it_is_one_line(opened: Open, cuda: CudaDouble) -> None:
 
 def test_a_runtime_that_does_not_start_is_one_line(opened: Open, tensorrt: TensorRtDouble) -> None:
     tensorrt.gpu = False
-    with pytest.raises(EngineError, match="does not start, for want of a usable GPU") as caught:
+    with pytest.raises(EngineError, match="does not start; it needs a usable GPU") as caught:
         opened()
     assert "\n" not in str(caught.value)
 
@@ -334,7 +418,9 @@ def test_a_batch_above_the_profile_is_refused(opened: Open, count: int) -> None:
     ("options", "message"),
     [
         ({"device": "cpu"}, "auto, cuda"),
-        ({"device": "cuda:1"}, "CUDA_VISIBLE_DEVICES"),
+        ({"device": "cuda:"}, "cuda:1 for the second GPU"),
+        ({"device": "cuda:x"}, "cuda:1 for the second GPU"),
+        ({"device": "auto:0"}, "cuda:1 for the second GPU"),
         ({"threads": 2}, "threads=2; leave it out"),
         ({"compiled": True}, "compiled=True; leave it out"),
         ({"inference_precision": "bf16"}, "computes in fp16"),
@@ -347,7 +433,9 @@ def test_a_wish_that_cannot_be_met_is_refused(
         opened(**options)
 
 
-@pytest.mark.parametrize("options", [{"device": "cuda"}, {"inference_precision": "fp16"}])
+@pytest.mark.parametrize(
+    "options", [{"device": "cuda"}, {"device": "cuda:0"}, {"inference_precision": "fp16"}]
+)
 def test_a_wish_that_is_met_is_no_error(opened: Open, options: dict[str, Any]) -> None:
     assert opened(**options).engine.inference_precision == "fp16"
 

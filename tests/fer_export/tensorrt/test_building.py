@@ -1,22 +1,26 @@
-"""build_plan, on doubles that stand on the real bindings."""
+"""build_plan: under ``make nvidia`` NVIDIA's own parser and builder make the plan."""
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
+import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import nvidia_builder
 import pytest
 from tensorrt_double.cuda import GPU, CudaDouble
-from tensorrt_double.engine import TensorRtDouble, convolution
+from tensorrt_double.engine import TensorRtDouble
 
-from fer_edge import Predictor
 from fer_edge.artifacts.model import Model
 from fer_edge.artifacts.plan import Gpu, PlanSidecar, is_trusted, sidecar_path
 from fer_edge.artifacts.spec import ModelSpec
@@ -28,9 +32,10 @@ from fer_edge.errors import (
     FerEdgeError,
     GateError,
 )
-from fer_export.tensorrt import PlanOptions, build_plan
+from fer_export.tensorrt import PlanOptions, build_plan, diagnostic_commands
 
-MakeArtifact = Callable[[Path, ModelSpec], Path]
+Prepare = Callable[[str], Path]
+UNDER_NVIDIA = nvidia_builder.VARIABLE in os.environ
 
 
 @pytest.fixture
@@ -42,180 +47,169 @@ def written(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*")) if folder.exists() else []
 
 
+def static(onnx_path: Path, batch: int) -> None:
+    onnx = pytest.importorskip("onnx", reason="no onnx to make a static model with")
+    model = onnx.load(onnx_path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    onnx.save(model, onnx_path)
+
+
 # ---- what it makes
 
 
-def test_it_writes_a_plan_its_sidecar_and_the_timing_cache(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path, tiny_spec: ModelSpec
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_it_writes_a_plan_its_sidecar_its_layers_and_the_timing_cache(
+    nvidia: TensorRtDouble, prepare: Prepare, tmp_path: Path, tiny_spec: ModelSpec, precision: str
 ) -> None:
-    tensorrt.layers = [convolution("Half")] * 3 + [convolution("Float")]
-    sidecar = build_plan(prepared, out, "trt-fp16")
-    names = ["model.fp16.plan", "model.fp16.plan.json", "model.fp16.timing-cache"]
-    assert written(out.parent) == names
+    out = tmp_path / "dist" / "model.plan"
+    sidecar = build_plan(prepare(precision), out, f"trt-{precision}")
+    assert written(out.parent) == [
+        "model.plan",
+        "model.plan.json",
+        "model.plan.layers.json",
+        "model.timing-cache",
+    ]
     assert PlanSidecar.from_json(sidecar_path(out).read_bytes(), "it") == sidecar
     assert sidecar.plan_sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
-    assert sidecar.spec == tiny_spec.with_changes(precision="fp16")
-    assert sidecar.tensorrt == tensorrt.bindings.__version__
+    assert sidecar.spec == tiny_spec.with_changes(precision=precision)
+    assert sidecar.tensorrt == nvidia.bindings.__version__
     name, major, minor, multiprocessors = GPU
     assert sidecar.gpu == Gpu(name, f"{major}.{minor}", multiprocessors)
-    assert sidecar.shares == {"fp16": 0.75, "fp32": 0.25}
-    assert sidecar.inference_precision == "fp16"
-    assert len(sidecar.layers) == 4
+    assert (sidecar.shares, sidecar.inference_precision) == ({precision: 1.0}, precision)
+    (product,) = [layer for layer in sidecar.layers if layer.matrix]
+    assert product.precision == precision
+    layers = json.loads(out.with_name("model.plan.layers.json").read_bytes())["Layers"]
+    assert len(layers) == len(sidecar.layers)
 
 
 def test_the_machine_that_built_a_plan_trusts_it_and_runs_it(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path, backend: Any
+    nvidia: TensorRtDouble,
+    prepared: Path,
+    out: Path,
+    backend: Any,
+    answers: Callable[[Path], Any],
 ) -> None:
     sidecar = build_plan(prepared, out, "trt-fp16")
     assert is_trusted(sidecar.plan_sha256)
     artifact = Model.open(out).artifact("tensorrt")
     engine = backend.TensorRtBackend(artifact, BackendOptions())
-    crops = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 1), np.uint8)
-    with Predictor(prepared) as predictor:
-        expected = predictor.predict_tensor(crops)
+    crops, expected = answers(prepared)
     for given, exact in zip(engine.infer(crops), expected, strict=True):
         assert given == pytest.approx(exact, abs=1e-5)
     assert engine.spec.precision == "fp16"
     engine.close()
 
 
-def test_networks_are_strongly_typed_and_fp32_is_not_tf32(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path
-) -> None:
-    build_plan(prepared, out, "trt-fp16")
-    trt = tensorrt.bindings
-    assert tensorrt.networks == [1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)]
-    (config,) = tensorrt.configs
-    config.clear_flag.assert_called_once_with(trt.BuilderFlag.TF32)
-    config.set_flag.assert_not_called()
-
-
+@pytest.mark.parametrize("batches", [(1, 1, 32), (2, 4, 16)])
 def test_the_profile_has_the_batches_that_were_asked_for(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path
+    nvidia: TensorRtDouble, prepared: Path, out: Path, batches: tuple[int, int, int]
 ) -> None:
-    options = PlanOptions(min_batch=2, opt_batch=4, max_batch=16)
+    smallest, best, largest = batches
+    options = PlanOptions(min_batch=smallest, opt_batch=best, max_batch=largest)
     sidecar = build_plan(prepared, out, "trt-fp16", options=options)
-    assert (sidecar.min_batch, sidecar.opt_batch, sidecar.max_batch) == (2, 4, 16)
-    (config,) = tensorrt.configs
-    (profile,) = config.add_optimization_profile.call_args.args
-    (name, *shapes), _ = profile.set_shape.call_args
-    assert name == "crop"
-    assert [tuple(shape) for shape in shapes] == [(batch, 48, 48, 1) for batch in (2, 4, 16)]
+    assert (sidecar.min_batch, sidecar.opt_batch, sidecar.max_batch) == batches
 
 
-def test_a_static_model_needs_no_profile(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path
+def test_a_static_model_has_its_own_batch(
+    nvidia: TensorRtDouble, prepared: Path, out: Path
 ) -> None:
-    onnx = pytest.importorskip("onnx", reason="no onnx to make a static model with")
-    model = onnx.load(prepared)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = 3
-    onnx.save(model, prepared)
-    sidecar = build_plan(prepared, out, "trt-fp16", options=PlanOptions(max_batch=64))
+    static(prepared, 3)
+    sidecar = build_plan(prepared, out, "trt-fp16")
     assert (sidecar.min_batch, sidecar.opt_batch, sidecar.max_batch) == (3, 3, 3)
-    tensorrt.configs[0].add_optimization_profile.assert_not_called()
+    with pytest.raises(ConfigurationError, match="a static batch of 3, and batches of 1 to 2"):
+        build_plan(prepared, out, "trt-fp16", options=PlanOptions(max_batch=2))
 
 
-def test_memory_and_compatibility_are_passed_on(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path
+def test_a_version_compatible_plan_may_bring_its_own_runtime(
+    nvidia: TensorRtDouble, prepared: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = PlanOptions(workspace_mb=64, hardware_compatible=True, version_compatible=True)
-    sidecar = build_plan(prepared, out, "trt-fp16", options=options)
-    assert sidecar.hardware_compatible
-    assert sidecar.version_compatible
-    trt, (config,) = tensorrt.bindings, tensorrt.configs
-    config.set_memory_pool_limit.assert_called_once_with(trt.MemoryPoolType.WORKSPACE, 64 << 20)
-    config.set_flag.assert_called_once_with(trt.BuilderFlag.VERSION_COMPATIBLE)
-    level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
-    assert config.hardware_compatibility_level is level
-    assert tensorrt.host_code_allowed  # or the new plan could not be inspected
+    # TensorRT for RTX has no such flag for its plans
+    monkeypatch.setattr(nvidia.bindings.IBuilderConfig, "set_flag", lambda *_: None)
+    options = PlanOptions(version_compatible=True)
+    assert build_plan(prepared, out, "trt-fp16", options=options).version_compatible
+    assert nvidia.host_code_allowed  # or the new plan could not be inspected
 
 
-def test_the_timing_cache_is_used_again_and_kept(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path, tmp_path: Path
+def test_the_timing_cache_is_kept_where_it_was_asked_for(
+    nvidia: TensorRtDouble, prepared: Path, out: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "kept" / "cache"
     options = PlanOptions(timing_cache=cache)
     build_plan(prepared, out, "trt-fp16", options=options)
-    assert cache.read_bytes() == b"timed "
+    assert cache.stat().st_size > 0
     build_plan(prepared, out, "trt-fp16", options=options)
-    assert cache.read_bytes() == b"timed timed "
+    assert cache.stat().st_size > 0
 
 
-@pytest.mark.parametrize("stored", [b"damaged", b"old"])
-def test_a_timing_cache_of_another_device_is_replaced_and_said(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path, tmp_path: Path, stored: bytes
+def test_garbage_for_a_timing_cache_is_replaced(
+    nvidia: TensorRtDouble, prepared: Path, out: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    cache.write_bytes(stored)
+    cache.write_bytes(b"damaged")
+    build_plan(prepared, out, "trt-fp16", options=PlanOptions(timing_cache=cache))
+    assert cache.read_bytes() != b"damaged"
+
+
+def test_a_timing_cache_that_cannot_be_written_costs_a_line_and_not_the_plan(
+    nvidia: TensorRtDouble, prepared: Path, out: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
     lines: list[str] = []
-    options = PlanOptions(timing_cache=cache)
+    options = PlanOptions(timing_cache=blocked / "cache")
     build_plan(prepared, out, "trt-fp16", options=options, report=lines.append)
-    assert cache.read_bytes() == b"timed "
-    assert any("timing everything again" in line for line in lines)
+    assert out.exists()
+    assert sum("cannot be written" in line and "--timing-cache" in line for line in lines) == 1
 
 
-def test_warnings_are_reported_once_and_chatter_is_not(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path
+def test_everything_that_tensorrt_says_is_reported_on_demand(
+    nvidia: TensorRtDouble, prepared: Path, out: Path
 ) -> None:
-    tensorrt.warnings = ("mind this", "mind this")
+    quiet: list[str] = []
+    build_plan(prepared, out, "trt-fp16", report=quiet.append)
     lines: list[str] = []
-    build_plan(prepared, out, "trt-fp16", report=lines.append)
-    assert [line for line in lines if "warns" in line] == ["TensorRT warns: mind this"]
-    assert not any("not for our users" in line for line in lines)
-    assert lines[-1] == "trt-fp16: 1 layers, 100% fp16"
-
-
-def test_a_model_without_a_spec_is_built_with_the_callers(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path, tiny_spec: ModelSpec
-) -> None:
-    onnx = pytest.importorskip("onnx", reason="no onnx to take the spec out with")
-    model = onnx.load(prepared)
-    del model.metadata_props[:]
-    onnx.save(model, prepared)
-    with pytest.raises(ArtifactError, match="no model spec"):
-        build_plan(prepared, out, "trt-fp16")
-    spec = tiny_spec.with_changes(precision="fp16")
-    assert build_plan(prepared, out, "trt-fp16", spec=spec).spec == spec
-    with pytest.raises(ConfigurationError, match="is fp16, and trt-int8 is built from int8"):
-        build_plan(prepared, out, "trt-int8", spec=spec)
+    build_plan(prepared, out, "trt-fp16", options=PlanOptions(verbose=True), report=lines.append)
+    assert not any(line.startswith("TensorRT: ") for line in quiet)
+    assert sum(line.startswith("TensorRT: ") for line in lines) > 10
+    told = "of 1 convolutions and matrix products 100% fp16"
+    assert quiet[-1] == lines[-1] == f"trt-fp16: {len(nvidia.layers)} layers; {told}"
 
 
 # ---- what it refuses
 
 
 def refused(
-    kind: type[FerEdgeError], prepared: Path, out: Path, target: str = "trt-fp16"
+    kind: type[FerEdgeError],
+    prepared: Path,
+    out: Path,
+    target: str = "trt-fp16",
+    options: PlanOptions | None = None,
 ) -> FerEdgeError:
     with pytest.raises(kind) as caught:
-        build_plan(prepared, out, target)
+        build_plan(prepared, out, target, options=options or PlanOptions())
     assert "\n" not in str(caught.value)
     assert not out.exists()
     assert not sidecar_path(out).exists()
     return caught.value
 
 
-def test_layers_that_are_not_fp16_fail_the_gate(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path, home: Path
+def test_a_product_in_another_type_fails_the_gate_and_leaves_the_listing(
+    nvidia: TensorRtDouble, prepared: Path, out: Path, home: Path
 ) -> None:
-    tensorrt.layers = [convolution("Float")]
+    onnx = pytest.importorskip("onnx", reason="no onnx to plant a fault with")
+    model = onnx.load(prepared)
+    for entry in model.metadata_props:  # as if the graph had been changed after it was prepared
+        if entry.key == "fer_edge.products":
+            entry.value = json.dumps({"classifier": "fp16", "elsewhere": "fp16"})
+    onnx.save(model, prepared)
     problem = refused(GateError, prepared, out)
-    assert "should compute in fp16" in str(problem)
+    assert "no layer of the engine is known to compute elsewhere" in str(problem)
     assert problem.exit_code == 1
+    listing = out.parent / "model.fp16.plan.layers.json"
+    assert str(listing) in str(problem)
+    assert json.loads(listing.read_bytes())["Layers"]
     assert not list(home.rglob("*.json"))
-
-
-def test_no_int8_layer_fails_the_gate(
-    tensorrt: TensorRtDouble,
-    make_artifact: MakeArtifact,
-    tiny_spec: ModelSpec,
-    out: Path,
-    tmp_path: Path,
-) -> None:
-    model = make_artifact(tmp_path / "model.onnx", tiny_spec.with_changes(precision="int8"))
-    assert "should compute in int8" in str(refused(GateError, model, out, "trt-int8"))
-    tensorrt.layers = [convolution("Int8"), convolution("Half")]
-    assert build_plan(model, out, "trt-int8").inference_precision == "int8"
 
 
 @pytest.mark.parametrize("target", ["trt-fp32", "trt-int8"])
@@ -225,7 +219,6 @@ def test_a_model_of_another_precision_is_refused_with_the_way_out(
     problem = refused(ConfigurationError, prepared, out, target)
     assert "is fp16" in str(problem)
     assert f"--prepare-only --target {target}" in str(problem)
-    assert tensorrt.configs == []
 
 
 def test_an_unknown_target_is_refused(tensorrt: TensorRtDouble, prepared: Path, out: Path) -> None:
@@ -244,28 +237,34 @@ def test_a_corrupt_onnx_is_refused(tensorrt: TensorRtDouble, prepared: Path, out
     assert str(prepared) in str(refused(ArtifactError, prepared, out))
 
 
-def test_what_the_parser_refuses_is_told_with_its_node(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path
+def test_an_operator_that_tensorrt_lacks_is_told_with_its_node(
+    nvidia: TensorRtDouble, prepared: Path, out: Path
 ) -> None:
-    tensorrt.refusal = "no importer for Frobnicate"
-    problem = refused(ArtifactError, prepared, out)
-    assert "node_7: no importer for Frobnicate" in str(problem)
+    onnx = pytest.importorskip("onnx", reason="no onnx to plant a fault with")
+    model = onnx.load(prepared)
+    for node in model.graph.node:
+        if node.name == "fer_edge.softmax":
+            node.input[0] = "odd"
+    odd = onnx.helper.make_node("MelWeightMatrix", ["a", "b", "c", "d", "e"], ["mel"], "odd_one")
+    values = [8, 16, 100, 1.0, 50.0]
+    for name, value in zip("abcde", values, strict=True):
+        kind = onnx.TensorProto.INT64 if isinstance(value, int) else onnx.TensorProto.FLOAT
+        model.graph.initializer.append(onnx.helper.make_tensor(name, kind, [], [value]))
+    total = onnx.helper.make_node("ReduceSum", ["mel"], ["total"], "total", keepdims=0)
+    added = onnx.helper.make_node("Add", ["logits", "total"], ["odd"], "added")
+    model.graph.node.extend([odd, total, added])
+    nodes = sorted(model.graph.node, key=lambda n: n.name == "fer_edge.softmax")
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, prepared)
+    assert "odd_one" in str(refused(ArtifactError, prepared, out))
 
 
-def test_a_build_that_fails_gives_tensorrts_reason(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path
-) -> None:
-    tensorrt.failure = "out of memory"
-    problem = refused(EngineError, prepared, out)
-    assert "out of memory" in str(problem)
-    assert problem.exit_code == 3
-
-
+@pytest.mark.skipif(UNDER_NVIDIA, reason="NVIDIA's builder is here, and makes a builder")
 def test_a_builder_that_is_null_is_one_line(
     tensorrt: TensorRtDouble, prepared: Path, out: Path
 ) -> None:
-    tensorrt.gpu = False
-    assert "for want of a usable GPU or driver" in str(refused(EngineError, prepared, out))
+    assert "needs a usable GPU and its driver" in str(refused(EngineError, prepared, out))
 
 
 def test_a_machine_without_a_gpu_is_one_line(
@@ -275,21 +274,116 @@ def test_a_machine_without_a_gpu_is_one_line(
     assert "no usable GPU" in str(refused(EngineError, prepared, out))
 
 
-def test_ctrl_c_ends_the_build_and_leaves_nothing(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path
+def test_a_full_disk_leaves_no_plan(
+    nvidia: TensorRtDouble, prepared: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tensorrt.interrupt = True
-    with pytest.raises(KeyboardInterrupt):
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
+
+    monkeypatch.setattr("fer_export.tensorrt.building.write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
         build_plan(prepared, out, "trt-fp16")
     assert not out.exists()
+    assert not sidecar_path(out).exists()
 
 
 @pytest.mark.parametrize(
-    "changes", [{"min_batch": 0}, {"opt_batch": 33}, {"max_batch": 0}, {"workspace_mb": 0}]
+    ("changes", "message"),
+    [
+        ({"hardware": "same-compute-capability"}, "no plans for the same compute capability"),
+        ({"dla_core": 0}, "cannot build for a deep learning accelerator"),
+    ],
 )
-def test_options_check_themselves(changes: dict[str, int]) -> None:
+def test_options_that_a_release_lacks_are_refused(
+    tensorrt: TensorRtDouble, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+
+    builder = importlib.import_module("fer_export.tensorrt.builder")
+    levels = tensorrt.bindings.HardwareCompatibilityLevel
+    release = "10.9.0" if "dla_core" in changes else tensorrt.bindings.__version__
+    monkeypatch.setattr(builder.trt, "__version__", release)
+    if "hardware" in changes and hasattr(levels, "SAME_COMPUTE_CAPABILITY"):
+        builder._check_release(PlanOptions(**changes))
+        monkeypatch.setattr(builder.trt, "HardwareCompatibilityLevel", object)
+    with pytest.raises(ConfigurationError, match=message):
+        builder._check_release(PlanOptions(**changes))
+
+
+@pytest.mark.parametrize("release", ["10.3.0", "10.7.0", "11.4.1"])
+def test_releases_that_build_for_a_dla_are_not_refused(
+    tensorrt: TensorRtDouble, release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+
+    builder = importlib.import_module("fer_export.tensorrt.builder")
+    monkeypatch.setattr(builder.trt, "__version__", release)
+    builder._check_release(PlanOptions(dla_core=0))
+
+
+def test_a_dla_core_that_is_not_there_is_refused(
+    nvidia: TensorRtDouble, prepared: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_export.tensorrt.builder._check_release", lambda _: None)
+    problem = refused(ConfigurationError, prepared, out, options=PlanOptions(dla_core=1))
+    assert "no DLA core 1: this device has 0" in str(problem)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"min_batch": 0},
+        {"opt_batch": 33},
+        {"max_batch": 0},
+        {"workspace_mb": 0},
+        {"opt_level": 6},
+        {"gpu": -1},
+        {"dla_core": -1},
+        {"hardware": "any"},
+    ],
+)
+def test_options_check_themselves(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         dataclasses.replace(PlanOptions(), **changes)
+
+
+# ---- Ctrl-C
+
+
+def test_ctrl_c_during_a_build_ends_it_and_leaves_nothing(
+    nvidia: TensorRtDouble, prepare: Prepare, out: Path
+) -> None:
+    """At once, that is: whichever callback Python would have raised in."""
+    pressed = threading.Timer(0, os.kill, (os.getpid(), signal.SIGINT))
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(line: str) -> None:
+        if "building" in line:
+            pressed.start()
+            pressed.join()
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(prepare("fp16"), out, "trt-fp16", report=press)
+    assert not out.exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_nothing_that_a_callback_could_lose_is_raised_in_it(tensorrt: TensorRtDouble) -> None:
+    from fer_edge.system.progress import Progress
+    from fer_export.tensorrt.monitor import BuildMonitor, catch_interrupt
+
+    answers = []
+
+    def build() -> None:
+        with catch_interrupt() as interrupt:
+            monitor = BuildMonitor(Progress(100, "building", Terminal()), interrupt)
+            answers.append(monitor.step_complete("any", 0))
+            os.kill(os.getpid(), signal.SIGINT)
+            answers.append(monitor.step_complete("any", 1))
+
+    with pytest.raises(KeyboardInterrupt):
+        build()
+    assert answers == [True, False]
 
 
 # ---- what is not installed
@@ -312,14 +406,42 @@ def test_without_tensorrt_it_says_where_that_comes_from(prepared: Path, out: Pat
 
 
 def test_a_device_needs_neither_torch_nor_onnx(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    nvidia: TensorRtDouble, prepared: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("torch", "onnx"):
         monkeypatch.setitem(sys.modules, name, None)
     assert build_plan(prepared, out, "trt-fp16").inference_precision == "fp16"
+
+
+def test_the_package_imports_neither_torch_nor_onnx_nor_tensorrt() -> None:
     code = "import sys, fer_export.tensorrt; print({'torch', 'onnx', 'tensorrt'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# ---- NVIDIA's own tools
+
+
+def test_the_commands_of_nvidias_tools_can_be_pasted_into_a_shell(tiny_spec: ModelSpec) -> None:
+    sidecar = PlanSidecar(
+        spec=tiny_spec,
+        plan_sha256="0" * 64,
+        tensorrt="10.3.0",
+        gpu=Gpu("Orin", "8.7", 16),
+        min_batch=1,
+        opt_batch=4,
+        max_batch=8,
+        inference_precision="fp16",
+    )
+    trtexec, polygraphy = diagnostic_commands(Path("my model.onnx"), sidecar).split("; ")
+    assert trtexec.startswith("trtexec '--onnx=my model.onnx' --noTF32")
+    assert "--stronglyTyped" in trtexec
+    assert "--optShapes=crop:4x48x48x1" in trtexec
+    assert polygraphy.startswith("polygraphy run 'my model.onnx' --trt --onnxrt --strongly-typed")
+    assert "--trt-max-shapes 'crop:[8,48,48,1]'" in polygraphy
+    newer = dataclasses.replace(sidecar, tensorrt="11.4.0", min_batch=8, opt_batch=8)
+    assert "--stronglyTyped" not in diagnostic_commands(Path("m.onnx"), newer)
+    assert "Shapes" not in diagnostic_commands(Path("m.onnx"), newer)
 
 
 # ---- progress
@@ -330,12 +452,18 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_nested_phases_move_one_bar_forward(tensorrt: TensorRtDouble) -> None:
+@pytest.fixture
+def monitored(tensorrt: TensorRtDouble) -> tuple[Any, Any]:
+    """A bar, and the monitor that moves it."""
     from fer_edge.system.progress import Progress
-    from fer_export.tensorrt.monitor import BuildMonitor
+    from fer_export.tensorrt.monitor import BuildMonitor, Interrupt
 
     bar = Progress(100, "building", Terminal())
-    monitor = BuildMonitor(bar)
+    return bar, BuildMonitor(bar, Interrupt())
+
+
+def test_nested_phases_move_one_bar_forward(monitored: tuple[Any, Any]) -> None:
+    bar, monitor = monitored
     seen = [bar.done]
     monitor.phase_start("outer", "", 2)
     for _ in range(2):
@@ -352,12 +480,8 @@ def test_nested_phases_move_one_bar_forward(tensorrt: TensorRtDouble) -> None:
     assert seen[-1] == 100
 
 
-def test_a_second_outermost_phase_does_not_move_the_bar_back(tensorrt: TensorRtDouble) -> None:
-    from fer_edge.system.progress import Progress
-    from fer_export.tensorrt.monitor import BuildMonitor
-
-    bar = Progress(100, "building", Terminal())
-    monitor = BuildMonitor(bar)
+def test_a_second_outermost_phase_does_not_move_the_bar_back(monitored: tuple[Any, Any]) -> None:
+    bar, monitor = monitored
     for name in ("first", "second"):
         monitor.phase_start(name, None, 2)
         monitor.step_complete(name, 0)

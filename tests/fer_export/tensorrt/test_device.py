@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from nvidia_builder.layers import read_layers
 from tensorrt_double.cuda import CudaDouble
-from tensorrt_double.engine import TensorRtDouble, convolution
+from tensorrt_double.engine import TensorRtDouble
 
 from fer_edge import Predictor
 from fer_edge.artifacts.manifest import Manifest
@@ -26,7 +29,7 @@ def command(prepared: Path, tmp_path: Path) -> list[str]:
 
 
 def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
-    tensorrt: TensorRtDouble,
+    nvidia: TensorRtDouble,
     command: list[str],
     prepared: Path,
     tmp_path: Path,
@@ -39,7 +42,10 @@ def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
     out = tmp_path / "dist"
     manifest = Manifest.read(out)
     (entry,) = [entry for entry in manifest.artifacts if entry.target == "trt-fp16"]
-    assert entry.companions[0].file == f"{entry.file}.json"
+    assert [one.file for one in entry.companions] == [
+        f"{entry.file}.json",
+        f"{entry.file}.layers.json",
+    ]
     (measured,) = entry.measured
     assert measured.latency is not None
     assert measured.latency.p50_ms > 0
@@ -56,9 +62,8 @@ def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
 
 
 def test_golden_crops_are_those_of_the_directory_that_the_onnx_lies_in(
-    tensorrt: TensorRtDouble, tiny_artifact: Path, tmp_path: Path
+    nvidia: TensorRtDouble, tiny_artifact: Path, tmp_path: Path
 ) -> None:
-    tensorrt.layers = [convolution("Float")]
     options = ExportOptions(prepare_only=True)
     made = export_model(from_onnx(tiny_artifact), tmp_path / "made", ["trt-fp32"], options=options)
     source = str(tmp_path / "made" / "model.onnx")
@@ -68,9 +73,8 @@ def test_golden_crops_are_those_of_the_directory_that_the_onnx_lies_in(
 
 
 def test_where_tensorrt_is_plans_are_built_proved_and_timed_beside_the_others(
-    tensorrt: TensorRtDouble, tiny_artifact: Path, tmp_path: Path
+    nvidia: TensorRtDouble, tiny_artifact: Path, tmp_path: Path
 ) -> None:
-    tensorrt.layers = [convolution("Float")]
     manifest = export_model(from_onnx(tiny_artifact), tmp_path / "out", ["onnx", "trt-fp32"])
     (entry,) = [entry for entry in manifest.artifacts if entry.target == "trt-fp32"]
     (measured,) = entry.measured
@@ -103,15 +107,48 @@ def test_an_fp32_onnx_is_prepared_where_tensorrt_is_not(
     assert [entry.file for entry in Manifest.read(out).artifacts] == ["model.onnx"]
 
 
-def test_layers_of_another_precision_end_it_with_1_and_nothing_written(
-    tensorrt: TensorRtDouble,
+def test_layers_of_another_precision_end_it_with_1_and_no_plan(
+    nvidia: TensorRtDouble,
     command: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tensorrt.layers = [convolution("Float")]
+    def spoilt(message: str) -> list[dict[str, Any]]:
+        return json.loads(json.dumps(read_layers(message)).replace('"Half"', '"Float"'))
+
+    monkeypatch.setattr("tensorrt_double.fixtures.read_layers", spoilt)
     assert main(command) == 1
-    assert "should compute in fp16" in capsys.readouterr().err
+    assert "classifier should be fp16" in capsys.readouterr().err
+    assert not (tmp_path / "dist").exists()
+    assert (tmp_path / "model.fp16.plan.layers.json").exists()
+
+
+def test_wrong_answers_end_it_with_1_and_name_nvidias_tools(
+    nvidia: TensorRtDouble,
+    command: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="no onnx to make a wrong engine with")
+    from onnx import numpy_helper
+
+    def wrong(self: TensorRtDouble, name: str, value: Any) -> None:
+        if name == "model":
+            model = onnx.load_from_string(value)
+            (bias,) = [one for one in model.graph.initializer if one.name.startswith("bias")]
+            other = numpy_helper.to_array(bias)[::-1].copy()
+            bias.CopyFrom(numpy_helper.from_array(other, bias.name))
+            value = model.SerializeToString()
+        object.__setattr__(self, name, value)
+
+    monkeypatch.setattr(TensorRtDouble, "__setattr__", wrong)
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "is not the network that it was made from" in said
+    assert "trtexec --onnx=" in said
+    assert "polygraphy run " in said
     assert not (tmp_path / "dist").exists()
 
 

@@ -27,7 +27,7 @@ def test_an_onnx_of_the_targets_precision_is_accepted(
     spec = tiny_spec.with_changes(precision=precision)
     path = make_artifact(tmp_path / "model.onnx", spec)
     assert read_onnx_spec(path) == spec
-    assert check_precision(path, target) == spec
+    assert check_precision(path, target).spec == spec
     for other in TRT_TARGETS.keys() - {target}:
         with pytest.raises(ConfigurationError, match=f"--prepare-only --target {other}"):
             check_precision(path, other)
@@ -56,6 +56,36 @@ def test_the_command_that_finishes_can_be_pasted_into_a_shell() -> None:
 
 
 def test_the_command_that_finishes_builds_what_was_asked_for() -> None:
-    options = PlanOptions(max_batch=8, hardware_compatible=True)
+    options = PlanOptions(max_batch=8, hardware="ampere-plus", timing_cache=Path("here"))
     command = finish_command(Path("model.onnx"), "trt-fp32", Path("dist"), options)
-    assert command.endswith("--out dist --max-batch 8 --hardware-compat")
+    assert command.endswith("--out dist --max-batch 8 --hardware-compat ampere-plus")
+
+
+def test_the_products_are_read_with_their_types(prepare: Callable[[str], Path]) -> None:
+    for precision in ("fp32", "fp16", "int8"):
+        found = check_precision(prepare(precision), f"trt-{precision}")
+        assert found.products == {"classifier": precision}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "export it again with this release"),
+        ("{", "is not valid JSON"),
+        ("{}", "should map names of nodes"),
+        ('{"a": "fp7"}', "should map names of nodes"),
+    ],
+)
+def test_an_onnx_without_its_list_of_products_is_refused(
+    prepared: Path, text: str | None, message: str
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="no onnx to change the list with")
+    model = onnx.load(prepared)
+    kept = [entry for entry in model.metadata_props if entry.key != "fer_edge.products"]
+    values = {entry.key: entry.value for entry in kept}
+    onnx.helper.set_model_props(
+        model, values | ({} if text is None else {"fer_edge.products": text})
+    )
+    onnx.save(model, prepared)
+    with pytest.raises(ArtifactError, match=message):
+        check_precision(prepared, "trt-fp16")

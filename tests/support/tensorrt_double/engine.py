@@ -1,16 +1,14 @@
-"""TensorRT played by ONNX Runtime: a plan holds the ONNX, and its engine gives the true answers.
+"""What of TensorRT needs a GPU, played by ONNX Runtime: deserialise, inspect, execute.
 
 Every object is an autospecced instance of the real class whose methods take only what the
-docstrings of the bindings say (``signatures``); enums, the logger and the progress monitor are the
-real ones. The rules of TensorRT's developer guide that our code must keep are checked here: who
-has to outlive whom, what a graph forbids, which batches a profile has.
+docstrings of the bindings say (``signatures``); all else in the module, enums and logger included,
+is the real one. The rules of TensorRT's developer guide that our code must keep are checked here.
 """
 
 from __future__ import annotations
 
-import gc
 import json
-import weakref
+import re
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -22,196 +20,63 @@ from tensorrt_double.cuda import CudaDouble
 from tensorrt_double.signatures import checked, stand_in
 
 _MAGIC = b"PLAN"
-_BUILD_STEPS = 3
 _UNKNOWN = "N/A due to dynamic shapes"
 
 Layers = list[dict[str, Any]]
-
-
-def tensor(described: str) -> dict[str, Any]:
-    return {"Name": "t", "Location": "Device", "Dimensions": [1], "Format/Datatype": described}
-
-
-def convolution(described: str, name: str = "conv") -> dict[str, Any]:
-    """A layer as the engine inspector tells it."""
-    return {
-        "Name": name,
-        "LayerType": "CaskConvolution",
-        "Inputs": [tensor(described)],
-        "Outputs": [tensor(described)],
-        "ParameterType": "Convolution",
-        "TacticName": "sm80_xmma_fprop_implicit_gemm",
-    }
 
 
 @dataclass
 class TensorRtDouble:
     """In place of the module ``tensorrt``.
 
-    ``layers`` is what the inspector tells of engines that are built; ``gpu`` False makes the
-    factories fail as they do without a GPU; ``refusal`` makes the parser refuse the model,
-    ``failure`` the builder fail; ``warnings`` are logged while it builds.
+    ``gpu`` False makes the runtime fail as it does without a GPU. A plan is one of ``plan_bytes``,
+    or whatever a real builder made last: then ``model`` is the ONNX that it parsed, ``layers`` is
+    what the inspector tells of the engine, and ``batches`` its profile (None: a static batch).
     """
 
     bindings: ModuleType
     cuda: CudaDouble
-    layers: Layers = field(default_factory=lambda: [convolution("Half")])
     gpu: bool = True
-    refusal: str = ""
-    failure: str = ""
-    warnings: tuple[str, ...] = ()
-    interrupt: bool = False
-    configs: list[Any] = field(default_factory=list)
-    networks: list[int] = field(default_factory=list)
+    model: bytes = b""
+    layers: Layers = field(default_factory=list)
+    batches: list[int] | None = None
     contexts: int = 0
     host_code_allowed: bool = False
-    _models: dict[int, bytes] = field(default_factory=dict)
-    _parsers: dict[int, weakref.ref[Any]] = field(default_factory=dict)
+    dla_core: int | None = None
 
     def module(self) -> ModuleType:
-        """A module like the real one, whose three factories make doubles."""
+        """A module like the real one, whose runtime is the double."""
         real = self.bindings
         module = ModuleType("tensorrt")
         module.__spec__ = ModuleSpec("tensorrt", None)  # it is found, and counts as installed
         module.__dict__.update({n: getattr(real, n) for n in dir(real) if not n.startswith("__")})
         module.__dict__["__version__"] = real.__version__
-        for name, make in (
-            ("Builder", self._builder),
-            ("Runtime", self._runtime),
-            ("OnnxParser", self._parser),
-        ):
-            factory = checked(real, getattr(real, name), "__init__", make)
-            setattr(module, name, factory)
+        module.__dict__["Runtime"] = checked(real, real.Runtime, "__init__", self._runtime)
         return module
 
-    def _require_gpu(self) -> None:
+    def _runtime(self, logger: Any) -> Any:
         if not self.gpu:
             raise TypeError("pybind11::init(): factory function returned nullptr")
-
-    # ---- building
-
-    def _builder(self, logger: Any) -> Any:
-        self._require_gpu()
-        trt = self.bindings
-
-        def create_network(flags: int = 0) -> Any:
-            self.networks.append(flags)
-            return _network(trt)
-
-        def create_config() -> Any:
-            self.configs.append(config := _config(trt, logger))
-            return config
-
-        def create_profile() -> Any:
-            profile = stand_in(trt, trt.IOptimizationProfile, set_shape=lambda *_: None)
-            return profile
-
-        def build(network: Any, config: Any) -> bytes | None:
-            return self._build(logger, network, config)
-
-        return stand_in(
-            trt,
-            trt.Builder,
-            create_network=create_network,
-            create_builder_config=create_config,
-            create_optimization_profile=create_profile,
-            build_serialized_network=build,
-        )
-
-    def _parser(self, network: Any, logger: Any) -> Any:
-        trt = self.bindings
-
-        def parse(model: bytes) -> bool:
-            if self.refusal:
-                logger.log(trt.ILogger.ERROR, self.refusal)
-                return False
-            session = ort.InferenceSession(bytes(model))
-            size = session.get_inputs()[0].shape
-            network.get_input.side_effect = checked(
-                trt,
-                trt.INetworkDefinition,
-                "get_input",
-                lambda index: stand_in(
-                    trt,
-                    trt.ITensor,
-                    name="crop",
-                    shape=trt.Dims(tuple(n if isinstance(n, int) else -1 for n in size)),
-                ),
-            )
-            self._models[id(network)] = bytes(model)
-            return True
-
-        error = stand_in(
-            trt, trt.ParserError, desc=lambda: self.refusal, node_name=lambda: "node_7"
-        )
-        parser = stand_in(
-            trt,
-            trt.OnnxParser,
-            parse=parse,
-            num_errors=int(bool(self.refusal)),
-            get_error=lambda _: error,
-        )
-        self._parsers[id(network)] = weakref.ref(parser)
-        return parser
-
-    def _build(self, logger: Any, network: Any, config: Any) -> bytes | None:
-        trt = self.bindings
-        _forget(config.set_timing_cache, config)
-        gc.collect()  # mocks go in circles
-        assert self._parsers[id(network)]() is not None, "the owner of the weights is gone"
-        assert config.get_timing_cache() is not None, "the timing cache is gone"
-        for message in self.warnings:
-            logger.log(trt.ILogger.WARNING, message)
-        logger.log(trt.ILogger.INFO, "not for our users")
-        if not self._monitored(config.progress_monitor) or self.failure:
-            logger.log(trt.ILogger.ERROR, self.failure or "cancelled")
-            return None
-        profile = config.add_optimization_profile.call_args
-        batches = None
-        if profile is not None:
-            (_, *shapes), _ = profile.args[0].set_shape.call_args
-            batches = [shape[0] for shape in shapes]
-        header = {
-            "batches": batches,
-            "layers": self.layers,
-            "detailed": config.profiling_verbosity is trt.ProfilingVerbosity.DETAILED,
-        }
-        return plan_bytes(self._models[id(network)], **header)
-
-    def _monitored(self, monitor: Any) -> bool:
-        monitor.phase_start("Building", None, _BUILD_STEPS)
-        monitor.phase_start("Timing", "Building", _BUILD_STEPS)
-        for step in range(_BUILD_STEPS):
-            if self.interrupt:
-                monitor._bar = _Interrupting()
-            if not monitor.step_complete("Timing", step):
-                return False
-        monitor.phase_finish("Timing")
-        for step in range(_BUILD_STEPS):
-            if not monitor.step_complete("Building", step):
-                return False
-        monitor.phase_finish("Building")
-        return True
-
-    # ---- running
-
-    def _runtime(self, logger: Any) -> Any:
-        self._require_gpu()
         trt = self.bindings
 
         def deserialize(serialized_engine: bytes) -> Any:
             self.host_code_allowed = runtime.engine_host_code_allowed is True
-            if not bytes(serialized_engine).startswith(_MAGIC):
-                logger.log(trt.ILogger.ERROR, "Magic tag does not match")
-                return None
-            return self._engine(bytes(serialized_engine), logger)
+            core = runtime.DLA_core
+            self.dla_core = core if isinstance(core, int) else None
+            plan = bytes(serialized_engine)
+            if plan.startswith(_MAGIC):
+                return self._engine(*read_plan(plan), logger)
+            if self.model:
+                header = {"batches": self.batches, "layers": self.layers, "detailed": True}
+                return self._engine(header, self.model, logger)
+            logger.log(trt.ILogger.ERROR, "Magic tag does not match")
+            return None
 
         runtime = stand_in(trt, trt.Runtime, deserialize_cuda_engine=deserialize)
         return runtime
 
-    def _engine(self, plan: bytes, logger: Any) -> Any:
+    def _engine(self, header: dict[str, Any], model: bytes, logger: Any) -> Any:
         trt = self.bindings
-        header, model = read_plan(plan)
         session = ort.InferenceSession(model)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         names = [value.name for value in (*inputs, *outputs)]
@@ -258,22 +123,14 @@ class TensorRtDouble:
             if not header["detailed"]:
                 layers = [layer["Name"] for layer in layers]
             told = json.dumps({"Layers": layers, "Bindings": ["crop"]})
-            shaped = inspector.execution_context is not None
-            return told if shaped else told.replace('"Half"', f'"{_UNKNOWN}"')
+            if inspector.execution_context is None:
+                told = re.sub(r'"Datatype": "\w+"', f'"Datatype": "{_UNKNOWN}"', told)
+            return told
 
         inspector = stand_in(
             trt, trt.EngineInspector, get_engine_information=information, execution_context=None
         )
         return inspector
-
-
-class _Interrupting:
-    """A progress bar at which the user presses Ctrl-C."""
-
-    done = 0
-
-    def advance(self, count: int, note: str) -> None:
-        raise KeyboardInterrupt
 
 
 def plan_bytes(model: bytes, **header: Any) -> bytes:
@@ -286,49 +143,3 @@ def read_plan(plan: bytes) -> tuple[dict[str, Any], bytes]:
     start = len(_MAGIC) + 4
     end = start + int.from_bytes(plan[len(_MAGIC) : start], "big")
     return json.loads(plan[start:end]), plan[end:]
-
-
-def _forget(method: Any, owner: Any) -> None:
-    """Drop what a mock remembers of its calls: it would keep the arguments alive."""
-    method.reset_mock()
-    for calls in (owner.mock_calls, owner.method_calls):
-        calls[:] = [call for call in calls if call[0] != "set_timing_cache"]
-
-
-def _network(trt: ModuleType) -> Any:
-    return stand_in(trt, trt.INetworkDefinition, get_input=lambda _: None)
-
-
-def _config(trt: ModuleType, logger: Any) -> Any:
-    """A config whose timing cache is weakly held, as TensorRT holds it."""
-    attached: list[Any] = [None]
-
-    def create_cache(serialized_timing_cache: bytes) -> Any:
-        data = bytes(serialized_timing_cache)
-        if data == b"damaged":
-            return None
-        return stand_in(
-            trt, trt.ITimingCache, serialize=lambda: b"timed " + data, reset=lambda: data == b"old"
-        )
-
-    def set_cache(cache: Any, ignore_mismatch: bool) -> bool:
-        if cache.reset() and not ignore_mismatch:
-            logger.log(trt.ILogger.WARNING, "the cache is another device's")
-            return False
-        attached[0] = weakref.ref(cache)
-        return True
-
-    def keep(*_: Any) -> None:
-        return None
-
-    return stand_in(
-        trt,
-        trt.IBuilderConfig,
-        create_timing_cache=create_cache,
-        set_timing_cache=set_cache,
-        get_timing_cache=lambda: attached[0]() if attached[0] else None,
-        set_memory_pool_limit=keep,
-        set_flag=keep,
-        clear_flag=keep,
-        add_optimization_profile=lambda _: 0,
-    )

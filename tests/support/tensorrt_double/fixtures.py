@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import nvidia_builder
 import pytest
+from nvidia_builder.layers import HEADING, read_layers
 
 from tensorrt_double import bindings
 
@@ -34,7 +37,9 @@ def bindings_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def tensorrt_bindings(bindings_cache: Path) -> ModuleType:
-    """The real bindings of the release that this run stands on."""
+    """The real bindings of the release that this run stands on, or of NVIDIA's builder."""
+    if nvidia_builder.VARIABLE in os.environ:
+        return importlib.import_module("tensorrt_bindings")
     try:
         return bindings.load(bindings.chosen(), bindings_cache)
     except bindings.UnavailableError as problem:
@@ -65,6 +70,39 @@ def tensorrt(tensorrt_bindings: ModuleType, cuda: CudaDouble) -> Iterator[Tensor
         yield double
         for name in _STANDING_ON_TENSORRT:
             sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def nvidia(tensorrt: TensorRtDouble, monkeypatch: pytest.MonkeyPatch) -> TensorRtDouble:
+    """NVIDIA's own parser and builder; the double loads, inspects and runs what they make."""
+    if nvidia_builder.VARIABLE not in os.environ:
+        pytest.skip("needs NVIDIA's own builder; make nvidia runs the tests under it")
+    play(tensorrt, monkeypatch)
+    return tensorrt
+
+
+def play(double: TensorRtDouble, patch: pytest.MonkeyPatch) -> None:
+    """Let the double know what the real builder parses, lists, and is told of batches."""
+    builder = importlib.import_module("fer_export.tensorrt.builder")
+    log, parse, add_profile = builder.BuildLog.log, builder._parse, builder._add_profile
+
+    def record_model(model: bytes, *arguments: Any) -> Any:
+        double.model = model
+        return parse(model, *arguments)
+
+    def record_layers(self: Any, severity: Any, msg: str) -> None:
+        if msg.startswith(HEADING):
+            double.layers = read_layers(msg)
+        log(self, severity, msg)
+
+    def record_batches(*arguments: Any) -> tuple[int, int, int]:
+        found: tuple[int, int, int] = add_profile(*arguments)
+        double.batches = list(found)
+        return found
+
+    patch.setattr(builder, "_parse", record_model)
+    patch.setattr(builder.BuildLog, "log", record_layers)
+    patch.setattr(builder, "_add_profile", record_batches)
 
 
 @pytest.fixture

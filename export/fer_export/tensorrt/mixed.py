@@ -1,0 +1,119 @@
+"""int8 beside fp16: what an INT8 core leaves in float becomes float16, its quantisers included.
+
+In a graph of int8 and fp32 TensorRT fuses no attention and moves floats of twice the size.
+Quantisers take scales of float16 from opset 19 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx
+from onnx import NodeProto, numpy_helper
+
+from fer_export.half_graph import prepare, to_half_graph
+
+__all__ = ["MIXED_OPSET", "to_mixed"]
+
+MIXED_OPSET = 19
+"""The first in which Q/DQ scales may be float16; TensorRT 10.3 reads up to 20."""
+
+_QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_INT8_MAX = 127
+
+
+def to_mixed(core: onnx.ModelProto, islands: Collection[str]) -> onnx.ModelProto:
+    """Rewrite an INT8 core, symmetric Q/DQ in float32; ``core`` stays as it is.
+
+    ``islands`` names the nodes that stay in float32: those of the fp16 form of the same network,
+    whose nodes have the same names. Scales are rounded up to float16 and weights follow them, so
+    that no integer is cut off.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(core)
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = max(entry.version, MIXED_OPSET)
+    _round_scales(model.graph)
+    kept = set(islands) & {node.name for node in model.graph.node}
+    _split_dequantizers(model.graph, kept)
+    kept |= _float_quantizers(model.graph, kept)
+    mixed = to_half_graph(prepare(model), kept)
+    onnx.checker.check_model(mixed, full_check=True)
+    return mixed
+
+
+def _round_scales(graph: onnx.GraphProto) -> None:
+    """Round every scale up to float16; a weight's integers shrink with its scale's growth."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    growth = {}
+    for name in {n.input[1] for n in graph.node if n.op_type in (_QUANTIZE, _DEQUANTIZE)}:
+        exact = numpy_helper.to_array(stored[name]).astype(np.float32)
+        rounded = _up_to_half(exact)
+        growth[name] = exact / rounded
+        stored[name].CopyFrom(numpy_helper.from_array(rounded, name))
+    for node in graph.node:
+        if node.op_type == _DEQUANTIZE and node.input[0] in stored:
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+            weight = stored[node.input[0]]
+            integers = numpy_helper.to_array(weight)
+            factor = growth[node.input[1]]
+            if factor.ndim:
+                along = [-1 if k == axis % integers.ndim else 1 for k in range(integers.ndim)]
+                factor = factor.reshape(along)
+            steps = np.rint(integers * factor).clip(-_INT8_MAX, _INT8_MAX).astype(integers.dtype)
+            weight.CopyFrom(numpy_helper.from_array(steps, weight.name))
+
+
+def _up_to_half(values: np.ndarray) -> np.ndarray:
+    """The smallest float16 that is not below each value, as float32."""
+    half = values.astype(np.float16)
+    low = half.astype(np.float32) < values
+    return np.where(low, np.nextafter(half, np.float16(np.inf)), half).astype(np.float32)
+
+
+def _split_dequantizers(graph: onnx.GraphProto, kept: set[str]) -> None:
+    """Give islands dequantisers of their own, in float32: a cast would stand between Q/DQ and the
+    product, and the product would no longer be int8.
+    """
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type != _DEQUANTIZE:
+            continue
+        (output,) = node.output
+        readers = [other for other in graph.node if output in other.input]
+        inside = [other for other in readers if other.name in kept]
+        if not inside:
+            continue
+        if len(inside) == len(readers):
+            kept.add(node.name)
+            continue
+        twin = NodeProto()
+        twin.CopyFrom(node)
+        twin.name, twin.output[0] = f"{node.name}.float", f"{output}.float32"
+        nodes.append(twin)
+        kept.add(twin.name)
+        for other in inside:
+            for position, name in enumerate(other.input):
+                if name == output:
+                    other.input[position] = twin.output[0]
+    copies = [_copy(node) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _float_quantizers(graph: onnx.GraphProto, kept: Collection[str]) -> set[str]:
+    """Quantisers of what is float32: the core's input, and what islands give."""
+    floats = {value.name for value in graph.input}
+    floats |= {name for node in graph.node if node.name in kept for name in node.output}
+    return {
+        node.name for node in graph.node if node.op_type == _QUANTIZE and node.input[0] in floats
+    }
+
+
+def _copy(node: NodeProto) -> NodeProto:
+    copied = NodeProto()
+    copied.CopyFrom(node)
+    return copied
