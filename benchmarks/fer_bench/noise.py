@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from fer_bench.machine import CpuTimes, Machine
+from fer_edge.system.timing import call_times
 
 __all__ = ["Noise", "NoiseWatch", "Reading"]
 
@@ -159,12 +160,7 @@ def _own_cpu() -> float:
 
 def _probe() -> float:
     """Median time of hashing a MiB, in ms: follows the clock of a core wherever we run."""
-    times = []
-    for _ in range(_PROBES):
-        start = time.perf_counter()
-        hashlib.sha256(_PROBE).digest()
-        times.append((time.perf_counter() - start) * 1e3)
-    return median(times)
+    return median(call_times(lambda: hashlib.sha256(_PROBE).digest(), fewest=_PROBES)) * 1e3
 
 
 def _spread(ordered: Sequence[float]) -> float:

@@ -7,7 +7,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +38,7 @@ from fer_edge.images.preprocess import preprocess
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import STREAM_BATCH
 from fer_edge.system.progress import progress
+from fer_edge.system.timing import call_times
 from pages.blocks import MeasuredBlock
 
 __all__ = [
@@ -253,9 +253,7 @@ def _crops(count: int) -> list[npt.NDArray[np.uint8]]:
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    return call_times(call)[0]
 
 
 def _difference(whole: Callable[[], object], part: Callable[[], object], rounds: int) -> float:
@@ -307,7 +305,7 @@ def _share_of(
 
 def _prediction_s() -> float:
     rows = np.full((1000, 7), 1 / 7, np.float32)
-    return min(_seconds(lambda: [Prediction(row, 0.5) for row in rows]) for _ in range(20)) / 1000
+    return min(call_times(lambda: [Prediction(row, 0.5) for row in rows], fewest=20)) / 1000
 
 
 SCHEMA = "fer-pages-overhead/2"

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_edge.backends import BACKENDS
 from fer_edge.predictor import Predictor
+from fer_edge.system.timing import call_times
 
 __all__ = ["Run", "Times", "median_latencies", "ratios"]
 
@@ -54,29 +56,19 @@ def median_latencies(predictors: Mapping[str, Predictor], crop: npt.NDArray[np.u
     times: dict[str, list[float]] = {name: [] for name in predictors}
     wall, cpu = 0.0, 0.0
     for predictor in predictors.values():
-        _calls(predictor, crop, _WARM_UP_SECONDS, most=_WARM_UP_CALLS)
+        call_times(
+            partial(predictor.predict_tensor, crop), seconds=_WARM_UP_SECONDS, most=_WARM_UP_CALLS
+        )
     for _ in range(_ROUNDS):
         for name, predictor in predictors.items():
             start = time.process_time()
-            taken = _calls(predictor, crop, _ROUND_SECONDS)
+            taken = call_times(partial(predictor.predict_tensor, crop), seconds=_ROUND_SECONDS)
             times[name] += taken
             if "cpu" in BACKENDS[predictor.info.backend].devices:
                 cpu += time.process_time() - start
                 wall += sum(taken)
     medians = {name: float(np.median(taken)) * 1e3 for name, taken in times.items()}
     return Times(medians, busy=cpu < _QUIET_SHARE * wall)
-
-
-def _calls(
-    predictor: Predictor, crop: npt.NDArray[np.uint8], seconds: float, most: int | None = None
-) -> list[float]:
-    """Seconds per call, for as many calls as fit and one at least."""
-    taken: list[float] = []
-    while sum(taken) < seconds and len(taken) != most:
-        start = time.perf_counter()
-        predictor.predict_tensor(crop)
-        taken.append(time.perf_counter() - start)
-    return taken
 
 
 def ratios(runs: Mapping[str, Run], times: Mapping[str, float]) -> Iterator[str]:

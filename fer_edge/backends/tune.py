@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
@@ -31,6 +30,7 @@ from fer_edge.backends.tuning_record import (
 from fer_edge.errors import EngineError
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.progress import progress
+from fer_edge.system.timing import call_times
 
 __all__ = ["thread_counts", "tune"]
 
@@ -149,15 +149,8 @@ def _median_ms(backend: Backend, seconds: float) -> float:
     _, probabilities = backend.infer(crop)
     if not abs(float(probabilities.sum()) - 1) < _SUM_TOLERANCE:
         raise EngineError(f"its probabilities add up to {probabilities.sum()}, not to 1")
-    _times(backend, crop, _WARM_UP_S)
-    return statistics.median(_times(backend, crop, seconds)) * 1e3
-
-
-def _times(backend: Backend, crop: npt.NDArray[np.uint8], seconds: float) -> list[float]:
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < _FEWEST_CALLS or (len(times) < _MOST_CALLS and time.perf_counter() < end):
-        start = time.perf_counter()
-        backend.infer(crop)
-        times.append(time.perf_counter() - start)
-    return times
+    timed = partial(
+        call_times, partial(backend.infer, crop), fewest=_FEWEST_CALLS, most=_MOST_CALLS
+    )
+    timed(seconds=_WARM_UP_S)
+    return statistics.median(timed(seconds=seconds)) * 1e3
