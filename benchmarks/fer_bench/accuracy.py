@@ -16,6 +16,7 @@ from fer_bench.environment import Environment, describe_environment
 from fer_bench.launching import ask
 from fer_bench.paired_tests import PairedTest, ReferenceAgreement, pack_mask, paired_tests
 from fer_bench.peers import Peer, adapter_program, prepare
+from fer_bench.predict_crops import predict_crops
 from fer_bench.reliability import ReliabilityBin, reliability_bins
 from fer_bench.results import check_schema, read_json
 from fer_edge.artifacts.record import decode, encode
@@ -25,7 +26,6 @@ from fer_edge.evaluation.agreement import agreement
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.evaluation.metrics import ClassScores
 from fer_edge.predictor import Predictor
-from fer_edge.system.progress import progress
 
 __all__ = [
     "ACCURACY_SCHEMA",
@@ -48,7 +48,6 @@ ACCURACY_SCHEMA = "fer-bench-accuracy/1"
 
 T = TypeVar("T")
 
-_BATCH = 64
 _PEER_S = 1200.0
 
 
@@ -215,20 +214,13 @@ def answers_of(
     model: str, predictor: Predictor, split: EvaluationSplit, label: str = "measuring"
 ) -> Answers:
     """Classify every crop of a split, in batches."""
-    crops = split.crops
-    parts = []
-    size = min(_BATCH, predictor.info.max_batch or _BATCH)
-    with progress(len(crops), label) as bar:
-        for start in range(0, len(crops), size):
-            images = crops.images[start : start + size]
-            parts += [p.probabilities for p in predictor.predict_batch(list(images))]
-            bar.advance(len(images))
+    probabilities = predict_crops(predictor, list(split.crops.images), label)
     info = predictor.info
     described = {
         name: getattr(info, name)
         for name in ("sha256", "backend", "provider", "precision", "inference_precision")
     }
-    return Answers(model, np.stack(parts), described)
+    return Answers(model, probabilities, described)
 
 
 def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -52,13 +53,13 @@ def paired_tests(names: Sequence[str], right: Sequence[Bools]) -> list[PairedTes
 
 
 def pack_mask(mask: Bools) -> str:
-    """A mask as hexadecimal text: eight pictures per byte, the first in the highest bit."""
-    return np.packbits(mask).tobytes().hex()
+    """A mask as base64: eight pictures per byte, the first in the highest bit."""
+    return base64.b64encode(np.packbits(mask).tobytes()).decode()
 
 
 def unpack_mask(text: str, n: int) -> Bools:
     """A mask of ``n`` pictures from its text. Raises ValueError for a text of another length."""
-    packed = np.frombuffer(bytes.fromhex(text), np.uint8)
+    packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     if len(packed) != -(-n // 8):
         raise ValueError(f"{len(packed)} bytes do not hold {n} answers")
     return np.unpackbits(packed, count=n).astype(bool)

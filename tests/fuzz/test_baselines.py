@@ -12,6 +12,7 @@ from fuzzed_json import changed_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_bench.paired_tests import pack_mask
 from fer_bench.regression.artifact_checks import answers, recorded, size
 from fer_bench.regression.baseline import (
     Baseline,
@@ -19,13 +20,12 @@ from fer_bench.regression.baseline import (
     RecordedCell,
     RecordedData,
     RecordedLatency,
-    pack_hits,
     write_answer,
 )
 from fer_bench.regression.cells import Cell
-from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.outcome import NotCompared, Outcome, table
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
+from fer_bench.regression.pictures import EvaluationData
 from fer_bench.regression.reference_checks import latency, parity
 from fer_bench.regression.subject import Subject
 from fer_edge import LABELS, FerEdgeError
@@ -47,7 +47,7 @@ CELL = RecordedCell(
     {"drawing-000": write_answer(ANSWERS[0])},
     1e-9,
     RecordedLatency(1.0, "r.onnx[onnxruntime]", "another machine"),
-    RecordedAccuracy(1.0, dict.fromkeys(LABELS, 1.0), 0.0, pack_hits(np.ones(7, np.bool_))),
+    RecordedAccuracy(1.0, dict.fromkeys(LABELS, 1.0), 0.0, pack_mask(np.ones(7, np.bool_))),
 )
 BASELINE = Baseline("m", {"m.onnx[onnxruntime]": CELL}, data=RecordedData("public-test", 7, HASH))
 

@@ -1,4 +1,4 @@
-"""Checks of an artifact by itself: what it is, and what it answers to pictures that we have."""
+"""Checks of an artifact alone: its files, its size, and its answers to pictures that we have."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from fer_edge.images.preprocess import preprocess
 
 __all__ = ["answers", "golden", "intact", "recorded", "size"]
 
-_GRAY_LEVELS = 1  # accelerated resizing may round another way
+_GRAY_LEVELS = 1  # accelerated resizing may round differently
 _FAR_OFF = 255.0
 
 
 def intact(subject: Subject) -> Outcome:
-    """Files are those that the manifest lists, and the artifact opens and answers.
+    """The files are those that the manifest lists, and the artifact opens and answers.
 
-    Raises ArtifactError for files that are not: nothing but what the runtime takes is opened.
+    Raises ArtifactError for other files; they are not opened.
     """
     return Outcome((at_least("probes answered", len(subject.answers()), 1, "d"),))
 
 
 def recorded(subject: Subject) -> Outcome:
-    """The baseline is this model's and knows this cell: no artifact is shipped unguarded."""
+    """The baseline is of this model and has this cell, so that no artifact ships unguarded."""
     kept = subject.recorded
     if kept is None:
         return Outcome((Row("in the baseline, or --fer-update-baseline", "", "no", "yes", False),))
@@ -64,7 +64,7 @@ def golden(subject: Subject) -> Outcome:
 
 
 def answers(subject: Subject) -> Outcome:
-    """Probes get the answers that the baseline recorded: this guards the reference itself."""
+    """Probes get the recorded answers. This guards the fp32 reference, too."""
     kept, now = subject.required().answers, subject.answers()
     bound = subject.bounds.answer_difference
     common = [name for name in kept if name in now]

@@ -1,28 +1,29 @@
-"""Baselines: what a model did when somebody last looked, as JSON that is reviewed as a diff."""
+"""Baselines: what a model did when it was recorded, as JSON that is reviewed as a diff."""
 
 from __future__ import annotations
 
-import base64
+import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
+from fer_bench.paired_tests import unpack_mask
 from fer_edge.artifacts.record import decode, encode, parse_json
 from fer_edge.artifacts.spec import check_schema
 from fer_edge.errors import ArtifactError, DataError
 from fer_edge.system.files import write_json
 
 __all__ = [
+    "DEFAULT_BOUNDS",
     "Baseline",
+    "Bounds",
     "RecordedAccuracy",
     "RecordedCell",
     "RecordedData",
     "RecordedLatency",
-    "pack_hits",
     "read_answer",
     "write_answer",
 ]
@@ -32,6 +33,53 @@ _MAX_BYTES = 64 << 20
 _MAX_COUNT = 1 << 53
 """Of bytes or pictures: what arithmetic with fractions keeps exact."""
 _ANSWER_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What may change before a check fails, for artifacts of one precision.
+
+    The bounds are in the baseline file, where a reviewer may change them.
+
+    Against the fp32 reference, on the same pictures in the same run: ``top1_agreement`` at least,
+    ``mean_kl`` (nats) and ``max_probability_difference`` at most. ``answer_difference`` bounds
+    |Δp| on golden crops and on the recorded answers to probes.
+
+    Against the baseline, fractions of 1: ``accuracy_loss`` and ``recall_loss``, which fail only if
+    the exact McNemar test is below ``significance`` as well; ``ece_growth`` is added to the
+    recorded ECE; ``kl_growth`` is the factor by which the mean KL to the reference may grow:
+    another calibration set of the same kind makes up to 1.4 of it, one scale per tensor in place
+    of one per channel 1.7 or more. ``size_growth`` and ``latency_growth`` are the shares by which
+    size and the ratio of latencies may.
+    """
+
+    top1_agreement: float
+    mean_kl: float
+    max_probability_difference: float
+    answer_difference: float
+    accuracy_loss: float = 0.005
+    recall_loss: float = 0.05
+    significance: float = 0.01
+    ece_growth: float = 0.02
+    kl_growth: float = 1.5
+    size_growth: float = 0.05
+    latency_growth: float = 0.5
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"{entry.name} should be a finite number of 0 or more, not {value}"
+                )
+
+
+DEFAULT_BOUNDS = {
+    "fp32": Bounds(0.998, 1e-6, 1e-3, 1e-3),
+    "fp16": Bounds(0.99, 1e-3, 0.05, 0.02),
+    "int8": Bounds(0.93, 0.05, 0.6, 0.25),
+}
+"""What a new baseline starts with."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +98,8 @@ class RecordedData:
 class RecordedAccuracy:
     """Rates are fractions of 1; ``recall`` is by class name.
 
-    ``hits`` is base64 of one bit per picture, most significant first, in the canonical order of
-    ``fer_bench.regression.evaluation``: 1 where the answer was right.
+    ``hits`` is the mask of right answers as text (``fer_bench.paired_tests.pack_mask``), in the
+    order of ``fer_bench.regression.pictures.EvaluationData``.
     """
 
     accuracy: float
@@ -67,16 +115,11 @@ class RecordedAccuracy:
                 raise ValueError(f"{name} should be a fraction of 1, not {rate}")
 
     def right(self, n: int) -> npt.NDArray[np.bool_]:
-        """Unpack ``hits``; bool ``(n,)``. Raises DataError where it holds another number."""
+        """Unpack ``hits``; bool ``(n,)``. Raises DataError for another number of pictures."""
         try:
-            packed = base64.b64decode(self.hits, validate=True)
+            return unpack_mask(self.hits, n)
         except ValueError as problem:
-            raise DataError(f"the baseline's hits are no base64: {problem}") from problem
-        if len(packed) != (n + 7) // 8:
-            raise DataError(
-                f"the baseline's hits are of {len(packed) * 8} pictures or fewer, not of {n}"
-            )
-        return np.unpackbits(np.frombuffer(packed, np.uint8), count=n).astype(np.bool_)
+            raise DataError(f"the baseline's hits are damaged: {problem}") from problem
 
 
 @dataclass(frozen=True)
@@ -150,11 +193,6 @@ class Baseline:
         except ArtifactError as problem:
             raise DataError(str(problem)) from problem
         return decode(cls, value, str(path), DataError)
-
-
-def pack_hits(right: npt.NDArray[np.bool_]) -> str:
-    """One bit per picture, as ``RecordedAccuracy.hits`` keeps them."""
-    return base64.b64encode(np.packbits(right).tobytes()).decode()
 
 
 def write_answer(probabilities: npt.NDArray[np.floating]) -> str:

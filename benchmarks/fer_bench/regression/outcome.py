@@ -26,7 +26,7 @@ class NotCompared(Exception):  # noqa: N818 - no error: the check does not apply
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison, its numbers as text; ``decides`` is False for one that only tells."""
+    """One comparison, its numbers as text; ``decides`` is False for a row that only informs."""
 
     what: str
     recorded: str
@@ -47,7 +47,7 @@ def at_least(what: str, now: float, bound: float, form: str = ".1%", recorded: s
 
 
 def note(what: str, now: str) -> Row:
-    """A row that tells something and decides nothing."""
+    """A row for information; it never fails."""
     return Row(what, "", now, "", holds=True, decides=False)
 
 
@@ -58,9 +58,9 @@ def spoken(probabilities: npt.NDArray[np.floating], labels: tuple[str, ...]) -> 
 
 @dataclass(frozen=True, eq=False)
 class ChangedPicture:
-    """A picture whose answer is another one: uint8 ``(H, W)`` or BGR, its name, and why it is here.
+    """A picture that got another answer: uint8 ``(H, W)`` or BGR, its name, and a caption.
 
-    ``worse`` tells whether the answer was right, or the reference's, before.
+    ``worse`` is True if the earlier answer was right, or the reference's.
     """
 
     name: str
@@ -71,9 +71,9 @@ class ChangedPicture:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Rows of the table; a check holds if all of them do, and if one of them decides at all.
+    """Rows of the table; a check holds if all of them do.
 
-    Where none does, nothing was compared: that guards nothing, and a row is added that says so.
+    If no row decides, nothing was compared, which guards nothing: a failing row is added.
     """
 
     rows: tuple[Row, ...]

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.regression.baseline import RecordedAccuracy
-from fer_bench.regression.data_check import demand_data
 from fer_bench.regression.outcome import (
     ChangedPicture,
     NotCompared,
@@ -16,13 +15,14 @@ from fer_bench.regression.outcome import (
     note,
     spoken,
 )
+from fer_bench.regression.pictures import demand_data
 from fer_bench.regression.subject import Subject
 from fer_edge.evaluation import metrics
 from fer_edge.evaluation.agreement import discordant, mcnemar, paired_difference
 
 __all__ = ["accuracy", "calibration", "recall"]
 
-_WIDEST = 0.05  # some 330 pictures; fewer could lose more than that unseen
+_WIDEST = 0.05  # takes some 330 pictures; with fewer, larger losses would go unseen
 
 Mask = npt.NDArray[np.bool_]
 
@@ -30,8 +30,8 @@ Mask = npt.NDArray[np.bool_]
 def accuracy(subject: Subject) -> Outcome:
     """Not below the baseline by more than the bound, unless chance explains it.
 
-    On the recorded pictures chance is McNemar's exact test; on others, which have to be meant, it
-    is the 95 % interval, which has to reach what the bound allows and to be narrow enough to tell.
+    On the recorded pictures McNemar's exact test tells chance from loss. On other pictures, which
+    have to be meant, the 95 % interval has to reach the bound, and to be narrow enough to tell.
     """
     kept, bounds = _kept(subject), subject.bounds
     right = _right(subject)
@@ -60,9 +60,9 @@ def accuracy(subject: Subject) -> Outcome:
 
 
 def recall(subject: Subject) -> Outcome:
-    """Each class on its own: a loss on a rare one does not show in the accuracy.
+    """Each class on its own: a loss in a rare class does not show in the accuracy.
 
-    A class that only one side knows, the baseline or the pictures, fails: nothing would guard it.
+    A class that only the baseline or only the pictures have fails: nothing would guard it.
     """
     kept, right = _kept(subject), _right(subject)
     before = kept.right(len(right)) if subject.same_data else None
@@ -84,7 +84,7 @@ def recall(subject: Subject) -> Outcome:
 
 
 def calibration(subject: Subject) -> Outcome:
-    """Confidence means what it meant; the ECE of bins depends on which pictures, and how many."""
+    """The ECE did not grow. It depends on the pictures, so it is compared on the same ones only."""
     kept = _kept(subject)
     if not subject.same_data:
         raise NotCompared("the ECE was recorded on other pictures; --fer-update-baseline")

@@ -1,9 +1,9 @@
 """The pytest plugin: ``pytest --fer-model MODEL [--fer-data FER2013]``.
 
-It is loaded into every run of pytest where fer-edge is installed, so without ``--fer-model`` it
-imports nothing and adds nothing. With it, each check of each artifact on each backend of the
-machine is a test of its own: ``fer::model.int8.onnx[openvino]::accuracy``. It needs nothing that
-a pytest of 6.2 has not, as a device's own may be one.
+Every run of pytest loads it where fer-edge is installed, so without ``--fer-model`` it imports
+nothing and adds nothing. With it, each check of each artifact on each backend of the machine is a
+test of its own: ``fer::model.int8.onnx[openvino]::accuracy``. It works with pytest from 6.2 on,
+which a device may have.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["BASELINES"]
+__all__ = ["BASELINES", "baseline_path"]
 
 BASELINES = "fer_baselines"
-"""Where baselines lie by default, one file per model: beside pytest's settings, or, where there
-are none, in the current folder.
+"""The default folder of baselines, one file per model: beside pytest's settings, or in the current
+folder if there are none.
 """
 
 
@@ -73,18 +73,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--fer-model measures latency, so it does not run with -n")
     from fer_bench.regression.cells import file_name
-    from fer_bench.regression.hooks import SuiteHooks
+    from fer_bench.regression.pytest_run import SuiteHooks
     from fer_bench.regression.suite import Suite
     from fer_edge.errors import FerEdgeError
 
-    chosen = config.getoption("fer_baseline")
-    # not the root folder: without settings that may be the model's, if its path stands alone
-    beside = config.inipath.parent if config.inipath else config.invocation_params.dir
-    usual = beside / BASELINES / file_name(model)
     try:
         suite = Suite(
             model,
-            Path(chosen) if chosen else usual,
+            baseline_path(config, file_name(model)),
             data=config.getoption("fer_data"),
             split=config.getoption("fer_split"),
             backends=config.getoption("fer_backend"),
@@ -93,4 +89,13 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except FerEdgeError as problem:
         raise pytest.UsageError(str(problem)) from problem
-    config.pluginmanager.register(SuiteHooks(suite), "fer_bench.regression.hooks")
+    config.pluginmanager.register(SuiteHooks(suite), "fer_bench.regression.pytest_run")
+
+
+def baseline_path(config: pytest.Config, name: str) -> Path:
+    """The file of the baseline: ``--fer-baseline``, or ``name`` in the default folder."""
+    if chosen := config.getoption("fer_baseline"):
+        return Path(chosen)
+    # not the root folder: without settings, a model path given as an argument of its own moves it
+    beside = config.inipath.parent if config.inipath else config.invocation_params.dir
+    return beside / BASELINES / name

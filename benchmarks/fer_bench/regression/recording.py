@@ -7,19 +7,20 @@ from itertools import islice
 
 import numpy as np
 
+from fer_bench.paired_tests import pack_mask
 from fer_bench.regression.baseline import (
     Baseline,
     RecordedAccuracy,
     RecordedCell,
     RecordedData,
     RecordedLatency,
-    pack_hits,
     write_answer,
 )
-from fer_bench.regression.measurement import compare, latency_ratio
+from fer_bench.regression.latency_ratio import measure_pair
 from fer_bench.regression.probes import RECORDED
 from fer_bench.regression.subject import Subject
 from fer_edge.evaluation import metrics
+from fer_edge.evaluation.agreement import mean_kl_divergence
 from fer_edge.system.machine import cpu_name
 
 __all__ = ["artifact_of", "backend_of", "merge", "record"]
@@ -28,14 +29,17 @@ _RATE_DIGITS, _SMALL_DIGITS = 5, 3
 
 
 def record(subject: Subject) -> RecordedCell:
-    """Measure everything that a baseline keeps of a cell, rounded to what a reviewer can read."""
+    """Measure everything that a baseline keeps of a cell, rounded for reviewers.
+
+    The latency is left out if the machine is not quiet.
+    """
     reference = subject.reference
     mean_kl = latency = None
     if reference is not None:
-        agreement = compare(reference.probe_matrix(), subject.probe_matrix())
-        mean_kl = _short(agreement.mean_kl)
-        ratio = latency_ratio(subject.predictor, reference.predictor)
-        latency = RecordedLatency(_short(ratio), reference.cell.name, cpu_name())
+        mean_kl = _short(mean_kl_divergence(reference.probe_matrix(), subject.probe_matrix()))
+        measured = measure_pair(subject.predictor, reference.predictor)
+        if not measured.disturbances:  # a ratio of a busy machine would allow too much
+            latency = RecordedLatency(_short(measured.ratio), reference.cell.name, cpu_name())
     answers = islice(subject.answers().items(), RECORDED)
     artifact = subject.cell.read()
     return RecordedCell(
@@ -95,7 +99,7 @@ def _accuracy(subject: Subject) -> RecordedAccuracy:
         if (labels == index).any()
     }
     ece = metrics.expected_calibration_error(labels, given)
-    return RecordedAccuracy(_rate(right.mean()), recall, _rate(ece), pack_hits(right))
+    return RecordedAccuracy(_rate(right.mean()), recall, _rate(ece), pack_mask(right))
 
 
 def _rate(value: float | np.floating) -> float:

@@ -1,4 +1,4 @@
-"""Checks beside the fp32 reference, in the same run and on the same pictures."""
+"""Checks against the fp32 reference, in the same run and on the same pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench.regression.measurement import compare, latency_ratio
+from fer_bench.regression.latency_ratio import measure_pair
 from fer_bench.regression.outcome import (
     ChangedPicture,
     NotCompared,
@@ -19,11 +19,13 @@ from fer_bench.regression.outcome import (
     spoken,
 )
 from fer_bench.regression.subject import Subject
+from fer_edge.evaluation.agreement import agreement, mean_kl_divergence, same_answers
 from fer_edge.system.machine import cpu_name
 
 __all__ = ["latency", "parity"]
 
-_TRIES = 3
+_TIE = 1e-4
+"""Below this difference of probabilities, rounding may decide which class is the answer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +40,19 @@ class _Comparison:
     labels: tuple[str, ...]
 
     def changed(self) -> Iterator[ChangedPicture]:
-        """Pictures whose top-1 is another one."""
-        differ = self.expected.argmax(axis=1) != self.given.argmax(axis=1)
-        for index in np.flatnonzero(differ):
+        """Pictures whose answer is another one."""
+        for index in np.flatnonzero(~same_answers(self.expected, self.given, tie=_TIE)):
             there, here = (spoken(row[index], self.labels) for row in (self.expected, self.given))
             caption = f"{there}, here {here}"
             yield ChangedPicture(self.names[index], self.pixels[index], caption, worse=True)
 
 
 def parity(subject: Subject) -> Outcome:
-    """The answers of the fp32 reference, on probes and, where they are given, on pictures."""
+    """The same answers as the fp32 reference, on probes and on the pictures that were given."""
     bounds, rows = subject.bounds, []
     changed: list[ChangedPicture] = []
     for one in _comparisons(subject):
-        found = compare(one.expected, one.given)
+        found = agreement(one.expected, one.given, tie=_TIE)
         gap, most = found.max_difference, bounds.max_probability_difference
         rows.append(at_least(f"{one.name}: top-1 agreement", found.top1, bounds.top1_agreement))
         rows.append(at_most(f"{one.name}: mean KL, nats", found.mean_kl, bounds.mean_kl))
@@ -61,10 +62,17 @@ def parity(subject: Subject) -> Outcome:
 
 
 def latency(subject: Subject) -> Outcome:
-    """As fast as it was, next to the reference; the best of three tries counts."""
+    """As fast as it was, compared with the reference.
+
+    It fails if the whole interval of the ratio is above the bound. On a machine that is not quiet
+    nothing is judged.
+    """
     kept, reference = subject.required().latency, _reference(subject)
     if kept is None:
-        raise NotCompared("the baseline has no latency of this cell; --fer-update-baseline")
+        raise NotCompared(
+            "the baseline has no latency of this cell; record it on a quiet machine with "
+            "--fer-update-baseline"
+        )
     here, name = cpu_name(), reference.cell.name
     if kept.machine != here:
         raise NotCompared(
@@ -72,13 +80,13 @@ def latency(subject: Subject) -> Outcome:
         )
     if kept.reference != name:
         raise NotCompared(f"the ratio was recorded against {kept.reference}, not {name}")
-    bound, ratio = kept.ratio * (1 + subject.bounds.latency_growth), float("inf")
-    for _ in range(_TRIES):
-        ratio = min(ratio, latency_ratio(subject.predictor, reference.predictor))
-        if ratio <= bound:
-            break
+    found = measure_pair(subject.predictor, reference.predictor)
+    if found.disturbances:
+        raise NotCompared(f"this machine is not quiet: {'; '.join(found.disturbances)}")
+    bound, (low, high) = kept.ratio * (1 + subject.bounds.latency_growth), found.interval
     what = f"p50 of one crop over that of {name}"
-    return Outcome((at_most(what, ratio, bound, ".2f", f"{kept.ratio:.2f}"),))
+    now = f"{found.ratio:.2f} [{low:.2f}, {high:.2f}]"
+    return Outcome((Row(what, f"{kept.ratio:.2f}", now, f"from ≤ {bound:.2f}", low <= bound),))
 
 
 def _comparisons(subject: Subject) -> list[_Comparison]:
@@ -101,11 +109,11 @@ def _comparisons(subject: Subject) -> list[_Comparison]:
 
 
 def _growth_of_kl(subject: Subject) -> list[Row]:
-    """A lesser quantiser stays within the absolute bounds, and far above what was recorded."""
+    """A worse quantiser may stay within the absolute bounds: the recorded KL tells it."""
     kept, bounds = subject.recorded, subject.bounds
     if kept is None or kept.mean_kl is None:
         return []
-    now = compare(_reference(subject).probe_matrix(), subject.probe_matrix()).mean_kl
+    now = mean_kl_divergence(_reference(subject).probe_matrix(), subject.probe_matrix())
     # below a hundredth of what is allowed at all, growth is rounding
     bound = max(kept.mean_kl * bounds.kl_growth, bounds.mean_kl / 100)
     return [at_most("probes: growth of mean KL", now, bound, recorded=f"{kept.mean_kl:.2g}")]

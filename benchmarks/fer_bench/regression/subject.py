@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench.regression.baseline import Baseline, RecordedCell
-from fer_bench.regression.bounds import Bounds
+from fer_bench.predict_crops import predict_crops
+from fer_bench.regression.baseline import Baseline, Bounds, RecordedCell
 from fer_bench.regression.cells import Cell
-from fer_bench.regression.data_check import same_data
-from fer_bench.regression.evaluation import EvaluationData
-from fer_bench.regression.measurement import predict_all
 from fer_bench.regression.outcome import NotCompared
+from fer_bench.regression.pictures import EvaluationData, same_data
 from fer_edge.artifacts.manifest import GoldenCrop
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError
@@ -27,7 +25,7 @@ Probabilities = npt.NDArray[np.floating]
 
 @dataclass(eq=False)
 class Subject:
-    """One cell of the model called ``model``; opened and measured when something first asks, once.
+    """One cell of the model called ``model``; it is opened and measured once, when it is needed.
 
     ``other_data`` says that other pictures than the baseline's are meant.
     """
@@ -48,7 +46,7 @@ class Subject:
     def predictor(self) -> Predictor:
         """Opened on the cell's artifact; raises what Predictor raises."""
         if self._predictor is None:
-            self.cell.read()  # opened by its path, nothing would vouch for it
+            self.cell.read()  # checks the hash, which opening by the path would not
             self._predictor = Predictor(self.cell.path, backend=self.cell.backend)
         return self._predictor
 
@@ -95,18 +93,18 @@ class Subject:
         return same_data(self.baseline, self.data)
 
     def required(self) -> RecordedCell:
-        """What the baseline has of this cell; raises NotCompared where it has nothing."""
+        """What the baseline has of this cell; raises NotCompared if it has nothing."""
         kept = self.recorded
         if kept is None:
             raise NotCompared("the baseline lacks this cell")
         return kept
 
     def predict(self, crops: Sequence[npt.NDArray[np.uint8]]) -> Probabilities:
-        """Classify crops; ``(N, 7)``."""
-        return predict_all(self.predictor, crops, self.cell.name)
+        """Classify crops; ``(N, K)``."""
+        return predict_crops(self.predictor, crops, self.cell.name)
 
     def probe_matrix(self) -> Probabilities:
-        """Answers to all probes, ``(N, 7)``."""
+        """Answers to all probes, ``(N, K)``."""
         if self._on_probes is None:
             self._on_probes = self.predict(list(self.probes.values()))
         return self._on_probes
@@ -116,7 +114,7 @@ class Subject:
         return dict(zip(self.probes, self.probe_matrix(), strict=True))
 
     def on_data(self) -> Probabilities:
-        """Answers to all labelled pictures, ``(N, 7)``; raises NotCompared without any."""
+        """Answers to all labelled pictures, ``(N, K)``; raises NotCompared if none were given."""
         if self.data is None:
             raise NotCompared("no pictures were given; --fer-data")
         if self._on_data is None:

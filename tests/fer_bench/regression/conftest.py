@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_bench.regression.suite import Result, run_suite
+from fer_bench.regression.latency_ratio import PairedLatency
+from fer_bench.regression.suite import Result, Suite
 from fer_edge import LABELS, Predictor
 from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
@@ -213,7 +214,7 @@ class Workbench:
     def judge(self, model: Path, **options: object) -> list[Result]:
         """Run the suite on ONNX Runtime, with pictures unless ``data`` says otherwise."""
         given = {"data": self.data, "backends": ["onnxruntime"], **options}
-        return run_suite(model, self.baseline, **given)  # type: ignore[arg-type]
+        return Suite(model, self.baseline, **given).results()  # type: ignore[arg-type]
 
     def failures(self, model: Path, **options: object) -> set[str]:
         """Names of the checks that failed."""
@@ -221,11 +222,13 @@ class Workbench:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def short_timing() -> Iterator[None]:
-    """A model of 0.1 ms is timed well enough in a quarter of a second."""
+def timed() -> Iterator[dict[str, PairedLatency]]:
+    """Latencies as on a quiet machine: what ``"now"`` says, an equal time unless a test sets it."""
+    told = {"now": PairedLatency(1.0, (0.99, 1.01))}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fer_bench.regression.measurement._BUDGET_S", 0.25)
-        yield
+        for module in ("reference_checks", "recording"):
+            patch.setattr(f"fer_bench.regression.{module}.measure_pair", lambda *_: told["now"])
+        yield told
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ import pytest
 from fer_bench.regression.artifact_checks import answers, golden, recorded
 from fer_bench.regression.baseline import Baseline, RecordedCell, RecordedData, write_answer
 from fer_bench.regression.cells import Cell
-from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.outcome import NotCompared
+from fer_bench.regression.pictures import EvaluationData
 from fer_bench.regression.subject import Subject
 from fer_edge import Predictor
 from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop

@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fer_bench.paired_tests import pack_mask
 from fer_bench.regression.baseline import (
+    DEFAULT_BOUNDS,
     Baseline,
+    Bounds,
     RecordedAccuracy,
     RecordedCell,
     RecordedData,
-    pack_hits,
     read_answer,
     write_answer,
 )
-from fer_bench.regression.bounds import DEFAULT_BOUNDS, Bounds
 from fer_bench.regression.recording import merge
-from fer_bench.regression.suite import run_suite
+from fer_bench.regression.suite import Suite
 from fer_edge.errors import ConfigurationError, DataError
 
 HITS = np.random.default_rng(0).integers(0, 2, 3589).astype(np.bool_)
-ACCURACY = RecordedAccuracy(0.5, {"happy": 0.25}, 0.03, pack_hits(HITS))
+ACCURACY = RecordedAccuracy(0.5, {"happy": 0.25}, 0.03, pack_mask(HITS))
 CELL = RecordedCell("fp32", "a" * 64, 10, {"drawing-000": write_answer(np.full(7, 1 / 7))})
 DATA = RecordedData("public-test", 3589, "d" * 64)
 
@@ -128,13 +129,13 @@ def test_a_baseline_of_another_model_is_not_held_nor_written_over(
     path = tmp_path / "other.json"
     replace(Baseline.read(workbench.baseline), model="other").write(path)
     before = path.read_bytes()
-    results = run_suite(sound, path, backends=["onnxruntime"])
+    results = Suite(sound, path, backends=["onnxruntime"]).results()
     failed = [result for result in results if result.failed]
     assert {result.name.rpartition("::")[2] for result in failed} == {"recorded"}
     rows = {row.what: (row.recorded, row.now) for row in failed[0].outcome.rows if not row.holds}
     assert rows == {"model": ("other", "gratings")}
     with pytest.raises(ConfigurationError, match="of the model 'other', and this is 'gratings'"):
-        run_suite(sound, path, backends=["onnxruntime"], update=True)
+        Suite(sound, path, backends=["onnxruntime"], update=True)
     assert path.read_bytes() == before
 
 

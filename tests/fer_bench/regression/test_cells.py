@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_bench.regression.baseline import Baseline
-from fer_bench.regression.bounds import DEFAULT_BOUNDS
+from fer_bench.regression.baseline import DEFAULT_BOUNDS, Baseline
 from fer_bench.regression.cells import Cell, file_name, find_model
 from fer_bench.regression.subject import Subject
 from fer_edge import ArtifactError, ConfigurationError

@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_bench.paired_tests import pack_mask
 from fer_bench.regression.baseline import (
     Baseline,
     RecordedAccuracy,
     RecordedCell,
     RecordedData,
-    pack_hits,
 )
 from fer_bench.regression.cells import Cell
-from fer_bench.regression.checks import Check
-from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.outcome import Outcome
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
+from fer_bench.regression.pictures import EvaluationData
 from fer_bench.regression.subject import Subject
+from fer_bench.regression.suite import Check
 from fer_edge import LABELS
 from fer_edge.artifacts.manifest import ArtifactEntry
 from fer_edge.errors import DataError
@@ -46,7 +46,7 @@ class Run:
     def subject(self) -> Subject:
         n = len(self.labels)
         crops = LabelledCrops(np.zeros((n, 48, 48), np.uint8), self.labels, ("x.png",) * n)
-        hits = pack_hits(np.ones(n, np.bool_))
+        hits = pack_mask(np.ones(n, np.bool_))
         kept = RecordedCell(
             "fp32", "a" * 64, 1, {}, accuracy=RecordedAccuracy(1.0, self.recorded, 0.0, hits)
         )

@@ -11,8 +11,8 @@ import pytest
 
 from fer_bench.regression.baseline import Baseline, RecordedCell, RecordedLatency
 from fer_bench.regression.cells import Cell
-from fer_bench.regression.evaluation import EvaluationData
 from fer_bench.regression.outcome import NotCompared, Outcome
+from fer_bench.regression.pictures import EvaluationData
 from fer_bench.regression.reference_checks import latency, parity
 from fer_bench.regression.subject import Subject
 from fer_edge.artifacts.manifest import ArtifactEntry
@@ -99,7 +99,7 @@ def test_a_ratio_of_something_else_is_no_comparison(
     kept: RecordedLatency | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "fer_bench.regression.reference_checks.latency_ratio", lambda *_: pytest.fail("measured")
+        "fer_bench.regression.reference_checks.measure_pair", lambda *_: pytest.fail("measured")
     )
     with pytest.raises(NotCompared, match=reason):
         latency(_subject(replace(KEPT, latency=kept)))

@@ -1,0 +1,123 @@
+"""A run of pytest with ``--fer-model``: each step of the suite is a test."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fer_bench.regression.contact_sheet import write_contact_sheet
+from fer_bench.regression.outcome import ChangedPicture, table
+from fer_bench.regression.suite import Result, Step, Suite
+
+if TYPE_CHECKING:
+    from pluggy import Result as HookResult
+
+__all__ = ["StepItem", "SuiteCollector", "SuiteHooks", "report"]
+
+_NAMED = 20
+
+
+class SuiteHooks:
+    """The hooks of a run that has a suite."""
+
+    def __init__(self, suite: Suite) -> None:
+        self._suite = suite
+        self._unwritten = False
+
+    @pytest.hookimpl(hookwrapper=True)  # the newer form of wrapper needs pluggy 1.2
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, HookResult[pytest.CollectReport], None]:
+        """Add the steps to what the session itself collects: they are in no file."""
+        made = yield
+        if isinstance(collector, pytest.Session):
+            found = made.get_result()
+            steps = SuiteCollector.from_parent(
+                collector, name="fer", nodeid="fer", suite=self._suite
+            )
+            found.result = [*(found.result or []), steps]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Close the engines. A recording that wrote nothing has failed."""
+        suite = self._suite
+        suite.close()
+        listed = session.config.getoption("collectonly")
+        self._unwritten = suite.update and suite.written is None and not listed
+        if self._unwritten and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was not tested here, and which baseline was written."""
+        suite = self._suite
+        lines = [f"{backend} is not tested: {why}" for backend, why in suite.model.absent.items()]
+        if suite.untested:
+            lines.append(f"in the baseline and not tested here: {', '.join(suite.untested)}")
+        if suite.without_data:
+            lines.append(suite.without_data)
+        if suite.written is not None:
+            lines.append(f"wrote the baseline {suite.written}")
+        if self._unwritten:
+            lines.append(
+                "no baseline was written. The last test of --fer-update-baseline, fer::baseline, "
+                "writes it if no test was left out (-k, -m, --deselect) and all of them hold"
+            )
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+class SuiteCollector(pytest.Collector):
+    """Everything that is checked of the model."""
+
+    def __init__(self, *, suite: Suite, **arguments: object) -> None:
+        super().__init__(**arguments)  # type: ignore[arg-type]
+        self._suite = suite
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """One test for each step."""
+        for step in self._suite.steps():
+            name = step.name.removeprefix("fer::")
+            yield StepItem.from_parent(self, name=name, suite=self._suite, step=step)
+
+
+class StepItem(pytest.Item):
+    """One step; its report is a table, and no traceback."""
+
+    def __init__(self, *, suite: Suite, step: Step, **arguments: object) -> None:
+        super().__init__(**arguments)  # type: ignore[arg-type]
+        self.add_marker("fer_regression")
+        self._suite, self._step = suite, step
+
+    def runtest(self) -> None:
+        """Take the step; skips where there is nothing to compare with."""
+        result = self._suite.run(self._step)
+        if result.failed:
+            out = self.config.getoption("fer_out")
+            pytest.fail(report(result, Path(out) if out else None), pytrace=False)
+        if result.reason:
+            pytest.skip(result.reason)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Where it is: in no file. Its name is told as it is."""
+        # pytest would turn the dots of a name that ends the node's id into colons
+        return self.config.rootpath, None, self.nodeid.replace("::", " ")
+
+
+def report(result: Result, out: Path | None) -> str:
+    """Why a step failed: its table and the pictures that changed, drawn into ``out``."""
+    if result.outcome is None:
+        return result.reason
+    lines = [result.name, table(result.outcome.rows)]
+    if changed := result.outcome.changed:
+        lines += [_line(picture) for picture in changed[:_NAMED]]
+        if len(changed) > _NAMED:
+            lines.append(f"… and {len(changed) - _NAMED} more")
+        drawn = out and write_contact_sheet(out, result.name, changed)
+        lines.append(f"drawn in {drawn}" if drawn else "(--fer-out DIR draws them)")
+    return "\n".join(lines)
+
+
+def _line(picture: ChangedPicture) -> str:
+    return f"{'worse ' if picture.worse else 'better'}  {picture.name}: {picture.caption}"
