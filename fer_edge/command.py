@@ -20,6 +20,7 @@ from fer_edge import __version__
 from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.errors import FerEdgeError
+from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import write_json
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ __all__ = [
     "add_command",
     "add_data_option",
     "add_predictor_options",
+    "add_validation_options",
     "command_parser",
+    "data_of",
     "open_predictor",
     "result_target",
     "run_command",
@@ -74,10 +77,50 @@ def add_command(commands: Commands, name: str, summary: str, handler: Handler) -
     return parser
 
 
-def add_data_option(parser: ArgumentParser) -> None:
-    """Add ``--data``, where FER2013 is."""
+def add_data_option(parser: ArgumentParser, *, required: bool = True, use: str = "") -> None:
+    """Add ``--data`` and what belongs to it; ``data_of`` reads them."""
     parser.add_argument(
-        "--data", metavar="FER2013", type=Path, required=True, help="zip, folder or CSV of FER2013"
+        "--data",
+        metavar="DATA",
+        type=Path,
+        required=required,
+        help=f"FER2013 (zip, folder or CSV), a folder of classes, or a list file path,label{use}",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="NAMES",
+        help="what the classes of the data are, such as 1=surprise,2=fear,8=drop "
+        "(default: by their names)",
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="read at most N pictures of each split"
+    )
+
+
+def data_of(options: Namespace) -> DataSource:
+    """The data set that the options name."""
+    rest = ("validation", "validation_share", "subject", "seed")
+    given = {name: getattr(options, name) for name in rest if getattr(options, name, None)}
+    return DataSource(options.data, options.classes, limit=options.limit, **given)
+
+
+def add_validation_options(parser: ArgumentParser) -> None:
+    """Add how the half to select on is found, where the data set has none of its own."""
+    group = parser.add_argument_group("the half to select on")
+    group.add_argument(
+        "--validation", metavar="DATA", type=Path, help="another data set, to select on"
+    )
+    group.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="select on this share of the training pictures of each class, drawn with --seed",
+    )
+    group.add_argument(
+        "--subject",
+        metavar="REGEX",
+        help="finds the person in a picture's name; no person is then in both halves",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError, DataError, EmptySplitError
 from fer_edge.evaluation import fer2013
-from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import Data, LabelledCrops
 from fer_edge.evaluation.unpacking import require_bounded
+from fer_edge.images.pixels import MIN_SIDE
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.system.files import atomic_path
 
@@ -28,32 +29,36 @@ MAX_UNPACKED = 1 << 30
 """Bytes that a file may unpack to; enough for 400,000 crops."""
 
 _ARRAYS = ("images", "labels", "names", "sha256")
+_GRAY, _COLOUR = 3, 4
 _TEST_PREFIXES = ("PublicTest_", "PrivateTest_")
 
 
 @dataclass(frozen=True, eq=False)
 class CalibrationSet:
-    """Crops to calibrate on: uint8 ``(N, 48, 48)``, their labels and where each came from."""
+    """Crops to calibrate on, with their labels and where each came from.
+
+    ``note`` says what could not be made sure of when they were drawn, None where all was.
+    """
 
     crops: LabelledCrops
+    note: str | None = None
 
     @property
     def sha256(self) -> str:
         """Hash of all labels and pixels, independent of their order."""
         return self.crops.sha256
 
-    def check(self, data: Path | None = None) -> None:
+    def check(self, data: Data | None = None) -> None:
         """Refuse what INT8 must not be calibrated on. Raises DataError, which says why.
 
-        That is a set that is empty, too small, of another size than FER2013's or of a single
-        class, and one that overlaps a test half: by the names that FER2013 gives its pictures, and
-        pixel by pixel where ``data``, any form of FER2013, is given.
+        That is a set that is empty, too small or of a single class, and one that overlaps a test
+        half: by the names that FER2013 gives its pictures, and pixel by pixel where ``data`` is
+        given.
         """
         count = len(self.crops)
-        expected = (count, fer2013.SIDE, fer2013.SIDE)
-        if self.crops.images.shape != expected or self.crops.images.dtype != np.uint8:
+        if not _are_pictures(self.crops.images) or len(self.crops.images) != count:
             raise DataError(
-                f"expected calibration crops as uint8 {expected}, not "
+                f"expected calibration crops as uint8 ({count}, H, W) or ({count}, H, W, 3), not "
                 f"{self.crops.images.dtype} {self.crops.images.shape}; draw them with fer-calib"
             )
         classes = self.crops.classes
@@ -72,13 +77,18 @@ class CalibrationSet:
     def for_model(self, spec: ModelSpec) -> Crops:
         """Convert the crops with the runtime's own preprocessing.
 
-        Raises DataError as ``check`` does without ``data``.
+        Raises DataError as ``check`` does without ``data``, and for a set of other classes.
         """
         self.check()
+        if self.crops.classes != spec.labels:
+            raise DataError(
+                f"the calibration set is of {', '.join(self.crops.classes)}, and the model of "
+                f"{', '.join(spec.labels)}; draw a set from the model's data with fer-calib"
+            )
         tensors = preprocess_all(self.crops.images, spec.input)
         return Crops(tensors, spec, self.crops.labels, f"{len(self.crops)} calibration crops")
 
-    def _refuse_test_pictures(self, data: Path | None) -> None:
+    def _refuse_test_pictures(self, data: Data | None) -> None:
         named = [n for n in self.crops.names if Path(n).name.startswith(_TEST_PREFIXES)]
         if named:
             raise DataError(
@@ -88,7 +98,7 @@ class CalibrationSet:
         if data is None:
             return
         try:
-            test = fer2013.load(data, "test")
+            test = fer2013.load(data, "test", labels=self.crops.classes, wanted=self.crops.input)
         except EmptySplitError:
             return
         copies = fer2013.copies_of(self.crops.images, test.images)
@@ -109,39 +119,48 @@ class CalibrationSet:
                 labels=self.crops.labels,
                 names=np.array(self.crops.names),
                 sha256=np.array(hashes),
+                classes=np.array(self.crops.classes),
+                note=np.array(self.note or ""),
             )
 
 
-def draw(data: Path, count: int, seed: int = 0) -> CalibrationSet:
+def draw(
+    data: Data, count: int, seed: int = 0, *, labels: Sequence[str] | None = None
+) -> CalibrationSet:
     """Draw ``count`` crops, the same number of each class or one more.
 
-    They come from the training split without constants and without copies of a test picture.
+    They come from the training split without constants and without copies of a test picture;
+    where there is no test half to compare with, the set's note says so. ``labels`` are those of a
+    model that the data has to fit.
     Raises DataError for a data set that cannot be used or lacks a class, and ConfigurationError
     for a ``count`` that is too small or too large and for a negative ``seed``.
     """
-    if count < len(LABELS):
-        raise ConfigurationError(
-            f"a calibration set needs a crop of each class, so at least {len(LABELS)}, not {count}"
-        )
     if seed < 0:
         raise ConfigurationError(f"a seed is 0 or more, not {seed}")
-    train, _ = fer2013.load_clean_train(data)
-    have = np.bincount(train.labels, minlength=len(LABELS))
+    train, left_out = fer2013.load_clean_train(data, labels=labels)
+    classes = train.classes
+    if count < len(classes):
+        raise ConfigurationError(
+            f"a calibration set needs a crop of each class, so at least {len(classes)}, not {count}"
+        )
+    have = np.bincount(train.labels, minlength=len(classes))
     rarest = int(have.argmin())
     if have[rarest] == 0:
-        raise DataError(f"{data} has no training picture of {LABELS[rarest]} that can be used")
+        raise DataError(f"{data} has no training picture of {classes[rarest]} that can be used")
     rng = np.random.default_rng(seed)
     chosen: list[npt.NDArray[np.int64]] = []
-    for label, name in enumerate(LABELS):
-        wanted = count // len(LABELS) + (label < count % len(LABELS))
+    for label, name in enumerate(classes):
+        wanted = count // len(classes) + (label < count % len(classes))
         if have[label] < wanted:
             raise ConfigurationError(
                 f"{count} crops need {wanted} of {name}, and the training split has "
-                f"{have[label]}; ask for at most {have[rarest] * len(LABELS)}"
+                f"{have[label]}; ask for at most {have[rarest] * len(classes)}"
             )
         members = np.flatnonzero(train.labels == label)
         chosen.append(np.sort(rng.permutation(members)[:wanted]))
-    return CalibrationSet(train.take(np.concatenate(chosen)))
+    compared = "copies of a test picture" in left_out
+    note = None if compared else "drawn without a test half to compare with"
+    return CalibrationSet(train.take(np.concatenate(chosen)), note)
 
 
 def load(path: Path) -> CalibrationSet:
@@ -152,18 +171,38 @@ def load(path: Path) -> CalibrationSet:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             require_bounded(archive.zip, MAX_UNPACKED)
             images, labels, names, hashes = (_array(archive, name) for name in _ARRAYS)
+            classes, note = (
+                _array(archive, name) if name in archive else np.array(default)
+                for name, default in (("classes", LABELS), ("note", ""))
+            )
     except Exception as problem:  # zipfile, zlib and numpy each fail in their own ways
         raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem
-    fits = images.dtype == np.uint8 and images.shape[1:] == (fer2013.SIDE, fer2013.SIDE)
-    if not fits or not len(images):
-        raise DataError(f"{path} holds images {images.dtype} {images.shape} that fit no FER2013")
+    if not _are_pictures(images) or not len(images):
+        raise DataError(
+            f"{path} holds images {images.dtype} {images.shape}; expected uint8 (N, H, W) or "
+            "(N, H, W, 3), as fer-calib writes"
+        )
+    named = tuple(map(str, classes)) if classes.ndim == 1 else ()
+    try:
+        ModelSpec.check_labels(named)
+    except ValueError as problem:
+        raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem
     if any(array.shape != images.shape[:1] for array in (labels, names, hashes)):
         raise DataError(f"{path} does not hold one label, name and hash for each of its images")
-    if labels.dtype.kind not in "iu" or not np.isin(labels, range(len(LABELS))).all():
-        raise DataError(f"{path} holds labels other than 0 to {len(LABELS) - 1}")
+    if labels.dtype.kind not in "iu" or not np.isin(labels, range(len(named))).all():
+        raise DataError(f"{path} holds labels other than 0 to {len(named) - 1}")
     if any(_digest(image) != digest for image, digest in zip(images, hashes, strict=True)):
         raise DataError(f"{path} is damaged: an image does not have its hash; run fer-calib again")
-    return CalibrationSet(LabelledCrops(images, labels.astype(np.int64), tuple(map(str, names))))
+    titles = tuple(map(str, names))
+    crops = LabelledCrops(images, labels.astype(np.int64), titles, named)
+    return CalibrationSet(crops, str(note) or None)
+
+
+def _are_pictures(images: npt.NDArray[Any]) -> bool:
+    """Uint8 ``(N, H, W)`` gray or ``(N, H, W, 3)`` BGR, large enough to be crops."""
+    is_colour = images.ndim == _COLOUR and images.shape[3] == 3  # noqa: PLR2004 - B, G, R
+    fits = images.dtype == np.uint8 and (images.ndim == _GRAY or is_colour)
+    return fits and min(images.shape[1:3]) >= MIN_SIDE
 
 
 def _array(archive: Mapping[str, object], name: str) -> npt.NDArray[Any]:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_calib.calibration import draw
-from fer_edge.command import add_data_option, command_parser, run_command, write_result
+from fer_edge.command import (
+    add_data_option,
+    command_parser,
+    data_of,
+    run_command,
+    say,
+    write_result,
+)
 
 __all__ = ["main"]
 
@@ -16,7 +23,7 @@ SCHEMA = "fer-calib/1"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run fer-calib; returns the exit code."""
-    parser = command_parser("fer-calib", "Draw a class-balanced calibration set from FER2013.")
+    parser = command_parser("fer-calib", "Draw a class-balanced calibration set from a data set.")
     add_data_option(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--count", metavar="N", type=int, default=512, help="default: 512")
@@ -26,8 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _calibrate(options: Namespace) -> int:
-    drawn = draw(options.data, options.count, options.seed)
+    drawn = draw(data_of(options), options.count, options.seed)
     drawn.save(options.out)
+    if drawn.note is not None:
+        say(f"the set was {drawn.note}: copies of test pictures may be in it; this is recorded")
     print(f"{options.out}: {len(drawn.crops)} crops, sha256 {drawn.sha256}")
     write_result(
         options,
@@ -36,6 +45,7 @@ def _calibrate(options: Namespace) -> int:
             "out": str(options.out),
             "count": len(drawn.crops),
             "sha256": drawn.sha256,
+            "note": drawn.note,
         },
     )
     return 0

@@ -117,11 +117,13 @@ class Provenance:
     ``data_sha256`` is of the decoded pictures and their labels, whatever container they came in
     (``LabelledCrops.sha256``); the others are of files. ``started_from`` tells package, version and
     licence of published weights that the training, or the one that it continues, began with.
+    ``calibration_note`` says what could not be made sure of when the calibration set was drawn.
     """
 
     training_run: str | None = None
     data_sha256: str | None = None
     calibration_sha256: str | None = None
+    calibration_note: str | None = None
     parent_sha256: str | None = None
     started_from: str | None = None
 
@@ -153,10 +155,15 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         _require(self.schema == SCHEMA_VERSION, "schema", str(SCHEMA_VERSION), self.schema)
-        _require(_are_labels(self.labels), "labels", _LABELS_RULE, self.labels)
+        self.check_labels(self.labels)
         _require(self.precision in PRECISIONS, "precision", ", ".join(PRECISIONS), self.precision)
         fits = math.isfinite(self.temperature) and self.temperature > 0
         _require(fits, "temperature", "a finite number above 0", self.temperature)
+
+    @staticmethod
+    def check_labels(labels: tuple[str, ...]) -> None:
+        """Raise ValueError for names that cannot be a model's labels."""
+        _require(_are_labels(labels), "labels", _LABELS_RULE, labels)
 
     def to_json(self) -> str:
         """Serialise; the same spec gives the same text."""

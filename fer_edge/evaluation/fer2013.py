@@ -1,348 +1,297 @@
-"""FER2013 in every form that people have it.
+"""FER2013 in every form that people have it, and other data sets of faces by the same reader.
 
-Kaggle's folder or zip (``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, where the names
-``PublicTest_*`` and ``PrivateTest_*`` tell the two halves of ``test``), ``fer2013.csv``
+FER2013: Kaggle's folder or zip (``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, where the
+names ``PublicTest_*`` and ``PrivateTest_*`` tell the two halves of ``test``), ``fer2013.csv``
 (``emotion,pixels,Usage``) and ``icml_face_data.csv`` (the same columns in another order), each
 also inside a zip or folder. Source of the data: Goodfellow et al., "Challenges in Representation
 Learning", ICONIP 2013.
+
+Others: folders of classes of one's own, with halves (``layout``) or without, and list files
+(``lists``); ``classes`` tells which labels their classes are.
 """
 
 from __future__ import annotations
 
-import csv
-import functools
-import hashlib
-import io
 import os
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.emotion import LABELS, Emotion
-from fer_edge.errors import DataError, EmptySplitError, InputError
-from fer_edge.evaluation.unpacking import require_plain_methods
-from fer_edge.images.header import check_complete, picture_size
-from fer_edge.system.progress import track
+from fer_edge.artifacts.spec import InputSpec
+from fer_edge.emotion import LABELS
+from fer_edge.errors import DataError, EmptySplitError
+from fer_edge.evaluation.classes import DROP, Classes, labels_of, parse_classes, resolve
+from fer_edge.evaluation.crops import SIDE, LabelledCrops, clean, copies_of
+from fer_edge.evaluation.data_source import DataSource
+from fer_edge.evaluation.decoding import decode_all
+from fer_edge.evaluation.file_kinds import what_it_is
+from fer_edge.evaluation.holding_out import held_out
+from fer_edge.evaluation.layout import (
+    FER2013_NAMES,
+    TEST,
+    TRAIN,
+    Entry,
+    Survey,
+    is_named_as_fer2013,
+    survey,
+)
+from fer_edge.evaluation.lists import MAX_LISTED, read_list
+from fer_edge.evaluation.picture_files import open_file, opened
+from fer_edge.evaluation.tables import open_table
 
 __all__ = [
     "SIDE",
     "SPLITS",
+    "Data",
     "LabelledCrops",
     "clean",
     "copies_of",
+    "entries_of",
     "load",
     "load_clean_train",
 ]
 
-SIDE = 48
-"""Height and width of every FER2013 picture."""
-
 SPLITS = ("train", "public-test", "private-test", "test")
-"""``public-test`` and ``private-test`` are the halves of ``test``."""
+"""``public-test``, to select on, and ``private-test`` are the halves of ``test``."""
 
-_USAGES = {
-    "Training": ("train",),
-    "PublicTest": ("public-test", "test"),
-    "PrivateTest": ("private-test", "test"),
+_SPLITS_OF = {
+    usage: (split,) if split == TRAIN else (split, TEST) for usage, split in FER2013_NAMES.items()
 }
-_CLASS_NAMES = {
-    Emotion.ANGRY: ("angry", "anger"),
-    Emotion.DISGUST: ("disgust", "disgusted"),
-    Emotion.FEAR: ("fear", "fearful", "afraid"),
-    Emotion.HAPPY: ("happy", "happiness"),
-    Emotion.SAD: ("sad", "sadness"),
-    Emotion.SURPRISE: ("surprise", "surprised"),
-    Emotion.NEUTRAL: ("neutral",),
-}
-_CLASS_OF = {name: emotion.class_index for emotion, names in _CLASS_NAMES.items() for name in names}
+_COLUMNS = ("emotion", "pixels", "Usage")
 _TABLES = {"fer2013.csv", "icml_face_data.csv"}
-_PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
-_MAX_PICTURE_BYTES = 1 << 20
-_MAX_LINE = 1 << 16
-"""Characters; FER2013's longest row has 9,200 (2304 numbers of three digits with spaces)."""
+_LISTS = {".csv", ".tsv", ".txt", ".lst"}
 _MAX_PICTURES = 150_000
 """Four times FER2013. One takes 5.8 kB while a split is put together, so all of them 0.9 GB."""
 _PIXELS = {str(value): value for value in range(256)}
-_EMOTIONS = {str(index): index for index in range(len(LABELS))}
+_NUMBERS: Mapping[str, int | None] = {str(index): index for index in range(len(LABELS))}
 
-_File: TypeAlias = tuple[str, Callable[[], IO[bytes]]]
+Data: TypeAlias = str | Path | DataSource
+_Table: TypeAlias = tuple[Callable[[], IO[bytes]], str]
 _Row: TypeAlias = tuple[str, int, npt.NDArray[np.uint8]]
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledCrops:
-    """Pictures with their labels.
-
-    ``images`` is uint8 ``(N, 48, 48)``, gray; ``labels`` int64 ``(N,)``, indices into
-    ``classes``; ``names`` tells where each picture came from.
-    """
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    names: tuple[str, ...]
-    classes: tuple[str, ...] = LABELS
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> LabelledCrops:
-        """Select by positions or by a boolean mask."""
-        positions = np.arange(len(self))[index]
-        names = tuple(self.names[i] for i in positions)
-        return replace(
-            self, images=self.images[positions], labels=self.labels[positions], names=names
-        )
-
-    @property
-    def sha256(self) -> str:
-        """Hash of labels and pixels, the same in whatever order or container they come."""
-        return hashlib.sha256(b"".join(sorted(self._digests()))).hexdigest()
-
-    def canonical_order(self) -> npt.NDArray[np.int64]:
-        """Positions by the hash of label and pixels, int64 ``(N,)``: that which they have in any
-        container.
-        """
-        digests = self._digests()
-        return np.array(sorted(range(len(self)), key=digests.__getitem__), np.int64)
-
-    def _digests(self) -> list[bytes]:
-        return [
-            hashlib.sha256(bytes([label]) + image.tobytes()).digest()
-            for image, label in zip(self.images, self.labels, strict=True)
-        ]
-
-
-def load(path: str | Path, split: str) -> LabelledCrops:
+def load(
+    data: Data,
+    split: str,
+    *,
+    labels: Sequence[str] | None = None,
+    wanted: InputSpec | None = None,
+) -> LabelledCrops:
     """Read one split, every picture decoded once.
 
-    ``path`` is a folder, a zip or a CSV file; ``split`` one of ``SPLITS``. A picture of ``test``
-    whose name tells no half belongs to none, and to ``test``. Raises DataError for a missing path
-    or class folder, an unreadable picture, a wrong pixel count, an unknown ``Usage``, a table with
-    a line or number of lines far beyond FER2013's and, as EmptySplitError, a split without
-    pictures.
+    ``data`` is a folder, a zip, a CSV of FER2013 or a list of pictures; ``split`` one of
+    ``SPLITS``. A picture of ``test`` whose name tells no half belongs to none, and to ``test``.
+    ``labels`` are a model's, where the data set has to fit one. Pictures that are not FER2013's are
+    brought to ``wanted``, a network's input (``decoding.decode_all``).
+
+    Raises DataError for a missing path or class, an unreadable picture, a wrong pixel count, an
+    unknown ``Usage``, a table with a line or number of lines far beyond FER2013's, classes that
+    do not fit and, as EmptySplitError, a split without pictures.
     """
+    source = DataSource.of(data)
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
-    rows = list(_rows(Path(path), split))
-    if not rows:
-        raise EmptySplitError(_empty_message(path, split))
-    names, labels, images = zip(*rows, strict=True)
-    return LabelledCrops(np.stack(images), np.array(labels, np.int64), names)
+    if split == "public-test" and source.validation is not None:
+        return _read(source.for_validation, None, labels, wanted)
+    if source.validation_share and split in (TRAIN, "public-test"):
+        whole = _read(source, TRAIN, labels, wanted)
+        held = held_out(whole, source)
+        return whole.take(held if split == "public-test" else ~held)
+    return _read(source, split, labels, wanted)
 
 
-def load_clean_train(path: str | Path) -> tuple[LabelledCrops, dict[str, int]]:
+def load_clean_train(
+    data: Data, *, labels: Sequence[str] | None = None
+) -> tuple[LabelledCrops, dict[str, int]]:
     """Read the part of ``train`` that may be learnt from or calibrated on, as ``clean`` leaves it.
 
-    Raises DataError as ``load`` does, and where nothing is left.
+    Where the data set has no test half, what was left out has no count of its copies. Raises
+    DataError as ``load`` does, and where nothing is left.
     """
-    train = load(path, "train")
-    try:
-        test = load(path, "test")
-    except EmptySplitError:
-        test = train.take(np.zeros(len(train), np.bool_))
-    return clean(train, test)
-
-
-def clean(train: LabelledCrops, test: LabelledCrops) -> tuple[LabelledCrops, dict[str, int]]:
-    """Leave out pictures without any contrast and those that stand in ``test``, pixel by pixel.
-
-    Returns what is left and how many were left out, by reason. Raises DataError where nothing is.
-    """
-    copied = copies_of(train.images, test.images)
-    constant = np.ptp(train.images, axis=(1, 2)) == 0
-    kept = train.take(~(copied | constant))
-    if not len(kept):
-        raise DataError("every training picture is constant or stands in the test split")
-    left_out = {
-        "copies of a test picture": int(copied.sum()),
-        "constant": int((constant & ~copied).sum()),
-    }
+    train = load(data, TRAIN, labels=labels)
+    tests = []
+    for half in (TEST, *(["public-test"] if _has_own_validation(data) else [])):
+        try:
+            tests.append(load(data, half, labels=train.classes, wanted=train.input))
+        except EmptySplitError:
+            continue
+    kept, left_out = clean(train, *tests)
+    if not tests:
+        del left_out["copies of a test picture"]
     return kept, left_out
 
 
-def copies_of(
-    images: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.bool_]:
-    """Tell which of ``images`` (N, H, W) also stand, pixel by pixel, in ``others`` (M, H, W).
+def _has_own_validation(data: Data) -> bool:
+    source = DataSource.of(data)
+    return source.validation is not None or bool(source.validation_share)
 
-    Returns bool ``(N,)``.
+
+@contextmanager
+def entries_of(data: Data) -> Iterator[Survey | _Table]:
+    """The labelled pictures of a data set, or its table of pixels; open within the block.
+
+    Raises DataError for what is there and cannot be placed.
     """
-    known = {other.tobytes() for other in others}
-    return np.array([image.tobytes() in known for image in images], np.bool_)
-
-
-def _rows(path: Path, split: str) -> Iterable[_Row]:
-    if os.path.isdir(path):  # Path.is_dir raises where it may not look
-        return _rows_of_files(list(_files_in_folder(path)), split, path)
-    if not os.path.isfile(path):
-        raise DataError(f"no FER2013 at {path}: give Kaggle's zip or folder, or a CSV file")
-    if path.suffix.lower() == ".csv":
-        return _rows_of_csv(_open(path), split, str(path))
-    if zipfile.is_zipfile(path):
-        return _rows_of_zip(path, split)
-    raise DataError(f"{path} is neither a folder, a zip nor a CSV file of FER2013")
-
-
-def _rows_of_zip(path: Path, split: str) -> Iterator[_Row]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            require_plain_methods(archive)
-            yield from _rows_of_files(list(_files_in_zip(archive)), split, path)
-    except (  # zipfile's own errors, and what it lets through of damaged names and contents
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        OSError,
-        ValueError,
-    ) as problem:
-        raise DataError(f"{path} is a damaged zip: {problem}. Download it again.") from problem
-
-
-def _files_in_folder(root: Path) -> Iterator[_File]:
-    for file in sorted(root.rglob("*")):
-        if file.is_file():
-            yield file.relative_to(root).as_posix(), functools.partial(_open, file)
-
-
-def _open(file: Path) -> IO[bytes]:
-    try:
-        return file.open("rb")
-    except OSError as problem:
+    path = DataSource.of(data).path
+    if os.path.isdir(path) or (os.path.isfile(path) and zipfile.is_zipfile(path)):
+        with opened(path) as listing:
+            tables = (f for f in listing.files if f.name.rpartition("/")[2].lower() in _TABLES)
+            if table := next(tables, None):
+                yield table.open, f"{path}:{table.name}"
+            else:
+                yield survey(listing, path)
+    elif not os.path.isfile(path):
         raise DataError(
-            f"cannot read {file}: {problem.strerror}; check who may read it"
-        ) from problem
-
-
-def _files_in_zip(archive: zipfile.ZipFile) -> Iterator[_File]:
-    for info in sorted(archive.infolist(), key=lambda info: info.filename):
-        if not info.filename:
-            raise zipfile.BadZipFile("one of its files has no name")
-        if not info.is_dir():
-            yield info.filename, functools.partial(archive.open, info)
-
-
-def _rows_of_files(files: list[_File], split: str, source: Path) -> Iterator[_Row]:
-    for name, opened in files:
-        if PurePosixPath(name).name.lower() in _TABLES:
-            return _rows_of_csv(opened(), split, f"{source}:{name}")
-    return _rows_of_pictures(files, split, source)
-
-
-def _is_picture(path: PurePosixPath) -> bool:
-    # systems leave hidden files about, and macOS its __MACOSX
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in _PICTURE_SUFFIXES and not hidden
-
-
-def _rows_of_pictures(files: Iterable[_File], split: str, source: Path) -> Iterator[_Row]:
-    half = "train" if split == "train" else "test"
-    seen: set[int] = set()
-    chosen: list[tuple[str, int, Callable[[], IO[bytes]]]] = []
-    for name, opened in files:
-        folders = PurePosixPath(name).parts[:-1]
-        if not _is_picture(PurePosixPath(name)) or half not in folders[-2:-1]:
-            continue
-        label = _CLASS_OF.get(folders[-1].lower())
-        if label is None:
-            raise DataError(
-                f"{source}: {'/'.join(folders)} is not a class of FER2013; "
-                f"expected {', '.join(LABELS)}"
-            )
-        seen.add(label)
-        if half == "train" or split in _splits_of_file(name):
-            chosen.append((name, label, opened))
-    if seen and (missing := [LABELS[i] for i in range(len(LABELS)) if i not in seen]):
-        raise DataError(
-            f"{source}: {half} lacks the class folders {', '.join(missing)}; is it complete?"
+            f"no FER2013 at {path}: give Kaggle's zip or folder, a CSV file, a folder of classes "
+            "or a list of pictures"
         )
-    if len(chosen) > _MAX_PICTURES:
+    elif path.suffix.lower() not in _LISTS:
         raise DataError(
-            f"{source} has {len(chosen):,} pictures of {split}, and {_MAX_PICTURES:,} are the most "
-            "that are read at once; FER2013 has 35,887"
+            f"{path} is neither a folder, a zip nor a CSV file of FER2013: {what_it_is(path)}"
         )
-    for name, label, opened in track(chosen, len(chosen), f"reading {split}"):
-        with opened() as stream:
-            data = stream.read(_MAX_PICTURE_BYTES + 1)
-        yield name, label, _decode(name, data)
+    elif path.suffix.lower() == ".csv" and _is_of_pixels(path):
+        yield lambda: open_file(path), str(path)
+    else:
+        yield read_list(path)
 
 
-def _splits_of_file(name: str) -> tuple[str, ...]:
-    splits = _USAGES.get(PurePosixPath(name).name.split("_")[0], ())
-    return splits if "test" in splits else ("test",)
+def _is_of_pixels(path: Path) -> bool:
+    with open_table(open_file(path), str(path), MAX_LISTED) as table:
+        lowered = {name.lower() for line in table.header for name in line.split(";")}
+        return not table.header or bool(lowered & {"pixels", "usage"} and lowered & {"emotion"})
 
 
-def _decode(name: str, data: bytes) -> npt.NDArray[np.uint8]:
-    if len(data) > _MAX_PICTURE_BYTES:
-        raise DataError(f"{name} holds far more than a {SIDE} x {SIDE} picture")
-    image = None
-    try:
-        # the size before decoding: a small file may claim to be a huge picture
-        width, height = picture_size(data, name)
-        if (width, height) != (SIDE, SIDE):
-            raise DataError(f"{name} has {width} x {height} pixels instead of {SIDE} x {SIDE}")
-        check_complete(data, name)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    except (InputError, cv2.error) as problem:
-        raise DataError(f"{name} cannot be read as a picture: {problem}") from problem
-    if image is None or image.shape != (SIDE, SIDE):
-        raise DataError(f"{name} cannot be read as a picture; download the archive again")
-    return np.asarray(image, np.uint8)
+def _read(
+    source: DataSource, split: str | None, labels: Sequence[str] | None, wanted: InputSpec | None
+) -> LabelledCrops:
+    """Read a split, or, of a data set that is a validation half as a whole, what it selects on."""
+    mapping = None if source.classes is None else parse_classes(source.classes)
+    with entries_of(source) as found:
+        if not isinstance(found, Survey):
+            return _of_table(found, source, split or "public-test", mapping, labels)
+        classes = resolve({entry.key for entry in found.entries}, str(source), mapping, labels)
+        chosen = _chosen(found.entries, split, source)
+        if not chosen:
+            raise EmptySplitError(_empty_message(source, split or "public-test", found))
+        _require_all_classes(found.entries, split, source, classes)
+        kept = [entry for entry in chosen if classes.index[entry.key] is not None]
+        kept = _limited(kept, source)
+        images = decode_all(kept, split or "public-test", wanted)
+    numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
+    return LabelledCrops(images, numbers, tuple(entry.name for entry in kept), classes.labels)
 
 
-def _rows_of_csv(stream: IO[bytes], split: str, source: str) -> Iterator[_Row]:
-    # icml_face_data.csv writes its header as "emotion, Usage, pixels"; spreadsheets add a mark
-    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        try:
-            rows = _bounded_rows(text, source)
-            header = [column.strip() for column in next(rows, [])]
-            if missing := {"emotion", "pixels", "Usage"} - set(header):
-                raise DataError(f"{source} lacks the columns {', '.join(sorted(missing))}")
-            columns = [header.index(name) for name in ("emotion", "pixels", "Usage")]
-            for number, row in enumerate(rows, start=2):
-                if row and (parsed := _parse_row(row, columns, split, f"{source} line {number}")):
-                    yield parsed
-        except (csv.Error, UnicodeDecodeError) as problem:
-            raise DataError(f"{source} is not a readable CSV file: {problem}") from problem
-
-
-def _bounded_rows(text: IO[str], source: str) -> Iterator[list[str]]:
-    """Read a row per line, for a quoted field over several lines would grow without a bound."""
-    for number in range(1, _MAX_PICTURES + 2):  # and the header
-        line = text.readline(_MAX_LINE + 1)
-        if not line:
-            return
-        if len(line) > _MAX_LINE:
-            raise DataError(
-                f"{source} line {number} is longer than {_MAX_LINE:,} characters, and no row of "
-                "FER2013 is; download it again"
-            )
-        yield next(csv.reader([line]), [])
-    if text.readline(1):
+def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
+    if split is None:
+        kinds = ("public-test", TEST, TRAIN)
+        chosen = next((c for kind in kinds if (c := [e for e in entries if kind in e.splits])), [])
+    else:
+        chosen = [entry for entry in entries if split in entry.splits]
+    most = _MAX_PICTURES if all(map(is_named_as_fer2013, chosen)) else MAX_LISTED
+    if len(chosen) > most:
         raise DataError(
-            f"{source} has more than {_MAX_PICTURES:,} rows, the most that are read at once; "
-            "FER2013 has 35,887"
+            f"{source} has {len(chosen):,} pictures of {split}, and {most:,} are the most "
+            "that are read at once; FER2013 has 35,887. Read fewer with --limit"
+        )
+    return chosen
+
+
+def _require_all_classes(
+    entries: Sequence[Entry], split: str | None, source: DataSource, classes: Classes
+) -> None:
+    """Every class in the half; FER2013's halves of ``test`` may lack a class, as small sets do."""
+    half = TRAIN if split == TRAIN else TEST
+    within = entries if split is None else [entry for entry in entries if half in entry.splits]
+    seen = {classes.index[entry.key] for entry in within}
+    if missing := [name for place, name in enumerate(classes.labels) if place not in seen]:
+        raise DataError(
+            f"{source}: {half if split else 'it'} lacks the class folders {', '.join(missing)}; "
+            f"is it complete? If it is, say what its classes are: --classes "
+            f'"{",".join(name for name in classes.labels if name not in missing)}"'
         )
 
 
-def _parse_row(row: list[str], columns: list[int], split: str, where: str) -> _Row | None:
+def _limited(entries: list[Entry], source: DataSource) -> list[Entry]:
+    """At most ``limit`` pictures, of every class in turn; drawn, as neighbours are alike."""
+    if source.limit is None or len(entries) <= source.limit:
+        return entries
+    drawn = np.random.default_rng(source.seed).permutation(len(entries))
+    places: dict[str, int] = {}
+    ranks = {}
+    for number in drawn:
+        key = entries[number].key
+        ranks[number] = places[key] = places.get(key, -1) + 1
+    chosen = sorted(drawn, key=lambda number: ranks[number])[: source.limit]
+    return [entries[number] for number in sorted(chosen)]
+
+
+def _of_table(
+    table: _Table,
+    source: DataSource,
+    split: str,
+    mapping: Mapping[str, str] | None,
+    labels: Sequence[str] | None,
+) -> LabelledCrops:
+    stream, name = table
+    index, names = _numbers(mapping, labels, name)
+    rows = list(_rows_of_csv(stream(), split, name, index))
+    if not rows:
+        raise EmptySplitError(_empty_message(source, split, None))
+    titles, numbers, images = zip(*rows, strict=True)
+    crops = LabelledCrops(np.stack(images), np.array(numbers, np.int64), titles, names)
+    if source.limit is None or len(crops) <= source.limit:
+        return crops
+    drawn = np.random.default_rng(source.seed).permutation(len(crops))[: source.limit]
+    return crops.take(np.sort(drawn))
+
+
+def _numbers(
+    mapping: Mapping[str, str] | None, labels: Sequence[str] | None, source: str
+) -> tuple[Mapping[str, int | None], tuple[str, ...]]:
+    """What a table's numbers of emotions stand for: FER2013's order, unless ``--classes`` says."""
+    if mapping is None and labels in (None, LABELS):
+        return _NUMBERS, LABELS
+    said = mapping or {str(number): name for number, name in enumerate(LABELS)}
+    names = tuple(labels) if labels is not None else labels_of(said)
+    if strangers := sorted(set(said.values()) - {*names, DROP}):
+        raise DataError(
+            f"{source} has the class {', '.join(strangers)}, and the model's classes are "
+            f"{', '.join(names)}; leave such pictures out with --classes"
+        )
+    places = {name: place for place, name in enumerate(names)}
+    return {key: places.get(name) for key, name in said.items()}, names
+
+
+def _rows_of_csv(
+    stream: IO[bytes], split: str, source: str, index: Mapping[str, int | None]
+) -> Iterator[_Row]:
+    # icml_face_data.csv writes its header as "emotion, Usage, pixels"
+    with open_table(stream, source, _MAX_PICTURES) as table:
+        columns = table.columns(*_COLUMNS)
+        for number, row in table.rows:
+            if parsed := _parse_row(row, columns, split, f"{source} line {number}", index):
+                yield parsed
+
+
+def _parse_row(
+    row: list[str], columns: list[int], split: str, where: str, index: Mapping[str, int | None]
+) -> _Row | None:
     if len(row) <= max(columns):
         raise DataError(f"{where} has {len(row)} fields; expected emotion, pixels and Usage")
     emotion, pixels, usage = (row[column].strip() for column in columns)
-    if usage not in _USAGES:
-        raise DataError(f"{where} has the Usage {usage!r}; expected {', '.join(_USAGES)}")
-    if split not in _USAGES[usage]:
+    if usage not in _SPLITS_OF:
+        raise DataError(f"{where} has the Usage {usage!r}; expected {', '.join(_SPLITS_OF)}")
+    if split not in _SPLITS_OF[usage]:
         return None
-    if emotion not in _EMOTIONS:
-        raise DataError(f"{where} has the emotion {emotion!r}; expected 0 to {len(LABELS) - 1}")
+    if emotion not in index:
+        raise DataError(f"{where} has the emotion {emotion!r}; expected {_range_of(list(index))}")
+    if (place := index[emotion]) is None:
+        return None
     values = pixels.split()
     if len(values) != SIDE * SIDE:
         raise DataError(f"{where} has {len(values)} pixels instead of {SIDE * SIDE}")
@@ -350,16 +299,31 @@ def _parse_row(row: list[str], columns: list[int], split: str, where: str) -> _R
         data = bytes(_PIXELS[value] for value in values)
     except KeyError as problem:
         raise DataError(f"{where} has the pixel {problem}, no number from 0 to 255") from problem
-    return where, _EMOTIONS[emotion], np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
+    return where, place, np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
 
 
-def _empty_message(path: str | Path, split: str) -> str:
-    if split == "train":
-        return f"{path} has no training pictures (train/<class>/*.jpg, or Usage Training)"
-    if split == "test":
-        return f"{path} has no test pictures (test/<class>/*.jpg, or Usage PublicTest, PrivateTest)"
-    usage = next(usage for usage, splits in _USAGES.items() if split in splits)
+def _range_of(keys: list[str]) -> str:
+    if keys == [str(number) for number in range(len(keys))]:
+        return f"0 to {len(keys) - 1}"
+    return ", ".join(keys)
+
+
+def _empty_message(source: DataSource, split: str, found: Survey | None) -> str:
+    there = f"; it has {found.found}" if found and found.found else ""
+    if split == TRAIN:
+        return f"{source} has no training pictures (train/<class>/*.jpg, or Usage Training){there}"
+    if split == TEST:
+        return (
+            f"{source} has no test pictures (test/<class>/*.jpg, or Usage PublicTest, "
+            f"PrivateTest){there}"
+        )
+    usage = next(usage for usage, name in FER2013_NAMES.items() if name == split)
+    own = (
+        ". To select on another half, give --validation FOLDER or --validation-share 0.1"
+        if split == "public-test"
+        else ""
+    )
     return (
-        f"{path} has no pictures of the split {split}: none is named {usage}_* in test/<class>/ "
-        f"and no row has the Usage {usage}"
+        f"{source} has no pictures of the split {split}: none is named {usage}_* in test/<class>/ "
+        f"and no row has the Usage {usage}{there}{own}"
     )

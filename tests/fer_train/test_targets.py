@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from fer_edge import LABELS
 from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops
-from fer_train.targets import log_priors, read_votes, soft_targets
+from fer_train.targets import log_priors, soft_targets
+from fer_train.votes import read_votes
 
 HEADER = "file,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
 
@@ -30,14 +32,14 @@ def votes_file(folder: Path, *rows: str) -> Path:
 
 def test_votes_are_in_the_order_of_our_labels(tmp_path: Path) -> None:
     path = votes_file(tmp_path, "train/happy/Training_1.jpg,1,2,3,4,0,0,0,0,0,0")
-    shares = dict(zip(LABELS, read_votes(path)["Training_1.jpg"].tolist(), strict=True))
+    shares = dict(zip(LABELS, read_votes(path).by_name["Training_1.jpg"].tolist(), strict=True))
     expected = {"neutral": 0.1, "happy": 0.2, "surprise": 0.3, "sad": 0.4}
     assert shares == pytest.approx({name: expected.get(name, 0.0) for name in LABELS})
 
 
 def test_a_picture_that_few_could_read_has_no_votes(tmp_path: Path) -> None:
     path = votes_file(tmp_path, "train/happy/Training_1.jpg,4,0,0,0,0,0,0,3,2,1")
-    assert read_votes(path) == {}
+    assert read_votes(path).by_name == {}
 
 
 def test_without_votes_a_target_is_the_label(crops: LabelledCrops) -> None:
@@ -60,28 +62,82 @@ def test_votes_for_other_pictures_are_refused(crops: LabelledCrops, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "message"),
     [
-        "",
-        "emotion,pixels\n1,2\n",
-        HEADER + "a,x,0,0,0,0,0,0,0,0,0\n",
-        HEADER + "a,1\n",
-        HEADER + "a,-1,0,0,0,0,0,0,0,0,0\n",
-        HEADER + "a,nan,0,0,0,0,0,0,0,0,0\n",
-        HEADER + "a,3e38,3e38,0,0,0,0,0,0,0,0\n",
-        HEADER + "a,1000001,0,0,0,0,0,0,0,0,0\n",
+        ("", "is empty; expected the columns file, anger"),
+        ("emotion,pixels\n1,2\n", "lacks the columns anger, .*its first line is emotion, pixels"),
+        (HEADER.replace(",", ";"), "separates its columns with semicolons"),
+        (HEADER + "a,x,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* not numbers"),
+        (HEADER + "a,1\n", "line 2 has 2 fields"),
+        (HEADER + "a,-1,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
+        (HEADER + "a,nan,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
+        (HEADER + "a,3e38,3e38,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
+        (HEADER + "a,1000001,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
     ],
 )
-def test_a_file_that_is_no_table_of_votes_is_refused(content: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_table_of_votes_is_refused(
+    content: str, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "votes.csv"
     path.write_text(content)
-    with pytest.raises(DataError, match="no table of FER"):
+    with pytest.raises(DataError, match=message):
         read_votes(path)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no table of FER"):
+    with pytest.raises(DataError, match=r"no\.csv: No such file"):
         read_votes(tmp_path / "no.csv")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace(",", ", "),
+        lambda text: text.replace("\n", "\r\n\r\n"),
+    ],
+    ids=["byte-order mark", "spaces", "empty lines"],
+)
+def test_votes_are_as_tolerant_as_every_table(change: Callable[[str], str], tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(change(HEADER + "a.jpg,10,0,0,0,0,0,0,0,0,0\n"), newline="")
+    assert list(read_votes(path).by_name) == ["a.jpg"]
+
+
+FERPLUS = (
+    "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+    "Training,fer0000000.png,10,0,0,0,0,0,0,0,0,0\n"
+    "Training,,0,0,0,0,0,0,0,0,0,10\n"
+    "PublicTest,fer0000002.png,0,10,0,0,0,0,0,0,0,0\n"
+)
+
+
+def test_ferplus_own_table_fits_the_rows_of_fer2013_csv(tmp_path: Path) -> None:
+    (tmp_path / "fer2013new.csv").write_text(FERPLUS)
+    names = tuple(f"fer2013.csv line {number}" for number in (2, 3, 4))
+    crops = LabelledCrops(np.zeros((3, 48, 48), np.uint8), np.array([0, 0, 0]), names)
+    votes = read_votes(tmp_path / "fer2013new.csv").of(crops)
+    assert {row: LABELS[shares.argmax()] for row, shares in votes.items()} == {
+        0: "neutral",
+        2: "happy",
+    }
+
+
+def test_votes_by_row_say_which_data_they_fit(crops: LabelledCrops, tmp_path: Path) -> None:
+    (tmp_path / "fer2013new.csv").write_text(FERPLUS)
+    with pytest.raises(DataError, match=r"rows of fer2013\.csv, so give that as --data"):
+        soft_targets(crops, read_votes(tmp_path / "fer2013new.csv"), 0.5)
+
+
+def test_contempt_has_votes_where_the_model_knows_it(tmp_path: Path) -> None:
+    path = votes_file(tmp_path, "a.jpg,4,0,0,0,0,0,0,6,0,0")
+    shares = read_votes(path, (*LABELS, "contempt")).by_name["a.jpg"]
+    np.testing.assert_allclose(shares, [0, 0, 0, 0, 0, 0, 0.4, 0.6])
+
+
+def test_votes_for_classes_that_ferplus_lacks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no votes for bored"):
+        read_votes(votes_file(tmp_path), ("happy", "bored"))
 
 
 def test_log_priors_are_those_of_the_labels() -> None:

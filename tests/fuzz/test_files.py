@@ -243,11 +243,11 @@ VOTE_ROWS = st.one_of(
 @FUZZ
 @given(table(VOTE_HEADERS, VOTE_ROWS))
 def test_any_votes_are_read_or_refused(survive: Any, folder: Path, content: bytes) -> None:
-    targets = pytest.importorskip("fer_train.targets", reason="no package to train with")
+    votes = pytest.importorskip("fer_train.votes", reason="no package to train with")
     (folder / "votes.csv").write_bytes(content)
-    found = survive(targets.read_votes, folder / "votes.csv")
-    assert isinstance(found, (dict, DataError))
-    if isinstance(found, dict):
-        for shares in found.values():
+    found = survive(votes.read_votes, folder / "votes.csv")
+    assert isinstance(found, (votes.Votes, DataError))
+    if isinstance(found, votes.Votes):
+        for shares in found.by_name.values():
             assert np.isfinite(shares).all()
             assert shares.sum() == pytest.approx(1, abs=1e-5)

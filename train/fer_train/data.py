@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.artifacts.spec import InputSpec
+from fer_edge.errors import DataError, EmptySplitError
 from fer_edge.evaluation import fer2013
-from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.evaluation.crops import SIDE, LabelledCrops
+from fer_edge.evaluation.data_source import DataSource
+from fer_edge.evaluation.holding_out import held_out
+from fer_edge.evaluation.similarity import near_copies
 from fer_edge.system.files import sha256_of
-from fer_train.targets import read_votes, soft_targets
+from fer_train.targets import soft_targets
+from fer_train.votes import read_votes
 
 __all__ = ["TrainingData", "prepare"]
+
+_FEWEST = 2
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     """Crops to learn from and crops to select on.
 
-    ``targets``, float32 ``(N, 7)``, is what each training picture should be answered with.
-    ``copied_validation``, bool ``(N,)``, marks the validation pictures that stand in the archive's
+    ``targets``, float32 ``(N, K)``, is what each training picture should be answered with.
+    ``copied_validation``, bool ``(N,)``, marks the validation pictures that stand in the data set's
     train split. ``left_out`` counts the training pictures that were dropped, by reason;
     ``sha256`` covers what is left, its targets and the validation split. ``votes`` tells the table
-    of FER+ votes that is in the targets, None where they are the labels.
+    of FER+ votes that is in the targets, None where they are the labels. ``notes`` says how the
+    halves were found.
     """
 
     train: LabelledCrops
@@ -35,27 +44,103 @@ class TrainingData:
     left_out: dict[str, int]
     sha256: str
     votes: str | None
+    notes: tuple[str, ...] = field(default=())
+
+    def describe(self) -> list[str]:
+        """The pictures of each class and half, and how the halves were found, line by line."""
+        classes = self.train.classes
+        counts = [
+            np.bincount(crops.labels, minlength=len(classes))
+            for crops in (self.train, self.validation)
+        ]
+        told = ", ".join(
+            f"{name} {learnt} + {selected}"
+            for name, learnt, selected in zip(classes, *counts, strict=True)
+        )
+        return [f"pictures to learn from + to select on: {told}", *self.notes]
 
 
-def prepare(path: Path, votes: Path | None = None, share: float = 0.5) -> TrainingData:
-    """Read the clean training split and ``public-test``.
+def prepare(
+    data: str | Path | DataSource,
+    votes: Path | None = None,
+    share: float = 0.5,
+    wanted: InputSpec | None = None,
+) -> TrainingData:
+    """Read the clean training split and the half to select on.
 
-    ``votes`` is a table of FER+ votes, which make up ``share`` of the targets. Raises DataError
-    as ``fer2013.load`` and ``targets.read_votes`` do.
+    That half is ``public-test``, or what ``DataSource`` says. ``votes`` is a table of FER+ votes,
+    which make up ``share`` of the targets. Pictures that are not FER2013's are brought to
+    ``wanted``, the network's input. Raises DataError as ``fer2013.load`` and ``read_votes`` do,
+    for halves of different classes, and for a class with a single training picture.
     """
-    whole = fer2013.load(path, "train")
-    validation = fer2013.load(path, "public-test")
-    train, left_out = fer2013.clean(whole, fer2013.load(path, "test"))
-    both = LabelledCrops(
-        np.concatenate([train.images, validation.images]),
-        np.concatenate([train.labels, validation.labels]),
-        train.names + validation.names,
-        train.classes,
-    )
+    source = DataSource.of(data)
+    whole, validation, held = _halves(source, wanted)
+    train, left_out = fer2013.clean(whole, validation, *_test(source, whole))
+    _require_both_halves(train, validation, source)
     copied = fer2013.copies_of(validation.images, whole.images)
-    targets = soft_targets(train, None if votes is None else read_votes(votes), share)
-    digest, voted = both.sha256, None
+    told = None if votes is None else read_votes(votes, train.classes)
+    targets = soft_targets(train, told, share)
+    digest, voted = train.sha256_with(validation), None
     if votes is not None:
         voted = f"{votes.name}, sha256 {sha256_of(votes)[:12]}"
         digest = hashlib.sha256(digest.encode() + targets.tobytes()).hexdigest()
-    return TrainingData(train, targets, validation, copied, left_out, digest, voted)
+    notes = (*_notes(source, held), *_near(train, validation))
+    return TrainingData(train, targets, validation, copied, left_out, digest, voted, notes)
+
+
+def _halves(
+    source: DataSource, wanted: InputSpec | None
+) -> tuple[LabelledCrops, LabelledCrops, int | None]:
+    """What may be learnt from, what is selected on, and how many of the latter were drawn."""
+    if not source.validation_share:
+        whole = fer2013.load(source, "train", wanted=wanted)
+        public = fer2013.load(source, "public-test", labels=whole.classes, wanted=whole.input)
+        return whole, public, None
+    undivided = DataSource(source.path, source.classes, limit=source.limit)
+    whole = fer2013.load(undivided, "train", wanted=wanted)
+    held = held_out(whole, source)
+    return whole.take(~held), whole.take(held), int(held.sum())
+
+
+def _test(source: DataSource, train: LabelledCrops) -> list[LabelledCrops]:
+    try:
+        return [fer2013.load(source, "test", labels=train.classes, wanted=train.input)]
+    except EmptySplitError:
+        return []
+
+
+def _require_both_halves(
+    train: LabelledCrops, validation: LabelledCrops, source: DataSource
+) -> None:
+    learnt, selected = (
+        np.bincount(crops.labels, minlength=len(train.classes)) for crops in (train, validation)
+    )
+    for place, name in enumerate(train.classes):
+        if learnt[place] and not selected[place]:
+            raise DataError(
+                f"{source}: the half to select on has no picture of {name}; add some, or leave the "
+                f"class out with --classes"
+            )
+        if learnt[place] < _FEWEST:
+            raise DataError(
+                f"{source} has {learnt[place]} training pictures of {name}, and at least "
+                f"{_FEWEST} are needed; add some, or leave the class out with --classes"
+            )
+
+
+def _notes(source: DataSource, held: int | None) -> list[str]:
+    if held is not None:
+        by = f", by person ({source.subject})" if source.subject else ""
+        return [
+            f"selecting on {held} training pictures, {source.validation_share:.0%} of each class, "
+            f"drawn with the seed {source.seed}{by}"
+        ]
+    return [] if source.validation is None else [f"selecting on {source.validation}"]
+
+
+def _near(train: LabelledCrops, validation: LabelledCrops) -> list[str]:
+    """FER2013's own copies are known, and counted exactly."""
+    if train.images.shape[1:] == (SIDE, SIDE):
+        return []
+    near = int(near_copies(validation.images, train.images).sum())
+    return [f"{near} pictures to select on are nearly the same as a training picture"]

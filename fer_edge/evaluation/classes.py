@@ -1,0 +1,161 @@
+"""From what a data set calls its classes to the labels of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from fer_edge.artifacts.spec import MAX_LABELS, MIN_LABELS, ModelSpec
+from fer_edge.emotion import LABELS, Emotion
+from fer_edge.errors import ConfigurationError, DataError
+
+__all__ = ["DROP", "Classes", "emotion_named", "parse_classes", "resolve"]
+
+DROP = "drop"
+"""In place of a name: pictures of this class are left out."""
+
+_VARIANTS = {
+    Emotion.ANGRY: ("angry", "anger"),
+    Emotion.DISGUST: ("disgust", "disgusted"),
+    Emotion.FEAR: ("fear", "fearful", "afraid"),
+    Emotion.HAPPY: ("happy", "happiness"),
+    Emotion.SAD: ("sad", "sadness"),
+    Emotion.SURPRISE: ("surprise", "surprised"),
+    Emotion.NEUTRAL: ("neutral",),
+    Emotion.CONTEMPT: ("contempt", "contemptuous"),
+}
+_EMOTION_OF = {name: emotion.value for emotion, names in _VARIANTS.items() for name in names}
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The labels, and for each name in the data set the label's index, or None if it is dropped."""
+
+    labels: tuple[str, ...]
+    index: Mapping[str, int | None]
+
+
+def emotion_named(name: str) -> str | None:
+    """The emotion that a name stands for, in the usual variants; None where it is none."""
+    return _EMOTION_OF.get(name.strip().lower())
+
+
+def parse_classes(text: str) -> dict[str, str]:
+    """Read ``--classes``: ``1=surprise,2=fear,8=drop``, or names alone: ``bored,alert``.
+
+    Returns the label, or ``drop``, by the data set's name. Raises ConfigurationError.
+    """
+    found: dict[str, str] = {}
+    for item in text.split(","):
+        key, separator, name = (part.strip() for part in item.partition("="))
+        label = name if separator else key
+        if not key or not label:
+            raise ConfigurationError(
+                f"--classes should be like 1=surprise,2=fear,8=drop, and {item!r:.40} is not"
+            )
+        if key.lower() in found:
+            raise ConfigurationError(f"--classes names {key!r:.40} twice")
+        found[key.lower()] = emotion_named(label) or label
+    _check_labels(labels_of(found))
+    return found
+
+
+def labels_of(mapping: Mapping[str, str]) -> tuple[str, ...]:
+    """The labels of a mapping: emotions in FER2013's order, any others in the order given."""
+    names = [name for name in dict.fromkeys(mapping.values()) if name != DROP]
+    emotions = [emotion.value for emotion in Emotion]
+    return tuple(sorted(names, key=emotions.index)) if set(names) <= set(emotions) else tuple(names)
+
+
+def resolve(
+    keys: Collection[str],
+    source: str,
+    mapping: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
+) -> Classes:
+    """Find the label of each of ``keys``, which are the names that occur in ``source``.
+
+    ``mapping`` is ``--classes``; ``labels`` are those of a model, in its order, where the data set
+    has to fit one. Without either, the names have to be emotions: FER2013's seven, with contempt
+    as an eighth where it occurs. Raises DataError, which names what does not fit.
+    """
+    by_key = {key: key.strip().lower() for key in keys}
+    if mapping is not None:
+        said = _mapped(by_key, source, mapping)
+    elif labels is not None and set(labels) - set(_EMOTION_OF.values()):
+        known = {label.lower(): label for label in labels}
+        said = {key: known.get(low) or emotion_named(low) or key for key, low in by_key.items()}
+    else:
+        said = _emotions(by_key, source)
+    if labels is None:
+        names = labels_of(mapping) if mapping is not None else _default_labels(said.values())
+        _check_labels(names)
+        labels = names
+    elif strangers := sorted({name for name in said.values() if name not in (*labels, DROP)}):
+        key = next(key for key, name in said.items() if name == strangers[0])
+        raise DataError(
+            f"{source} has the class {', '.join(strangers)}, and the model's classes are "
+            f"{', '.join(labels)}; leave such pictures out with --classes "
+            f"{_suggestion(by_key, {key: DROP})}"
+        )
+    places = {name: place for place, name in enumerate(labels)}
+    return Classes(tuple(labels), {key: places.get(name) for key, name in said.items()})
+
+
+def _mapped(by_key: Mapping[str, str], source: str, mapping: Mapping[str, str]) -> dict[str, str]:
+    unknown = [key for key in by_key if by_key[key] not in mapping]
+    surplus = [name for name in mapping if name not in by_key.values()]
+    # a name alone stands for its variants too: happy for a folder called happiness
+    for key in list(unknown):
+        emotion = emotion_named(key)
+        if emotion is not None and mapping.get(emotion) == emotion:
+            unknown.remove(key)
+            surplus = [name for name in surplus if name != emotion]
+    there = ", ".join(sorted(by_key)[:_SHOWN])
+    if unknown:
+        raise DataError(
+            f"{source} has the class {unknown[0]!r:.60}, which --classes does not name; add "
+            f"{unknown[0]}=NAME, or {unknown[0]}={DROP} to leave it out"
+        )
+    if surplus:
+        raise DataError(
+            f"--classes names {surplus[0]!r:.60}, and {source} has no such class; it has {there}"
+        )
+    return {key: mapping.get(low) or str(emotion_named(low)) for key, low in by_key.items()}
+
+
+def _emotions(by_key: Mapping[str, str], source: str) -> dict[str, str]:
+    said = {key: emotion_named(low) for key, low in by_key.items()}
+    if strangers := sorted(key for key, name in said.items() if name is None):
+        raise DataError(
+            f"{source} has the class {', '.join(map(repr, strangers[:_SHOWN]))}, which is not a "
+            f"class of FER2013; expected {', '.join(LABELS)}, or say what its classes are: "
+            f'--classes "{_suggestion(by_key, {})}"'
+        )
+    return {key: str(name) for key, name in said.items()}
+
+
+def _suggestion(by_key: Mapping[str, str], known: Mapping[str, str]) -> str:
+    """A text for ``--classes`` that has every class; NAME stands where only the user knows."""
+    items = []
+    for key in sorted(by_key):
+        name = known.get(key) or emotion_named(key) or ("NAME" if key.isdecimal() else key)
+        items.append(key if name == key else f"{key}={name}")
+    return ",".join(items)
+
+
+def _default_labels(found: Collection[str]) -> tuple[str, ...]:
+    contempt = Emotion.CONTEMPT.value
+    return (*LABELS, contempt) if contempt in found else LABELS
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    if not MIN_LABELS <= len(labels) <= MAX_LABELS:
+        raise ConfigurationError(
+            f"a model has {MIN_LABELS} to {MAX_LABELS} classes, and --classes names {len(labels)}"
+        )
+    try:
+        ModelSpec.check_labels(tuple(labels))
+    except ValueError as problem:
+        raise ConfigurationError(f"--classes: {problem}") from problem

@@ -1,0 +1,147 @@
+"""List files: a line per picture with its path and its label, and, where known, split and box."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fer_edge.errors import DataError
+from fer_edge.evaluation.layout import FER2013_NAMES, TEST, TRAIN, Entry, Survey, half_named
+from fer_edge.evaluation.picture_files import open_file
+from fer_edge.evaluation.tables import Table, open_table
+
+__all__ = ["MAX_LISTED", "read_list"]
+
+MAX_LISTED = 2_000_000
+"""Lines of a list; AffectNet has 450,000 labelled pictures."""
+
+_PATHS = (
+    *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
+    *("image_name", "img", "img_path", "picture", "pth", "name", "subdirectory_filepath"),
+)
+_LABELS = (
+    *("label", "labels", "emotion", "expression", "class", "class_name", "category", "target"),
+)
+_SPLITS = ("split", "usage", "set", "subset", "partition", "fold")
+_SIZED_BOXES = (
+    ("x", "y", "w", "h"),
+    ("x", "y", "width", "height"),
+    ("face_x", "face_y", "face_width", "face_height"),
+    ("left", "top", "width", "height"),
+)
+_CORNER_BOXES = (
+    ("left", "top", "right", "bottom"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+)
+_PLAIN_COLUMNS = {2: (), 6: (2, 3, 4, 5)}
+"""Numbers of columns without a header, and where the box stands."""
+
+_Box = tuple[int, int, int, int]
+
+
+def read_list(path: Path) -> Survey:
+    """Read ``path,label`` and, with a header, a column of splits and four of boxes.
+
+    Paths are relative to the list. Lines without a split are for training. Raises DataError for a
+    line that does not fit and for pictures that are not there.
+    """
+    entries: list[Entry] = []
+    missing: list[str] = []
+    with open_table(open_file(path), str(path), MAX_LISTED, separators=",;\t| ") as table:
+        columns = _columns(table)
+        rows = table.rows if columns.header else _with_first(table)
+        for number, row in rows:
+            entry = _entry(path, row, columns, f"{path} line {number}")
+            entries.append(entry)
+            if not os.path.isfile(path.parent / entry.name):
+                missing.append(entry.name)
+    if missing:
+        raise DataError(
+            f"{path} lists {len(missing)} pictures that are not there, {missing[0]} for one; paths "
+            f"start from the list's own folder, {path.parent}"
+        )
+    return Survey(tuple(entries), (), f"a list of {len(entries)} pictures")
+
+
+class _Columns:
+    """Where path, label, split and box stand; ``header`` says whether the first line told it."""
+
+    def __init__(self, header: bool, path: int, label: int, split: int | None) -> None:
+        self.header, self.path, self.label, self.split = header, path, label, split
+        self.box: Sequence[int] = ()
+        self.box_has_corners = False
+
+    @property
+    def least(self) -> int:
+        """How many fields a row has at least."""
+        return max(self.path, self.label, self.split or 0, *self.box, 0) + 1
+
+
+def _columns(table: Table) -> _Columns:
+    names = [name.lower() for name in table.header]
+    path, label = _first_of(names, _PATHS), _first_of(names, _LABELS)
+    if path is None and label is None and len(names) in _PLAIN_COLUMNS:
+        plain = _Columns(header=False, path=0, label=1, split=None)
+        plain.box = _PLAIN_COLUMNS[len(names)]
+        return plain
+    if path is None or label is None:
+        said = ", ".join(f"{name:.30}" for name in table.header[:12]) or "empty"
+        raise DataError(
+            f"{table.source} is neither a list of pictures nor a table of FER2013: its first line "
+            f"is {said}; expected path,label (with box: path,label,x,y,w,h), or "
+            "emotion,pixels,Usage"
+        )
+    found = _Columns(header=True, path=path, label=label, split=_first_of(names, _SPLITS))
+    for boxes, has_corners in ((_SIZED_BOXES, False), (_CORNER_BOXES, True)):
+        for box in boxes:
+            if set(box) <= set(names):
+                found.box, found.box_has_corners = [names.index(name) for name in box], has_corners
+                return found
+    return found
+
+
+def _first_of(names: Sequence[str], known: Iterable[str]) -> int | None:
+    return next((names.index(name) for name in known if name in names), None)
+
+
+def _with_first(table: Table) -> Iterable[tuple[int, list[str]]]:
+    yield 1, list(table.header)
+    yield from table.rows
+
+
+def _entry(listing: Path, row: list[str], columns: _Columns, where: str) -> Entry:
+    if len(row) < columns.least:
+        raise DataError(f"{where} has {len(row)} fields; expected at least {columns.least}")
+    name, key = row[columns.path].strip(), row[columns.label].strip()
+    if not name or not key:
+        raise DataError(f"{where} lacks its {'label' if name else 'path'}")
+    if "\\" in name and not os.path.exists(listing.parent / name):
+        name = name.replace("\\", "/")
+    split = TRAIN if columns.split is None else _split(row[columns.split].strip(), where)
+    opener = functools.partial(open_file, listing.parent / name)
+    splits = (split,) if split in (TRAIN, TEST) else (split, TEST)
+    return Entry(name, key, splits, opener, _box(row, columns, where) if columns.box else None)
+
+
+def _split(told: str, where: str) -> str:
+    split = FER2013_NAMES.get(told) or half_named(told)
+    if split is None:
+        raise DataError(f"{where} has the split {told!r:.40}; expected train, val or test")
+    return split
+
+
+def _box(row: list[str], columns: _Columns, where: str) -> _Box:
+    told = [row[column].strip() for column in columns.box]
+    try:
+        x, y, third, fourth = (round(float(value)) for value in told)
+    except (ValueError, OverflowError) as problem:
+        raise DataError(
+            f"{where} has the box {' '.join(told)!r:.60}, not four numbers"
+        ) from problem
+    box = (x, y, third - x, fourth - y) if columns.box_has_corners else (x, y, third, fourth)
+    if box[2] <= 0 or box[3] <= 0:
+        raise DataError(f"{where} has the box {' '.join(told)!r:.60}, which is empty")
+    return box

@@ -1,0 +1,160 @@
+"""The files of a folder or a zip, each with what opens it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from fer_edge.errors import DataError
+from fer_edge.evaluation.unpacking import require_plain_methods
+
+__all__ = ["Listing", "SourceFile", "open_file", "opened"]
+
+
+class SourceFile(NamedTuple):
+    """A file by its path below the source, with ``/`` between folders.
+
+    ``folders`` are those that it is in, outermost first; ``suffix`` is in lower case, with the dot.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    suffix: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All files below a source, in a fixed order, and its folders, empty ones included.
+
+    What systems leave about is left out: names with a dot before, and macOS's ``__MACOSX``.
+    """
+
+    files: tuple[SourceFile, ...]
+    folders: tuple[str, ...]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Listing]:
+    """List a folder or a zip; its files can be opened within the block.
+
+    Links are followed, and those that lead back to a folder around them are left out. Raises
+    DataError for what cannot be listed or read: a dangling link, a folder without permission, a
+    zip that is damaged, encrypted or unpacks to more than it should.
+    """
+    if os.path.isdir(path):
+        yield _of_folder(path)
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            require_plain_methods(archive)
+            yield _of_zip(archive, path)
+    except (  # zipfile's own errors, and what it lets through of damaged names and contents
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        OSError,
+        ValueError,
+    ) as problem:
+        raise DataError(f"{path} is a damaged zip: {problem}. Download it again.") from problem
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file to read. Raises DataError, which says why it cannot be."""
+    try:
+        return path.open("rb")
+    except OSError as problem:
+        raise _unreadable(path, problem) from problem
+
+
+def _unreadable(path: str | Path, problem: OSError) -> DataError:
+    if os.path.islink(path) and not os.path.exists(path):
+        target = os.readlink(path)
+        return DataError(f"{path} is a link to {target}, which is not there; mend or remove it")
+    return DataError(f"cannot read {path}: {problem.strerror}; check who may read it")
+
+
+def _of_folder(root: Path) -> Listing:
+    files: list[SourceFile] = []
+    folders: list[str] = []
+    _walk(str(root), (), frozenset(), files, folders)
+    files.sort(key=lambda file: file.name.split("/"))
+    return Listing(tuple(files), tuple(sorted(folders)))
+
+
+def _walk(
+    folder: str,
+    inside: tuple[str, ...],
+    around: frozenset[tuple[int, int]],
+    files: list[SourceFile],
+    folders: list[str],
+) -> None:
+    try:
+        status = os.stat(folder)
+        if (place := (status.st_dev, status.st_ino)) in around:
+            return  # a link to a folder that this one is in
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = "/".join((*inside, entry.name))
+                if _is_left_about(entry.name):
+                    continue
+                if entry.is_dir():
+                    folders.append(name)
+                    _walk(entry.path, (*inside, entry.name), around | {place}, files, folders)
+                elif entry.is_file():
+                    opener = functools.partial(open_file, Path(entry.path))
+                    size, suffix = entry.stat().st_size, _suffix_of(entry.name)
+                    files.append(SourceFile(name, inside, suffix, size, opener))
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    raise _unreadable(entry.path, OSError())
+                elif not stat.S_ISREG(entry.stat().st_mode):
+                    continue  # a socket, pipe or device is no picture
+    except OSError as problem:
+        raise _unreadable(problem.filename or folder, problem) from problem
+
+
+def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
+    files: list[SourceFile] = []
+    folders: dict[str, tuple[str, ...]] = {}
+    for info in sorted(archive.infolist(), key=lambda info: info.filename):
+        if not info.filename:
+            raise zipfile.BadZipFile("one of its files has no name")
+        if info.flag_bits & 1:
+            raise DataError(
+                f"{path} is encrypted; unpack it with its password, and give the folder"
+            )
+        name = info.filename.replace("\\", "/")  # as .NET on Windows packs
+        folder, _, last = name.rpartition("/")
+        if folder not in folders:
+            folders[folder] = tuple(folder.split("/")) if folder else ()
+        inside = folders[folder]
+        if last and not _is_left_about(last) and not any(map(_is_left_about, inside)):
+            opener = functools.partial(archive.open, info)
+            files.append(SourceFile(name, inside, _suffix_of(last), info.file_size, opener))
+    every = {
+        "/".join(parts[:depth])
+        for parts in folders.values()
+        for depth in range(1, len(parts) + 1)
+        if not any(map(_is_left_about, parts))
+    }
+    return Listing(tuple(files), tuple(sorted(every)))
+
+
+def _is_left_about(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _suffix_of(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if stem and dot else ""

@@ -1,0 +1,129 @@
+"""The one reader of CSV files: FER2013's tables, FER+'s votes and lists of pictures.
+
+A byte-order mark, spaces around values and empty lines are accepted everywhere. Every line is
+bounded, so that a file cannot take more memory than its longest allowed row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from fer_edge.errors import DataError
+
+__all__ = ["MAX_LINE", "Table", "open_table"]
+
+MAX_LINE = 1 << 16
+"""Characters of a line; FER2013's longest row has 9,200 (2304 numbers with spaces)."""
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_LISTED, _SHOWN = 12, 30
+
+
+@dataclass(frozen=True)
+class Table:
+    """An opened table: the fields of its first line, stripped, and the rows below it.
+
+    ``rows`` gives each row with the number of its line, its fields as they are; empty lines are
+    left out. ``source`` names the table in messages.
+    """
+
+    source: str
+    header: tuple[str, ...]
+    rows: Iterator[tuple[int, list[str]]]
+    separator: str = ","
+
+    def columns(self, *names: str) -> list[int]:
+        """Positions of these columns. Raises DataError with the columns that there are."""
+        if missing := [name for name in names if name not in self.header]:
+            raise DataError(f"{self.source} {self._lacks(missing, names)}")
+        return [self.header.index(name) for name in names]
+
+    def _lacks(self, missing: list[str], names: Sequence[str]) -> str:
+        if not self.header:
+            return f"is empty; expected the columns {', '.join(names)}"
+        if self.separator != ",":
+            used = _SEPARATORS.get(self.separator, "spaces")
+            return f"separates its columns with {used}; expected commas. Save it as CSV with commas"
+        said = ", ".join(f"{name:.{_SHOWN}}" for name in self.header[:_LISTED])
+        lowered = {name.lower(): name for name in self.header}
+        respelled = [lowered[name.lower()] for name in missing if name.lower() in lowered]
+        advice = (
+            f"write {', '.join(name for name in missing if name.lower() in lowered)} instead of "
+            f"{', '.join(respelled)} in its first line"
+            if respelled
+            else "its first line has to name them"
+        )
+        return f"lacks the columns {', '.join(sorted(missing))}: its first line is {said}; {advice}"
+
+
+@contextmanager
+def open_table(stream: IO[bytes], source: str, most: int, separators: str = ",") -> Iterator[Table]:
+    """Read a table from ``stream``, which is closed at the end.
+
+    ``most`` bounds the rows; ``separators`` are those that are accepted. Raises DataError, within
+    the block too, for a file that is no text of UTF-8, no CSV, or beyond the bounds.
+    """
+    with stream:
+        _refuse_utf_16(stream, source)
+        with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            try:
+                lines = _bounded_lines(text, source, most)
+                first = next(lines, (1, ""))[1]
+                found = _separator_of(first)
+                used = found if found in separators else ","
+                header = tuple(field.strip() for field in _fields(first, used))
+                rows = (
+                    (number, fields) for number, line in lines if any(fields := _fields(line, used))
+                )
+                yield Table(source, header, rows, found)
+            except (csv.Error, UnicodeDecodeError) as problem:
+                raise DataError(
+                    f"{source} is not a readable CSV file: {problem}. Save it as UTF-8 text"
+                ) from problem
+
+
+def _refuse_utf_16(stream: IO[bytes], source: str) -> None:
+    peek = getattr(stream, "peek", None)
+    start = b"" if peek is None else peek(4)[:4]
+    if start.startswith(_UTF_16) or b"\0" in start:
+        raise DataError(
+            f"{source} is text in UTF-16; expected UTF-8. Save it as 'CSV UTF-8', or convert it: "
+            "iconv -f UTF-16 -t UTF-8"
+        )
+
+
+def _separator_of(line: str) -> str:
+    """The separator that occurs most often in the first line; spaces only if there is no other."""
+    found = max(_SEPARATORS, key=lambda mark: (line.count(mark), mark == ","))
+    return " " if not line.count(found) and " " in line.strip() else found
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    if separator == " ":
+        return line.split()
+    return next(csv.reader([line], delimiter=separator), [])
+
+
+def _bounded_lines(text: IO[str], source: str, most: int) -> Iterator[tuple[int, str]]:
+    """Read line by line, because a quoted field over several lines would grow without a bound."""
+    for number in range(1, most + 2):  # and the header
+        line = text.readline(MAX_LINE + 1)
+        if not line:
+            return
+        if len(line) > MAX_LINE:
+            raise DataError(
+                f"{source} line {number} is longer than {MAX_LINE:,} characters, and no row of "
+                "such a table is; download it again"
+            )
+        yield number, line
+    if text.readline(1):
+        raise DataError(
+            f"{source} has more than {most:,} rows, the most that are read at once; "
+            "FER2013 has 35,887"
+        )

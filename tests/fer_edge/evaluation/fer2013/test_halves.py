@@ -1,0 +1,237 @@
+"""Which folders are halves, and that none of them is missed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made_fer2013 import FORMS, Picture, as_files, made, noise, png, write_folder, write_zip
+
+from fer_edge.errors import DataError
+from fer_edge.evaluation.fer2013 import load, load_clean_train
+
+
+def renamed(files: dict[str, bytes], **halves: str) -> dict[str, bytes]:
+    return {
+        "/".join((halves.get(name.split("/")[0], name.split("/")[0]), *name.split("/")[1:])): data
+        for name, data in files.items()
+    }
+
+
+@pytest.fixture
+def with_copies(tmp_path: Path) -> Path:
+    """A folder whose training half holds the pictures of its test half too."""
+    pictures = made()
+    copies = [p._replace(usage="Training") for p in pictures if p.usage == "PublicTest"]
+    return write_folder(tmp_path / "data", as_files([*pictures, *copies]))
+
+
+@pytest.mark.parametrize(
+    "name", ["Test", "TEST", "testing", "test_set", "validation", "Val", "valid", "dev", "eval"]
+)
+def test_copies_are_left_out_whatever_the_test_half_is_called(name: str, with_copies: Path) -> None:
+    (with_copies / "test").rename(with_copies / name)
+    assert load_clean_train(with_copies)[1]["copies of a test picture"] == 14
+
+
+def test_copies_are_left_out_when_the_test_half_is_a_link(
+    with_copies: Path, tmp_path: Path
+) -> None:
+    shutil.move(with_copies / "test", tmp_path / "elsewhere")
+    (with_copies / "test").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert load_clean_train(with_copies)[1]["copies of a test picture"] == 14
+
+
+def _dangling(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "test").symlink_to(data / "nowhere")
+
+
+def _emptied(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "test").mkdir()
+
+
+def _packed(data: Path) -> None:
+    shutil.make_archive(str(data / "test"), "zip", data / "test")
+    shutil.rmtree(data / "test")
+
+
+def _of_another_name(data: Path) -> None:
+    (data / "test").rename(data / "holdout")
+
+
+def _without_classes(data: Path) -> None:
+    for file in list((data / "test").rglob("*.png")):
+        file.rename(data / "test" / f"{file.parent.name}_{file.name}")
+    for folder in list((data / "test").iterdir()):
+        if folder.is_dir():
+            folder.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("hide", "message"),
+    [
+        (_dangling, "test is a link to .*nowhere, which is not there"),
+        (_emptied, "test is there and has no pictures"),
+        (_packed, r"test\.zip is packed; unpack it"),
+        (_of_another_name, "holdout stands beside train, has pictures, and is not read"),
+        (_without_classes, "test stands beside train, has pictures, and is not read"),
+    ],
+)
+def test_a_test_half_that_cannot_be_read_is_not_taken_for_an_absent_one(
+    hide: Callable[[Path], None], message: str, with_copies: Path
+) -> None:
+    hide(with_copies)
+    with pytest.raises(DataError, match=message):
+        load_clean_train(with_copies)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_test_half_without_permission_is_told(with_copies: Path) -> None:
+    (with_copies / "test").chmod(0)
+    try:
+        with pytest.raises(DataError, match=r"cannot read .*test.*check who may read it"):
+            load_clean_train(with_copies)
+    finally:
+        (with_copies / "test").chmod(0o755)
+
+
+def test_without_a_test_half_copies_are_not_counted(tmp_path: Path) -> None:
+    _, left_out = load_clean_train(FORMS["folder"](tmp_path, made(["Training"])))
+    assert left_out == {"constant": 0}
+
+
+@pytest.mark.parametrize(
+    "halves",
+    [
+        {"train": "Train", "test": "Test"},
+        {"train": "Training", "test": "PublicTest"},
+        {"train": "TRAINING", "test": "TESTING"},
+        {"train": "train_set", "test": "test-set"},
+        {"train": "train/train", "test": "test/test"},
+    ],
+)
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_halves_have_their_usual_names(
+    write: Callable[..., Path], halves: dict[str, str], tmp_path: Path
+) -> None:
+    files = renamed(as_files(made(["Training", "PublicTest"])), **halves)
+    path = write(tmp_path / "a", files)
+    assert [len(load(path, split)) for split in ("train", "public-test")] == [14, 14]
+
+
+def test_fer2013s_own_words_are_halves(tmp_path: Path) -> None:
+    files = {f"{p.usage}/{p.member.split('/', 1)[1]}": png(p.pixels) for p in made()}
+    path = write_folder(tmp_path / "a", files)
+    splits = ("train", "public-test", "private-test", "test")
+    assert [len(load(path, split)) for split in splits] == [14, 14, 14, 28]
+
+
+def test_a_zip_packed_on_windows_is_read(tmp_path: Path) -> None:
+    files = {name.replace("/", "\\"): data for name, data in as_files(made()).items()}
+    assert len(load(write_zip(tmp_path / "a.zip", files), "train")) == 14
+
+
+@pytest.mark.parametrize("linked", ["train", "train/happy"])
+def test_linked_folders_are_followed(linked: str, tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", as_files(made()))
+    shutil.move(data / linked, tmp_path / "elsewhere")
+    (data / linked).symlink_to(tmp_path / "elsewhere")
+    assert len(load(data, "train")) == 14
+
+
+def test_a_folder_of_links_to_pictures_is_read(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", as_files(made()))
+    for file in list(data.rglob("*.png")):
+        target = tmp_path / "blobs" / file.relative_to(data).as_posix().replace("/", "_")
+        target.parent.mkdir(exist_ok=True)
+        file.rename(target)
+        file.symlink_to(target)
+    assert len(load(data, "train")) == 14
+
+
+def test_a_link_to_a_folder_around_it_ends(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", as_files(made()))
+    (data / "train" / "happy" / "loop").symlink_to(data)
+    assert len(load(data, "train")) == 14
+
+
+def test_a_dangling_link_among_the_pictures_is_named(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", as_files(made()))
+    (data / "train/happy/gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError, match=r"gone\.png is a link to .*nowhere\.png"):
+        load(data, "train")
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".jfif", ".jpe", ".JPG", ".PNG"])
+def test_every_format_that_is_read_elsewhere_is_read_here(suffix: str, tmp_path: Path) -> None:
+    import cv2
+
+    kind = {".jfif": ".jpg", ".jpe": ".jpg"}.get(suffix.lower(), suffix.lower())
+    encoded = cv2.imencode(kind, noise(99))[1].tobytes()
+    data = write_folder(
+        tmp_path / "data", {**as_files(made()), f"train/happy/Training_x{suffix}": encoded}
+    )
+    assert len(load(data, "train")) == 15
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.gif", "x.heic", "x.crdownload", "x", "x.jpg.part"])
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_what_cannot_be_read_in_a_class_folder_is_named(
+    write: Callable[..., Path], name: str, tmp_path: Path
+) -> None:
+    files = {**as_files(made()), f"train/happy/{name}": b"II*\0 no picture that is read"}
+    with pytest.raises(DataError, match=f"train/happy/{name} cannot be read as a picture"):
+        load(write(tmp_path / "a", files), "train")
+
+
+@pytest.mark.parametrize("inner", ["images", "data/images"])
+def test_the_same_tree_once_more_inside_is_read_once(inner: str, tmp_path: Path) -> None:
+    files = as_files(made())
+    doubled = {**files, **{f"{inner}/{name}": data for name, data in files.items()}}
+    assert len(load(write_zip(tmp_path / "a.zip", doubled), "train")) == 14
+
+
+def test_two_trees_of_different_pictures_are_told_apart(tmp_path: Path) -> None:
+    files = as_files(made())
+    other = {f"other/{name}": data for name, data in list(files.items())[1:]}
+    with pytest.raises(DataError, match="two folders of train, train and other/train"):
+        load(write_zip(tmp_path / "a.zip", {**files, **other}), "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("fer2013", b"emotion,pixels,Usage\n", r"without its suffix; rename it: mv .*fer2013\.csv"),
+        ("fer2013.tar.gz", b"\x1f\x8b\x08", "packed with gzip; unpack it"),
+        ("fer2013.tar", b"x".ljust(257, b"\0") + b"ustar", "is a tar archive; unpack it"),
+        ("fer2013.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
+        ("fer2013.rar", b"Rar!\x1a", "is a RAR archive"),
+        ("fer2013.zip", b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
+        ("fer2013.zip", b"<!DOCTYPE html>", "is a web page"),
+        ("fer2013.zip", b"", "is empty"),
+    ],
+)
+def test_a_file_that_is_no_data_set_is_told_for_what_it_is(
+    name: str, data: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / name, "train")
+
+
+def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
+    inner = write_zip(tmp_path / "fer2013.zip", as_files(made())).read_bytes()
+    path = write_zip(tmp_path / "archive.zip", {"fer2013.zip": inner})
+    with pytest.raises(DataError, match=r"holds fer2013\.zip, which is packed itself"):
+        load(path, "train")
+
+
+def test_what_is_there_stands_in_the_message_of_an_empty_split(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", as_files([Picture("PublicTest", 0, noise(0))]))
+    with pytest.raises(DataError, match=r"no training pictures .*; it has test"):
+        load(path, "train")

@@ -1,0 +1,310 @@
+"""Data sets of one's own: folders of classes, numbered ones, list files, any size and colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from made_fer2013 import write_folder, write_zip
+
+from fer_edge import LABELS
+from fer_edge.artifacts.spec import InputSpec
+from fer_edge.errors import ConfigurationError, DataError
+from fer_edge.evaluation.data_source import DataSource
+from fer_edge.evaluation.fer2013 import load
+from fer_edge.images.preprocess import preprocess_all
+
+RGB = InputSpec(64, 64, "rgb", (0.5,) * 3, (0.5,) * 3)
+RAF_DB = "1=surprise,2=fear,3=disgust,4=happy,5=sad,6=angry,7=neutral"
+
+
+def colour(seed: int, height: int = 100, width: int = 100) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def folders(
+    classes: Iterable[object], halves: Iterable[str] = ("train/", "test/"), count: int = 3
+) -> dict[str, bytes]:
+    names = [f"{half}{name}/{n}.png" for half in halves for name in classes for n in range(count)]
+    return {name: png(colour(seed)) for seed, name in enumerate(names)}
+
+
+def test_numbered_folders_get_their_names(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", folders(range(1, 8)))
+    crops = load(DataSource(path, RAF_DB), "train")
+    assert crops.classes == LABELS
+    said = {
+        int(name.split("/")[1]): LABELS[k]
+        for name, k in zip(crops.names, crops.labels, strict=True)
+    }
+    assert said == dict(
+        enumerate(["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"], 1)
+    )
+
+
+def test_numbered_folders_without_names_are_refused_with_what_to_write(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(range(1, 4)))
+    with pytest.raises(DataError, match='--classes "1=NAME,2=NAME,3=NAME"'):
+        load(path, "train")
+
+
+def test_contempt_is_an_eighth_class(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders([*LABELS, "contempt"]))
+    crops = load(path, "train")
+    assert crops.classes == (*LABELS, "contempt")
+    assert np.bincount(crops.labels).tolist() == [3] * 8
+
+
+def test_a_class_can_be_dropped(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders([*LABELS, "contempt"]))
+    crops = load(DataSource(path, f"{','.join(LABELS)},contempt=drop"), "train")
+    assert (crops.classes, len(crops)) == (LABELS, 21)
+
+
+def test_classes_of_ones_own_keep_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(["alert", "bored", "happiness"]))
+    crops = load(DataSource(path, "bored,alert,happiness"), "test")
+    assert crops.classes == ("bored", "alert", "happy")
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("1=happy,2=sad", "has the class '3', which --classes does not name"),
+        ("1=happy,2=sad,3=fear,9=angry", "names '9', and .* has no such class; it has 1, 2, 3"),
+    ],
+)
+def test_names_and_folders_have_to_agree(classes: str, message: str, tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(range(1, 4)))
+    with pytest.raises(DataError, match=message):
+        load(DataSource(path, classes), "train")
+
+
+@pytest.mark.parametrize(
+    "classes", ["1=", "=happy", "1=happy,,2=sad", "1=happy,1=sad", "1=happy", "1=a/b,2=c"]
+)
+def test_a_mapping_that_is_none_is_refused(classes: str, tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders([1, 2]))
+    with pytest.raises(ConfigurationError, match="--classes"):
+        load(DataSource(path, classes), "train")
+
+
+def test_the_order_of_the_model_counts(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(["bored", "alert"]))
+    assert load(path, "train", labels=("bored", "alert")).classes == ("bored", "alert")
+    assert load(path, "train", labels=("alert", "bored")).labels[0] == 0
+
+
+def test_classes_that_the_model_lacks_are_named(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders([*LABELS, "contempt"]))
+    with pytest.raises(
+        DataError, match="has the class contempt, and the model's classes are angry"
+    ):
+        load(path, "train", labels=LABELS)
+
+
+def test_pictures_of_any_size_and_colour_become_the_networks_input(tmp_path: Path) -> None:
+    pictures = {
+        f"train/{name}/{n}.png": colour(10 * k + n, 80 + 20 * n, 90)
+        for k, name in enumerate(LABELS)
+        for n in range(2)
+    }
+    path = write_folder(tmp_path / "a", {name: png(pixels) for name, pixels in pictures.items()})
+    crops = load(path, "train", wanted=RGB)
+    assert crops.images.shape == (14, 64, 64, 3)
+    # what a Predictor makes of the files themselves
+    direct = preprocess_all([pictures[name] for name in crops.names], RGB)
+    np.testing.assert_array_equal(preprocess_all(crops.images, RGB), direct)
+
+
+def test_a_gray_network_gets_gray(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS))
+    assert load(path, "train", wanted=InputSpec(48, 48)).images.shape == (21, 48, 48)
+
+
+def test_without_a_network_pictures_keep_a_size_that_they_share(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS))
+    crops = load(path, "train")
+    assert crops.images.shape == (21, 100, 100, 3)
+    first = cv2.imread(str(path / crops.names[0]))
+    np.testing.assert_array_equal(crops.images[0], first)
+
+
+def test_what_exceeds_the_memory_is_kept_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS))
+    whole = load(path, "train")
+    monkeypatch.setattr("fer_edge.evaluation.crops.MAX_IN_MEMORY", 1000)
+    mapped = load(path, "train")
+    assert isinstance(mapped.images, np.memmap)
+    np.testing.assert_array_equal(mapped.images, whole.images)
+    part = mapped.take(np.arange(0, 21, 2))
+    assert isinstance(part.images, np.memmap)
+    np.testing.assert_array_equal(part.images, whole.images[::2])
+
+
+def test_folders_without_halves_are_for_training(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS, ("CK+48/",)))
+    assert len(load(path, "train")) == 21
+
+
+def test_val_is_to_select_on_and_test_is_beside_it(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS, ("train/", "val/", "test/")))
+    counts = {s: len(load(path, s)) for s in ("train", "public-test", "private-test", "test")}
+    assert counts == {"train": 21, "public-test": 21, "private-test": 21, "test": 42}
+
+
+def test_another_folder_is_to_select_on(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS, ("train/",)))
+    other = write_folder(tmp_path / "b", folders(LABELS, ("",), 2))
+    assert len(load(DataSource(path, validation=other), "public-test")) == 14
+
+
+def test_a_share_of_each_class_is_drawn_to_select_on(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS, ("train/",), 5))
+    source = DataSource(path, validation_share=0.2, seed=3)
+    train, selected = load(source, "train"), load(source, "public-test")
+    assert np.bincount(selected.labels).tolist() == [1] * 7
+    assert np.bincount(train.labels).tolist() == [4] * 7
+    assert not set(train.names) & set(selected.names)
+    again = load(DataSource(path, validation_share=0.2, seed=4), "public-test")
+    assert again.names != selected.names
+
+
+def test_the_draw_does_not_depend_on_the_container(tmp_path: Path) -> None:
+    files = folders(LABELS, ("train/",), 5)
+    paths = write_folder(tmp_path / "a", files), write_zip(tmp_path / "a.zip", files)
+    drawn = [load(DataSource(path, validation_share=0.4), "public-test") for path in paths]
+    assert set(drawn[0].names) == set(drawn[1].names)
+
+
+def test_no_person_is_in_both_halves(tmp_path: Path) -> None:
+    files = {
+        f"{name}/S{person:03d}_{n}.png": png(colour(person * 100 + k * 10 + n))
+        for person in range(10)
+        for k, name in enumerate(LABELS)
+        for n in range(2)
+    }
+    path = write_folder(tmp_path / "a", files)
+    source = DataSource(path, validation_share=0.3, subject=r"(S\d+)_")
+    train, selected = load(source, "train"), load(source, "public-test")
+    people = [{name.split("/")[-1][:4] for name in crops.names} for crops in (train, selected)]
+    assert not people[0] & people[1]
+    assert len(people[1]) == 3
+    assert np.bincount(selected.labels).tolist() == [6] * 7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"subject": "(P[0-9]+)"}, r"--subject \(P\[0-9\]\+\) does not match"),
+        ({"subject": "([0-9])[.]png"}, "3 people are too few|no picture of"),
+    ],
+)
+def test_persons_that_cannot_be_told_apart_are_an_error(
+    options: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    files = {f"{name}/{k % 3}.png": png(colour(k)) for k, name in enumerate(LABELS)}
+    files |= {f"{name}/{k % 3}b{k % 3}.png": png(colour(k + 50)) for k, name in enumerate(LABELS)}
+    path = write_folder(tmp_path / "a", files)
+    with pytest.raises(DataError, match=message):
+        load(DataSource(path, validation_share=0.3, **options), "train")
+
+
+def test_a_class_with_one_picture_cannot_be_divided(tmp_path: Path) -> None:
+    files = {**folders(LABELS, ("train/",)), "train/contempt/1.png": png(colour(999))}
+    path = write_folder(tmp_path / "a", files)
+    with pytest.raises(DataError, match="a single training picture of contempt"):
+        load(DataSource(path, validation_share=0.1), "train")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"validation_share": 1.0},
+        {"validation_share": -0.1},
+        {"validation_share": float("nan")},
+        {"validation_share": 0.1, "validation": Path("x")},
+        {"subject": "S"},
+        {"subject": "(", "validation_share": 0.1},
+        {"limit": 0},
+        {"seed": -1},
+    ],
+)
+def test_choices_that_cannot_be_met_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="--"):
+        DataSource(Path("a"), **options)
+
+
+def test_a_limit_takes_pictures_of_every_class(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS, count=5))
+    crops = load(DataSource(path, limit=15), "train")
+    assert len(crops) == 15
+    assert np.bincount(crops.labels).min() == 2
+
+
+def write_list(tmp_path: Path, text: str, count: int = 3) -> Path:
+    files = {f"pics/{name}{n}.png": png(colour(n)) for name in LABELS for n in range(count)}
+    write_folder(tmp_path, files)
+    (tmp_path / "list.csv").write_text(text)
+    return tmp_path / "list.csv"
+
+
+ROWS = [f"pics/{name}{n}.png,{name}" for name in LABELS for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    "header", ["", "path,label\n", "Image,Expression\n", "\ufefffile,emotion\n"]
+)
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+def test_a_list_file_is_a_data_set(header: str, separator: str, tmp_path: Path) -> None:
+    text = (header + "\n".join(ROWS) + "\n").replace(",", separator)
+    assert len(load(write_list(tmp_path, text), "train")) == 21
+
+
+def test_a_list_may_tell_splits_and_boxes(tmp_path: Path) -> None:
+    header = "path,label,split,face_x,face_y,face_width,face_height\n"
+    splits = ("train", "val", "test")
+    rows = [f"{row},{splits[n % 3]},10,20,50,60" for n, row in enumerate(ROWS)]
+    path = write_list(tmp_path, header + "\n".join(rows))
+    crops = load(path, "public-test", wanted=InputSpec(60, 50, "rgb", (0.5,) * 3, (0.5,) * 3))
+    assert len(crops) == 7
+    whole = cv2.imread(str(tmp_path / crops.names[0]))
+    np.testing.assert_array_equal(crops.images[0], whole[20:80, 10:60])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "path,label\npics/happy0.png,happy\npics/none.png,sad\n",
+            r"lists 1 pictures .* pics/none\.png",
+        ),
+        ("path,label\npics/happy0.png,\n", "line 2 lacks its label"),
+        ("path,label\npics/happy0.png\n", "line 2 has 1 fields"),
+        ("path,label,split\npics/happy0.png,happy,later\n", "line 2 has the split 'later'"),
+        ("path,label,x,y,w,h\npics/happy0.png,happy,a,b,c,d\n", "line 2 has the box 'a b c d'"),
+        ("path,label,x,y,w,h\npics/happy0.png,happy,1,1,0,5\n", "line 2 has the box .* is empty"),
+        ("one,two,three\n1,2,3\n", "neither a list of pictures nor a table of FER2013"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_told_with_its_line(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write_list(tmp_path, text), "train")
+
+
+def test_a_box_outside_of_its_picture_is_named(tmp_path: Path) -> None:
+    rows = [f"{row},300,300,20,20" for row in ROWS]
+    path = write_list(tmp_path, "path,label,x,y,w,h\n" + "\n".join(rows))
+    with pytest.raises(DataError, match=r"happy0\.png|angry0\.png.* lies outside"):
+        load(path, "train")
