@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from fer_edge.artifacts.model import DEFAULT_MODEL
@@ -35,6 +36,13 @@ def add_parser(commands: Commands) -> None:
         help=f"{MODEL_HELP}; may be given more than once, clients choose by name",
     )
     parser.add_argument(
+        "--camera",
+        metavar="SOURCE",
+        action="append",
+        default=[],
+        help="a camera of the server to show: its number, rtsp://..., or a GStreamer pipeline",
+    )
+    parser.add_argument(
         "--token-file",
         metavar="FILE",
         type=Path,
@@ -54,6 +62,8 @@ def add_parser(commands: Commands) -> None:
 
 
 def _serve(options: Namespace) -> int:
+    from fer_edge.live.sources import open_source, without_secrets  # needs OpenCV
+
     with requires("serve"):
         from fer_edge.serve.app import create_app
         from fer_edge.serve.running import bind, make_server
@@ -76,7 +86,11 @@ def _serve(options: Namespace) -> int:
             Path(model).stem: stack.enter_context(open_predictor(model, options))
             for model in options.model or [DEFAULT_MODEL]
         }
-        app = create_app(predictors, settings)
+        cameras = {
+            without_secrets(one): partial(open_source, int(one) if one.isdecimal() else one)
+            for one in options.camera
+        }
+        app = create_app(predictors, settings, cameras)
 
         def started() -> None:
             if made:

@@ -3,44 +3,73 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Request, WebSocket
+from fastapi import FastAPI, HTTPException, Query, Request, WebSocket, WebSocketDisconnect
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 import fer_edge
 from fer_edge.errors import FerEdgeError, InputError
-from fer_edge.predictor import Predictor
+from fer_edge.live.sources import FrameSource
+from fer_edge.predictor import Predictor, PredictorInfo
+from fer_edge.serve.cameras import Camera
 from fer_edge.serve.faces import SIDES, FaceService, TooManyPixelsError
 from fer_edge.serve.guard import PROTOCOL, Guard
 from fer_edge.serve.metrics import CONTENT_TYPE_LATEST, Metrics
 from fer_edge.serve.page import add_page
 from fer_edge.serve.records import IMAGE_TYPES, SCHEMA, Health, PredictAnswer, refusals
 from fer_edge.serve.settings import Limits, ServerSettings
-from fer_edge.serve.stream import Stream
+from fer_edge.serve.stream import Stream, watch_camera
 
 __all__ = ["create_app"]
 
 _BUSY = 4429
 _POLICY = 1008  # RFC 6455
 
-Side = Literal[320, 640, 1280]
+_SIDE = Query(
+    description="longest side of the copy that is searched", json_schema_extra={"enum": [*SIDES]}
+)
 
 
 class _Services:
     """What the routes share."""
 
-    def __init__(self, predictors: Mapping[str, Predictor], limits: Limits) -> None:
+    def __init__(
+        self,
+        predictors: Mapping[str, Predictor],
+        cameras: Mapping[str, Callable[[], FrameSource]],
+        limits: Limits,
+    ) -> None:
         self.limits, self.metrics = limits, Metrics()
         self.default = next(iter(predictors))
         self.pool = ThreadPoolExecutor(limits.decoding_threads, "fer-edge-decode")
         self.models = {name: FaceService(one, self.pool) for name, one in predictors.items()}
+        first = self.models[self.default]
+        self.cameras = [Camera(name, open_, first) for name, open_ in cameras.items()]
         self.waiting = asyncio.Semaphore(limits.waiting_pictures)
         self.clients = 0
+
+    @asynccontextmanager
+    async def place(self, socket: WebSocket) -> AsyncIterator[bool]:
+        """Accept a client, and count it; False where there are as many as may be."""
+        if self.clients >= self.limits.clients:
+            await socket.close(_BUSY, "too many clients")
+            yield False
+            return
+        self.clients += 1
+        self.metrics.clients.inc()
+        try:
+            offered = socket.headers.get("sec-websocket-protocol", "").split(",")
+            await socket.accept(PROTOCOL if PROTOCOL in map(str.strip, offered) else None)
+            yield True
+        finally:
+            self.clients -= 1
+            self.metrics.clients.dec()
 
     async def close(self) -> None:
         for service in self.models.values():
@@ -48,12 +77,17 @@ class _Services:
         self.pool.shutdown(cancel_futures=True)
 
 
-def create_app(predictors: Mapping[str, Predictor], settings: ServerSettings) -> FastAPI:
+def create_app(
+    predictors: Mapping[str, Predictor],
+    settings: ServerSettings,
+    cameras: Mapping[str, Callable[[], FrameSource]] | None = None,
+) -> FastAPI:
     """Make the application (ASGI) that serves some models by name; the first is the default.
 
+    ``cameras`` are sources of the server's own by the name that clients see, and what opens each.
     The predictors stay the caller's, and have to be open as long as the application runs.
     """
-    services = _Services(predictors, settings.limits)
+    services = _Services(predictors, cameras or {}, settings.limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,7 +106,15 @@ def create_app(predictors: Mapping[str, Predictor], settings: ServerSettings) ->
     _add_operation(app, services)
     _add_predict(app, services)
     _add_stream(app, services)
-    add_page(app, predictors)
+    _add_cameras(app, services)
+    add_page(
+        app,
+        [_described(name, one.info) for name, one in predictors.items()],
+        [
+            {"id": str(number), "name": camera.name}
+            for number, camera in enumerate(services.cameras)
+        ],
+    )
     return app
 
 
@@ -90,6 +132,11 @@ def _add_operation(app: FastAPI, services: _Services) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.exception_handler(RequestValidationError)
+    async def out_of_range(_: Request, problem: RequestValidationError) -> JSONResponse:
+        told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problem.errors())
+        return JSONResponse({"detail": "; ".join(told)}, 422)
 
     @app.exception_handler(FerEdgeError)
     async def engine_failed(_: Request, problem: FerEdgeError) -> JSONResponse:
@@ -110,13 +157,15 @@ def _add_predict(app: FastAPI, services: _Services) -> None:
     async def predict(
         request: Request,
         model: Annotated[str, Query(description="one of the server's models")] = services.default,
-        side: Annotated[Side, Query(description="longest side of the copy searched")] = 640,
+        side: Annotated[int, _SIDE] = SIDES[1],
     ) -> JSONResponse:
         """Find and classify the faces of the picture in the body."""
         service = services.models.get(model)
         if service is None:
             names = ", ".join(services.models)
             raise HTTPException(404, f"there is no model {model!r:.100}; there are {names}")
+        if side not in SIDES:
+            raise HTTPException(422, f"side should be one of {SIDES}, not {side}")
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in IMAGE_TYPES:
             raise HTTPException(415, f"expected {', '.join(IMAGE_TYPES)}, not {kind!r:.100}")
@@ -151,26 +200,39 @@ def _add_stream(app: FastAPI, services: _Services) -> None:
         if service is None or side not in SIDES:
             await socket.close(_POLICY, "no such model or side")
             return
-        if services.clients >= services.limits.clients:
-            await socket.close(_BUSY, "too many clients")
+        async with services.place(socket) as free:
+            if free:
+                stream = Stream(
+                    socket,
+                    service,
+                    model=model,
+                    side=side,
+                    limits=services.limits,
+                    metrics=services.metrics,
+                )
+                await stream.run()
+
+
+def _add_cameras(app: FastAPI, services: _Services) -> None:
+    @app.websocket("/v1/cameras/{number}")
+    async def watch(socket: WebSocket, number: int) -> None:
+        if not 0 <= number < len(services.cameras):
+            await socket.close(_POLICY, "no such camera")
             return
-        offered = socket.headers.get("sec-websocket-protocol", "").split(",")
-        services.clients += 1
-        services.metrics.clients.inc()
-        try:
-            await socket.accept(PROTOCOL if PROTOCOL in map(str.strip, offered) else None)
-            stream = Stream(
-                socket,
-                service,
-                model=model,
-                side=side,
-                limits=services.limits,
-                metrics=services.metrics,
-            )
-            await stream.run()
-        finally:
-            services.clients -= 1
-            services.metrics.clients.dec()
+        async with services.place(socket) as free:
+            if free:
+                with suppress(WebSocketDisconnect, asyncio.TimeoutError, OSError):
+                    await watch_camera(socket, services.cameras[number], services.limits)
+
+
+def _described(name: str, info: PredictorInfo) -> dict[str, Any]:
+    """A model as ``page.json`` lists it."""
+    return {
+        "name": name,
+        "backend": info.backend,
+        "precision": info.precision,
+        "labels": info.spec.labels,
+    }
 
 
 async def _body(request: Request, limits: Limits) -> bytes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ __all__ = ["SIDES", "FaceService", "Findings"]
 
 SIDES = (320, 640, 1280)
 """Longest sides of the copy in which faces are searched, that a client may ask for."""
+
+_STAGES = ("wait", "decode", "detect", "classify")
 
 Image = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -47,6 +50,14 @@ class Findings:
             faces.append({"box": list(box), **values})
         return faces
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, as the WebSocket gives it."""
+        return {
+            "faces": self.faces(),
+            "searched": list(self.searched),
+            "timings_ms": self.timings_ms,
+        }
+
 
 class FaceService:
     """One model for many clients. Predictor and pool stay the caller's.
@@ -67,39 +78,40 @@ class FaceService:
         ``side`` is one of ``SIDES``. Raises InputError for what is no picture, or one whose header
         tells of more than ``max_pixels`` pixels, of which nothing is decoded.
         """
-        asked = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._pool, self._find, data, side, max_pixels)
-        boxes, crops, searched, (began, decoded, detected) = found
-        predictions = await self._batcher.submit(crops) if crops else []
-        done = time.perf_counter()
-        return Findings(
-            boxes,
-            predictions,
-            searched,
-            {
-                "wait": 1e3 * (began - asked),
-                "decode": 1e3 * (decoded - began),
-                "detect": 1e3 * (detected - decoded),
-                "classify": 1e3 * (done - detected),
-            },
-        )
+
+        def decode() -> Image:
+            size = picture_size(data, "the picture")
+            if size.width * size.height > max_pixels:
+                raise TooManyPixelsError(
+                    f"the picture has {size.width} x {size.height} pixels; up to {max_pixels:,} "
+                    "are taken here. Scale it down"
+                )
+            return decode_image(data, "the picture")
+
+        return await self._analyze(decode, side)
+
+    async def analyze_frame(self, frame: Image, side: int) -> Findings:
+        """Find and classify the faces of a frame, uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR."""
+        return await self._analyze(lambda: frame, side)
 
     async def close(self) -> None:
         """Stop the batcher; calls under way are cancelled."""
         await self._batcher.close()
 
-    def _find(
-        self, data: bytes, side: int, max_pixels: int
-    ) -> tuple[list[Box], list[Image], tuple[int, int], tuple[float, float, float]]:
+    async def _analyze(self, decode: Callable[[], Image], side: int) -> Findings:
+        asked = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._pool, self._find, decode, side)
+        predictions = await self._batcher.submit(found.crops) if found.crops else []
+        done = time.perf_counter()
+        times = (asked, *found.times, done)
+        stages = zip(_STAGES, pairwise(times), strict=True)
+        timings = {name: 1e3 * (end - start) for name, (start, end) in stages}
+        return Findings(found.boxes, predictions, found.searched, timings)
+
+    def _find(self, decode: Callable[[], Image], side: int) -> _Found:
         began = time.perf_counter()
-        size = picture_size(data, "the picture")
-        if size.width * size.height > max_pixels:
-            raise TooManyPixelsError(
-                f"the picture has {size.width} x {size.height} pixels; up to {max_pixels:,} are "
-                "taken here. Scale it down"
-            )
-        image = decode_image(data, "the picture")
+        image = decode()
         decoded = time.perf_counter()
         detector = self._detectors[side]
         boxes = [face.box for face in detector.detect(image)]
@@ -108,7 +120,15 @@ class FaceService:
             cut_face(image, box, margin=spec.crop_margin, square=spec.crop_square) for box in boxes
         ]
         searched = detector.searched_size(image.shape[1], image.shape[0])
-        return boxes, crops, searched, (began, decoded, time.perf_counter())
+        return _Found(boxes, crops, searched, (began, decoded, time.perf_counter()))
+
+
+@dataclass(frozen=True)
+class _Found:
+    boxes: list[Box]
+    crops: list[Image]
+    searched: tuple[int, int]
+    times: tuple[float, float, float]
 
 
 class TooManyPixelsError(InputError):

@@ -9,16 +9,19 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fer_edge.errors import FerEdgeError
+from fer_edge.live.sources import Frame
+from fer_edge.serve.cameras import Camera
 from fer_edge.serve.faces import FaceService
 from fer_edge.serve.metrics import Metrics
 from fer_edge.serve.settings import Limits
 
-__all__ = ["IDLE", "Stream"]
+__all__ = ["IDLE", "Stream", "watch_camera"]
 
 IDLE = 4408
 """Close code for a client that sent nothing, or took no answer, for ``Limits.idle`` seconds."""
 
 _NO_PICTURE = 1003  # RFC 6455: data of a type that cannot be accepted
+_NO_CAMERA = 4502
 _GOODBYE = 1.0
 _GONE = (WebSocketDisconnect, ConnectionError, OSError)
 
@@ -118,8 +121,28 @@ class Stream:
             self._metrics.refused.labels("stream").inc()
             return {"error": str(problem), "faces": []}
         self._metrics.picture(self._model, "stream", len(findings.boxes), findings.timings_ms)
-        return {
-            "faces": findings.faces(),
-            "searched": list(findings.searched),
-            "timings_ms": findings.timings_ms,
-        }
+        return findings.to_dict()
+
+
+async def watch_camera(socket: WebSocket, camera: Camera, limits: Limits) -> None:
+    """Answer each text message with a camera's next frame: its faces as text, then its JPEG."""
+    last: Frame | None = None
+    async with camera:
+        while True:
+            try:
+                await asyncio.wait_for(socket.receive_text(), limits.idle)
+                seen = await camera.next(last)
+            except (asyncio.TimeoutError, KeyError):
+                await socket.close(IDLE)
+                return
+            except FerEdgeError as problem:
+                await socket.send_json({"error": str(problem), "faces": []})
+                await socket.close(_NO_CAMERA)
+                return
+            dropped = seen.frame.index - last.index - 1 if last else 0
+            last = seen.frame
+            height, width = seen.frame.pixels.shape[:2]
+            findings = {**seen.findings.to_dict(), "dropped": dropped}
+            about = {"width": width, "height": height, "time_s": seen.frame.time}
+            await asyncio.wait_for(socket.send_json({**findings, **about}), limits.idle)
+            await asyncio.wait_for(socket.send_bytes(seen.jpeg), limits.idle)

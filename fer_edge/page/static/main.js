@@ -1,5 +1,6 @@
 /** The page: what the user asks for, and what is shown. */
 
+import {ServerCamera} from './engine/camera.js';
 import {LocalEngine} from './engine/local.js';
 import {ServerEngine} from './engine/server.js';
 import {Live} from './live.js';
@@ -8,6 +9,7 @@ import {element, fill} from './page.js';
 import {Problem, asProblem} from './problems.js';
 import {largest} from './smoother.js';
 import {cameras, closeVideo, openCamera, openPhoto, openVideo} from './sources.js';
+import {Tracker} from './tracker.js';
 import {Expression, verdict} from './view/expression.js';
 import {Overlay} from './view/overlay.js';
 import {People} from './view/people.js';
@@ -32,6 +34,7 @@ const deviceSelect = element('device', HTMLSelectElement);
 const engineSelect = element('engine', HTMLSelectElement);
 const modelSelect = element('model', HTMLSelectElement);
 const sideSelect = element('side', HTMLSelectElement);
+const sourceSelect = element('sources', HTMLSelectElement);
 const mirror = element('mirror', HTMLInputElement);
 const leastInput = element('least', HTMLInputElement);
 const status = element('status', HTMLParagraphElement);
@@ -45,7 +48,7 @@ const readings = new Readings();
 let config;
 /** @type {Engine | null} */
 let engine = null;
-/** @type {{kind: 'camera' | 'video' | 'photo', live?: Live, file?: File} | null} */
+/** @type {{kind: 'camera' | 'video' | 'photo' | 'server', live?: {stop: () => void}, file?: File} | null} */
 let current = null;
 /** @type {Frame | null} */
 let frame = null;
@@ -63,6 +66,9 @@ async function start() {
   if (config.server) {
     fill(engineSelect, [['server', `on ${location.host}`], ['local', 'on this device']]);
     element('engine-label', HTMLLabelElement).hidden = false;
+    const {sources} = config.server;
+    fill(sourceSelect, [['', 'none'], .../** @type {[string, string][]} */ (sources.map(({id, name}) => [id, name]))]);
+    element('sources-label', HTMLLabelElement).hidden = !sources.length;
   }
   showChoices();
   listen();
@@ -117,6 +123,11 @@ function listen() {
   });
   deviceSelect.addEventListener('change', () => {
     if (current?.kind === 'camera') attempt(startCamera);
+  });
+  sourceSelect.addEventListener('change', () => {
+    const {value} = sourceSelect;
+    if (value) attempt((mine) => watchServer(value, mine));
+    else stop('Stopped.');
   });
   mirror.addEventListener('change', () => {
     stage.classList.toggle('mirrored', isMirrored());
@@ -199,15 +210,44 @@ async function follow(kind, mine, file) {
   await live.run();
 }
 
+/** Show a camera of the server, which finds the faces itself. @param {string} id @param {number} mine */
+async function watchServer(id, mine) {
+  card('Waiting for the camera of the server');
+  engineSelect.value = 'server';
+  showChoices();
+  const camera = new ServerCamera(id, (await ensureEngine()).info.labels);
+  current = {kind: 'server', live: {stop: () => camera.close()}};
+  const tracker = new Tracker();
+  while (mine === turn) {
+    const {picture, faces, time, dropped, timings} = await camera.next();
+    const {width, height} = picture;
+    if (mine === turn) {
+      showStill(picture);
+      card(null);
+      show({tracks: tracker.update(faces, time), width, height, time, timings, passed: dropped, captured: null});
+      sourceSelect.value = id;
+      say('The camera of the server runs.');
+    }
+    picture.close();
+  }
+}
+
+/** @param {ImageBitmap} picture */
+function showStill(picture) {
+  const {width, height} = picture;
+  if (still.width !== width) still.width = width;
+  if (still.height !== height) still.height = height;
+  still.getContext('2d')?.drawImage(picture, 0, 0);
+  still.hidden = false;
+}
+
 /** @param {File} file @param {number} mine */
 async function showPhoto(file, mine) {
   const photo = await openPhoto(file);
   const opened = await ensureEngine();
   if (mine !== turn) return;
   const {width, height} = photo;
-  [still.width, still.height] = [width, height];
-  still.getContext('2d')?.drawImage(photo, 0, 0);
-  still.hidden = false;
+  showStill(photo);
   card(null);
   current = {kind: 'photo', file};
   const side = Math.max(PHOTO_SIDE, Number(sideSelect.value));
@@ -288,6 +328,7 @@ function halt() {
   current = frame = null;
   closeVideo(video);
   still.hidden = true;
+  sourceSelect.value = '';
   overlay.clear();
   readings.reset();
   if (engine) people.reset(engine.info.labels);

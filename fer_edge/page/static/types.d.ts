@@ -51,7 +51,7 @@ export interface PageConfig {
   version: string;
   detector: DetectorConfig;
   models: LocalModel[];
-  server: null | {models: ServerModel[]};
+  server: null | {models: ServerModel[]; sources: {id: string; name: string}[]};
 }
 
 /** What an engine found in one frame, and how long each stage took in milliseconds. */

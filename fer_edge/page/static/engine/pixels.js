@@ -123,7 +123,7 @@ function halfToEven(value) {
 
 /** @param {Plane} plane @param {number} width @param {number} height @returns {Plane} */
 function bilinear(plane, width, height) {
-  const columns = taps(plane.width, width), rows = taps(plane.height, height);
+  const columns = taps(plane.width, width, true), rows = taps(plane.height, height, false);
   const out = new Uint8Array(width * height);
   for (let y = 0; y < height; y++) {
     const upper = rows.first[y] * plane.width, lower = rows.second[y] * plane.width;
@@ -139,21 +139,22 @@ function bilinear(plane, width, height) {
 }
 
 /**
- * The two source pixels of each sample and their weights, pixel centres aligned.
+ * The two source pixels of each sample and their weights, pixel centres aligned. At the border both
+ * are the same pixel; OpenCV then gives it one whole weight in a row, and two parts in a column.
  * @param {number} from
  * @param {number} to
+ * @param {boolean} whole
  */
-function taps(from, to) {
+function taps(from, to, whole) {
   const first = new Int32Array(to), second = new Int32Array(to);
   const a = new Int32Array(to), b = new Int32Array(to);
   const scale = from / to;
   for (let i = 0; i < to; i++) {
     const place = Math.fround((i + 0.5) * scale - 0.5);
-    let whole = Math.floor(place), part = Math.fround(place - whole);
-    if (whole < 0) [whole, part] = [0, 0];
-    if (whole >= from - 1) [whole, part] = [from - 1, 0];
-    first[i] = whole;
-    second[i] = Math.min(whole + 1, from - 1);
+    const below = Math.floor(place);
+    const part = whole && (below < 0 || below >= from - 1) ? 0 : Math.fround(place - below);
+    first[i] = Math.min(Math.max(below, 0), from - 1);
+    second[i] = Math.min(Math.max(below + 1, 0), from - 1);
     a[i] = halfToEven(Math.fround(1 - part) * WEIGHT);
     b[i] = halfToEven(part * WEIGHT);
   }
