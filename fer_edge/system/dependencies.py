@@ -13,7 +13,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "tensorrt": ("cuda",),
     "torch": ("torch", "timm", "torchvision", "safetensors"),
-    "train": ("torch", "timm", "torchvision", "safetensors", "matplotlib", "tensorboard"),
+    "train": ("torch", "timm", "torchvision", "safetensors", "matplotlib", "tensorboard", "tomli"),
     "calib": ("onnx", "openvino", "matplotlib"),
     "export": (
         "torch",

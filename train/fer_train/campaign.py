@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import tomllib
-
 from fer_edge.artifacts.record import decode
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import sha256_of
@@ -26,6 +24,7 @@ from fer_train.pipeline import REPORT, train_model
 from fer_train.presets import change, load_recipe
 from fer_train.recipe import Recipe
 from fer_train.reports import read_report
+from fer_train.toml_file import read_toml
 
 __all__ = ["Progressed", "Stage", "load_plan", "run_campaign"]
 
@@ -62,10 +61,7 @@ def load_plan(path: Path) -> tuple[Stage, ...]:
     name earlier stages, or weights by a path that is relative to the plan. Raises
     ConfigurationError for a plan that cannot be read or does not fit together.
     """
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:  # an endless number is a ValueError
-        raise ConfigurationError(f"cannot read the plan {path}: {problem}") from problem
+    given = read_toml(path, "the plan")
     tables = given.get("stages")
     if given.keys() != {"stages"} or not isinstance(tables, list) or not tables:
         raise ConfigurationError(f"{path} should hold [[stages]] and nothing else")

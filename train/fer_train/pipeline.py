@@ -19,7 +19,7 @@ from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST, Sources, Trainer
 from fer_train.parallel import World
-from fer_train.pictures import draw_confusion, draw_curves, draw_errors
+from fer_train.plots import draw_confusion, draw_curves, draw_errors
 from fer_train.recipe import Recipe
 from fer_train.reproducibility import repeatable
 from fer_train.teachers import Ensemble, accuracy_of

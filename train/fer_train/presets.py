@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tomllib
-
 from fer_edge.artifacts.record import decode, encode
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.dependencies import requires
 from fer_train.naming import LONGEST_MODEL, is_plain
 from fer_train.recipe import Augmentation, Recipe
+from fer_train.toml_file import read_toml
 
 __all__ = ["PRESETS", "change", "load_recipe", "preset"]
 
@@ -159,10 +158,7 @@ def load_recipe(path: Path) -> Recipe:
 
     Raises ConfigurationError for a file that cannot be read, an unknown model or setting.
     """
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as problem:  # an endless number is a ValueError
-        raise ConfigurationError(f"cannot read the recipe {path}: {problem}") from problem
+    given = read_toml(path, "the recipe")
     return change(preset(str(given.get("model", "mobilenet"))), given, str(path))
 
 

@@ -72,32 +72,13 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train and how.
+    """What to train and how; ``fer_train.meanings`` says what each setting means.
 
     ``model`` is a plain name (``fer_train.naming``): trainings and their files are called after it.
-
-    Learning rate: ``schedule`` ``cosine`` falls to a hundredth over ``epochs`` after a linear
-    warm-up; ``plateau`` falls to a tenth whenever ``plateau_patience`` evaluations in a row brought
-    no smaller loss on ``public-test``. ``early_stopping`` ends the training after that many (0 is
-    never).
-
-    Targets: ``votes`` is the share of FER+'s votes in the soft label, where votes are given;
-    ``logit_adjustment`` the strength with which log priors are added to the logits in the loss, so
-    that rare classes are not passed over (Menon et al., ICLR 2021). ``distillation`` is the share
-    of the teachers in the loss, where teachers are given, at ``distillation_temperature`` (Hinton
-    et al., 2015); teachers see the same augmented batch.
-
-    ``mixup`` is the share of batches that are mixed, ``mixup_alpha`` the parameter of its Beta
-    distribution (Zhang et al., ICLR 2018). ``ema`` is the decay per step of the averaged weights,
-    which are the ones that are evaluated and kept; their batch-norm statistics are estimated anew
-    on ``batch_norm_crops`` clean training crops before each evaluation.
-
-    ``dropout`` falls on the classifier's input, ``drop_path`` on whole residual branches of the
-    architectures that have them, ``patch_dropout`` on that share of a ViT's tokens, which it then
-    need not compute (PatchDropout, Liu et al., WACV 2023). ``batch_size`` counts the pictures of a
-    step over all processes. ``arithmetic`` is what the network computes in: ``bf16`` is automatic
-    mixed precision, and ``auto`` is that where it is faster (``fer_train.arithmetic``). Evaluation
-    is always fp32.
+    The learning rate of ``cosine`` falls to a hundredth after a linear warm-up; that of ``plateau``
+    falls to a tenth whenever ``plateau_patience`` evaluations in a row brought no smaller loss on
+    ``public-test``. Teachers see the same augmented pictures as the student. The averaged weights
+    are evaluated and kept, in fp32, with batch norms that were measured anew.
     """
 
     model: str

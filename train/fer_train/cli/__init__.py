@@ -17,15 +17,19 @@ _COMMANDS = {"campaign": campaign, "import": importing, "teach": teaching}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run fer-train; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _commands() if given and given[0] in _COMMANDS else _training()
+    parser = (
+        _commands()
+        if given and given[0] in _COMMANDS
+        else _training(shows_recipe="--show-recipe" in given)
+    )
     return run_command(parser, given)
 
 
-def _training() -> ArgumentParser:
+def _training(*, shows_recipe: bool) -> ArgumentParser:
     parser = command_parser("fer-train", "Train a face-expression network on FER2013.")
     summaries = (f"fer-train {name}: {module.SUMMARY}" for name, module in _COMMANDS.items())
     parser.epilog = f"Also: {'; '.join(summaries)}. Each has its own --help."
-    training.add_options(parser)
+    training.add_options(parser, shows_recipe=shows_recipe)
     return parser
 
 

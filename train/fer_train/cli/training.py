@@ -11,6 +11,7 @@ from fer_edge.artifacts.record import encode
 from fer_edge.command import add_data_option, say, write_result
 from fer_edge.system.dependencies import requires
 from fer_train.deadline import OUT_OF_TIME, Deadline
+from fer_train.meanings import written_out
 from fer_train.presets import PRESETS, change, load_recipe, preset
 from fer_train.recipe import Recipe
 
@@ -22,8 +23,8 @@ __all__ = ["add_device_options", "add_options", "print_report"]
 _RED, _PLAIN = "\033[31m", "\033[0m"
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add what a training can be asked for."""
+def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
+    """Add what a training can be asked for; to show its recipe nothing else is needed."""
     add_data_option(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="folder of the run; continues there"
@@ -44,7 +45,8 @@ def add_options(parser: ArgumentParser) -> None:
         "--init",
         metavar="SOURCE",
         help="weights to start from: a checkpoint, a state dict (.pth, .safetensors, .bin), "
-        "Google's .npz, or a name that timm has pretrained weights for",
+        "Google's .npz, efficientnet-lite0, -lite1 or -lite2 (from the package of that name), "
+        "a graph model (.json), or a name that timm has pretrained weights for",
     )
     parser.add_argument(
         "--teacher",
@@ -60,8 +62,16 @@ def add_options(parser: ArgumentParser) -> None:
         type=Path,
         help="learn from the teachers' answers in this file of fer-train teach",
     )
+    parser.add_argument(
+        "--show-recipe",
+        action="store_true",
+        help="print every setting with its meaning, as a recipe file, and train nothing",
+    )
     add_device_options(parser)
-    parser.set_defaults(handler=_train)
+    parser.set_defaults(handler=_show_recipe if shows_recipe else _train)
+    if shows_recipe:
+        for option in parser._actions:
+            option.required = False
 
 
 def add_device_options(parser: ArgumentParser) -> None:
@@ -113,6 +123,11 @@ def _train(options: Namespace) -> int:
         print_report(outcome.report)
         write_result(options, encode(outcome.report))
     return 0 if outcome.finished else OUT_OF_TIME
+
+
+def _show_recipe(options: Namespace) -> int:
+    print(written_out(_recipe(options)), end="")
+    return 0
 
 
 def _recipe(options: Namespace) -> Recipe:

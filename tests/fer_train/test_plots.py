@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from fer_edge.evaluation.fer2013 import LabelledCrops
-from fer_train.pictures import draw_confusion, draw_curves, draw_errors
+from fer_train.plots import draw_confusion, draw_curves, draw_errors
 from fer_train.reports import read_report
 
 
