@@ -106,6 +106,30 @@ def test_in_turns_and_killed_between_it_comes_to_the_same_weights(
             assert one.read_bytes() == other.read_bytes(), (stage, file)
 
 
+def test_teachers_answer_once_for_all_stages_that_they_teach_alike(
+    plan: Path, tiny_fer2013: Path, tmp_path: Path
+) -> None:
+    twice = PLAN + "views = 2\n" + PLAN[PLAN.rindex("[[stages]]") :].replace("student", "other")
+    (tmp_path / "small.toml").write_text((plan.parent / "small.toml").read_text())
+    (tmp_path / "plan.toml").write_text(twice + "views = 2\n")
+    out = tmp_path / "out"
+    command = ["campaign", "--plan", str(tmp_path / "plan.toml"), "--data", str(tiny_fer2013)]
+    command += ["--out", str(out)]
+    while (code := main([*command, "--minutes", "0"])) == OUT_OF_TIME:
+        pass
+    assert code == 0
+    (answers,) = out.glob("taught-*.safetensors")
+    before = answers.stat().st_mtime_ns
+    for name in ("student", "other"):
+        history = read_report(out / name / "report.json").history
+        assert history is not None
+        assert len(history.teachers) == 2
+    report = (out / "other" / "report.json").read_bytes()
+    assert main(command) == 0
+    assert (out / "other" / "report.json").read_bytes() == report, "a finished stage ran again"
+    assert answers.stat().st_mtime_ns == before
+
+
 def test_a_stage_that_the_plan_changed_is_not_taken_for_done(
     whole: Path, plan: Path, tiny_fer2013: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,10 +191,10 @@ def test_weights_beside_the_plan_may_teach(plan: Path, tmp_path: Path) -> None:
 
 def test_the_plan_for_a_large_gpu_fits_together(root: Path) -> None:
     stages = load_plan(root / "train" / "campaigns" / "h100.toml")
-    assert [stage.name for stage in stages[-2:]] == ["mobilenet", "vit-tiny"]
+    assert [stage.name for stage in stages[-3:]] == ["dense", "mobilenet", "vit"]
     for stage in stages:
         build(ModelSpec(stage.recipe.network, stage.recipe.input), drop_path=stage.recipe.drop_path)
-    assert all(len(stage.teachers) == 3 for stage in stages[-2:])
+    assert all((len(stage.teachers), stage.views) == (4, 60) for stage in stages[-3:])
 
 
 def test_the_plan_for_two_cores_fits_together(root: Path) -> None:

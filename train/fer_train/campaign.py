@@ -6,13 +6,17 @@ name, so the whole is interrupted and continued as a single run is.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from fer_edge.artifacts.record import decode
+import torch
+
+from fer_edge.artifacts.record import decode, encode
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import sha256_of
 from fer_train.assessment import Report
@@ -24,6 +28,7 @@ from fer_train.pipeline import REPORT, train_model
 from fer_train.presets import change, load_recipe
 from fer_train.recipe import Recipe
 from fer_train.reports import read_report
+from fer_train.teaching import teach
 from fer_train.toml_file import read_toml
 
 __all__ = ["Progressed", "Stage", "load_plan", "run_campaign"]
@@ -36,7 +41,8 @@ class Stage:
     """One training of a campaign.
 
     ``recipe_name`` tells where the recipe is from. ``initial`` and ``teachers`` are names of
-    earlier stages, or paths of weights.
+    earlier stages, or paths of weights. Where there are ``views``, the teachers answer so many
+    before the training (``fer_train.teaching``), once for all stages that they teach alike.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Stage:
     recipe_name: str
     initial: str | None = None
     teachers: tuple[str, ...] = ()
+    views: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ def load_plan(path: Path) -> tuple[Stage, ...]:
     """Read a plan: ``[[stages]]``, each with a ``name`` and a ``recipe``, a file beside the plan.
 
     ``change`` is a table of settings that differ from the recipe's; ``initial`` and ``teachers``
-    name earlier stages, or weights by a path that is relative to the plan. Raises
+    name earlier stages, or weights by a path that is relative to the plan; ``views`` is how many
+    views the teachers answer beforehand (0: they answer while the student learns). Raises
     ConfigurationError for a plan that cannot be read or does not fit together.
     """
     given = read_toml(path, "the plan")
@@ -94,6 +102,13 @@ def run_campaign(
     for number, stage in enumerate(stages, 1):
         report(f"stage {number} of {len(stages)}: {stage.name}")
         prepared, sources = read(stage.recipe.votes), _sources(stage, out)
+        if stage.views and sources.teachers:
+            answers = _answers_file(stage, sources, out)
+            if not _taught(
+                stage, prepared, sources, answers, world=world, deadline=deadline, report=report
+            ):
+                return Progressed(finished=False, reports=reports)
+            sources = replace(sources, teachers=(), taught=answers)
         done = _finished(stage, prepared, sources, out / stage.name)
         if done is None:
             outcome = train_model(
@@ -126,6 +141,7 @@ class _Table:
     recipe: str
     initial: str | None = None
     teachers: tuple[str, ...] = ()
+    views: int = 0
 
 
 def _stage(path: Path, where: str, table: object, earlier: list[str]) -> Stage:
@@ -145,6 +161,7 @@ def _stage(path: Path, where: str, table: object, earlier: list[str]) -> Stage:
         recipe_name=Path(asked.recipe).name,
         initial=None if asked.initial is None else _source(path, where, asked.initial, earlier),
         teachers=tuple(_source(path, where, text, earlier) for text in asked.teachers),
+        views=asked.views,
     )
 
 
@@ -169,6 +186,39 @@ def _sources(stage: Stage, out: Path) -> Sources:
     )
 
 
+def _answers_file(stage: Stage, sources: Sources, out: Path) -> Path:
+    """Name the file of answers by all that they depend on."""
+    teachers = [sha256_of(path) for path in sources.teachers]
+    content = json.dumps([teachers, stage.views, encode(stage.recipe.augmentation)])
+    return out / f"taught-{hashlib.sha256(content.encode()).hexdigest()[:12]}.safetensors"
+
+
+def _taught(
+    stage: Stage,
+    data: TrainingData,
+    sources: Sources,
+    answers: Path,
+    *,
+    world: World,
+    deadline: Deadline,
+    report: Callable[[str], None],
+) -> bool:
+    """Have the first process store the answers; tell whether all views are answered."""
+    finished = True
+    if world.leads:
+        finished = teach(
+            data,
+            sources.teachers,
+            answers,
+            views=stage.views,
+            augmentation=stage.recipe.augmentation,
+            device=world.device,
+            deadline=deadline,
+            report=report,
+        )
+    return bool(world.told(torch.tensor(float(finished))))
+
+
 def _finished(stage: Stage, data: TrainingData, sources: Sources, out: Path) -> Report | None:
     """Read the report of the very training that the stage asks for, if it has come to one."""
     path = out / REPORT
@@ -176,5 +226,5 @@ def _finished(stage: Stage, data: TrainingData, sources: Sources, out: Path) -> 
         return None
     found = read_report(path)
     parent = None if sources.initial is None else sha256_of(Path(sources.initial))
-    wanted = run_id(stage.recipe, data, parent, sources.teachers)
+    wanted = run_id(stage.recipe, data, parent, sources.learnt_from)
     return found if found.training_run == wanted else None

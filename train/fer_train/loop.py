@@ -75,6 +75,11 @@ class Sources:
                 "--teacher or --taught"
             )
 
+    @property
+    def learnt_from(self) -> tuple[Path, ...]:
+        """The files that the training learns from, by which it is named too."""
+        return (*self.teachers, *([self.taught] if self.taught else []))
+
 
 class Trainer:
     """Trains one recipe on one data set in one folder, and continues where it stopped.
@@ -125,7 +130,7 @@ class Trainer:
             parent = self.initial.sha256
             report(self.initial.describe())
         network = world.place(network)
-        self.run = run_id(recipe, data, parent, _taught_by(sources))
+        self.run = run_id(recipe, data, parent, sources.learnt_from)
         self.spec = spec.with_provenance(
             training_run=self.run,
             data_sha256=data.sha256,
@@ -371,10 +376,6 @@ def _accuracy_and_loss(crops: LabelledCrops, logits: npt.NDArray[np.float32]) ->
 
 def _reason(problem: Exception) -> str:
     return " ".join(str(problem).split())[:_MAX_REASON]
-
-
-def _taught_by(sources: Sources) -> list[Path]:
-    return [*sources.teachers, *([sources.taught] if sources.taught else [])]
 
 
 def _taught(
