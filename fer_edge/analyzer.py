@@ -77,7 +77,7 @@ class FaceAnalyzer(ProcessBound):
     ) -> list[AnalyzedFace]:
         """Find and classify the faces of one picture, the largest first; none gives ``[]``.
 
-        ``picture`` is the path of a JPEG, PNG, WebP or BMP file, or uint8 ``(H, W)`` gray or
+        ``picture`` is the path of a JPEG, PNG, WebP, BMP or TIFF file, or uint8 ``(H, W)`` gray or
         ``(H, W, 3)`` BGR. The faces are classified in one call of the engine. Raises InputError
         for anything else, and ClosedError after ``close``.
         """

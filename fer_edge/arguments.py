@@ -1,4 +1,4 @@
-"""Numbers that callers give, checked where they come in."""
+"""Numbers that callers give, checked before they are used."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["real_number", "whole_number"]
 
 
 def whole_number(name: str, value: object, most: float) -> int:
-    """``value`` as an int, whatever type of whole number it is of, NumPy's among them.
+    """Return ``value`` as an int; it may be of any type of whole number, such as NumPy's.
 
-    Raises ConfigurationError unless it is 1 to ``most``; ``True`` is no number.
+    Raises ConfigurationError unless it is 1 to ``most``. ``True`` does not count as a number.
     """
     if not isinstance(value, bool):
         with suppress(TypeError):
@@ -28,7 +28,7 @@ def whole_number(name: str, value: object, most: float) -> int:
 
 
 def real_number(name: str, value: object, expected: str, fits: Callable[[float], bool]) -> float:
-    """``value`` as a float. Raises ConfigurationError, with what was ``expected``, if none fits."""
+    """Return ``value`` as a float. Raises ConfigurationError, with ``expected``, unless it fits."""
     if isinstance(value, Real):
         with suppress(OverflowError):
             number = float(value)

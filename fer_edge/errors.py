@@ -3,15 +3,15 @@
     FerEdgeError                    exit code of a command
     ├── InputError                  2   a picture or array cannot be used
     ├── DataError                   2   a data set cannot be used
-    │   └── EmptySplitError         2   it can, but has no picture of that split
-    ├── DivergedError               2   a training's loss is no number any more
+    │   └── EmptySplitError         2   it can be read, and has no picture of that split
+    ├── DivergedError               2   the loss of a training is no longer a number
     ├── ArtifactError               2   a model file is damaged, unknown or does not fit
-    ├── ConfigurationError          2   a wish that cannot be met as it was put
+    ├── ConfigurationError          2   an option that cannot be satisfied
     ├── ClosedError                 2   used after close
     ├── MissingDependencyError      3   a package has to be installed first
     ├── DownloadError               3   a file could not be fetched
     ├── EngineError                 3   the engine or its hardware is missing or failed
-    └── GateError                   1   a check that was asked for did not hold
+    └── GateError                   1   a check that was asked for failed
 
 Every message says what was expected, what came, and what to do.
 """
@@ -52,15 +52,15 @@ class InputError(FerEdgeError):
 
 
 class DataError(FerEdgeError):
-    """A data set is missing, incomplete or not in a form that is known."""
+    """A data set is missing, incomplete or in an unknown form."""
 
 
 class EmptySplitError(DataError):
-    """The data set can be read, and has no picture of the split that was asked for."""
+    """The data set has no picture of the split that was asked for."""
 
 
 class DivergedError(FerEdgeError):
-    """The loss of a training stopped being a number; the last good state is on disk."""
+    """The loss of a training is no longer a number; the last good state is on disk."""
 
 
 class ArtifactError(FerEdgeError):
@@ -68,7 +68,7 @@ class ArtifactError(FerEdgeError):
 
 
 class ConfigurationError(FerEdgeError):
-    """An option, or a combination of options, that cannot be met."""
+    """An option, or a combination of options, that cannot be satisfied."""
 
 
 class ClosedError(FerEdgeError):
@@ -78,15 +78,17 @@ class ClosedError(FerEdgeError):
 class MissingDependencyError(FerEdgeError):
     """A package that this call needs is not installed.
 
-    ``extra`` is what installs it, empty for a package that fer-edge itself needs.
+    ``extra`` is the extra that installs it; it is empty for a package that fer-edge always needs.
     """
 
     exit_code = 3
 
     def __init__(self, package: str, extra: str, reason: str | None = None) -> None:
         detail = f" ({reason})" if reason else ""
-        wish = f"'fer-edge[{extra}]'" if extra else "fer-edge"
-        super().__init__(f"{package} is not installed{detail}. Install it with: pip install {wish}")
+        requirement = f"'fer-edge[{extra}]'" if extra else "fer-edge"
+        super().__init__(
+            f"{package} is not installed{detail}. Install it with: pip install {requirement}"
+        )
         self.package = package
         self.extra = extra
         self.reason = reason
@@ -97,9 +99,9 @@ class MissingDependencyError(FerEdgeError):
 
 
 class DownloadError(FerEdgeError):
-    """A file could not be fetched, or what came is not that file; nothing was replaced.
+    """A file could not be fetched, or another file came; nothing was replaced.
 
-    The message tells how to put the file in its place by hand.
+    The message says how to put the file in place by hand.
     """
 
     exit_code = 3
@@ -112,6 +114,6 @@ class EngineError(FerEdgeError):
 
 
 class GateError(FerEdgeError):
-    """A check that was asked for did not hold; nothing was replaced."""
+    """A check that was asked for failed; nothing was replaced."""
 
     exit_code = 1

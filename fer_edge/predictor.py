@@ -22,55 +22,55 @@ from fer_edge.images.pixels import is_one_picture
 from fer_edge.images.preprocess import COLORS
 from fer_edge.images.tensors import Crop, TensorMaker, check_tensor
 from fer_edge.prediction import Prediction
-from fer_edge.stream import Answers, Stream
+from fer_edge.stream import ResultIterator, Stream
 from fer_edge.system.forking import ProcessBound
 
 __all__ = ["STREAM_BATCH", "Crop", "Predictor", "PredictorInfo"]
 
 STREAM_BATCH = 16
-"""Crops of one call in ``predict_stream``: more gained nothing on any CPU engine."""
+"""Crops of one call in ``predict_stream``. Larger batches were not faster on any CPU engine."""
 
 MAX_STREAM_BATCH = 1024
-"""The most that can be asked for: room for a few times as many is made at the start."""
+"""The largest batch of a stream, which makes room for a few batches at its start."""
 
 _DEFECT = "this is a defect of the engine or of the artifact"
 _ON_ERROR = ("raise", "yield")
 
 
 class Predictor(ProcessBound):
-    """Tells the apparent emotion of face crops, with the same answer on every engine.
+    """Classifies the apparent emotion of face crops, with the same answer on every engine.
 
     Parameters
     ----------
     model
-        ``"default"`` for the packaged model, a model directory, or an artifact.
+        The name of a packaged model, a model directory, or an artifact.
     backend
-        ``"auto"``, a name from ``fer_edge.backends.BACKENDS``, or an opened ``Backend``, which has
-        its model, device and threads already and is closed with the Predictor.
+        ``"auto"``, a name from ``fer_edge.backends.BACKENDS``, or an opened ``Backend``. The latter
+        has its model, device and threads already, and is closed with the Predictor.
     device
-        ``"auto"``, or what the backend knows, such as ``"cpu"`` and ``"cuda"``.
+        ``"auto"``, or a device of the backend, such as ``"cpu"`` and ``"cuda"``.
     precision
-        ``"fp32"``, ``"fp16"`` or ``"int8"``; by default the one that the model's manifest names.
+        ``"fp32"``, ``"fp16"`` or ``"int8"``; the default is named by the model's manifest.
     threads
-        Threads of the engine, 1 to 1024; by default the backend decides, or with
-        ``backend="auto"`` what ``fer-edge doctor --tune`` measured here. ``info`` tells.
+        Threads of the engine, 1 to 1024. By default the backend decides; with ``backend="auto"``
+        it is what ``fer-edge doctor --tune`` measured here, if it did. ``info.threads`` says.
     color
-        Order of the channels in colour arrays: ``"bgr"``, as OpenCV has it, or ``"rgb"``. Files
-        are not concerned.
+        Order of the channels in colour arrays: ``"bgr"``, as in OpenCV, or ``"rgb"``. Files are
+        always read correctly.
     min_confidence
-        A prediction whose confidence is less, 0 to 1, is ``uncertain``. Probabilities are
-        calibrated: of the predictions at 0.6, about 60 % are right.
+        A prediction with less confidence, 0 to 1, is marked ``uncertain``. Probabilities are
+        calibrated: of predictions with confidence 0.6, about 60 % are right.
     spec
         For an artifact that carries none.
     options
         The rarer settings of an engine: see ``BackendOptions``.
 
-    Raises ArtifactError, ConfigurationError, MissingDependencyError or EngineError when what was
-    asked for cannot be had; nothing else is tried in its place.
+    Raises ArtifactError, ConfigurationError, MissingDependencyError or EngineError if a request
+    cannot be satisfied. It never falls back to another device, provider or precision.
 
-    Many threads may share a Predictor; processes may not. It is not picklable, and in a child of
-    ``fork`` its use is an EngineError: the threads of an engine stay behind in the parent. Make a
-    Predictor in each process.
+    Many threads may share a Predictor; processes may not. It cannot be pickled, and its use in a
+    child of ``fork`` is an EngineError, because the threads of the engine stay behind in the
+    parent. Make a Predictor in each process.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class Predictor(ProcessBound):
         """Classify one face that was cut out of a picture. `FaceAnalyzer` takes whole photos.
 
         ``crop`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` colour, at least 8 x 8, or the path of a
-        JPEG, PNG, WebP or BMP file, whose EXIF rotation is honoured. ``flip`` averages its
-        probabilities with those of its mirror image, for twice the work. Raises InputError for
-        anything else and ClosedError after ``close``.
+        JPEG, PNG, WebP, BMP or TIFF file; EXIF rotation is applied. ``flip`` averages the
+        probabilities of the crop and its mirror image, which takes twice the time. Raises
+        InputError for anything else, and ClosedError after ``close``.
         """
         backend = self._opened()
         rows = self._tensors.rows(1, flip)
@@ -114,8 +114,8 @@ class Predictor(ProcessBound):
     def predict_batch(self, crops: Iterable[Crop], *, flip: bool = False) -> list[Prediction]:
         """Classify many crops in one call of the engine; ``[]`` gives ``[]``.
 
-        Raises InputError as ``predict`` does, with the ``index`` of the crop at fault, and for
-        more crops than ``info.max_batch``.
+        Raises InputError as ``predict`` does, with the ``index`` of the faulty crop, and for more
+        crops than ``info.max_batch``.
         """
         _require_several(crops)
         backend = self._opened()
@@ -134,7 +134,7 @@ class Predictor(ProcessBound):
         batch: int | None = ...,
         flip: bool = ...,
         errors: Literal["raise"] = ...,
-    ) -> Answers[Prediction]: ...
+    ) -> ResultIterator[Prediction]: ...
 
     @overload
     def predict_stream(
@@ -144,7 +144,7 @@ class Predictor(ProcessBound):
         batch: int | None = ...,
         flip: bool = ...,
         errors: Literal["yield"],
-    ) -> Answers[Prediction | InputError]: ...
+    ) -> ResultIterator[Prediction | InputError]: ...
 
     def predict_stream(
         self,
@@ -153,19 +153,19 @@ class Predictor(ProcessBound):
         batch: int | None = None,
         flip: bool = False,
         errors: str = "raise",
-    ) -> Answers[Prediction | InputError]:
+    ) -> ResultIterator[Prediction | InputError]:
         """Classify crops as they come, in order, as fast as the engine can.
 
-        ``crops`` is read in a thread of its own, a bounded number ahead (``fer_edge.stream`` tells
-        how many), while others infer: ``info.concurrency`` calls side by side, of up to ``batch``
-        crops each. A call takes what is there, so a live source is answered crop by crop. The
-        first prediction that is asked for starts the threads; its end, an error, ``close`` or
-        leaving a ``with`` block stops them.
+        One thread reads ``crops``, a bounded number ahead (see ``fer_edge.stream``). Others run
+        ``info.concurrency`` calls of the engine side by side, with up to ``batch`` crops each. A
+        call takes the crops that are ready, so a live source is answered crop by crop. The first
+        ``next`` starts the threads. The end of the stream, an error, ``close`` or leaving a
+        ``with`` block stops them.
 
-        With ``errors="raise"`` a crop that cannot be used is an InputError with its ``index`` in
-        the stream, after the predictions before it, and ends the stream; with ``errors="yield"``
-        the InputError is given in place of the prediction, and the stream goes on. What ``crops``
-        or the engine raises is always raised, at its place.
+        With ``errors="raise"``, a crop that cannot be used raises an InputError with its ``index``
+        in the stream, after the predictions before it, and ends the stream. With
+        ``errors="yield"``, the InputError is yielded in place of the prediction, and the stream
+        goes on. Errors of ``crops`` itself and of the engine are always raised.
         """
         _require_several(crops)
         if errors not in _ON_ERROR:
@@ -178,9 +178,9 @@ class Predictor(ProcessBound):
     def predict_tensor(
         self, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Run crops that already have the artifact's form.
+        """Run crops that already have the size and channels of the artifact's input.
 
-        ``batch`` is uint8 ``(N, H, W, C)`` as ``info.spec.input.shape`` says. Gives logits and
+        ``batch`` is uint8 ``(N, H, W, C)`` as ``info.spec.input.shape`` says. Returns logits and
         probabilities, float32 ``(N, 7)``. Raises InputError for another dtype or shape or more
         crops than ``info.max_batch``, EngineError where the engine fails or its answer is
         unusable, and ClosedError after ``close``.
@@ -194,7 +194,7 @@ class Predictor(ProcessBound):
         return logits, probabilities
 
     def close(self) -> None:
-        """Give back what the engine holds; may be repeated.
+        """Free what the engine holds. May be repeated.
 
         A call that is under way finishes or raises ClosedError.
         """
@@ -264,7 +264,7 @@ class Predictor(ProcessBound):
                 f"{self.info.backend} returned logits {logits.shape} and probabilities "
                 f"{probabilities.shape} instead of {expected}; {_DEFECT}"
             )
-        # a sum of squares is finite where all are, and takes half the time of asking each
+        # a sum of squares is finite if all values are, and takes half the time of checking each
         if not math.isfinite(np.vdot(probabilities, probabilities)):
             raise EngineError(
                 f"{self.info.backend} returned probabilities that are not finite; {_DEFECT}"
@@ -279,7 +279,7 @@ class Predictor(ProcessBound):
 
     def _stream(
         self, source: Iterator[Crop], batch: int, flip: bool, raises: bool
-    ) -> Answers[Prediction | InputError]:
+    ) -> ResultIterator[Prediction | InputError]:
         def prepare(crop: Crop, index: int, row: npt.NDArray[np.uint8]) -> None:
             try:
                 self._tensors.fill(row, crop)
@@ -300,7 +300,9 @@ class Predictor(ProcessBound):
 
         rows = partial(self._tensors.rows, flip=flip)
         workers = self.info.concurrency
-        return Answers(Stream(source, rows, prepare, infer, batch=batch, workers=workers), show)
+        return ResultIterator(
+            Stream(source, rows, prepare, infer, batch=batch, workers=workers), show
+        )
 
 
 def _require_several(crops: object) -> None:

@@ -52,11 +52,11 @@ class SmoothedPrediction(Prediction):
 
 
 class EmotionSmoother:
-    """Averages the predictions of one face over time, and holds its emotion until another is
-    clearly the stronger. Make one for each face that is tracked; it is for one thread.
+    """Averages the predictions of one face over time, and holds its emotion until another one is
+    clearly stronger. Make one smoother for each face, and use it from one thread.
 
-    The average is exponential and knows real time, so neither dropped frames nor another frame
-    rate change how fast it follows: ``p += (1 - exp(-dt / time_constant)) * (x - p)`` (Eckner,
+    The average is exponential in real time, so neither dropped frames nor another frame rate change
+    how fast it follows: ``p += (1 - exp(-dt / time_constant)) * (x - p)`` (Eckner,
     "Algorithms for Unevenly Spaced Time Series: Moving Averages and Other Rolling Operators",
     2012, the exponential average of next-point interpolation).
 

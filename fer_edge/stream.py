@@ -1,4 +1,4 @@
-"""Reading, preparing and inferring side by side, in order and within bounds."""
+"""Reading, preparing and inferring side by side, in order and with bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fer_edge.errors import ClosedError, InputError
 from fer_edge.system.forking import ProcessBound
 from fer_edge.system.threads import Task, run
 
-__all__ = ["Answers", "Stream"]
+__all__ = ["ResultIterator", "Stream"]
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -25,15 +25,15 @@ Shown_co = TypeVar("Shown_co", covariant=True)
 Rows: TypeAlias = "npt.NDArray[Any]"
 
 _PATIENCE = 1.0
-"""Seconds for which the end of a stream waits for a source that is between two items."""
+"""Seconds that the end of a stream waits for a source that is between two items."""
 
 _WOKEN_BY = 8
-"""A reader that waits for room is woken when this part of all rows is free."""
+"""A waiting reader is woken when one in this many rows is free."""
 
 
 @dataclass(frozen=True)
 class _Raised:
-    """Stands where an answer would, and ends the stream."""
+    """Takes the place of an answer, and ends the stream."""
 
     problem: BaseException
 
@@ -45,17 +45,18 @@ class Stream(ProcessBound, Generic[Item, Answer]):
     """One thread reads and prepares items, ``workers`` others infer, the consumer takes answers.
 
     ``make_rows(count)`` makes the ring of rows that items are prepared into. ``prepare(item, index,
-    row)`` fills one of them; an InputError that it raises takes the answer's place. ``infer(rows)``
-    answers 1 to ``batch`` rows in one call, and may not keep them. Workers do not wait for a batch
-    to fill: each takes what is ready, so a slow source is answered at once, and a fast one in full
-    batches. Fewer than ``batch`` are taken as a power of two, so that an engine sees few shapes.
+    row)`` fills one row; if it raises an InputError, that is the answer. ``infer(rows)`` answers 1
+    to ``batch`` rows in one call, and must not keep them. Workers do not wait for a full batch.
+    Each takes the rows that are ready, so a slow source is answered at once and a fast one in full
+    batches. If fewer than ``batch`` rows are ready, a power of two of them is taken, so that the
+    engine sees few shapes.
 
-    No more than ``batch * (workers + 2)`` items are between source and consumer. What the source
-    or ``infer`` raises is raised to the consumer at its place, after the answers before it.
+    At most ``batch * (workers + 2)`` items are between source and consumer. An error of the source
+    or of ``infer`` is raised to the consumer after the answers that come before it.
 
-    The threads run from ``start`` to ``stop``, which waits for the calls of ``infer`` that are
-    under way. A source that blocks cannot be interrupted: its thread is waited for a second, then
-    left behind, and ends with the item that it is waiting for.
+    The threads run from ``start`` to ``stop``, which waits for calls of ``infer`` that are under
+    way. A source that blocks cannot be interrupted: ``stop`` waits a second for its thread, which
+    then ends by itself with the next item.
     """
 
     def __init__(
@@ -71,15 +72,15 @@ class Stream(ProcessBound, Generic[Item, Answer]):
         self._source, self._prepare, self._infer = source, prepare, infer
         self._batch, self._workers = batch, workers
         self._bound = batch * (workers + 2)
-        # a row is free again once its item was answered, so as many do as items may be under way
+        # a row is free again once its item is answered, so one row per item under way is enough
         self._rows = make_rows(self._bound)
         self._read = self._given = self._taken = 0
-        self._ready: deque[int] = deque()  # items whose rows follow one another from _taken on
+        self._ready: deque[int] = deque()  # prepared items; their rows start at _taken
         self._answers: dict[int, Any] = {}
-        self._bulk: deque[Any] = deque()  # answers that the consumer's thread has fetched
+        self._fetched: deque[Any] = deque()  # answers that the consumer took over in one go
         self._stopped = self._complete = self._full = False
         self._tasks: list[Task] = []
-        # abandon() may come at any place of a thread that holds the lock
+        # garbage collection may call abandon() in a thread that holds the lock already
         lock = threading.RLock()
         self._has_room = threading.Condition(lock)
         self._has_ready = threading.Condition(lock)
@@ -87,7 +88,7 @@ class Stream(ProcessBound, Generic[Item, Answer]):
 
     def start(self) -> None:
         """Start reading. Raises RuntimeError where the system gives no more threads."""
-        # once the interpreter is going down, its threads can neither work nor be waited for
+        # while the interpreter shuts down, threads can neither work nor be waited for
         atexit.register(self.stop)
         try:
             for job in (self._read_ahead, *[self._work] * self._workers):
@@ -103,9 +104,9 @@ class Stream(ProcessBound, Generic[Item, Answer]):
         ``stop``, and EngineError in a child of fork.
         """
         self.require_own_process()
-        if not self._bulk:
+        if not self._fetched:
             self._fetch()
-        answer = self._bulk.popleft()
+        answer = self._fetched.popleft()
         if answer is _END:
             raise StopIteration
         if isinstance(answer, _Raised):
@@ -126,7 +127,7 @@ class Stream(ProcessBound, Generic[Item, Answer]):
             reader.join(_PATIENCE)
 
     def abandon(self) -> None:
-        """Stop, and wait for nothing: for a finaliser, that may come anywhere in any thread."""
+        """Stop without waiting, for a finaliser, which may run in any thread at any place."""
         if self.inherited:  # nobody runs here, and the lock may be held for ever
             return
         atexit.unregister(self.stop)
@@ -145,14 +146,14 @@ class Stream(ProcessBound, Generic[Item, Answer]):
             except StopIteration:
                 self._finish(index, _END)
                 return
-            except BaseException as problem:  # the consumer is to get it, whatever it is
+            except BaseException as problem:  # any error belongs to the consumer
                 self._finish(index, _Raised(problem))
                 return
             try:
                 self._prepare(item, index, self._rows[prepared % self._bound])
             except InputError as problem:
-                self._put({index: _alone(problem)})
-            except BaseException as problem:  # likewise
+                self._put({index: _without_traceback(problem)})
+            except BaseException as problem:  # as above
                 self._finish(index, _Raised(problem))
                 return
             else:
@@ -160,14 +161,14 @@ class Stream(ProcessBound, Generic[Item, Answer]):
                 with self._has_ready:
                     self._ready.append(index)
                     self._has_ready.notify()
-            del item  # the next may be long in coming
+            del item  # frees it while the next one is waited for
             self._read = index + 1
 
     def _wait_for_room(self) -> bool:
         if self._read - self._given < self._bound:
             return not self._stopped
         with self._has_room:
-            self._full = True  # before the look at what was given, so that one of both is seen
+            self._full = True  # set before _given is read, so that next_answer cannot miss it
             while not self._stopped and self._read - self._given >= self._bound:
                 self._has_room.wait()
             self._full = False
@@ -189,7 +190,7 @@ class Stream(ProcessBound, Generic[Item, Answer]):
             self._put(outcome)
 
     def _take(self) -> tuple[list[int], Rows]:
-        """Wait for rows; none once there will be none."""
+        """Wait for rows that are ready. Gives none at the end of the stream."""
         with self._has_ready:
             while not self._ready and not self._complete and not self._stopped:
                 self._has_ready.wait()
@@ -209,7 +210,7 @@ class Stream(ProcessBound, Generic[Item, Answer]):
             self._has_answer.notify()
 
     def _fetch(self) -> None:
-        """Wait for the next answer; with it come those after it that are there already."""
+        """Wait for the next answer, and take over those after it that are ready, too."""
         with self._has_answer:
             self._has_room.notify()
             while self._given not in self._answers:
@@ -218,16 +219,16 @@ class Stream(ProcessBound, Generic[Item, Answer]):
                 self._has_answer.wait()
             index = self._given
             while index in self._answers:
-                self._bulk.append(self._answers.pop(index))
+                self._fetched.append(self._answers.pop(index))
                 index += 1
 
 
-class Answers(Generator[Shown_co, None, None]):
-    """The consumer's end of a stream: an iterator that can be closed, and a context.
+class ResultIterator(Generator[Shown_co, None, None]):
+    """The results of a stream: an iterator that can be closed, and a context manager.
 
-    ``show(answer)`` makes of each answer what is given, or raises. The first ``next`` starts the
-    stream; its end, an error, ``close`` or leaving the ``with`` block stops it. Its threads do not
-    hold it, so that one which nobody keeps stops them as well, when it is collected.
+    ``show(answer)`` turns an answer into the result, or raises. The first ``next`` starts the
+    stream. Its end, an error, ``close`` or leaving the ``with`` block stops it. The threads hold no
+    reference to this object, so they also stop when it is garbage collected.
     """
 
     def __init__(self, stream: Stream[Any, Any], show: Callable[[Any], Shown_co]) -> None:
@@ -237,7 +238,7 @@ class Answers(Generator[Shown_co, None, None]):
         self._turn = threading.Lock()
 
     def send(self, value: None = None, /) -> Shown_co:
-        """Give the next; ``value`` is of no use."""
+        """Return the next result; ``value`` is ignored."""
         if not self._turn.acquire(blocking=False):
             raise ValueError("another thread is waiting for this stream's next prediction")
         try:
@@ -264,11 +265,11 @@ class Answers(Generator[Shown_co, None, None]):
 
         A thread that is waiting for the next prediction gets a ClosedError.
         """
-        stream, self._stream = self._stream, None  # and with it the source
+        stream, self._stream = self._stream, None  # frees the source as well
         if stream is not None and self._started:
             stream.stop()
 
-    def __enter__(self) -> Answers[Shown_co]:
+    def __enter__(self) -> ResultIterator[Shown_co]:
         return self
 
     def __exit__(
@@ -280,12 +281,12 @@ class Answers(Generator[Shown_co, None, None]):
         self.close()
 
     def __del__(self) -> None:
-        # close would wait, in whatever thread collects garbage, for what that thread may hold
+        # close would wait, and the thread that collects garbage may hold what it waits for
         if self._stream is not None and self._started:
             self._stream.abandon()
 
 
-def _alone(problem: InputError) -> InputError:
-    """Without the frames that hold the crop, the rows and the engine."""
+def _without_traceback(problem: InputError) -> InputError:
+    """Drop the traceback, whose frames hold the crop, the rows and the engine."""
     problem.__traceback__ = problem.__cause__ = problem.__context__ = None
     return problem

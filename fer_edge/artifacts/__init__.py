@@ -1,1 +1,1 @@
-"""File formats: the spec, artifacts, model directories, plans, and the records that they hold."""
+"""File formats: the spec, artifacts, model directories, plans, and their JSON records."""

@@ -1,4 +1,4 @@
-"""Model directories: a manifest and the artifacts that it vouches for."""
+"""Model directories: a manifest, and the artifacts whose hashes it lists."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _MAX_DIMENSIONS, _MAX_SIDE = 3, 1 << 16
 class Parity:
     """How far an artifact is from its fp32 reference on the same crops.
 
-    ``crops_from`` names their source. KL divergence in nats; agreement is a fraction of 1, and by
-    class of what the reference answers.
+    ``crops_from`` names the source of the crops. The KL divergence is in nats. Agreement is a
+    fraction of 1; ``top1_agreement_by_class`` groups it by the answer of the reference.
     """
 
     crops: int
@@ -56,7 +56,8 @@ class Parity:
 class MeasuredAccuracy:
     """Accuracy on a split, a fraction of 1, with its 95 % interval and how the split was used.
 
-    ``drop`` is what the reference has more on the same pictures, with its paired 95 % interval.
+    ``drop`` is the accuracy of the reference minus this one on the same pictures, with its paired
+    95 % interval.
     """
 
     split: str
@@ -70,7 +71,7 @@ class MeasuredAccuracy:
 
 @dataclass(frozen=True)
 class MeasuredLatency:
-    """Median time of one call of the engine with one crop, in ms, and what it ran on."""
+    """Median time of an engine's call with one crop, in ms, and the machine that it ran on."""
 
     p50_ms: float
     threads: int | None
@@ -79,7 +80,7 @@ class MeasuredLatency:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one backend made of an artifact."""
+    """What was measured of an artifact on one backend."""
 
     backend: str
     version: str
@@ -103,10 +104,10 @@ class Companion:
 
 @dataclass(frozen=True)
 class ArtifactEntry:
-    """One artifact of the directory and what was measured on it, by backend.
+    """One artifact of the directory, and what was measured of it on each backend.
 
-    ``file`` is relative to the directory; ``size_bytes`` is of that file alone. ``backends`` names
-    those that it was made for; empty is every backend that opens its format.
+    ``file`` is relative to the directory; ``size_bytes`` is the size of that file alone.
+    ``backends`` names the backends that it was made for; empty means all that open its format.
     """
 
     file: str
@@ -126,8 +127,8 @@ class ArtifactEntry:
 class GoldenCrop:
     """A crop with its answer, so that a port in any language can be checked.
 
-    ``pixels`` and ``tensor`` are base64 of uint8 in C order: the raw crop, of ``pixels_shape``
-    and BGR where it has three channels, and what pre-processing makes of it.
+    ``pixels`` is the raw crop, of ``pixels_shape``, in BGR order if it has three channels.
+    ``tensor`` is what pre-processing makes of it. Both are base64 of uint8 in C order.
     """
 
     pixels: str
@@ -164,9 +165,10 @@ class GoldenCrop:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Lists the artifacts of a model directory; ``digest`` is the sha256 of everything else.
+    """Lists the artifacts of a model directory.
 
-    ``precision`` is what a Predictor loads when its caller names none.
+    ``precision`` is the one that a Predictor loads unless its caller names another. ``digest`` is
+    the sha256 of all other fields.
     """
 
     name: str
@@ -185,9 +187,9 @@ class Manifest:
             raise ValueError(f"a manifest lists each file once, not {', '.join(files)}")
 
     def sealed(self) -> Manifest:
-        """A copy with its digest, its fields as a reader will see them.
+        """A copy with its digest, and with its fields as they will be read back.
 
-        Raises ArtifactError where a reader would refuse them.
+        Raises ArtifactError if they could not be read back.
         """
         read_back = decode(type(self), encode(self), "the manifest")
         return replace(read_back, digest=read_back._computed_digest())
@@ -200,8 +202,8 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """Read and check a manifest; the artifacts are checked when they are opened.
 
-        Every byte has to be as ``write`` leaves it. Raises ArtifactError for a missing or damaged
-        one, or one of a newer schema.
+        Every byte must be as ``write`` left it. Raises ArtifactError for a manifest that is missing
+        or damaged, or that has a newer schema.
         """
         path = folder / MANIFEST
         if not os.path.lexists(path):  # Path.exists raises where it may not look
@@ -213,7 +215,7 @@ class Manifest:
         value = parse_json(text, str(path))
         check_schema(value, SCHEMA_VERSION, str(path))
         manifest = decode(cls, value, str(path))
-        # a blank, or the last digit of a number, may change without a trace in the digest
+        # a changed space, or last digit of a number, may leave the digest the same
         if manifest.digest != manifest._computed_digest() or text != manifest._text():
             raise ArtifactError(f"{path} was changed after it was written; export the model again")
         return manifest
@@ -227,10 +229,10 @@ class Manifest:
 
 
 def _check_file_name(file: str) -> None:
-    """Refuse what could lead out of the directory, or mean different files on different systems."""
+    """Refuse a name that leads out of the directory, or differs between systems."""
     path = PurePosixPath(file)
     plain = str(path) == file != "." and not path.is_absolute() and ".." not in path.parts
-    # what cannot be printed (NUL, controls, lone surrogates) is no file name of ours either
+    # NUL, control characters and lone surrogates cannot be printed
     if not plain or set("\\:") & set(file) or not file.isprintable():
         raise ValueError(f"an artifact's file should be a plain relative path, not {file!r}")
 

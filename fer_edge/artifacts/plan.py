@@ -1,7 +1,8 @@
-"""TensorRT plans: what stands beside one, and which of them this machine trusts.
+"""TensorRT plans: the sidecar of each, and which of them this machine trusts.
 
-A plan is native code. So it is loaded only if an export on this machine recorded its hash, or if
-the caller trusts it: a hash in a file beside it would be written by an attacker as well.
+A plan is native code, so it is loaded only if an export on this machine recorded its hash, or if
+the caller trusts it. A hash in a file beside the plan would not help: an attacker would write that,
+too.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class PlanLayer:
 
 @dataclass(frozen=True)
 class PlanSidecar:
-    """What a plan is, what it was built for, and what its layers compute in.
+    """What a plan is, what it was built for, and the precision that its layers compute in.
 
     ``inference_precision`` and ``shares`` were checked in the engine: ``shares`` are the fractions
     of the ONNX's convolutions and matrix products by type. ``hardware`` is one of ``HARDWARE``;
@@ -213,7 +214,7 @@ def require_trust(artifact: Artifact, *, trust: bool) -> None:
 
 
 def _record(sha256: str) -> Path:
-    # a file for each plan: exports that run side by side do not overwrite each other's record
+    # one file for each plan, so that exports side by side do not overwrite each other's record
     return data_folder() / "trusted-plans" / f"{sha256}.json"
 
 

@@ -1,7 +1,7 @@
-"""Frozen dataclasses to JSON and back, checked on the way in.
+"""Frozen dataclasses to JSON and back, with checks when reading.
 
-What a file says is compared with what the dataclass declares: a missing, surplus or mistyped
-field is an error that names its path. This is the one reader of specs, manifests and recipes.
+Every field of a file is compared with what the dataclass declares. A missing, unknown or mistyped
+field is an error that names its path. Specs, manifests and recipes are all read here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["decode", "encode", "parse_json"]
 T = TypeVar("T")
 
 _MAX_ITEMS = 200_000
-"""Of a list: several times the pictures of FER2013, which the longest records are about."""
+"""The longest list that is read: several times the number of pictures in FER2013."""
 
 
 def encode(record: object) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def encode(record: object) -> dict[str, Any]:
 def decode(cls: type[T], value: object, where: str, error: type[FerEdgeError] = ArtifactError) -> T:
     """Build ``cls``, a dataclass, from plain data.
 
-    ``where`` names the source in messages. Raises ``error`` for a missing, surplus or mistyped
+    ``where`` names the source in messages. Raises ``error`` for a missing, unknown or mistyped
     field, and for a value that the dataclass itself refuses.
     """
     try:
@@ -45,10 +45,10 @@ def decode(cls: type[T], value: object, where: str, error: type[FerEdgeError] = 
 def parse_json(text: str | bytes, where: str, most: int | None = None) -> object:
     """Read JSON from an untrusted source; every defect is an ArtifactError.
 
-    ``most`` is how long ``text`` may be: parsing takes many times its size in memory.
+    ``most`` is the greatest length of ``text``: parsing takes many times its size in memory.
     """
     if most is not None and len(text) > most:
-        raise ArtifactError(f"{where} has a size of {len(text):,}; up to {most:,} are read")
+        raise ArtifactError(f"{where} has {len(text):,} bytes; the most is {most:,}")
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as problem:
@@ -56,7 +56,7 @@ def parse_json(text: str | bytes, where: str, most: int | None = None) -> object
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 def _plain(value: Any) -> Any:
@@ -85,7 +85,7 @@ def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: PLR0911 - on
     if origin is tuple:
         items = _expect(value, list, where)
         if len(items) > _MAX_ITEMS:
-            raise ValueError(f"{where} has {len(items):,} items; up to {_MAX_ITEMS:,} are read")
+            raise ValueError(f"{where} has {len(items):,} items; the most is {_MAX_ITEMS:,}")
         kinds = arguments[:1] * len(items) if arguments[-1] is Ellipsis else arguments
         if len(kinds) != len(items):
             raise ValueError(f"{where} should have {len(kinds)} items, not {len(items)}")

@@ -14,7 +14,7 @@ from fer_edge.errors import ArtifactError
 __all__ = ["METADATA_KEY", "PRECISIONS", "InputSpec", "ModelSpec", "NetworkSpec", "Provenance"]
 
 METADATA_KEY = "fer_edge"
-"""Under this name every format keeps the spec in its metadata."""
+"""The name under which every format keeps the spec in its metadata."""
 
 SCHEMA_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -37,9 +37,9 @@ _LABELS_RULE = (
 class NetworkSpec:
     """A timm architecture with our stem and head; enough to rebuild it.
 
-    ``stem_stride`` replaces the stride of the first convolution (None leaves timm's own),
-    ``batch_norm_epsilon`` and ``activation`` likewise; ``arguments`` go to
-    ``timm.create_model`` as they are.
+    ``stem_stride`` replaces the stride of the first convolution; None keeps timm's own.
+    ``batch_norm_epsilon`` and ``activation`` work the same way. ``arguments`` go to
+    ``timm.create_model`` unchanged.
     """
 
     architecture: str
@@ -62,13 +62,16 @@ class InputSpec:
     The runtime converts the crop to ``color``, resizes it to ``height`` x ``width`` and hands
     over uint8; the graph divides by 255, subtracts ``mean`` and divides by ``std`` (one value
     per channel). Gray is ``gray_coefficients`` over R, G, B (ITU-R BT.601), rounded.
-    ``interpolation`` ``linear`` is bilinear between pixel centres, with the border repeated, and
-    rounded. ``area`` first averages blocks of 2 x 2 pixels, rounded, as long as both sides are at
-    least three times the new ones (an odd last row or column is left out); what then is at most
-    twice as large, or grows, is ``linear``; else it is bilinear to ``ceil(side / (2 * new side))``
-    times the new size in each direction, and whole blocks of these are averaged and rounded. A face
-    box becomes a crop by growing it by ``crop_margin`` of its longer side on every side and, if
-    ``crop_square``, to a square about its centre.
+
+    ``interpolation="linear"`` is bilinear between pixel centres, with the border repeated, and
+    rounded. ``"area"`` works in three steps. As long as both sides are at least three times the new
+    ones, blocks of 2 x 2 pixels are averaged and rounded; an odd last row or column is left out.
+    Images that are then within twice the new size, or smaller than it, use ``"linear"``. All others
+    are resized bilinearly to ``ceil(side / (2 * new side))`` times the new size in each direction,
+    and whole blocks of these pixels are averaged and rounded.
+
+    A face box becomes a crop in two steps: it grows by ``crop_margin`` of its longer side on every
+    side and, if ``crop_square``, to a square about its centre.
     """
 
     height: int
@@ -114,10 +117,11 @@ class InputSpec:
 class Provenance:
     """Where the weights came from. Hashes are sha256 in hexadecimal; None is unknown.
 
-    ``data_sha256`` is of the decoded pictures and their labels, whatever container they came in
-    (``LabelledCrops.sha256``); the others are of files. ``started_from`` tells package, version and
-    licence of published weights that the training, or the one that it continues, began with.
-    ``calibration_note`` says what could not be made sure of when the calibration set was drawn.
+    ``data_sha256`` is the hash of the decoded pictures and their labels, so it does not depend on
+    the container that they came in (``LabelledCrops.sha256``). The others are hashes of files.
+    ``started_from`` names the package, version and licence of the published weights that the
+    training, or the one that it continues, began with. ``calibration_note`` says what could not be
+    verified when the calibration set was drawn.
     """
 
     training_run: str | None = None
@@ -200,7 +204,7 @@ def _are_labels(labels: tuple[str, ...]) -> bool:
 
 
 def check_schema(value: object, newest: int, where: str) -> None:
-    """Refuse a document that a newer release wrote. Raises ArtifactError."""
+    """Raise ArtifactError for a document that a newer release wrote."""
     schema = value.get("schema") if isinstance(value, dict) else None
     if isinstance(schema, int) and schema > newest:
         raise ArtifactError(

@@ -1,6 +1,6 @@
 """Backends: one engine each, behind the three calls of ``Backend``.
 
-The table is data (``fer_edge.backends.table``); a backend's own module alone imports its engine.
+``fer_edge.backends.table`` lists them. Only a backend's own module imports its engine.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
-from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
 from fer_edge.backends.table import AUTO_ORDER, BACKENDS, BackendEntry
 from fer_edge.errors import MissingDependencyError
 
@@ -20,6 +20,7 @@ __all__ = [
     "BackendOptions",
     "EngineInfo",
     "backend_class",
+    "backend_problem",
 ]
 
 
@@ -33,9 +34,21 @@ def backend_class(name: str) -> type[Backend]:
     try:
         module = importlib.import_module(entry.module)
     except ModuleNotFoundError as problem:
-        # a module that is lacking inside the engine is a broken engine, not an absent one
+        # a module that is missing inside the engine means a broken engine, not an absent one
         lacking = [p for p in entry.packages if f"{p}.".startswith(f"{problem.name}.")]
         if not lacking:
             raise
         raise MissingDependencyError(lacking[0], entry.extra, entry.source) from problem
     return cast("type[Backend]", getattr(module, entry.class_name))
+
+
+def backend_problem(name: str) -> str | None:
+    """Why a backend cannot be used on this machine, or None if its engine can be imported."""
+    try:
+        backend_class(name)
+    except MissingDependencyError as problem:
+        return str(problem)
+    except Exception as problem:  # the import of a broken engine may raise anything
+        package = BACKENDS[name].package
+        return f"{package} is installed and cannot be imported: {one_line(problem)}"
+    return None

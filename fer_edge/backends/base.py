@@ -24,13 +24,13 @@ __all__ = [
 ]
 
 MAX_THREADS = 1024
-"""More would be a slip: engines start every thread that they are told to."""
+"""More would be a typing error, and engines start every thread that they are told to."""
 
 GOALS = ("latency", "throughput")
 _MAX_REASON = 300
 
 INFERENCE_PRECISIONS = ("fp32", "bf16", "fp16")
-"""What a caller may ask an engine to compute in."""
+"""The precisions that a caller may ask an engine to compute in."""
 
 
 @dataclass(frozen=True)
@@ -104,26 +104,24 @@ class BackendOptions:
         )
 
     def refuse(self, engine: str, *names: str) -> None:
-        """Raise ConfigurationError for each of these options that is not its default.
-
-        For what ``engine`` cannot do.
-        """
+        """Raise ConfigurationError if one of these options, which ``engine`` lacks, is set."""
         defaults = {field.name: field.default for field in fields(self)}
         for name in names:
             if (value := getattr(self, name)) != defaults[name]:
                 raise ConfigurationError(
-                    f"{engine} cannot do {name}={value!r}; leave it out, or name a backend that can"
+                    f"{engine} has no setting {name}={value!r}; leave it out, or name a backend "
+                    "that has it"
                 )
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What an engine says that it really does.
+    """What an engine reports about itself.
 
-    ``provider`` is its own word for where it runs; ``inference_precision`` what it computes in;
-    ``threads`` is None where the engine does not tell. ``concurrency`` is the number of calls of
-    ``infer`` that it runs side by side with profit, ``max_batch`` the most crops of one call, None
-    without a bound.
+    ``provider`` is its own name for where it runs, and ``inference_precision`` what it computes in.
+    ``threads`` is None where the engine does not say. ``concurrency`` is how many calls of
+    ``infer`` are worth running side by side. ``max_batch`` is the most crops of one call, None
+    without a limit.
     """
 
     name: str
@@ -136,10 +134,11 @@ class EngineInfo:
 
 
 class Backend(ABC):
-    """An opened artifact: ``infer`` and ``close``, nothing more.
+    """An opened artifact, with two methods: ``infer`` and ``close``.
 
-    A constructor that takes ``(artifact, options)`` opens it, and sets ``spec``, read from the
-    artifact itself, and ``engine``. It checks neither dtype nor shape: Predictor does.
+    The constructor takes ``(artifact, options)``, opens the artifact, and sets ``engine`` and
+    ``spec``, which it reads from the artifact. A backend does not check the dtype and shape of a
+    batch, since Predictor does.
     """
 
     spec: ModelSpec
@@ -154,16 +153,17 @@ class Backend(ABC):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run crops ``(N, H, W, C)``; logits and probabilities, float32 ``(N, 7)`` each.
 
-        ``batch`` is C-contiguous, and the caller's: it is written again once the call returns.
-        What is returned is the caller's to keep. Many threads may call it at once. Raises
-        EngineError if the engine fails, and ClosedError after ``close``.
+        ``batch`` is C-contiguous. It belongs to the caller, who overwrites it after the call; the
+        arrays that are returned must not refer to it or to memory of the engine. Many threads may
+        call this method at once. Raises EngineError if the engine fails, and ClosedError after
+        ``close``.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the engine holds; calls that are under way finish. May be repeated."""
+        """Free what the engine holds. Calls that are under way finish. May be repeated."""
 
 
 def one_line(problem: Exception) -> str:
-    """What an engine says of its failure, in at most 300 characters."""
+    """The message of an engine's error on one line of at most 300 characters."""
     return " ".join(str(problem).split())[:_MAX_REASON] or repr(problem)

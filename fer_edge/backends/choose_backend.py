@@ -1,4 +1,4 @@
-"""Which backend ``"auto"`` is, and why."""
+"""Which backend ``"auto"`` takes, and why."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The contract of every artifact, checked when a backend opens one.
+"""The contract of every artifact, which is checked when a backend opens one.
 
-``crop``, uint8 ``(N, H, W, C)``, goes in; ``logits`` and ``probabilities``, float32 ``(N, 7)``,
-come out.
+The input is ``crop``, uint8 ``(N, H, W, C)``. The outputs are ``logits`` and ``probabilities``,
+float32, one row for each crop.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ OUTPUTS = ("logits", "probabilities")
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of a graph, in NumPy's terms; ``shape`` starts with the batch.
+    """An input or output of a graph, with NumPy's name of its type.
 
-    A dimension that is not fixed is a name or None.
+    ``shape`` begins with the batch. A dimension that is not fixed is a name or None.
     """
 
     name: str
@@ -51,17 +51,17 @@ class Port:
 def contract_spec(
     text: str | None, artifact: Artifact, inputs: Sequence[Port], outputs: Sequence[Port]
 ) -> ModelSpec:
-    """Read the spec that an artifact carries, and hold the graph against it.
+    """Read the spec that an artifact carries, and compare the graph with it.
 
-    ``text`` is the JSON in its metadata; where there is none, the caller's spec takes its place.
-    Raises ArtifactError for a spec that is missing or none, and for a graph that does not keep the
-    contract; ConfigurationError for a caller's spec that is another than the artifact's own.
+    ``text`` is the JSON in its metadata. If there is none, the caller's spec is taken. Raises
+    ArtifactError if there is no valid spec, or if the graph does not keep the contract, and
+    ConfigurationError if the caller's spec differs from the artifact's own.
     """
     given = artifact.spec
     if text is None and given is None:
         raise ArtifactError(
-            f"{artifact.path} carries no model spec. Unknown are {_fields_of_a_spec()}. Export "
-            "the model with fer-export, which adds them, or give Predictor(spec=ModelSpec(…))"
+            f"{artifact.path} carries no model spec, which would say {_fields_of_a_spec()}. Export "
+            "the model with fer-export, which adds the spec, or give Predictor(spec=ModelSpec(…))"
         )
     if text is None:
         assert given is not None  # noqa: S101 - for the type checker
@@ -74,22 +74,22 @@ def contract_spec(
 
 
 def refuse_another_spec(artifact: Artifact, own: ModelSpec) -> None:
-    """Raise ConfigurationError where the caller gave another spec than the artifact carries."""
+    """Raise ConfigurationError if the caller's spec differs from the one in the artifact."""
     if artifact.spec is not None and artifact.spec != own:
         raise ConfigurationError(
-            f"{artifact.path} carries a spec of its own, and the one that was given is another; "
-            "leave it out"
+            f"{artifact.path} carries a spec of its own, which differs from the given one; leave "
+            "spec out"
         )
 
 
 def static_batch(ports: Sequence[Port]) -> int | None:
-    """The number of crops that a graph takes, or None where it takes any."""
+    """The number of crops that a graph is fixed to, or None if it takes any number."""
     fixed = [port.shape[0] for port in ports if port.shape and isinstance(port.shape[0], int)]
     return fixed[0] if fixed else None
 
 
 def padded(batch: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Fill a batch up to the ``size`` of a fixed graph. Raises EngineError if it is larger."""
+    """Fill a batch with zeros up to ``size``. Raises EngineError if it is larger."""
     count = len(batch)
     if count == size:
         return batch
@@ -122,7 +122,7 @@ def _check_ports(
 
 
 def _alike(ports: Sequence[Port], expected: Sequence[Port]) -> bool:
-    """Whether names, types and all but the batch agree; the order of ports is no matter."""
+    """Whether names, types and shapes agree, the batch apart; the order does not matter."""
 
     def facts(some: Sequence[Port]) -> list[tuple[str, str, int, str]]:
         return sorted((p.name, p.dtype, len(p.shape), str(p.shape[1:])) for p in some)

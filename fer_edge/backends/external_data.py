@@ -1,9 +1,8 @@
-"""ONNX files that keep weights elsewhere are refused before an engine goes looking for them.
+"""Refuses ONNX files that keep weights in other files, before an engine opens those.
 
-A model read from memory makes ONNX Runtime and OpenVINO open whatever path it names, starting from
-the current folder; the hash of the artifact covers none of that. Only the fields that lead to a
-tensor are walked (onnx.proto3; Protocol Buffers encoding), so that neither onnx nor protobuf is
-needed.
+ONNX Runtime and OpenVINO open whatever path a model names, relative to the current folder, and the
+hash of the artifact does not cover that file. Only the fields that lead to a tensor are read
+(onnx.proto3; Protocol Buffers encoding), so neither onnx nor protobuf is needed.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ _INSIDE: dict[str, dict[int, str]] = {
     },
     "sparse tensor": {1: "tensor", 2: "tensor"},
 }
-"""Message by message: the fields that hold messages which may lead to a tensor."""
+"""For each kind of message, the fields whose messages may lead to a tensor."""
 
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 _MAX_DEPTH = 100
 _MAX_FIELDS = 1_000_000
-"""Of one message: ten times those of the longest graphs in use."""
+"""The most fields of one message: ten times as many as the longest graphs in use have."""
 _LONGEST_VARINT = 10
 _MAX_TAG = 2**32 - 1
 
 
 def refuse_external_data(artifact: Artifact) -> None:
-    """Raise ArtifactError for bytes that are no ONNX, and one with weights outside the file."""
+    """Raise ArtifactError for an ONNX with weights in another file, and for no ONNX at all."""
     try:
         outside = has_external_data(artifact.data)
     except ValueError as problem:
-        # what cannot be walked is refused: the engine might read it otherwise
+        # the engine might read it in another way
         raise ArtifactError(
-            f"{artifact.path} is no ONNX model, or a damaged one: {problem}"
+            f"{artifact.path} is not an ONNX model, or is damaged: {problem}"
         ) from problem
     if outside:
         raise ArtifactError(
@@ -60,7 +59,7 @@ def refuse_external_data(artifact: Artifact) -> None:
 
 
 def has_external_data(data: bytes) -> bool:
-    """Whether a tensor of an ONNX model names another file. Raises ValueError for no ONNX."""
+    """Whether a tensor of an ONNX model names another file. Raises ValueError if it is no ONNX."""
     return _leads_outside(memoryview(data), "model", _MAX_DEPTH)
 
 
@@ -81,7 +80,7 @@ def _leads_outside(data: memoryview, kind: str, depth: int) -> bool:
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Fields of a message: numbers as they are, everything else as its bytes."""
+    """Yield the fields of a message: numbers as they are, all others as bytes."""
     at, end, count = 0, len(data), 0
     while at < end:
         count += 1
@@ -90,7 +89,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         tag, at = _varint(data, at)
         field, wire = tag >> 3, tag & 7
         if not field or tag > _MAX_TAG:
-            # readers that keep 32 bits of a tag would see another field
+            # a reader that keeps 32 bits of a tag would see another field
             raise ValueError(f"there is no field {field}")
         if wire == _VARINT:
             value, at = _varint(data, at)
@@ -116,6 +115,6 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follows
+        if byte < 0x80:  # noqa: PLR2004 - the highest bit means that more bytes follow
             return value, at
     raise ValueError("a number of more than ten bytes")

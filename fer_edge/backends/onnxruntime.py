@@ -30,25 +30,27 @@ _COMPUTES_IN = {
     (_CUDA, "fp32"): "fp32",
     (_CUDA, "fp16"): "fp16",
 }
-"""By provider and artifact. Elsewhere ONNX Runtime may widen, or TensorRT choose: unknown."""
+"""What is computed in, by provider and artifact. All others are unknown: ONNX Runtime may widen
+types, and TensorRT chooses them.
+"""
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 _HEAVY = {"Conv", "Gemm", "MatMul", "FusedConv", "QLinearConv", "QLinearMatMul", "ConvInteger"}
 _OUTPUTS = list(OUTPUTS)
 _NATIVE = b"EPContext"
-"""The operator whose attribute an execution provider loads as its own compiled engine."""
+"""The operator that holds the compiled engine of an execution provider."""
 
 
 class OnnxRuntimeBackend(Backend):
-    """An ``InferenceSession``; it is thread-safe, so no pool and no lock.
+    """An ``InferenceSession``. It is thread-safe, so there is neither a pool nor a lock.
 
-    Devices are ``cpu``, ``cuda``, ``tensorrt``, the last two with a number (``cuda:1``) where
-    there are several; ``auto`` is the CPU. A provider that does not load, or that leaves the
-    convolutions to another, is an error. With ``goal="throughput"`` each call keeps to its own
-    thread, and ``threads`` is the number of calls worth making at once.
+    Devices are ``cpu``, ``cuda`` and ``tensorrt``; ``cuda:1`` is the second GPU and ``auto`` is the
+    CPU. A provider that does not load, or that leaves convolutions to another provider, is an
+    error. With ``goal="throughput"`` each call uses one thread, and ``threads`` is the number of
+    calls that are worth running at once.
 
-    Inputs are passed to ``run``: binding them took as long on the CPU (both 0.43 ms at best for
-    the packaged model), and a crop is too small for copies to count.
+    Inputs are passed to ``run``. Binding them instead took the same time on the CPU (at best 0.43
+    ms for the packaged model), since a crop is too small for its copy to matter.
     """
 
     def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
@@ -57,8 +59,8 @@ class OnnxRuntimeBackend(Backend):
         refuse_external_data(artifact)
         if _NATIVE in artifact.data:
             raise ArtifactError(
-                f"{artifact.path} holds what an engine compiled ({_NATIVE.decode()}), which is "
-                "native code; export the model without it"
+                f"{artifact.path} holds a compiled engine ({_NATIVE.decode()}), which is native "
+                "code; export the model without it"
             )
         abreast = options.goal == "throughput"
         threads = options.threads or (usable_cores() if abreast else default_threads())
@@ -97,7 +99,7 @@ class OnnxRuntimeBackend(Backend):
         return logits[:count], probabilities[:count]
 
     def close(self) -> None:
-        """Drop the session; it ends with the last call that is under way."""
+        """Drop the session. Calls that are under way finish first."""
         self._session = None
 
 
@@ -118,13 +120,13 @@ def _provider(device: str) -> tuple[str, dict[str, str]]:
         )
     options = {} if provider == _CPU else {"device_id": number or "0"}
     if provider == _CUDA:
-        options["use_tf32"] = "0"  # an fp32 artifact computes in fp32: TF32 is chosen silently
+        options["use_tf32"] = "0"  # TF32 would be used silently, and fp32 has to be fp32
     if provider == _TENSORRT:
-        # its engines take minutes to build; who has no folder to write to waits each time
+        # its engines take minutes to build, each time if there is no folder to keep them in
         with suppress(ConfigurationError, OSError):
             cache = data_folder() / "onnxruntime-tensorrt"
-            cache.mkdir(parents=True, exist_ok=True)  # of which it would make the last part alone
-            # it takes no 1 for this one
+            cache.mkdir(parents=True, exist_ok=True)  # it makes only the last folder of a path
+            # this option takes True, and not 1
             options |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)}
     return provider, options
 
@@ -138,7 +140,7 @@ def _open(
     if provider == _TENSORRT:  # the CUDA provider takes the light operators that TensorRT leaves
         chain.append((_CUDA, {"device_id": provider_options["device_id"], "use_tf32": "0"}))
     try:
-        # with its fallback, a provider that fails is replaced by the CPU's without an error
+        # with the fallback, the CPU silently replaces a provider that fails
         return ort.InferenceSession(artifact.data, settings, providers=chain, enable_fallback=False)
     except Exception as problem:  # as above
         failed = ArtifactError if provider == _CPU else EngineError
@@ -166,7 +168,7 @@ def _check_provider(session: ort.InferenceSession, provider: str) -> None:
     if left:
         told = ", ".join(f"{op} to {other}" for op, other in sorted(left))
         raise EngineError(
-            f"{provider} leaves {told}; use the device of that, or an artifact of another precision"
+            f"{provider} leaves {told}; use that one's device, or an artifact of another precision"
         )
 
 
@@ -176,7 +178,7 @@ def _contract(session: ort.InferenceSession, artifact: Artifact) -> tuple[ModelS
         metadata = session.get_modelmeta().custom_metadata_map
         inputs, outputs = _ports(session.get_inputs()), _ports(session.get_outputs())
     except UnicodeDecodeError as problem:
-        raise ArtifactError(f"{artifact.path} is damaged: its names are no text") from problem
+        raise ArtifactError(f"{artifact.path} is damaged: its names are not UTF-8") from problem
     spec = contract_spec(metadata.get(METADATA_KEY), artifact, inputs, outputs)
     return spec, static_batch(inputs)
 
@@ -187,7 +189,7 @@ def _ports(arguments: list[Any]) -> list[Port]:
 
 def _check_precision(options: BackendOptions, spec: ModelSpec, computes_in: str) -> None:
     wanted = options.inference_precision
-    # what is not quantised in an INT8 graph is fp32
+    # the parts of an INT8 graph that are not quantised are fp32
     if wanted is None or wanted == computes_in or (wanted, computes_in) == ("fp32", "int8"):
         return
     raise ConfigurationError(

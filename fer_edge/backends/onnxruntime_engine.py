@@ -1,10 +1,10 @@
 """ONNX Runtime without its telemetry, and its sessions without noise.
 
 From 1.29 on, its releases for Linux and macOS send events about processes, models and sessions to
-their makers, and keep a lasting number of the device and a database in the home folder. Both begin
-when it is imported, so that ``disable_telemetry_events`` comes too late; what it heeds is
-``ORT_DISABLE_TELEMETRY``, read once, then. A value that is set already is the user's choice, and
-so is an import before ours.
+their makers, and keep a device id and a database in the home folder. This begins with the import,
+so calling ``disable_telemetry_events`` afterwards is too late. The environment variable
+``ORT_DISABLE_TELEMETRY``, which it reads once at the import, does work. A value that is already set
+is the user's choice and is kept; so is an import before ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From what a caller asks for to an opened backend, and the record of what was chosen."""
+"""Opens a model with a backend, and records what was chosen."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["PredictorInfo", "open_backend"]
 
 @dataclass(frozen=True)
 class PredictorInfo:
-    """What really runs, and ``reason``: why this backend.
+    """What really runs, and in ``reason`` why this backend was chosen.
 
-    ``sha256`` is of the artifact; both are None for a caller's own backend. ``provider`` is the
-    engine's own word for where it runs, ``precision`` the artifact's, ``inference_precision`` what
-    the engine computes in. ``threads`` is None where the engine does not tell. ``concurrency`` is
-    how many calls it runs side by side with profit, ``max_batch`` the most crops of one call, None
-    without a bound.
+    ``sha256`` is the hash of ``artifact``; both are None for a caller's own backend. ``provider``
+    is the engine's own name for where it runs, ``precision`` that of the artifact, and
+    ``inference_precision`` what the engine computes in. ``threads`` is None where the engine does
+    not say. ``concurrency`` is how many calls are worth running side by side. ``max_batch`` is the
+    most crops of one call, None without a limit.
     """
 
     artifact: Path | None
@@ -49,14 +49,14 @@ def open_backend(
     precision: str | None = None,
     spec: ModelSpec | None = None,
 ) -> tuple[Backend, PredictorInfo]:
-    """Choose the backend and the artifact, open the one with the other, and tell what came of it.
+    """Choose the backend and the artifact, open the artifact, and describe the result.
 
     Raises what Predictor's constructor raises.
     """
     if isinstance(backend, Backend):
         if (model, options, spec) != (DEFAULT_MODEL, BackendOptions(), None):
             raise ConfigurationError(
-                "an opened backend has its model and options already; give none of them"
+                "an opened backend has its model and options already; leave all of them out"
             )
         _check_precision(backend, precision)
         return backend, _info(backend, None, None, "the caller's own", options.device)
@@ -74,7 +74,7 @@ def open_backend(
         threads=options.threads,
         measured=options == BackendOptions(options.device, options.threads, goal=options.goal),
     )
-    if options.threads is None and options.goal == "latency":  # which is what was measured
+    if options.threads is None and options.goal == "latency":  # tuning measures latency
         options = replace(options, threads=choice.threads)
     artifact = found.artifact(choice.name, precision)
     opened = backend_class(choice.name)(artifact, options)

@@ -28,7 +28,7 @@ __all__ = ["OpenVinoBackend"]
 _FAMILIES = ("CPU", "GPU", "NPU", "AUTO")
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _ONE_BY_ONE = ("NPU",)
-"""Devices that take no batch of a size that is not fixed."""
+"""Devices that accept batches of a fixed size only."""
 
 _CLOSED = "this OpenVINO model is closed"
 
@@ -36,14 +36,15 @@ _CLOSED = "this OpenVINO model is closed"
 class OpenVinoBackend(Backend):
     """Compiled models, each with a pool of infer requests.
 
-    Devices are ``cpu``, ``gpu``, ``npu`` (``gpu.1`` for the second), and ``AUTO`` or
-    ``AUTO:GPU,CPU`` for OpenVINO's own choice; ``auto`` is the CPU. One crop runs on a model
-    compiled for one crop, which is faster; the one for any number is compiled when it is needed.
+    Devices are ``cpu``, ``gpu`` and ``npu``; ``gpu.1`` is the second GPU. ``AUTO`` or
+    ``AUTO:GPU,CPU`` leave the choice to OpenVINO, and ``auto`` is the CPU. Single crops run on a
+    model that was compiled for one crop, which is faster. The model for any number of crops is
+    compiled when it is first needed.
 
-    Left to itself, OpenVINO would compute in bf16 or fp16 where the device can. Here an fp32
-    artifact, and what is not quantised of an INT8 one, is computed in fp32, and an fp16 one as its
-    graph says where the device has fp16; ``inference_precision`` asks for something else, which is
-    an error if the device does not do it. What the device really computes in is read from the
+    By default, OpenVINO computes in bf16 or fp16 where the device can. This backend computes fp32
+    artifacts, and the parts of INT8 ones that are not quantised, in fp32, and fp16 artifacts as
+    their graph says where the device has fp16. ``inference_precision`` asks for another one, and
+    raises an error if the device lacks it. What the device really computes in is read from the
     graph that it executes.
     """
 
@@ -96,7 +97,7 @@ class OpenVinoBackend(Backend):
         return logits[:count], probabilities[:count]
 
     def close(self) -> None:
-        """Drop the compiled models; they end with the last call that is under way."""
+        """Drop the compiled models. Calls that are under way finish first."""
         with self._opening:
             self._model = None
         for pool in (self._first, self._any):
@@ -113,7 +114,7 @@ class OpenVinoBackend(Backend):
             return self._any
 
     def _pool(self, compiled: Any, batch: int | None) -> Pool[_Request]:
-        # one more than can run: it is filled while the others do
+        # one more than can run at once: it is filled while the others run
         size = self.engine.concurrency + 1
         return Pool(lambda: _Request(compiled, batch, self._handed_over), size, _CLOSED)
 
@@ -127,9 +128,9 @@ class OpenVinoBackend(Backend):
 class _Request:
     """An infer request with its own tensors; ``batch`` None takes any number of crops.
 
-    ``handed_over`` has OpenVINO's threads do all of it, so that many requests run side by side.
-    Else the calling thread takes part, and with one thread does it alone: handing over would cost
-    two changes of thread, milliseconds where something else runs.
+    With ``handed_over``, OpenVINO's own threads do all the work, so that many requests run side by
+    side. Otherwise the calling thread takes part, and does all of it if there is one thread.
+    Handing over would then cost two thread switches, which take milliseconds on a busy machine.
     """
 
     def __init__(self, compiled: Any, batch: int | None, handed_over: bool) -> None:
@@ -168,7 +169,7 @@ class _Request:
 def _device(core: Any, wanted: str) -> str:
     """OpenVINO's name of a device that is there."""
     if wanted in ("auto", "cpu", "CPU"):
-        return "CPU"  # asking for the others takes their drivers into memory
+        return "CPU"  # listing the devices would load the drivers of all of them
     device = wanted.upper()
     family, _, listed = device.partition(":")
     if family.partition(".")[0] not in _FAMILIES or (listed and family != "AUTO"):
@@ -177,14 +178,14 @@ def _device(core: Any, wanted: str) -> str:
             "second GPU, and AUTO or AUTO:GPU,CPU for its own choice"
         )
     present = core.available_devices
-    # where there is one GPU, it is GPU and GPU.0; where there are several, GPU is the first
+    # GPU is the first GPU; if it is the only one, it is listed as GPU and not as GPU.0
     families = {name.partition(".")[0] for name in present}
     known = {*present, *families, *(f"{name}.0" for name in families)}
     asked = listed.split(",") if listed else [family] if family != "AUTO" else []
     if missing := [name for name in asked if name not in known]:
         raise EngineError(
             f"OpenVINO sees no {', '.join(missing)} on this machine, only {', '.join(present)}; "
-            "the device's driver may be missing"
+            "install the driver of the device, or use another"
         )
     return device
 
@@ -209,7 +210,7 @@ def _settings(core: Any, device: str, options: BackendOptions, precision: str) -
 
 
 def _checked_precision(compiled: Any, options: BackendOptions, device: str) -> str:
-    """What is computed in. Raises EngineError where that is not what was asked for."""
+    """The precision that is computed in. Raises EngineError if another was asked for."""
     found = computes_in(compiled)
     wanted = options.inference_precision
     hint = read_property(compiled, "INFERENCE_PRECISION_HINT")

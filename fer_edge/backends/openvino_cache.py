@@ -1,7 +1,7 @@
-"""What OpenVINO compiled is kept, so that the next start need not compile again.
+"""Keeps models that OpenVINO compiled, so that the next start need not compile again.
 
-OpenVINO's own cache loads a damaged blob without a word (tried: a thousand bytes flipped in its
-middle) and answers wrongly from then on. Here each blob is kept behind the sha256 of its bytes.
+OpenVINO's own cache loads a damaged blob without an error and then gives wrong answers (tried by
+flipping a thousand bytes in its middle). Here the sha256 of each blob is stored before it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ _MOST_BLOBS = 16
 class BlobCache:
     """Blobs in the user's data folder, by what they were compiled from; the last 16 are kept.
 
-    A cache saves time and nothing else: where there is no place for it, as on a read-only disk,
-    every start compiles.
+    Where nothing can be written, as on a read-only disk, every start compiles again.
     """
 
     def __init__(self) -> None:
@@ -36,7 +35,7 @@ class BlobCache:
             self._folder = None
 
     def read(self, key: object) -> bytes | None:
-        """Give a blob back, or None where there is none or it is damaged."""
+        """Return a blob, or None if there is none or it is damaged."""
         path = self._path(key)
         if path is None:
             return None
@@ -48,7 +47,7 @@ class BlobCache:
         return blob if hashlib.sha256(blob).digest() == digest else None
 
     def write(self, key: object, blob: bytes) -> None:
-        """Keep a blob, and forget the oldest of too many."""
+        """Keep a blob, and remove the oldest of too many."""
         path = self._path(key)
         if path is None:
             return
@@ -57,7 +56,7 @@ class BlobCache:
             kept = sorted(path.parent.glob(f"*{_SUFFIX}"), key=lambda file: file.stat().st_mtime_ns)
             for old in kept[:-_MOST_BLOBS]:
                 old.unlink(missing_ok=True)
-        except OSError:  # as the class says; another process may also have removed a file
+        except OSError:  # nothing can be written, or another process removed a file
             return
 
     def _path(self, key: object) -> Path | None:

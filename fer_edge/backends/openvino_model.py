@@ -20,7 +20,7 @@ from fer_edge.errors import ArtifactError, EngineError
 __all__ = ["REFUSALS", "ArtifactModel", "computes_in", "read_property", "reason"]
 
 REFUSALS = (RuntimeError, UnicodeDecodeError)
-"""What OpenVINO raises; the second where its message, or a name, has bytes that are no text."""
+"""What OpenVINO raises; the second if its message, or a name, is not UTF-8."""
 
 Settings = dict[str, str]
 
@@ -35,10 +35,10 @@ _BEFORE_XML = b"\xef\xbb\xbf \t\r\n"
 
 
 class ArtifactModel:
-    """A model read from an artifact's bytes, to be compiled for one device.
+    """A model that was read from an artifact's bytes and can be compiled.
 
-    ``spec`` is the artifact's, ``batch`` the number of crops that it is fixed to, or None. Raises
-    ArtifactError for what OpenVINO cannot read and for a graph without our contract.
+    ``spec`` is the artifact's. ``batch`` is the number of crops that it is fixed to, or None.
+    Raises ArtifactError if OpenVINO cannot read it, or if it does not keep the contract.
     """
 
     def __init__(self, core: Any, artifact: Artifact) -> None:
@@ -60,7 +60,7 @@ class ArtifactModel:
         ]
 
     def compile(self, device: str, settings: Settings, batch: int | None) -> Any:
-        """Compile for any number of crops, or for ``batch``; from the cache where it has that.
+        """Compile for ``batch`` crops, or for any number if it is None, or load from the cache.
 
         Raises EngineError.
         """
@@ -81,9 +81,9 @@ class ArtifactModel:
             try:
                 return self._core.import_model(blob, device, settings)
             except REFUSALS:
-                pass  # whole, but not what this OpenVINO or driver takes any more
+                pass  # undamaged, but made by another OpenVINO or driver
         compiled = self._compile(device, settings, batch)
-        with suppress(*REFUSALS):  # then the next start compiles again
+        with suppress(*REFUSALS):  # not every device can export; the next start compiles again
             cache.write(key, compiled.export_model().getvalue())
         return compiled
 
@@ -104,10 +104,10 @@ class ArtifactModel:
 
 
 def computes_in(compiled: Any) -> str:
-    """Tell what the layers that cost time run in, from the graph that the device executes.
+    """The precision of the layers that take the time, from the graph that the device executes.
 
-    ``int8`` if any of them is quantised, else what most of them take; ``unknown`` for a device
-    that does not show its graph.
+    It is ``int8`` if any of them is quantised, else that of most of them. It is ``unknown`` for a
+    device that does not show its graph.
     """
     try:
         operations = compiled.get_runtime_model().get_ops()
@@ -120,7 +120,7 @@ def computes_in(compiled: Any) -> str:
 
 
 def read_property(owner: Any, *names: str) -> Any:
-    """Read a property of a device or compiled model; an empty tuple where it has none."""
+    """Read a property of a device or a compiled model; an empty tuple if it has none."""
     try:
         return owner.get_property(*names)
     except RuntimeError:
@@ -128,33 +128,33 @@ def read_property(owner: Any, *names: str) -> Any:
 
 
 def reason(problem: Exception) -> str:
-    """The end of OpenVINO's message: it starts with its own source files."""
+    """OpenVINO's message without the names of its source files, which it begins with."""
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith("Exception from")] or lines
     return " ".join(told)[:_MAX_REASON] or repr(problem)
 
 
 def _weights(artifact: Artifact) -> bytes:
-    """Those of an IR, which stand beside it; none for an ONNX file, which has its own."""
+    """The weights of an IR, from the file beside it; empty for an ONNX, which holds its own."""
     if artifact.format != "openvino":
         refuse_external_data(artifact)
         return b""
-    # OpenVINO goes by what the bytes are, and would take an ONNX that nobody looked through
+    # OpenVINO looks at the bytes alone, and would open an ONNX that was not checked
     if not artifact.data.lstrip(_BEFORE_XML).startswith(b"<"):
-        raise ArtifactError(f"{artifact.path} is no IR: an IR is XML. Export the model again")
+        raise ArtifactError(f"{artifact.path} is not an IR, which is XML; export the model again")
     name = artifact.path.with_suffix(".bin").name
     if name not in artifact.companions:
         raise ArtifactError(
-            f"{artifact.path} has its weights in {name}, which is not beside it; copy both "
-            "files of the IR"
+            f"{artifact.path} has its weights in {name}, which is not beside it; copy both files "
+            "of the IR"
         )
     return artifact.companions[name]
 
 
 def _return_free_memory() -> None:
-    """Hand what compiling left free back to the system: 12 MB for the size of the default model."""
+    """Return memory that compiling freed to the system: 12 MB for the default model."""
     if sys.platform == "linux":
-        # glibc's; other libraries of C do so by themselves
+        # of glibc; other C libraries return memory by themselves
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
@@ -166,9 +166,9 @@ def _layer_type(operation: Any) -> str:
 
 
 def _layer_precision(operation: Any) -> str:
-    """What a layer of the executed graph computes in: the type of its activations.
+    """The precision of a layer of the executed graph, which is the type of its activations.
 
-    Its ``runtimePrecision`` is that of the weights where they are stored smaller and widened.
+    ``runtimePrecision`` would not do: it is the type of the weights, which may be stored in less.
     """
     kinds = [port.get_element_type().to_string() for port in operation.inputs()[:2]]
     if len(kinds) == 2 and set(kinds) <= _INTEGERS:  # noqa: PLR2004 - activations and weights
@@ -177,7 +177,7 @@ def _layer_precision(operation: Any) -> str:
 
 
 def _carried_spec(model: Any, artifact: Artifact) -> str | None:
-    # OpenVINO keeps what an ONNX says of itself under "framework"
+    # OpenVINO keeps the metadata of an ONNX under "framework"
     path = [METADATA_KEY] if artifact.format == "openvino" else ["framework", METADATA_KEY]
     return str(model.get_rt_info(path).value) if model.has_rt_info(path) else None
 

@@ -1,10 +1,10 @@
 """OpenVINO without its conversion tools, and those without telemetry.
 
 ``import openvino`` also imports ``openvino.tools.ovc``, which reports the import over the network
-(``telemetry.send_event`` in its ``__init__``) and takes two thirds of the time. OpenVINO does
-without it where it is not installed, and so it does here; ``openvino.convert_model`` stays there
-for whoever asks for it later. From here on ``openvino_telemetry`` counts as not installed in this
-process, so nothing that uses OpenVINO reports anything either.
+(``telemetry.send_event`` in its ``__init__``) and takes two thirds of the time. OpenVINO works
+without that package, so it is hidden during the import; ``openvino.convert_model`` still works when
+it is used later. ``openvino_telemetry`` is hidden for the rest of the process, so nothing else that
+uses OpenVINO reports anything either.
 """
 
 from __future__ import annotations

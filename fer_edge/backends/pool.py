@@ -1,4 +1,4 @@
-"""A pool of what serves one thread at a time: infer requests, execution contexts."""
+"""A pool of objects that serve one thread at a time, such as infer requests."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ T = TypeVar("T", bound=_Closable)
 
 
 class Pool(Generic[T]):
-    """Lends at most ``size`` items, made when they are first needed and used again.
+    """Lends at most ``size`` items. They are made when they are first needed, and reused.
 
-    ``closed`` is the message of the ClosedError that a use after ``close`` raises.
+    ``closed`` is the message of the ClosedError that is raised after ``close``.
     """
 
     def __init__(self, make: Callable[[], T], size: int, closed: str) -> None:
@@ -35,20 +35,17 @@ class Pool(Generic[T]):
         self._made = 0
 
     def borrow(self) -> Lease[T]:
-        """Lend an item for the length of a ``with`` block, which waits while all are lent.
+        """Lend an item for a ``with`` block. Entering it waits while all items are lent.
 
-        The block raises ClosedError after ``close``, and whatever ``make`` raises; an item whose
-        block raised goes back all the same.
+        Entering raises ClosedError after ``close``, and whatever ``make`` raises. The item is given
+        back even if the block raises.
         """
         return Lease(self)
 
     def close(self) -> None:
-        """Lend no more; close what is idle now, and the rest when its block ends.
-
-        May be repeated.
-        """
+        """Close idle items now, and the others when their block ends. May be repeated."""
         with self._changed:
-            self._make = None  # it may hold what the items are made of
+            self._make = None  # it may hold large objects
             idle, self._idle = self._idle, []
             self._changed.notify_all()
         for item in idle:
@@ -62,7 +59,7 @@ class Pool(Generic[T]):
             if make is None:
                 raise ClosedError(self._message)
             if self._idle:
-                return self._idle.pop()  # the last one used has the warmest caches
+                return self._idle.pop()  # the one used last, whose caches are warm
             self._made += 1
         try:
             return make()
@@ -82,7 +79,7 @@ class Pool(Generic[T]):
 
 
 class Lease(Generic[T]):
-    """An item of a pool, for the length of a ``with`` block."""
+    """The ``with`` block in which an item of a pool is lent."""
 
     __slots__ = ("_item", "_pool")
 

@@ -1,24 +1,23 @@
-"""Which backends there are: data, so that a new one is a row and a module."""
+"""Which backends there are. It is data: a new backend is a row here and a module."""
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 
 from fer_edge.artifacts.artifact import OPENED_BY
-from fer_edge.system.dependencies import EXTRAS
+from fer_edge.system.dependencies import EXTRAS, missing_packages
 
 __all__ = ["AUTO_ORDER", "BACKENDS", "BackendEntry"]
 
 
 @dataclass(frozen=True)
 class BackendEntry:
-    """Where a backend lives and what it takes.
+    """Where a backend's class is, and what it needs and accepts.
 
-    ``package`` is the import that tells whether its engine is there, ``extra`` what installs it,
-    ``formats`` the artifacts that it opens, its own first. ``devices`` are the kinds that may be
-    asked of it, ``auto`` apart. ``distributions`` lists the names under which the engine is
-    installed, ``source`` where it comes from if not from the extra.
+    ``package`` is the import name of its engine, ``extra`` what installs it, and ``formats`` the
+    artifacts that it opens, its own first. ``devices`` are the kinds that it accepts besides
+    ``auto``. ``distributions`` are the names under which the engine may be installed, and
+    ``source`` says where it comes from if not from the extra.
     """
 
     module: str
@@ -32,22 +31,22 @@ class BackendEntry:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Everything that the backend imports and the core does not bring."""
+        """All that the backend imports beyond the dependencies of fer-edge itself."""
         return tuple(dict.fromkeys((self.package, *EXTRAS.get(self.extra, ()))))
 
     def missing(self) -> str | None:
-        """The first package that is not installed, found without importing any."""
-        return next((p for p in self.packages if importlib.util.find_spec(p) is None), None)
+        """The first package that is not installed, or None; none is imported to find out."""
+        return next(iter(missing_packages(self.packages)), None)
 
     def takes_device(self, device: str) -> bool:
-        """Whether ``device`` (``cuda:1``, ``gpu.0``) is of a kind that it knows."""
+        """Whether ``device``, such as ``cuda:1`` or ``gpu.0``, is of a kind that it accepts."""
         kind = device.partition(":")[0].partition(".")[0]
-        # AUTO, in capitals, is a device of OpenVINO's
+        # AUTO in capitals is a device of OpenVINO, which chooses by itself
         return device == "auto" or kind in self.devices or kind.lower() in self.devices
 
     def version(self) -> str:
         """The installed engine's version, read without importing it."""
-        from importlib import metadata  # seldom needed, and slow to import
+        from importlib import metadata  # slow to import, and rarely needed
 
         for name in self.distributions or (self.package,):
             try:
@@ -98,7 +97,8 @@ BACKENDS: dict[str, BackendEntry] = {
 AUTO_ORDER = ("tensorrt", "openvino", "onnxruntime", "torch")
 """What ``backend="auto"`` prefers, unless ``fer-edge doctor --tune`` has measured.
 
-The first that is installed, knows the device, and has an artifact in its own format: an engine
-built for this GPU, an IR (which OpenVINO runs faster than ONNX Runtime its ONNX, on x86), an ONNX,
-a checkpoint. Only where none has, one that opens another's format.
+It takes the first that is installed, accepts the device, and has an artifact in its own format: an
+engine built for this GPU, then an IR (on x86, OpenVINO runs it faster than ONNX Runtime runs an
+ONNX), then an ONNX, then a checkpoint. If there is no such backend, it takes the first that opens
+the format of another.
 """

@@ -1,8 +1,8 @@
 """Measures which backend is fastest on this device, for ``backend="auto"`` to know.
 
-The engine call alone is timed: one crop, one caller. Rounds are interleaved, so that a clock that
-slows down in between slows every backend alike, and one engine at a time is open, so that a small
-device has the memory.
+Only the call of the engine is timed, with one crop and one caller. Rounds are interleaved, so that
+a processor that slows down in between slows all backends alike. One engine is open at a time, so
+that small devices have enough memory.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ def tune(
 ) -> Tuning:
     """Measure every backend that is installed and opens an artifact of ``model``, and keep it.
 
-    ``precision`` None is the manifest's; ``threads`` are the counts to try, by default those of
-    ``thread_counts``; ``seconds`` is the time for each backend, count and round (there are three),
-    unless 300 calls take less. From then on ``backend="auto"`` takes the fastest, until an
-    artifact, an engine or the machine changes. A backend that fails is listed with its reason.
-    Raises EngineError where all fail, ConfigurationError, before anything is measured, where it
-    could not be kept, OSError where it no longer can, and as ``choose_backend`` does where there is
-    nothing to measure.
+    ``precision`` None takes the manifest's. ``threads`` are the counts to try, by default those of
+    ``thread_counts``. ``seconds`` is the time for each backend, count and round, of which there are
+    three; it ends early after 300 calls. From then on ``backend="auto"`` takes the fastest, until
+    an artifact, an engine or the machine changes. A backend that fails is listed with its reason.
+
+    Raises EngineError if all backends fail, and what ``choose_backend`` raises if there is none.
+    Raises ConfigurationError, before anything is measured, if the result cannot be kept, and
+    OSError if writing it fails later.
     """
     opened = Model.open(model)
     found = candidates(opened, precision, device)
@@ -94,7 +95,7 @@ def tune(
 
 
 def thread_counts() -> tuple[int, ...]:
-    """1, 2, 4, 8: as far as there are cores, and their number itself below 8."""
+    """1, 2, 4 and 8 as far as there are cores, and their number itself if it is below 8."""
     cores = min(usable_cores(), _MOST_THREADS)
     powers = [1 << n for n in range(cores.bit_length()) if 1 << n <= cores]
     return tuple(sorted({*powers, cores}))
@@ -102,7 +103,7 @@ def thread_counts() -> tuple[int, ...]:
 
 @dataclass
 class _Run:
-    """One way to run the model, and what was measured of it."""
+    """A backend with a number of threads, and its measurements."""
 
     backend: str
     artifact: Artifact
@@ -114,7 +115,7 @@ class _Run:
     failure: str | None = None
 
     def measure(self, seconds: float) -> None:
-        """Open, time for ``seconds``, close; once it has failed, nothing."""
+        """Open the backend, time it for ``seconds``, and close it; do nothing if it has failed."""
         if self.failure is not None:
             return
         try:
@@ -125,7 +126,7 @@ class _Run:
                 self.engine, self.precision = opened.engine, opened.spec.precision
             finally:
                 opened.close()
-        except Exception as problem:  # a broken engine may raise anything; it is shown
+        except Exception as problem:  # a broken engine may raise anything, and it is reported
             self.failure = str(problem) or repr(problem)
 
     def timing(self) -> Timing | None:
@@ -148,7 +149,7 @@ def _median_ms(backend: Backend, seconds: float) -> float:
     crop = np.random.default_rng(0).integers(0, 256, (1, *backend.spec.input.shape), np.uint8)
     _, probabilities = backend.infer(crop)
     if not abs(float(probabilities.sum()) - 1) < _SUM_TOLERANCE:
-        raise EngineError(f"its probabilities add up to {probabilities.sum()}, not to 1")
+        raise EngineError(f"its probabilities add up to {probabilities.sum()} instead of 1")
     timed = partial(
         call_times, partial(backend.infer, crop), fewest=_FEWEST_CALLS, most=_MOST_CALLS
     )

@@ -64,7 +64,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A measurement; it counts while candidates, device and machine are the same.
+    """A measurement. It is used while candidates, device and machine stay the same.
 
     ``measured`` is a date and time (ISO 8601, UTC).
     """
@@ -87,16 +87,16 @@ class Tuning:
         if unknown := {timing.backend for timing in self.timings} - {
             one.backend for one in self.candidates
         }:
-            raise ValueError(f"{', '.join(sorted(unknown))} was measured and is no candidate")
+            raise ValueError(f"{', '.join(sorted(unknown))} was measured but is not a candidate")
         for timing in self.timings:
             if timing.threads is not None and not 1 <= timing.threads <= MAX_THREADS:
                 raise ValueError(f"threads should be 1 to {MAX_THREADS}, not {timing.threads}")
 
     def best(self, threads: int | None = None) -> Timing | None:
-        """The fastest; among those within 5 % of it, the one with the fewest threads.
+        """The fastest timing; of those within 5 % of it, the one with the fewest threads.
 
-        ``threads`` is what the caller insists on: backends measured with that many are compared,
-        or all of them where none was.
+        If the caller asks for a number of ``threads``, only timings with that number are compared,
+        as far as there are any.
         """
         insisted = [timing for timing in self.timings if timing.threads == threads]
         compared = insisted if threads is not None and insisted else list(self.timings)
@@ -107,14 +107,14 @@ class Tuning:
         return min(close, key=lambda timing: (timing.threads or 0, timing.p50_ms))
 
     def write(self) -> Path:
-        """Keep the measurement, whole or not at all; gives its path. Raises OSError."""
+        """Write the measurement, whole or not at all, and return its path. Raises OSError."""
         path = _path(self.candidates, self.device)
         write_json(path, encode(self))
         return path
 
 
 def tuning_folder() -> Path:
-    """Where measurements are kept; it need not exist. Raises ConfigurationError as folders do."""
+    """Where measurements are kept; it need not exist. Raises what ``data_folder`` raises."""
     return data_folder() / _FOLDER
 
 
@@ -126,15 +126,15 @@ def check_tuning_folder() -> None:
         TemporaryFile(dir=folder).close()
     except OSError as problem:
         raise ConfigurationError(
-            f"what is measured cannot be kept in {folder} ({problem.strerror}). Set "
-            f"{HOME_VARIABLE} to a folder that can be written"
+            f"the measurement cannot be kept in {folder} ({problem.strerror}); set "
+            f"{HOME_VARIABLE} to a folder that can be written to"
         ) from problem
 
 
 def read_tuning(candidates: tuple[Candidate, ...], device: str) -> Tuning | None:
-    """What was measured with exactly these artifacts and engines, on this machine.
+    """The measurement of exactly these artifacts and engines on this machine, if there is one.
 
-    None where nothing was. Raises ArtifactError for a damaged file.
+    Raises ArtifactError for a damaged file.
     """
     try:
         path = _path(candidates, device)
@@ -152,7 +152,7 @@ def read_tuning(candidates: tuple[Candidate, ...], device: str) -> Tuning | None
 
 
 def this_machine() -> str:
-    """What a measurement holds for: the processor, and how many of its cores we may use."""
+    """What a measurement is valid for: the processor, and how many of its cores are usable."""
     return f"{cpu_name()}, {usable_cores()} cores"
 
 

@@ -1,12 +1,11 @@
-"""What is installed, which backends work, which devices are seen, and what to install.
+"""What is installed, which backends work, which devices there are, and what to install.
 
-What it looks at may be broken, so nothing that needs OpenCV or an engine is imported at the top.
+OpenCV or an engine may be broken, so nothing that needs them is imported at the top.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 import os
 import platform
@@ -19,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
-from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_class
+from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_problem
 from fer_edge.backends.choose_backend import choose_backend
-from fer_edge.errors import EngineError, FerEdgeError, GateError, MissingDependencyError
-from fer_edge.system.dependencies import EXTRAS
+from fer_edge.errors import EngineError, FerEdgeError, GateError
+from fer_edge.system.dependencies import EXTRAS, missing_packages
 from fer_edge.system.machine import cpu_name
 
 __all__ = ["Check", "Diagnosis", "diagnose"]
@@ -37,14 +36,14 @@ _RIVALS = (
     ),
 )
 _GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.15}
-"""By the artifact's precision: golden answers are the fp32 network's."""
+"""Largest difference by the artifact's precision: golden answers are those of the fp32 network."""
 
 _SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: what was looked at, whether it is usable, and what there is or what to do."""
+    """One finding: its subject, whether that is usable, and what was found or what to do."""
 
     name: str
     ok: bool
@@ -55,8 +54,8 @@ class Check:
 class Diagnosis:
     """All findings.
 
-    ``works`` says whether the model gives its golden answers here, ``exit_code`` what a command
-    ends with: 0, 1 for other answers, or the code of the error that opening it raised.
+    ``works`` says whether the model gives its golden answers here. ``exit_code`` is 0 if it does, 1
+    if its answers differ, and otherwise the code of the error that opening it raised.
     """
 
     works: bool
@@ -80,10 +79,10 @@ def diagnose(
     precision: str | None = None,
     device: str = "auto",
 ) -> Diagnosis:
-    """Look at this machine, and run ``model``: its golden crops, or an artifact without any once.
+    """Look at this machine and run ``model`` on its golden crops; a file without any is run once.
 
-    ``precision`` and ``device`` are those for which ``auto`` is asked what it takes. Changes
-    nothing and raises nothing of its own.
+    ``precision`` and ``device`` are for the question which backend ``auto`` takes. Changes nothing,
+    and a defect that it finds is a finding, not an exception.
     """
     try:
         checked = _check_golden_crops(model)
@@ -144,12 +143,8 @@ def _check_auto(model: str | os.PathLike[str], precision: str | None, device: st
 
 
 def _check_backend(name: str) -> Check:
-    try:
-        backend_class(name)
-    except MissingDependencyError as problem:
-        return Check(name, False, str(problem))
-    except Exception as problem:  # as above
-        return Check(name, False, _broken(BACKENDS[name].package, problem))
+    if problem := backend_problem(name):
+        return Check(name, False, problem)
     return replace(_check_import(BACKENDS[name].package), name=name)
 
 
@@ -162,7 +157,7 @@ def _check_import(package: str) -> Check:
 
 
 def _broken(package: str, problem: Exception) -> str:
-    return f"{package} is installed, but does not import: {problem}"
+    return f"{package} is installed and cannot be imported: {problem}"
 
 
 def _check_faces() -> Check:
@@ -173,11 +168,11 @@ def _check_faces() -> Check:
     except FerEdgeError as problem:
         return Check("faces", False, str(problem))
     except Exception as problem:  # as above
-        return Check("faces", False, f"face detection does not import: {problem}")
+        return Check("faces", False, f"face detection cannot be imported: {problem}")
 
 
 def _check_extra(extra: str) -> Check:
-    missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    missing = missing_packages(EXTRAS[extra])
     if not missing:
         return Check(extra, True, "installed")
     return Check(extra, False, f"lacks {', '.join(missing)}: pip install 'fer-edge[{extra}]'")

@@ -18,7 +18,7 @@ from fer_edge.command import open_predictor, say, write_result
 from fer_edge.errors import InputError
 from fer_edge.faces.detection import FaceDetector
 from fer_edge.images.annotation import annotate
-from fer_edge.images.reading import read_image
+from fer_edge.images.reading import PICTURE_SUFFIXES, read_image
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import track
@@ -27,7 +27,6 @@ __all__ = ["predict"]
 
 SCHEMA = "fer-edge-predict/1"
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _ANNOTATED = ".faces.png"
 _MANY = 10
 """Of more pictures than this each gets one line, and all of them a summary."""
@@ -82,7 +81,7 @@ def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
         found = [
             file
             for file in sorted(path.rglob("*") if path.is_dir() else ())
-            if file.suffix.lower() in _SUFFIXES and not file.name.endswith(_ANNOTATED)
+            if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.endswith(_ANNOTATED)
         ]
         yield from found or [path]  # reading says what is wrong with a folder that has none
 

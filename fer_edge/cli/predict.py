@@ -23,7 +23,7 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         metavar="IMAGE",
         type=Path,
-        help="JPEG, PNG, WebP or BMP files, or folders of them",
+        help="JPEG, PNG, WebP, BMP or TIFF files, or folders of them",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--crop", action="store_true", help="each picture is one face already")

@@ -1,5 +1,6 @@
-"""From a face crop to the uint8 tensor that every artifact takes. Written once, described in the
-spec, used by the runtime, calibration and measurement alike.
+"""From a face crop to the uint8 tensor that every artifact takes.
+
+``InputSpec`` describes it. The runtime, calibration and measurements all use this code.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ COLORS = ("bgr", "rgb")
 _GRAY_DIMENSIONS, _COLOR_DIMENSIONS = 2, 3
 _TO_GRAY = {"bgr": cv2.COLOR_BGR2GRAY, "rgb": cv2.COLOR_RGB2GRAY}  # BT.601 in fixed point
 _REACH = 2
-"""Source pixels from which one bilinear sample takes, in each direction."""
+"""Source pixels that one bilinear sample reads, in each direction."""
 _HALVED_FROM = 3
-"""Times the new size from which a crop is halved first. From twice the new size on, crops of little
-more than that would lose accuracy (tests/fer_edge/images/test_resizing_accuracy.py measures it).
+"""Crops of at least this many times the new size are halved first.
+
+With 2 instead, crops of little more than twice the new size would lose accuracy
+(tests/fer_edge/images/test_resizing_accuracy.py measures it).
 """
 
 
@@ -48,7 +51,7 @@ def preprocess(crop: UInt8Array, spec: InputSpec, out: UInt8Array, color: str = 
         else:
             _resize(cv2.cvtColor(crop, _TO_GRAY[color]), spec, target)
     elif is_gray or color == "bgr":
-        # channels are resized one by one, so their order may change, or one be repeated, afterwards
+        # channels are resized independently, so they can be reordered or repeated afterwards
         resized = np.empty(out.shape[:2] if is_gray else out.shape, np.uint8)
         _resize(crop, spec, resized)
         cv2.cvtColor(resized, cv2.COLOR_GRAY2RGB if is_gray else cv2.COLOR_BGR2RGB, dst=out)
@@ -68,8 +71,8 @@ def preprocess_all(crops: Iterable[UInt8Array], spec: InputSpec) -> UInt8Array:
 def _resize(image: npt.NDArray[Any], spec: InputSpec, out: UInt8Array) -> None:
     """Resize as ``InputSpec.interpolation`` says.
 
-    OpenCV's own averaging over fractions of pixels gives nearly the same and takes three to ten
-    times as long; over whole pixels it is fast, so whole blocks are what it is given.
+    OpenCV's own averaging over fractions of pixels gives nearly the same result and takes three to
+    ten times as long. Over whole pixels it is fast, so it is given whole blocks.
     """
     height, width = size = spec.height, spec.width
     if image.shape[:2] == size:
@@ -89,7 +92,7 @@ def _resize(image: npt.NDArray[Any], spec: InputSpec, out: UInt8Array) -> None:
 
 
 def _halve(image: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[Any]:
-    """Average 2 x 2 pixels while there are at least so many; an odd last line is left out."""
+    """Average 2 x 2 pixels while there are that many; an odd last row or column is left out."""
     height, width = image.shape[:2]
     while height >= rows and width >= columns:
         height, width = height // 2, width // 2

@@ -33,7 +33,10 @@ from fer_edge.errors import InputError
 from fer_edge.images.header import PictureSize, check_complete, orientation, picture_size
 from fer_edge.system.read_file import read_file
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode_image", "read_image"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "PICTURE_SUFFIXES", "decode_image", "read_image"]
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Suffixes of these formats, in lower case. The reader itself looks at the bytes alone."""
 
 MAX_PIXELS = 100_000_000
 """Width times height that is still decoded; 300 MB of pixels."""

@@ -1,4 +1,4 @@
-"""Seeded drawings that stand in for face crops where no data set may be used."""
+"""Drawn faces, for places where no data set may be used."""
 
 from __future__ import annotations
 

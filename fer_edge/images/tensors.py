@@ -28,13 +28,13 @@ class TensorMaker:
         self._spec, self._color = spec, color
 
     def rows(self, count: int, flip: bool) -> npt.NDArray[np.uint8]:
-        """Room for crops: ``(N, 1, H, W, C)``, and with a mirror image each ``(N, 2, H, W, C)``."""
+        """Room for crops, ``(N, 1, H, W, C)``, or with mirror images, ``(N, 2, H, W, C)``."""
         return np.empty((count, 2 if flip else 1, *self.shape), np.uint8)
 
     def fill(self, row: npt.NDArray[np.uint8], crop: Crop, index: int | None = None) -> None:
-        """Convert a crop into a row, with its mirror image if the row has room for it.
+        """Convert a crop into a row, and its mirror image if the row has room for it.
 
-        Raises InputError for what is no crop, with its ``index`` in the batch.
+        Raises InputError, with the ``index`` in the batch, for anything but a crop.
         """
         if isinstance(crop, (str, os.PathLike)):
             try:

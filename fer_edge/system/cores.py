@@ -1,4 +1,4 @@
-"""How many threads a device that has other work to do can spare."""
+"""How many cores this process may use, and how many threads an engine gets by default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_THREADS = 4
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and the quota of its container."""
+    """Cores that this process may use, by its affinity and the quota of its container."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -25,16 +25,16 @@ def usable_cores() -> int:
 
 
 def default_threads() -> int:
-    """Threads of an engine when nobody says otherwise: half of the usable cores, 1 to 4.
+    """Threads of an engine by default: half of the usable cores, at least 1 and at most 4.
 
-    One face takes less than a millisecond, so more threads would wait for each other, and the
-    device has a camera to read besides.
+    One face takes less than a millisecond, so more threads would mostly wait for each other, and
+    the device has other work to do, such as reading a camera.
     """
     return max(1, min(_MOST_THREADS, usable_cores() // 2))
 
 
 def _container_quota() -> float | None:
-    """Cores' worth of time that the control group grants; None without a bound (cgroups(7))."""
+    """How many cores the control group grants, or None without a limit (cgroups(7))."""
     try:
         if _QUOTA_V2.exists():
             quota, period = _QUOTA_V2.read_text(encoding="ascii").split()
@@ -45,4 +45,4 @@ def _container_quota() -> float | None:
             return None
         return None if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
-        return None  # a system whose control groups look different sets no bound that we know
+        return None  # control groups of another form: no limit that we can read

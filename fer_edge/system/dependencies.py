@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from fer_edge.errors import MissingDependencyError
 
-__all__ = ["EXTRAS", "requires"]
+__all__ = ["EXTRAS", "missing_packages", "requires"]
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
@@ -32,11 +33,16 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 """Import names by extra; a test holds them against pyproject.toml."""
 
 
+def missing_packages(names: Iterable[str]) -> list[str]:
+    """Those packages that are not installed; none of them is imported to find out."""
+    return [name for name in names if importlib.util.find_spec(name) is None]
+
+
 @contextmanager
 def requires(extra: str) -> Iterator[None]:
     """Turn the absence of one of an extra's packages into MissingDependencyError.
 
-    Only a package that is not there counts; an import that fails inside one passes through.
+    An import that fails inside an installed package passes through unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Writing so that a reader sees the old file or the new one, never half of it."""
+"""Writing files whole: a reader sees the old file or the new one, never half of it."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``; rename it over ``target`` when the block ends.
 
-    Missing parents are made; where ``target`` is a link, what it points to is replaced. The data
-    is flushed to the disk before the rename. If the block raises, the temporary file is removed
-    and ``target`` stays as it was. Raises OSError, before the block runs, for a ``target`` that is
-    a folder, a device or a pipe, or that cannot be written beside.
+    Missing parent folders are made. If ``target`` is a link, the file that it points to is
+    replaced. The data is flushed to the disk before the rename. If the block raises, the temporary
+    file is removed and ``target`` stays as it was. Raises OSError, before the block runs, if
+    ``target`` is a folder, a device or a pipe, or if its folder cannot be written to.
     """
     target = target.resolve()
     if target.exists() and not target.is_file():
@@ -49,7 +49,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     mode = temporary.stat().st_mode
     try:
         yield temporary
-        # safetensors puts a file of its own there, which none but its owner may read
+        # safetensors replaces the file by one that only its owner may read
         temporary.chmod(mode)
         _flush(temporary)
         temporary.replace(target)
@@ -61,11 +61,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def new_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``target``; put it in place when the block ends.
 
-    Missing parents are made. An existing ``target`` is replaced, with all that is in it: on Linux
-    in one step, elsewhere in two renames; where it is a link, what it points to is replaced. If
-    the block raises, the temporary folder is removed and ``target`` stays as it was. What a process
-    that was killed left there is removed by the next call for the same ``target``. Raises
-    OSError, before the block runs, for a ``target`` that is no folder or cannot be written beside.
+    Missing parent folders are made. An existing ``target`` is replaced with all its contents, on
+    Linux in one step, elsewhere by two renames. If it is a link, the folder that it points to is
+    replaced. If the block raises, the temporary folder is removed and ``target`` stays as it was.
+    If the process is killed, the next call for the same ``target`` removes what it left. Raises
+    OSError, before the block runs, if ``target`` is not a folder or its parent cannot be written.
     """
     target = target.resolve()
     if target.exists() and not target.is_dir():
@@ -89,7 +89,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def write_bytes(target: Path, data: bytes) -> None:
-    """Replace ``target`` by ``data``, whole or not at all; a device or pipe receives it."""
+    """Replace ``target`` by ``data``, whole or not at all; a device or pipe is written to."""
     if target.exists() and not target.is_file() and not target.is_dir():
         target.write_bytes(data)
         return
@@ -120,7 +120,7 @@ def _flush(path: Path) -> None:
 
 
 def _temporary(target: Path, make: Callable[[Path], None]) -> Path:
-    """Make something hidden beside ``target``; a failure names ``target`` itself."""
+    """Make something hidden beside ``target``; an error names ``target`` itself."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         if not target.parent.exists():
@@ -157,7 +157,7 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> None:
-    """Swap two names; ``renameat2`` does it in one step where the system has it."""
+    """Swap two names, in one step where the system has ``renameat2``."""
     if sys.platform == "linux":
         renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
         names = os.fsencode(first), os.fsencode(second)

@@ -1,4 +1,4 @@
-"""Where fer_edge keeps what it fetched, measured, compiled and trusts for a user."""
+"""Where fer_edge keeps what it measured, compiled and trusts for a user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What machine this is, as far as results have to say."""
+"""What machine this is, for results to name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _KEYS = ("model name", "Model")
 
 
 def cpu_name(root: Path = Path("/")) -> str:
-    """The board's name where there is one, else the processor's own, else its architecture.
+    """The name of the board, else of the processor, else its architecture.
 
-    Processors of boards are called ``ARMv8`` or nothing, whichever they are. ``root`` is where
-    ``/proc`` lies.
+    Boards go first, since all their processors are called ``ARMv8`` or nothing. ``root`` is the
+    folder that holds ``proc``.
     """
     if board := _text(root / _BOARD).strip("\0\n "):
         return board

@@ -1,4 +1,4 @@
-"""One progress line for every command: on a terminal, from the third second on, never piped."""
+"""The progress line of every command. It appears on terminals alone, after two seconds."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _WIDTH, _NARROWEST = 24, 4
 
 
 class Progress:
-    """A line with bar, rate and time left, redrawn in place on ``stream``.
+    """A line with a bar, the rate and the time left, redrawn in place on ``stream``.
 
-    The bar gives way to the note where there is no room for both.
+    Where there is no room for both, the note is shown and the bar is not.
     """
 
     def __init__(self, total: int, label: str, stream: TextIO | None = None) -> None:
         self.total, self.label = total, label
         self.done = 0
         self._stream = sys.stderr if stream is None else stream
-        # of the processes that torchrun starts here, which share a terminal, the first draws
+        # processes that torchrun starts share a terminal; only the first of them draws
         self._shown = self._stream.isatty() and os.environ.get("LOCAL_RANK", "0") == "0"
         self._start = time.monotonic()
         self._drawn = self._start + _DELAY_S
         self._visible = False
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count ``count`` items as done; ``note`` stands at the end of the line."""
+        """Count ``count`` more items as done; ``note`` is shown at the end of the line."""
         self.done += count
         now = time.monotonic()
         if self._shown and now >= self._drawn:
@@ -76,7 +76,7 @@ def progress(total: int, label: str) -> Iterator[Progress]:
 
 
 def track(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Pass ``items`` on and show how far they are."""
+    """Yield ``items`` and show the progress."""
     with progress(total, label) as bar:
         for item in items:
             yield item

@@ -1,7 +1,7 @@
 """Threads that are used again.
 
-A new thread for each stream would cost memory for good: OpenCV keeps about a kilobyte for every
-thread that ever resized a picture (4.14; what its tracing knows of ended threads).
+A new thread for each stream would leak memory: OpenCV 4.14 keeps about a kilobyte for every thread
+that ever resized a picture, even after the thread ended.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class Task(ProcessBound):
         self._thread: threading.Thread | None = None
 
     def join(self, seconds: float | None = None) -> None:
-        """Wait for its end, at most so long.
+        """Wait until the function has returned, or for at most ``seconds``.
 
-        Returns at once in the thread that runs it, and in a child of fork, where none does.
+        Returns at once in the thread that runs it, and in a child of fork, where no thread does.
         """
         if self._thread is not threading.current_thread() and not self.inherited:
             self._ended.wait(seconds)
 
     def _run(self, thread: threading.Thread) -> None:
-        function, self._function = self._function, _nothing  # what it holds may go
+        function, self._function = self._function, _nothing  # frees what the function holds
         self._thread = thread
         try:
             function()
@@ -83,21 +83,21 @@ class _Thread(threading.Thread):
 
 
 def run(function: Callable[[], None]) -> Task:
-    """Run ``function``, which may not raise, in a daemon thread: one that is idle, or a new one.
+    """Run ``function`` in a daemon thread, an idle one or a new one. It may not raise.
 
     Raises RuntimeError where the system gives no more threads.
     """
     task = Task(function)
     with _waiting.lock:
         if _waiting.idle:
-            _waiting.idle.pop().give(task)  # the one that was busy last, so that others may end
+            _waiting.idle.pop().give(task)  # the last one that was busy, so that the others may end
             return task
     _Thread(task).start()
     return task
 
 
 def idle() -> int:
-    """How many threads wait for a task; each ends after a minute without."""
+    """How many threads wait for a task. A thread ends after a minute without one."""
     return len(_waiting.idle)
 
 

@@ -140,7 +140,7 @@ def test_what_is_no_spec_is_refused(text: str) -> None:
 
 
 def test_a_text_far_longer_than_any_spec_is_not_parsed() -> None:
-    with pytest.raises(ArtifactError, match=r"the model spec has a size of .* up to 65,536 are"):
+    with pytest.raises(ArtifactError, match=r"the model spec has .* bytes; the most is 65,536"):
         ModelSpec.from_json(FULL.to_json() + " " * (64 << 10))
 
 

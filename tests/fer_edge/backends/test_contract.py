@@ -60,7 +60,7 @@ def test_a_callers_spec_is_for_what_carries_none(bare: Artifact, tiny_spec: Mode
 
 def test_a_callers_spec_never_replaces_the_artifacts(bare: Artifact, tiny_spec: ModelSpec) -> None:
     other = replace(bare, spec=tiny_spec.with_changes(temperature=9.0))
-    with pytest.raises(ConfigurationError, match=r"carries a spec of its own, .* leave it out"):
+    with pytest.raises(ConfigurationError, match=r"carries a spec of its own, .* leave spec out"):
         contract_spec(tiny_spec.to_json(), other, GOOD_IN, GOOD_OUT)
 
 

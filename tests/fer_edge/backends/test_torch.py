@@ -67,7 +67,7 @@ def test_another_spec_than_its_own_is_refused(
     given = artifact_of(small_checkpoint.read_bytes(), "model.safetensors")
     own = checkpoint.read_spec(small_checkpoint)
     TorchBackend(replace(given, spec=own), BackendOptions())
-    with pytest.raises(ConfigurationError, match=r"carries a spec of its own, .* leave it out"):
+    with pytest.raises(ConfigurationError, match=r"carries a spec of its own, .* leave spec out"):
         TorchBackend(replace(given, spec=replace(own, temperature=2.5)), BackendOptions())
 
 
@@ -145,7 +145,7 @@ def test_a_gpu_that_is_not_there_is_named(
 
 
 def test_it_cannot_spin(opened: OpenBytes) -> None:
-    with pytest.raises(ConfigurationError, match="torch cannot do spinning=True"):
+    with pytest.raises(ConfigurationError, match="torch has no setting spinning=True"):
         opened(spinning=True)
 
 

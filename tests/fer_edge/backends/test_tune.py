@@ -118,7 +118,7 @@ def test_nothing_is_measured_where_it_could_not_be_kept(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("FER_EDGE_HOME", str(tmp_path / "file"))
-    with pytest.raises(ConfigurationError, match="Set FER_EDGE_HOME to a folder that can be"):
+    with pytest.raises(ConfigurationError, match="set FER_EDGE_HOME to a folder that can be"):
         tune(model_directory, seconds=0.01)
     assert fake.threads == []
 

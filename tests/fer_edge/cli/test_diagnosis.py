@@ -155,7 +155,7 @@ found = diagnose({model!r})
 assert not found.works
 assert found.exit_code == 3, found
 checks = [*found.core, *found.backends, found.faces]
-print(*sorted(check.name for check in checks if "does not import: libx.so" in check.detail))
+print(*sorted(check.name for check in checks if "cannot be imported: libx.so" in check.detail))
 """
 
 
@@ -184,9 +184,9 @@ def test_a_package_that_does_not_load_is_a_finding_and_stops_nothing(
     ("code", "detail"),
     [
         (None, "pip install 'fer-edge[fake]'"),
-        ("import fake_engine.core", "is installed, but does not import: No module named"),
-        ("raise OSError('libengine.so')", "is installed, but does not import: libengine.so"),
-        ("raise RuntimeError('driver')", "is installed, but does not import: driver"),
+        ("import fake_engine.core", "is installed and cannot be imported: No module named"),
+        ("raise OSError('libengine.so')", "is installed and cannot be imported: libengine.so"),
+        ("raise RuntimeError('driver')", "is installed and cannot be imported: driver"),
     ],
     ids=["missing", "incomplete", "without its library", "without its driver"],
 )

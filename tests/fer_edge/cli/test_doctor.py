@@ -173,6 +173,6 @@ def test_an_engine_that_does_not_import_is_a_finding(
         env={**os.environ, "PYTHONPATH": path},
         check=False,
     )
-    assert f"{engine} is installed, but does not import" in answer.stdout
+    assert f"{engine} is installed and cannot be imported" in answer.stdout
     assert "Traceback" not in answer.stderr
     assert answer.returncode in (0, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,17 @@ def test_a_person_reads_the_same(
         ["architecture", "tiny"],
         ["mean", "0.5"],
         ["labels", "angry, disgust, fear, happy, sad, surprise, neutral"],
-        ["target", "onnx"],
     ):
         assert expected in words
+
+
+def test_artifacts_are_lines_and_no_raw_values(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert "{" not in text
+    (line,) = (line for line in text.splitlines() if line.startswith("  model.onnx "))
+    assert re.search(r"fp32, onnx, \d+\.\d MB, sha256 \w{12}…$", line)
+    assert re.search(r"\n    \w+ [\d.]+: accuracy [\d.]+% \[.*\] on public-test \(n=3589", text)
 
 
 @pytest.mark.usefixtures("no_default_model")

@@ -157,7 +157,7 @@ def test_bad_pictures_alone_give_a_result_of_errors(
     assert run(tmp_path / "gone.png", empty, "--crop", "--json", out, *debug) == 2
     gone, folder = results(out)
     assert (gone["faces"], folder["faces"]) == ([], [])
-    assert "there is no file" in gone["error"]
+    assert "there is no picture" in gone["error"]
     assert "is a folder" in folder["error"]
 
 
@@ -167,7 +167,7 @@ def test_a_crop_that_is_too_small_is_a_bad_picture(
     small = tmp_path / "small.png"
     cv2.imwrite(str(small), np.zeros((4, 4), np.uint8))
     assert run(small, "--crop") == 2
-    assert f"{small}: expected a crop of at least 8 x 8" in capsys.readouterr().err
+    assert f"{small}: expected at least 8 x 8" in capsys.readouterr().err
 
 
 def test_a_folder_stands_for_the_pictures_in_it(run: Run, tmp_path: Path) -> None:

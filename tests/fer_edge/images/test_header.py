@@ -406,10 +406,10 @@ def test_hostile_bytes_give_a_result_or_an_input_error_soon(name: str) -> None:
             start = SIGNATURES[name]
             hostile = start + hostile[len(start) :]
         for function in (picture_size, check_complete, orientation):
-            begin = time.perf_counter()
+            begin = time.process_time()
             with contextlib.suppress(InputError):
                 function(hostile)
-            assert time.perf_counter() - begin < SLOW_SECONDS
+            assert time.process_time() - begin < SLOW_SECONDS
 
 
 @pytest.mark.parametrize(

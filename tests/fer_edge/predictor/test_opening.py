@@ -38,7 +38,7 @@ from fer_edge.backends.choose_backend import Choice, choose_backend
         ({"min_confidence": 1.01}, "not 1.01"),
         ({"min_confidence": float("nan")}, "not nan"),
         ({"min_confidence": 10**400}, "should be 0 to 1"),
-        ({"options": BackendOptions(compiled=True)}, "cannot do compiled=True"),
+        ({"options": BackendOptions(compiled=True)}, "has no setting compiled=True"),
         (
             {"device": "cuda", "options": BackendOptions(device="cpu")},
             "device was given twice, as 'cuda' and in options as 'cpu'; give it once",

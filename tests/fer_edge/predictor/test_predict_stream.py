@@ -209,7 +209,7 @@ def test_a_crop_that_cannot_be_used_is_given_in_its_place_if_so_wished(
     given = list(Predictor(backend=double).predict_stream(crops, errors="yield"))
     kinds = [e.index if isinstance(e, InputError) else str(e.emotion.value) for e in given]
     assert kinds == ["disgust", 1, "fear", 3, "happy"]
-    assert "there is no file" in str(given[3])
+    assert "there is no picture" in str(given[3])
 
 
 def test_what_the_source_raises_comes_after_the_predictions_before_it(
