@@ -23,6 +23,7 @@ help:
 	@echo "make audit   known vulnerabilities of every dependency; asks over the network"
 	@echo "make bench   measure speed and accuracy, beside what else there is (DATA=fer2013.zip)"
 	@echo "make runtime-page   measure what the runtime adds to its engines"
+	@echo "make live-page   measure whole frames, cameras and streams"
 	@echo "make train   the packaged model's training (DATA=fer2013.zip VOTES=ferplus_votes.csv)"
 	@echo "make default-model, vit-tiny   export, measure and draw what was trained (DATA=...)"
 	@echo "make baseline   record what the regression suite compares with (DATA=...)"
@@ -160,6 +161,10 @@ baseline: $(VENV)/dev.installed
 runtime-page: $(VENV)/dev.installed
 	$(PAGES) smoothing
 	$(PAGES) overhead --backend all --threads 1 --write docs/runtime.md --check
+
+# The figures and the picture of docs/live.md; wants an idle machine with make system's programs.
+live-page: system $(VENV)/dev.installed
+	$(PAGES) live --write docs/live.md --timeline docs/timeline.png --losses 100 --slow-seconds 600
 
 # Needs a machine with nothing else to do; takes a quarter of an hour.
 bench: $(VENV)/dev.installed

@@ -6,11 +6,20 @@ import sys
 from collections.abc import Sequence
 
 from fer_edge.command import command_parser, run_command
-from pages import benchmark_page, framing, margins, model_card, overhead, smoothing_plot, soak_page
+from pages import (
+    benchmark_page,
+    framing,
+    live,
+    margins,
+    model_card,
+    overhead,
+    smoothing_plot,
+    soak_page,
+)
 
 __all__ = ["main"]
 
-PAGES = (benchmark_page, model_card, framing, margins, overhead, soak_page, smoothing_plot)
+PAGES = (benchmark_page, model_card, framing, margins, live, overhead, soak_page, smoothing_plot)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,14 +27,14 @@ from fer_edge.errors import EngineError, InputError
 __all__ = ["Frame", "FrameSource", "Source", "SourceInfo", "open_source", "without_secrets"]
 
 Image: TypeAlias = npt.NDArray[np.uint8]
-Source: TypeAlias = "str | os.PathLike[str] | int | Iterable[tuple[Image, float]]"
-"""A file, the number of a camera, an address (rtsp://...), a GStreamer pipeline, or pairs of a
-frame and its time in seconds."""
+Source: TypeAlias = "str | os.PathLike[str] | int | Iterable[tuple[Image, float]] | FrameSource"
+"""A file, the number of a camera, an address (rtsp://...), a GStreamer pipeline, pairs of a frame
+and its time in seconds, or what ``open_source`` gave."""
 
 _log = logging.getLogger("fer_edge.live")
 
 _OPEN_TIMEOUT_MS = _READ_TIMEOUT_MS = 5000
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+_LEAST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_SHARE = 0.5, 10.0, 0.1
 _FEWEST_LOST, _SHARE_LOST = 2, 0.02
 """Containers that only estimate their number of frames are off by so much."""
 
@@ -77,6 +77,9 @@ class SourceInfo:
 class FrameSource:
     """A source that is open: an iterator over its frames, to be read by one thread.
 
+    One of your own is made of a generator of frames; with ``SourceInfo(name, live=True)`` only the
+    newest of them is kept.
+
     ``read`` is how many frames were read so far, ``last_time`` the time of the last.
     """
 
@@ -115,6 +118,8 @@ def open_source(source: Source) -> FrameSource:
     camera or stream that cannot be opened and for a GStreamer pipeline where OpenCV was built
     without GStreamer.
     """
+    if isinstance(source, FrameSource):
+        return source
     if isinstance(source, int):
         return _live(source, f"camera {source}")
     if isinstance(source, (str, os.PathLike)):
@@ -228,8 +233,8 @@ def _live(where: str | int, name: str) -> FrameSource:
 class _LiveFrames(Iterator[Frame]):
     """Frames of a live source, which is opened again whenever it is lost.
 
-    Pauses between the attempts grow from half a second to ten, with some chance in them, so that
-    many readers do not come back all at once.
+    It waits a tenth of the time since the loss between two attempts, half a second at least and ten
+    at most, with some chance in it, so that many readers do not come back all at once.
     """
 
     def __init__(self, where: str | int, name: str, capture: cv2.VideoCapture) -> None:
@@ -271,14 +276,15 @@ class _LiveFrames(Iterator[Frame]):
         self._release()
 
     def _reopen(self) -> None:
-        pause = _FIRST_PAUSE_S
+        lost, pause = time.monotonic(), _LEAST_PAUSE_S
         while not self._stop.wait(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
             capture = _open_live(self._where)
             if capture is not None:
                 self._capture, self._session = capture, self._session + 1
                 _log.warning("%s is back", self._name)
                 return
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            lasting = time.monotonic() - lost
+            pause = min(max(_PAUSE_SHARE * lasting, _LEAST_PAUSE_S), _LONGEST_PAUSE_S)
 
     def _release(self) -> None:
         capture, self._capture = self._capture, None

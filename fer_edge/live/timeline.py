@@ -30,6 +30,7 @@ _TICKS = 8
 _NAMED_FROM = 64
 """Pixels that a stretch of one emotion has to be long to be labelled in the strip."""
 
+_TENTHS_UNTIL_S = 10.0
 _MOST_COLUMNS = 4096
 _LEAST_GAP_S, _MISSED_FRAMES = 0.2, 3
 """An absence that is drawn is longer than both: a moment, and a few frames."""
@@ -116,7 +117,9 @@ class Timeline:
         counts = np.bincount(person.held, minlength=len(self._labels)) / len(person.held)
         most = sorted(zip(self._labels, counts, strict=True), key=lambda it: -it[1])[:3]
         shares = ", ".join(f"{label} {share:.0%}" for label, share in most if share > 0)
-        stay = f"{_clock(person.times[0])} to {_clock(person.times[-1])}"
+        digits = 0 if self._duration() >= _TENTHS_UNTIL_S else 1
+        start, end = (_clock(round(at, digits)) for at in (person.times[0], person.times[-1]))
+        stay = f"{start} to {end}"
         _write(
             canvas,
             f"person {person.number}   {stay}   {shares}",
