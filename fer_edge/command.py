@@ -104,7 +104,7 @@ def data_of(options: Namespace) -> DataSource:
     return DataSource(options.data, options.classes, limit=options.limit, **given)
 
 
-def add_validation_options(parser: ArgumentParser) -> None:
+def add_validation_options(parser: ArgumentParser, *, seed: bool = False) -> None:
     """Add how the half to select on is found, where the data set has none of its own."""
     group = parser.add_argument_group("the half to select on")
     group.add_argument(
@@ -122,6 +122,8 @@ def add_validation_options(parser: ArgumentParser) -> None:
         metavar="REGEX",
         help="finds the person in a picture's name; no person is then in both halves",
     )
+    if seed:
+        group.add_argument("--seed", type=int, default=0, metavar="N", help="of the share")
 
 
 def add_predictor_options(parser: ArgumentParser) -> None:

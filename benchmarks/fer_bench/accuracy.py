@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from fer_bench.predict_crops import predict_crops
 from fer_bench.reliability import ReliabilityBin, reliability_bins
 from fer_bench.results import check_schema, read_json
 from fer_edge.artifacts.record import decode, encode
-from fer_edge.errors import ConfigurationError, EmptySplitError, FerEdgeError
+from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.errors import ConfigurationError, DataError, EmptySplitError, FerEdgeError
 from fer_edge.evaluation import fer2013, metrics
 from fer_edge.evaluation.agreement import agreement
 from fer_edge.evaluation.fer2013 import LabelledCrops
@@ -191,13 +191,18 @@ def read_accuracy(path: Path) -> AccuracyRun:
     )
 
 
-def load_split(data: str | os.PathLike[str], split: str) -> EvaluationSplit:
-    """Read a split, and which of its pictures stand in train. Raises DataError."""
-    crops = fer2013.load(Path(data), split)
+def load_split(data: fer2013.Data, split: str, spec: ModelSpec | None = None) -> EvaluationSplit:
+    """Read a split, and which of its pictures stand in train.
+
+    ``spec`` is of a model that the classes have to fit, and whose input pictures of other sizes
+    than FER2013's are brought to. Raises DataError.
+    """
+    labels, wanted = (None, None) if spec is None else (spec.labels, spec.input)
+    crops = fer2013.load(data, split, labels=labels, wanted=wanted)
     if split == "train":
         return EvaluationSplit(split, crops, None)
     try:
-        train = fer2013.load(Path(data), "train")
+        train = fer2013.load(data, "train", labels=crops.classes, wanted=crops.input)
     except EmptySplitError:
         return EvaluationSplit(split, crops, None)
     return EvaluationSplit(split, crops, fer2013.copies_of(crops.images, train.images))
@@ -213,7 +218,13 @@ def measure_accuracy(
 def answers_of(
     model: str, predictor: Predictor, split: EvaluationSplit, label: str = "measuring"
 ) -> Answers:
-    """Classify every crop of a split, in batches."""
+    """Classify every crop of a split, in batches. Raises DataError for a model of other classes."""
+    labels, classes = predictor.info.spec.labels, split.crops.classes
+    if labels != classes:
+        raise DataError(
+            f"{model} is of the classes {', '.join(labels)}, and the pictures are of "
+            f"{', '.join(classes)}; measure it on a data set of its own classes"
+        )
     probabilities = predict_crops(predictor, list(split.crops.images), label)
     info = predictor.info
     described = {

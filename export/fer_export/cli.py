@@ -10,7 +10,15 @@ from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.artifacts.plan import HARDWARE
 from fer_edge.artifacts.record import encode
-from fer_edge.command import command_parser, run_command, say, write_result
+from fer_edge.command import (
+    add_data_option,
+    add_validation_options,
+    command_parser,
+    data_of,
+    run_command,
+    say,
+    write_result,
+)
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.dependencies import requires
 from fer_export.replacing import check_replaceable
@@ -57,13 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="the model directory to write"
     )
-    parser.add_argument(
-        "--data",
-        metavar="FER2013",
-        type=Path,
-        help="zip, folder or CSV of FER2013: compare on public-test, measure accuracy, calibrate "
-        "(default: compare on seeded drawings)",
+    add_data_option(
+        parser,
+        required=False,
+        use="; compare and calibrate on it, and measure accuracy (default: seeded drawings)",
     )
+    add_validation_options(parser, seed=True)
     parser.add_argument(
         "--crops",
         type=int,
@@ -200,7 +207,7 @@ def _build(options: Namespace, targets: list[str]) -> Manifest:
             options.out,
             targets,
             options=ExportOptions(
-                data=options.data,
+                data=data_of(options) if options.data else None,
                 crops=options.crops,
                 half_weights=options.half_weights,
                 calibration=options.calib,
@@ -232,7 +239,7 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
         options.out,
         target,
         options=_plan_options(options),
-        data=options.data,
+        data=data_of(options) if options.data else None,
         force=options.force,
         report=say,
     )

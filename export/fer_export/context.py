@@ -23,6 +23,7 @@ from fer_edge.artifacts.manifest import Measurement
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BACKENDS, BackendOptions
 from fer_edge.errors import ConfigurationError, EngineError
+from fer_edge.evaluation.fer2013 import Data
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
@@ -48,16 +49,16 @@ _SECONDS = {"comparing": 40, "calibrating": 20, "fp16": 10, "sensitivity": 120}
 class ExportOptions:
     """How to export.
 
-    ``data`` is FER2013 in any of its forms: without it artifacts are compared on seeded drawings
-    and no accuracy is measured. ``crops`` is how many pictures they are compared on (None: as many
-    as run in 40 seconds, at least 32). ``calibration`` is a set of fer-calib, by default drawn from
-    ``data``. ``allowed_drop`` is the accuracy that INT8 may cost, a fraction of 1. ``batch`` makes
-    the batch static. ``half_weights`` stores the weights of fp32 ONNX as float16: half the size,
-    held to the gate of fp16. ``prepare_only`` ends ``trt-*`` targets with the ONNX that a device
-    builds from; ``plan`` is for those that go on.
+    ``data`` is FER2013 or another data set of the model's classes: without it artifacts are
+    compared on seeded drawings and no accuracy is measured. ``crops`` is how many pictures they are
+    compared on (None: as many as run in 40 seconds, at least 32). ``calibration`` is a set of fer-
+    calib, by default drawn from ``data``. ``allowed_drop`` is the accuracy that INT8 may cost, a
+    fraction of 1. ``batch`` makes the batch static. ``half_weights`` stores the weights of fp32
+    ONNX as float16: half the size, held to the gate of fp16. ``prepare_only`` ends ``trt-*``
+    targets with the ONNX that a device builds from; ``plan`` is for those that go on.
     """
 
-    data: Path | None = None
+    data: Data | None = None
     crops: int | None = None
     calibration: Path | None = None
     allowed_drop: float = 0.005
@@ -109,8 +110,14 @@ class ExportContext:
             raise ConfigurationError(
                 "INT8 is calibrated on pictures: give --calib (a file of fer-calib) or --data"
             )
-        found = load(given) if given is not None else draw(data, _CALIBRATION_CROPS)  # type: ignore[arg-type]
+        if given is not None:
+            found = load(given)
+        else:
+            labels = self.source.spec.labels
+            found = draw(data, _CALIBRATION_CROPS, labels=labels)  # type: ignore[arg-type]
         found.check(data)
+        if found.note is not None:
+            self.note(f"the calibration set was {found.note}")
         return found
 
     def note(self, text: str) -> None:
@@ -166,7 +173,9 @@ class ExportContext:
                 self._save_sensitivity(self._prepared)
             kept = ", ".join(done.kept_float) or "nothing"
             self.note(f"int8, the form {scheme}: kept in float: {kept}")
-        spec = self._spec("int8").with_provenance(calibration_sha256=self.calibration.sha256)
+        spec = self._spec("int8").with_provenance(
+            calibration_sha256=self.calibration.sha256, calibration_note=self.calibration.note
+        )
         return self._artifact(self._controlled[scheme].core, spec)
 
     def _save_sensitivity(self, prepared: Prepared) -> None:

@@ -21,6 +21,7 @@ from fer_edge.artifacts.manifest import (
 )
 from fer_edge.artifacts.plan import sidecar_path
 from fer_edge.errors import GateError
+from fer_edge.evaluation.fer2013 import Data
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import new_folder, sha256_of
 from fer_export.golden import golden_crops
@@ -46,7 +47,7 @@ def finish_plan(
     target: str,
     *,
     options: PlanOptions = PlanOptions(),
-    data: Path | None = None,
+    data: Data | None = None,
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Manifest:

@@ -250,7 +250,9 @@ def _spec_of(context: ExportContext, precision: str) -> ModelSpec:
     spec = context.source.spec.with_changes(precision=precision)
     if precision != "int8":
         return spec
-    return spec.with_provenance(calibration_sha256=context.calibration.sha256)
+    return spec.with_provenance(
+        calibration_sha256=context.calibration.sha256, calibration_note=context.calibration.note
+    )
 
 
 def _int8_form(context: ExportContext, scheme: str, file: str, backend: str) -> Path | None:

@@ -88,12 +88,12 @@ GATES = {
 }
 
 
-def evaluation_crops(spec: ModelSpec, data: Path | None) -> Crops:
-    """Crops of ``public-test`` from FER2013 at ``data``, or seeded drawings where it is None."""
+def evaluation_crops(spec: ModelSpec, data: fer2013.Data | None) -> Crops:
+    """Crops of ``public-test`` of ``data``, or seeded drawings where it is None."""
     if data is None:
         drawn = preprocess_all(synthetic_crops(_SYNTHETIC), spec.input)
         return Crops(drawn, spec, source="seeded drawings")
-    split = fer2013.load(data, _SELECTION_SPLIT)
+    split = fer2013.load(data, _SELECTION_SPLIT, labels=spec.labels, wanted=spec.input)
     tensors = preprocess_all(split.images, spec.input)
     return Crops(tensors, spec, split.labels, f"FER2013 {_SELECTION_SPLIT}")
 

@@ -18,6 +18,7 @@ import torch
 
 from fer_edge.artifacts.record import decode, encode
 from fer_edge.errors import ConfigurationError
+from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import sha256_of
 from fer_train.assessment import Report
 from fer_train.data import TrainingData, prepare
@@ -81,7 +82,7 @@ def load_plan(path: Path) -> tuple[Stage, ...]:
 
 def run_campaign(
     stages: tuple[Stage, ...],
-    data: Path,
+    data: Path | DataSource,
     out: Path,
     *,
     votes: Path | None = None,
@@ -97,11 +98,11 @@ def run_campaign(
     for ``train_model``, and raise what it raises.
     """
     deadline = deadline or Deadline()
-    read = cache(lambda share: prepare(data, votes, share))
+    read = cache(lambda share, wanted: prepare(data, votes, share, wanted))
     reports: dict[str, Report] = {}
     for number, stage in enumerate(stages, 1):
         report(f"stage {number} of {len(stages)}: {stage.name}")
-        prepared, sources = read(stage.recipe.votes), _sources(stage, out)
+        prepared, sources = read(stage.recipe.votes, stage.recipe.input), _sources(stage, out)
         if stage.views and sources.teachers:
             answers = _answers_file(stage, sources, out)
             if not _taught(

@@ -46,6 +46,24 @@ class TrainingData:
     votes: str | None
     notes: tuple[str, ...] = field(default=())
 
+    def check(self) -> None:
+        """Refuse classes that cannot be learnt or selected on. Raises DataError."""
+        learnt, selected = (
+            np.bincount(crops.labels, minlength=len(crops.classes))
+            for crops in (self.train, self.validation)
+        )
+        for name, count, other in zip(self.train.classes, learnt, selected, strict=True):
+            if count and not other:
+                raise DataError(
+                    f"the half to select on has no picture of {name}; add some, or leave the class "
+                    "out with --classes"
+                )
+            if count < _FEWEST:
+                raise DataError(
+                    f"there are {count} training pictures of {name}, and at least {_FEWEST} are "
+                    "needed; add some, or leave the class out with --classes"
+                )
+
     def describe(self) -> list[str]:
         """The pictures of each class and half, and how the halves were found, line by line."""
         classes = self.train.classes
@@ -70,13 +88,11 @@ def prepare(
 
     That half is ``public-test``, or what ``DataSource`` says. ``votes`` is a table of FER+ votes,
     which make up ``share`` of the targets. Pictures that are not FER2013's are brought to
-    ``wanted``, the network's input. Raises DataError as ``fer2013.load`` and ``read_votes`` do,
-    for halves of different classes, and for a class with a single training picture.
+    ``wanted``, the network's input. Raises DataError as ``fer2013.load`` and ``read_votes`` do.
     """
     source = DataSource.of(data)
     whole, validation, held = _halves(source, wanted)
     train, left_out = fer2013.clean(whole, validation, *_test(source, whole))
-    _require_both_halves(train, validation, source)
     copied = fer2013.copies_of(validation.images, whole.images)
     told = None if votes is None else read_votes(votes, train.classes)
     targets = soft_targets(train, told, share)
@@ -107,25 +123,6 @@ def _test(source: DataSource, train: LabelledCrops) -> list[LabelledCrops]:
         return [fer2013.load(source, "test", labels=train.classes, wanted=train.input)]
     except EmptySplitError:
         return []
-
-
-def _require_both_halves(
-    train: LabelledCrops, validation: LabelledCrops, source: DataSource
-) -> None:
-    learnt, selected = (
-        np.bincount(crops.labels, minlength=len(train.classes)) for crops in (train, validation)
-    )
-    for place, name in enumerate(train.classes):
-        if learnt[place] and not selected[place]:
-            raise DataError(
-                f"{source}: the half to select on has no picture of {name}; add some, or leave the "
-                f"class out with --classes"
-            )
-        if learnt[place] < _FEWEST:
-            raise DataError(
-                f"{source} has {learnt[place]} training pictures of {name}, and at least "
-                f"{_FEWEST} are needed; add some, or leave the class out with --classes"
-            )
 
 
 def _notes(source: DataSource, held: int | None) -> list[str]:

@@ -15,9 +15,16 @@ from fer_edge.images.preprocess import preprocess_all
 from fer_edge.system.progress import track
 from fer_edge.torch_model.network import Normalized, without_tf32
 
-__all__ = ["as_tensor", "logits_of"]
+__all__ = ["as_tensor", "logits_of", "planes"]
 
 _BATCH = 256
+
+
+def planes(images: torch.Tensor) -> torch.Tensor:
+    """Gray ``(N, H, W)`` or BGR ``(N, H, W, 3)`` pictures as ``(N, C, H, W)``, in RGB."""
+    if images.ndim == 3:  # noqa: PLR2004 - no channels
+        return images[:, None]
+    return images.flip(-1).permute(0, 3, 1, 2)
 
 
 def as_tensor(crops: LabelledCrops, spec: ModelSpec) -> torch.Tensor:

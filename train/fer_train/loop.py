@@ -31,7 +31,7 @@ from fer_train.averaging import Average
 from fer_train.conditioning import batch_norms, refresh_batch_norm
 from fer_train.data import TrainingData
 from fer_train.deadline import Deadline
-from fer_train.evaluation import as_tensor, logits_of
+from fer_train.evaluation import as_tensor, logits_of, planes
 from fer_train.journal import Epoch, Journal
 from fer_train.optimizer import optimizer_of, set_learning_rate
 from fer_train.parallel import World
@@ -109,7 +109,9 @@ class Trainer:
         self.deadline = deadline or Deadline()
         self.longest_step = self.longest_evaluation = 0.0
         device = world.device
-        self.images = torch.from_numpy(data.train.images)[:, None].to(device)
+        images = torch.from_numpy(data.train.images)
+        # what is too large for the memory is in a file, and stays there
+        self.images = images if isinstance(data.train.images, np.memmap) else images.to(device)
         self.labels = torch.from_numpy(data.train.labels).to(device)
         self.targets = torch.from_numpy(data.targets).to(device)
         self.log_priors = torch.from_numpy(log_priors(data.train)).to(device)
@@ -282,7 +284,8 @@ class Trainer:
         Nothing here asks the device for a value, so that the host runs ahead of it.
         """
         recipe, temperature = self.recipe, self.recipe.distillation_temperature
-        images = augment(self.images[batch], recipe.augmentation, view.numbers[batch])
+        chosen = self.images[batch.to(self.images.device)].to(self.world.device)
+        images = augment(planes(chosen), recipe.augmentation, view.numbers[batch])
         rows = [images, self.targets[batch]]
         if self.taught is not None:
             rows.append(self.taught.probabilities(view.number, batch, temperature))

@@ -10,6 +10,7 @@ from pathlib import Path
 from fer_edge.artifacts.record import encode
 from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation import metrics
+from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import write_json
 from fer_edge.torch_model import checkpoint
 from fer_train.assessment import NOT_RECORDED, History, Report, assess
@@ -43,7 +44,7 @@ class Outcome:
 
 def train_model(
     recipe: Recipe,
-    data: Path | TrainingData,
+    data: Path | DataSource | TrainingData,
     out: Path,
     *,
     name: str = "",
@@ -72,12 +73,17 @@ def train_model(
         raise ConfigurationError(
             f"{world.size} processes cannot share a batch of {recipe.batch_size} pictures"
         )
-    prepared = prepare(data, votes, recipe.votes) if isinstance(data, Path) else data
+    prepared = (
+        data if isinstance(data, TrainingData) else prepare(data, votes, recipe.votes, recipe.input)
+    )
     dropped = ", ".join(f"{count} {reason}" for reason, count in prepared.left_out.items())
     report(
         f"{len(prepared.train)} training pictures (left out: {dropped}), "
         f"{len(prepared.validation)} to select on"
     )
+    prepared.check()
+    for line in prepared.describe():
+        report(line)
     if unused := _unused(recipe, prepared, sources):
         report(f"without effect: {' and '.join(unused)}")
     with repeatable(deterministic):

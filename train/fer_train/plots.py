@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
@@ -76,19 +77,26 @@ def draw_errors(
     worst = wrong[np.argsort(-confidence[wrong])][: _ERROR_ROWS * _ERROR_COLUMNS]
     side = crops.images.shape[1]
     cell, above = round(1.3 * side), round(0.5 * side)  # room for two lines over each picture
-    sheet = np.full((_ERROR_ROWS * (side + above), _ERROR_COLUMNS * cell), 255, np.uint8)
+    sheet = np.full((_ERROR_ROWS * (side + above), _ERROR_COLUMNS * cell, 3), 255, np.uint8)
     figure = Figure(figsize=(1.5 * _ERROR_COLUMNS, 1.7 * _ERROR_ROWS), layout="constrained")
     axes = figure.subplots()
     for place, number in enumerate(worst):
         row, column = divmod(place, _ERROR_COLUMNS)
         top, left = row * (side + above) + above, column * cell
-        sheet[top : top + side, left : left + side] = crops.images[number]
+        sheet[top : top + side, left : left + side] = _as_rgb(crops.images[number], side)
         said, label = crops.classes[predicted[number]], crops.classes[crops.labels[number]]
         caption = f"{said} {confidence[number]:.0%}\nlabel: {label}"
         axes.text(left, top - 2, caption, fontsize=8, va="bottom")
-    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255)
+    axes.imshow(sheet)
     axes.axis("off")
     _save(figure, target)
+
+
+def _as_rgb(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """A gray or BGR picture as RGB, in a square of ``side``."""
+    is_gray = image.ndim == 2  # noqa: PLR2004 - no channels
+    rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if is_gray else cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.resize(rgb, (side, side)), np.uint8)
 
 
 def _plot(axes: object, lines: Iterable[Epoch], field: str, label: str, scale: float = 1) -> None:

@@ -19,6 +19,7 @@ from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized
 from fer_train.arithmetic import bf16_pays, mixed_precision
 from fer_train.augmentation import fit_to
+from fer_train.evaluation import planes
 
 __all__ = ["Ensemble", "accuracy_of", "distillation_loss", "mean_probabilities"]
 
@@ -63,7 +64,7 @@ def accuracy_of(ensemble: Ensemble, crops: LabelledCrops, device: torch.device) 
     """How often the mean of the ensemble is right, a fraction of 1."""
     right = 0
     for start in range(0, len(crops), _BATCH):
-        images = torch.from_numpy(crops.images[start : start + _BATCH])[:, None].to(device)
+        images = planes(torch.from_numpy(crops.images[start : start + _BATCH])).to(device)
         labels = torch.from_numpy(crops.labels[start : start + _BATCH])
         answers = ensemble(images.float(), temperature=1.0).argmax(1).cpu()
         right += int((answers == labels).sum())

@@ -17,6 +17,7 @@ from fer_edge.torch_model import checkpoint
 from fer_train.augmentation import augment
 from fer_train.data import TrainingData
 from fer_train.deadline import Deadline
+from fer_train.evaluation import planes
 from fer_train.parallel import World
 from fer_train.randomness import draw_view
 from fer_train.recipe import Augmentation
@@ -68,7 +69,7 @@ def teach(
         logits = torch.empty(shape, dtype=torch.float16)
     report(f"the teachers together: {accuracy:.2%} on public-test")
     lesson = Lesson(**wanted, views=max(views, len(logits)), teachers_accuracy=accuracy)
-    images = torch.from_numpy(data.train.images)[:, None]
+    images = planes(torch.from_numpy(data.train.images))
     while len(logits) < views:
         if not deadline.allows(deadline.longest):
             return False

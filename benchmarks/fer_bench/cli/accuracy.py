@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,35 @@ from fer_bench.peers import choose_peers, load_peers
 from fer_bench.reliability_diagram import draw_reliability
 from fer_bench.tables import paired_sentence
 from fer_edge.artifacts.model import check_model
-from fer_edge.artifacts.spec import PRECISIONS
-from fer_edge.command import MODEL_HELP, Commands, add_command, add_data_option, say, write_result
-from fer_edge.errors import ConfigurationError
+from fer_edge.artifacts.spec import PRECISIONS, ModelSpec
+from fer_edge.command import (
+    MODEL_HELP,
+    Commands,
+    add_command,
+    add_data_option,
+    add_validation_options,
+    data_of,
+    say,
+    write_result,
+)
+from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.evaluation.fer2013 import SPLITS
+from fer_edge.predictor import Predictor
 
 __all__ = ["add_parser"]
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "accuracy", "measure accuracy on a split of FER2013", _accuracy)
+    parser = add_command(
+        commands,
+        "accuracy",
+        "measure accuracy on labelled pictures",
+        _accuracy,
+    )
     parser.add_argument("models", nargs="*", metavar="MODEL", help=MODEL_HELP)
     add_data_option(parser)
+    add_validation_options(parser, seed=True)
     parser.add_argument("--split", choices=SPLITS, default="public-test")
     parser.add_argument(
         "--backend",
@@ -54,7 +72,8 @@ def _accuracy(options: Namespace) -> int:
         check_model(model)
     peers = choose_peers(options.peer, load_peers()) if options.peer else ()
     models = _models(options)
-    run = measure_all(models, peers, load_split(options.data, options.split), options.reference)
+    split = load_split(data_of(options), options.split, _first_spec(models))
+    run = measure_all(models, peers, split, options.reference)
     write_result(options, run.to_json())
     if options.reliability and run.results:
         draw_reliability(run.results, options.reliability)
@@ -65,6 +84,14 @@ def _accuracy(options: Namespace) -> int:
     for failure in run.failures:
         say(f"{failure.model}: {failure.error}")
     return int(bool(run.failures))
+
+
+def _first_spec(models: Sequence[tuple[str, dict[str, Any]]]) -> ModelSpec | None:
+    """What the first model takes and tells; None where there is none that opens."""
+    for model, keywords in models[:1]:
+        with suppress(FerEdgeError), Predictor(model, **keywords) as predictor:
+            return predictor.info.spec
+    return None
 
 
 def _models(options: Namespace) -> list[tuple[str, dict[str, Any]]]:

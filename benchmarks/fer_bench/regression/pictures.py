@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from fer_bench.regression.baseline import Baseline, RecordedData
 from fer_bench.regression.outcome import NotCompared, Outcome, Row
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import DataError
 from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.fer2013 import LabelledCrops
@@ -31,9 +30,10 @@ class EvaluationData:
         return RecordedData(self.split, len(self.crops), self.sha256)
 
 
-def load_data(path: str | os.PathLike[str], split: str) -> EvaluationData:
-    """Read a split of FER2013. Raises DataError."""
-    crops = fer2013.load(Path(path), split)
+def load_data(data: fer2013.Data, split: str, spec: ModelSpec | None = None) -> EvaluationData:
+    """Read a split, for the model of ``spec`` if it is given. Raises DataError."""
+    labels, wanted = (None, None) if spec is None else (spec.labels, spec.input)
+    crops = fer2013.load(data, split, labels=labels, wanted=wanted)
     return EvaluationData(split, crops.take(crops.canonical_order()), crops.sha256)
 
 

@@ -28,7 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="MODEL",
         help="test a model directory, an artifact, or 'default' (the packaged model)",
     )
-    group.addoption("--fer-data", metavar="FER2013", help="zip, folder or CSV of FER2013")
+    group.addoption(
+        "--fer-data",
+        metavar="DATA",
+        help="FER2013 (zip, folder or CSV), a folder of classes, or a list file",
+    )
+    group.addoption(
+        "--fer-classes", metavar="NAMES", help="what its classes are, such as 1=surprise,2=fear"
+    )
     group.addoption(
         "--fer-split", metavar="SPLIT", default="public-test", help="default: %(default)s"
     )
@@ -66,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fer_regression: a check of --fer-model")
     model = config.getoption("fer_model")
     if model is None:
-        options = ("data", "other_data", "baseline", "update_baseline", "backend", "out")
+        options = ("data", "classes", "other_data", "baseline", "update_baseline", "backend", "out")
         if given := [name for name in options if config.getoption(f"fer_{name}")]:
             raise pytest.UsageError(f"--fer-{given[0].replace('_', '-')} needs --fer-model")
         return
@@ -76,12 +83,14 @@ def pytest_configure(config: pytest.Config) -> None:
     from fer_bench.regression.pytest_run import SuiteHooks
     from fer_bench.regression.suite import Suite
     from fer_edge.errors import FerEdgeError
+    from fer_edge.evaluation.data_source import DataSource
 
+    data = config.getoption("fer_data")
     try:
         suite = Suite(
             model,
             baseline_path(config, file_name(model)),
-            data=config.getoption("fer_data"),
+            data=data if data is None else DataSource(Path(data), config.getoption("fer_classes")),
             split=config.getoption("fer_split"),
             backends=config.getoption("fer_backend"),
             other_data=config.getoption("fer_other_data"),

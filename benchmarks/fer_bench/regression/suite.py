@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from fer_bench.regression.recording import artifact_of, backend_of, merge, recor
 from fer_bench.regression.reference_checks import latency, parity
 from fer_bench.regression.subject import Subject
 from fer_edge.errors import ConfigurationError, DataError, FerEdgeError, GateError
+from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.fer2013 import SPLITS
 
 __all__ = [
@@ -103,7 +105,7 @@ class Suite:
         model: str | os.PathLike[str],
         baseline: Path,
         *,
-        data: str | os.PathLike[str] | None = None,
+        data: str | Path | DataSource | None = None,
         split: str = "public-test",
         backends: Sequence[str] | None = None,
         other_data: bool = False,
@@ -111,7 +113,7 @@ class Suite:
     ) -> None:
         if split not in SPLITS:
             raise ConfigurationError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
-        if data is not None and not Path(data).exists():
+        if data is not None and not DataSource.of(data).path.exists():
             raise DataError(f"there is no FER2013 at {data}; give Kaggle's zip or folder, or a CSV")
         if other_data and data is None:
             raise ConfigurationError("other pictures are meant and none are given; add --fer-data")
@@ -200,7 +202,12 @@ class Suite:
     @cached_property
     def data(self) -> EvaluationData | None:
         """The labelled pictures, read once; None if none were given."""
-        return None if self._data_path is None else load_data(self._data_path, self._split)
+        if self._data_path is None:
+            return None
+        spec = None
+        with suppress(FerEdgeError):  # of an artifact that does not open each check tells
+            spec = None if self.reference is None else self.reference.spec
+        return load_data(self._data_path, self._split, spec)
 
     @cached_property
     def reference(self) -> Subject | None:

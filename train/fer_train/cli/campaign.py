@@ -6,7 +6,15 @@ from argparse import Namespace
 from pathlib import Path
 
 from fer_edge.artifacts.record import encode
-from fer_edge.command import Commands, add_command, add_data_option, say, write_result
+from fer_edge.command import (
+    Commands,
+    add_command,
+    add_data_option,
+    add_validation_options,
+    data_of,
+    say,
+    write_result,
+)
 from fer_edge.system.dependencies import requires
 from fer_train.cli.training import add_device_options, print_report
 from fer_train.deadline import OUT_OF_TIME, Deadline
@@ -18,6 +26,7 @@ def add_to(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "campaign", SUMMARY, _run)
     add_data_option(parser)
+    add_validation_options(parser)
     parser.add_argument(
         "--plan", metavar="FILE", type=Path, required=True, help="a TOML file with [[stages]]"
     )
@@ -40,7 +49,7 @@ def _run(options: Namespace) -> int:
     with world() as joined:
         progressed = run_campaign(
             stages,
-            options.data,
+            data_of(options),
             options.out,
             votes=options.votes,
             world=joined,

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from fer_edge.artifacts.record import encode
-from fer_edge.command import Commands, add_command, add_data_option, say, write_result
+from fer_edge.command import Commands, add_command, add_data_option, data_of, say, write_result
 from fer_edge.system.dependencies import requires
 from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.presets import load_recipe, preset
@@ -61,7 +61,7 @@ def _teach(options: Namespace) -> int:
         from fer_train.teaching import teach
     recipe = load_recipe(options.recipe) if options.recipe else preset(options.model)
     finished = teach(
-        prepare(options.data),
+        prepare(data_of(options), wanted=recipe.input),
         options.teacher,
         options.out,
         views=options.views,

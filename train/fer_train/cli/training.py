@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_edge.artifacts.record import encode
-from fer_edge.command import add_data_option, say, write_result
+from fer_edge.command import (
+    add_data_option,
+    add_validation_options,
+    data_of,
+    say,
+    write_result,
+)
 from fer_edge.system.dependencies import requires
 from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.meanings import written_out
@@ -26,6 +32,7 @@ _RED, _PLAIN = "\033[31m", "\033[0m"
 def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
     """Add what a training can be asked for; to show its recipe nothing else is needed."""
     add_data_option(parser)
+    add_validation_options(parser)
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="folder of the run; continues there"
     )
@@ -40,7 +47,9 @@ def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, metavar="N", help="instead of the recipe's")
-    parser.add_argument("--seed", type=int, metavar="N", help="instead of the recipe's")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="instead of the recipe's; also of --validation-share"
+    )
     parser.add_argument(
         "--init",
         metavar="SOURCE",
@@ -107,7 +116,7 @@ def _train(options: Namespace) -> int:
     with world() as joined:
         outcome = train_model(
             recipe,
-            options.data,
+            data_of(options),
             options.out,
             name=options.recipe.name if options.recipe else f"preset {options.model}",
             votes=options.votes,
