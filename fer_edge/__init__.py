@@ -25,6 +25,7 @@ if _TYPE_CHECKING:
     from fer_edge.faces.detection import Face, FaceDetector, cut_face
     from fer_edge.images.annotation import annotate
     from fer_edge.images.reading import read_image
+    from fer_edge.live.tracking import TrackedFace, TrackedFrame
     from fer_edge.prediction import Prediction
     from fer_edge.predictor import Predictor, PredictorInfo
     from fer_edge.smoothing import EmotionSmoother, SmoothedPrediction
@@ -55,6 +56,8 @@ __all__ = [
     "Predictor",
     "PredictorInfo",
     "SmoothedPrediction",
+    "TrackedFace",
+    "TrackedFrame",
     "__version__",
     "annotate",
     "cut_face",
@@ -78,6 +81,7 @@ _MODULES = {
     "faces.detection": ("Face", "FaceDetector", "cut_face"),
     "images.annotation": ("annotate",),
     "images.reading": ("read_image",),
+    "live.tracking": ("TrackedFace", "TrackedFrame"),
     "prediction": ("Prediction",),
     "predictor": ("Predictor", "PredictorInfo"),
     "smoothing": ("EmotionSmoother", "SmoothedPrediction"),

@@ -14,6 +14,7 @@ from fer_edge import (
     BackendOptions,
     Emotion,
     EmotionSmoother,
+    FaceAnalyzer,
     FaceDetector,
     FerEdgeError,
     InputError,
@@ -21,7 +22,9 @@ from fer_edge import (
     Predictor,
     PredictorInfo,
     SmoothedPrediction,
+    TrackedFace,
     __version__,
+    annotate,
     cut_face,
 )
 
@@ -104,6 +107,27 @@ def over_a_video(fer: Predictor, crops: Iterable[Frame]) -> Iterator[SmoothedPre
             print(began, smooth.label, smooth.to_dict())
         yield smooth
     smoother.reset()
+
+
+def on_a_picture(path: Path, picture: Frame) -> Frame:
+    """Find, classify and draw in one call each."""
+    with FaceAnalyzer(Predictor("default"), FaceDetector("yunet", max_side=1280)) as faces:
+        for face in faces.analyze(path):
+            x, y, width, height = face.box
+            print(x, y, width, height, face.emotion, face.label, face.confidence)
+        return annotate(picture, faces.analyze(picture))
+
+
+def through_a_video(path: Path) -> Iterator[TrackedFace]:
+    """Follow faces; leaving the loop stops reading."""
+    with FaceAnalyzer() as faces:
+        for frame in faces.track(path, every=2):
+            seconds: float = frame.time
+            spent: float = frame.timings["detect"]
+            print(seconds, spent, frame.dropped, annotate(frame.pixels, frame.faces).shape)
+            for face in frame.faces:
+                assert_type(face.smoothed, SmoothedPrediction)
+                yield face
 
 
 fer: Predictor

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from portrait_videos import crossing, portraits, walk_frames
+from portrait_videos import Walk, crossing, portraits, walk_frames
 
 from fer_edge import (
     ClosedError,
@@ -47,6 +47,24 @@ def test_people_who_cross_are_two_people_throughout(analyzer: FaceAnalyzer, fps:
         (_, first), (_, last) = track[0], track[-1]
         assert (first == starts[0]) == (last > first), "each goes on to the other side"
         assert len(track) > 0.6 * 4 * fps
+
+
+@pytest.mark.parametrize("fps", [5, 30])
+@pytest.mark.parametrize("people", [1, 4, 8])
+def test_every_one_of_a_group_keeps_a_number(
+    analyzer: FaceAnalyzer, people: int, fps: float
+) -> None:
+    def walk(number: int) -> Walk:
+        x, y = 20 + 180 * (number % 4), 20 + 190 * (number // 4)
+        return lambda t: (x + 25 * np.sin(2 * t + number), y + 15 * np.cos(3 * t + number))
+
+    heads = [portraits(130)[number % 2] for number in range(people)]
+    walks = [walk(number) for number in range(people)]
+    times = [number / fps for number in range(round(1.5 * fps))]
+    frames = list(analyzer.track(walk_frames(heads, walks, times, (760, 400))))
+    assert [sorted(face.track_id for face in frame.faces) for frame in frames] == [
+        list(range(1, people + 1))
+    ] * len(times)
 
 
 def test_a_video_file_gives_every_frame_with_its_time(
@@ -127,7 +145,7 @@ def test_no_frames_are_no_frames(analyzer: FaceAnalyzer) -> None:
     ("items", "why"),
     [
         ([np.zeros((9, 9, 3), np.uint8)], "pairs of a frame and its time"),
-        ([("a.jpg", 0.0)], "uint8 array"),
+        ([("a.jpg", 0.0)], "numpy array"),
         ([(np.zeros((9, 9), np.uint8), "now")], "time of frame 0 in seconds"),
         ([(np.zeros((9, 9), np.uint8), float("nan"))], "time of frame 0 in seconds"),
         ([(np.zeros((9, 9), np.uint8), t) for t in (1.0, 0.5)], r"at least 1\.0"),
