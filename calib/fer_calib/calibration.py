@@ -93,7 +93,7 @@ class CalibrationSet:
         if named:
             raise DataError(
                 f"{len(named)} calibration crops are test pictures, {named[0]} for one; accuracy "
-                "measured on what was calibrated on is worth nothing, so draw another set"
+                "measured on pictures that calibrated the model means nothing, so draw another set"
             )
         if data is None:
             return
@@ -206,7 +206,7 @@ def _are_pictures(images: npt.NDArray[Any]) -> bool:
 
 
 def _array(archive: Mapping[str, object], name: str) -> npt.NDArray[Any]:
-    """Take an array; numpy gives the bytes of a member that does not begin as one."""
+    """Read a member that must be an array: numpy returns other members as bytes."""
     if not isinstance(member := archive[name], np.ndarray):
         raise ValueError(f"{name} is no array")
     return member

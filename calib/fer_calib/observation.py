@@ -1,8 +1,8 @@
-"""What the tensors of a core hold on the calibration crops, without the crops that blow it up.
+"""What the tensors of a core hold on the calibration crops, without outliers among these.
 
 A network with nearly dead channels answers a few odd crops with activations that are a thousand
-times too large. Three such among 512 would stretch a range until all others fall on one step. So a
-crop on which any tensor peaks far above all others is left out, before any method sees it.
+times too large. Three of them among 512 would stretch a range until all others fall on one step. So
+a crop is left out if any tensor peaks far higher on it than on the other crops.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from fer_edge.system.progress import progress
 
 __all__ = ["Observation", "TensorRecord", "observe"]
 
-_SAMPLES = 1024
 _USUAL = 0.95
 _FAR = 4.0
 _MOST_LEFT_OUT = 0.02
@@ -29,11 +28,10 @@ _MOST_LEFT_OUT = 0.02
 
 @dataclass(frozen=True, eq=False)
 class TensorRecord:
-    """One tensor, float32: extremes of each crop ``(N,)`` and evenly spread samples ``(N, S)``."""
+    """The extremes of one tensor on each crop, both float32 ``(N,)``."""
 
     lows: Floats
     highs: Floats
-    samples: Floats
 
     @property
     def peaks(self) -> Floats:
@@ -43,7 +41,12 @@ class TensorRecord:
 
     def take(self, kept: npt.NDArray[np.bool_]) -> TensorRecord:
         """Select crops by a mask."""
-        return TensorRecord(self.lows[kept], self.highs[kept], self.samples[kept])
+        return TensorRecord(self.lows[kept], self.highs[kept])
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The range ``(low, high)`` of all crops, which holds 0."""
+        return min(float(self.lows.min()), 0.0), max(float(self.highs.max()), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +78,12 @@ def observe(core: onnx.ModelProto, crops: Crops) -> Observation:
 
 
 def outliers_of(peaks: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which crops blow a network up, by the peaks ``(T, N)`` of its tensors: bool ``(N,)``.
+    """Tell which crops are outliers, by the peaks ``(T, N)`` of the tensors; bool ``(N,)``.
 
-    That is where a tensor reaches four times what it stays below on 95 % of the crops. At most 2 %
-    are taken for outliers, the worst (and one of a small set): more would be the nature of the
-    network. A tensor that is silent on 95 % has no say, or its activity would be lost.
+    On an outlier some tensor reaches four times what it stays below on 95 % of the crops. At most
+    2 % of the crops are outliers, the worst ones (and one of a small set): if there were more, they
+    would be what the network usually does. A tensor that is 0 on 95 % of the crops is not looked
+    at, or its activity would be lost.
     """
     usual = np.quantile(peaks, _USUAL, axis=1, method="lower", keepdims=True)
     heard = (usual[:, 0] > 0) & np.isfinite(usual[:, 0])
@@ -94,14 +98,11 @@ def outliers_of(peaks: Floats) -> npt.NDArray[np.bool_]:
 
 def _record(values: Floats) -> TensorRecord:
     flat = values.reshape(len(values), -1)
-    # an odd step meets every channel, whatever the sides of the picture
-    step = max(1, -(-flat.shape[1] // _SAMPLES)) | 1
-    return TensorRecord(flat.min(axis=1), flat.max(axis=1), flat[:, ::step].copy())
+    return TensorRecord(flat.min(axis=1), flat.max(axis=1))
 
 
 def _joined(parts: list[TensorRecord]) -> TensorRecord:
     return TensorRecord(
         np.concatenate([part.lows for part in parts]),
         np.concatenate([part.highs for part in parts]),
-        np.concatenate([part.samples for part in parts]),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
-__all__ = ["OnnxGraph", "check", "header", "model_of", "outline"]
+__all__ = ["OnnxGraph", "check", "header", "model_of", "outline", "save_apart"]
 
 _ANY_VERSION = 18
 _LARGE = 1024
+_WEIGHTS, _PAGE = "weights.bin", 4096
 
 
 class OnnxGraph:
@@ -145,6 +147,33 @@ def outline(model: onnx.ModelProto) -> onnx.ModelProto:
             described = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             light.graph.input.append(described)
     return light
+
+
+def save_apart(model: onnx.ModelProto, folder: Path) -> Path:
+    """Write a model into ``folder`` with its large weights in a file beside it; returns its path.
+
+    An engine maps that file into memory and needs no copy of it. ``model`` stays as it is.
+    """
+    light = header(model)
+    light.graph.node.extend(model.graph.node)
+    with (folder / _WEIGHTS).open("wb") as stream:
+        for tensor in model.graph.initializer:
+            if np.prod(tensor.dims) < _LARGE:
+                light.graph.initializer.append(tensor)
+                continue
+            data = numpy_helper.to_array(tensor).tobytes()
+            kept = light.graph.initializer.add(
+                name=tensor.name, data_type=tensor.data_type, dims=tensor.dims
+            )
+            kept.data_location = TensorProto.EXTERNAL
+            place = {"location": _WEIGHTS, "offset": stream.tell(), "length": len(data)}
+            for key, value in place.items():
+                kept.external_data.add(key=key, value=str(value))
+            stream.write(data)
+            stream.write(bytes(-stream.tell() % _PAGE))
+    path = folder / "model.onnx"
+    path.write_bytes(light.SerializeToString())
+    return path
 
 
 def check(model: onnx.ModelProto) -> None:

@@ -14,8 +14,8 @@ __all__ = ["Placement", "place"]
 
 @dataclass(frozen=True)
 class Placement:
-    """``layers`` compute in integers; ``readers`` names, by tensor, the nodes that read it
-    quantised. What else reads that tensor reads it in float.
+    """``layers`` compute in integers. ``readers`` names, by tensor, the nodes that read it
+    quantised; all other nodes read that tensor in float.
     """
 
     layers: tuple[Layer, ...]

@@ -19,7 +19,6 @@ from fer_calib.layers import CoreGraph, Layer
 from fer_calib.observation import Observation, observe
 from fer_calib.onnx_graph import check, model_of
 from fer_calib.placement import Placement, place
-from fer_calib.ranges import Range, ranges
 from fer_calib.schemes import Scheme, find_scheme
 
 __all__ = ["WEIGHT_SUFFIX", "quantize"]
@@ -28,7 +27,7 @@ WEIGHT_SUFFIX = ".weight_int8"
 """A layer's integer weights are named after it."""
 
 _INT8_MAX, _UINT8_MAX = 127, 255
-_BIAS_MAX = 2**30  # the sum that it is added to needs room in the 32 bits, too
+_BIAS_MAX = 2**30  # leaves room in the 32 bits for the sum that it is added to
 _SMALLEST_SCALE = 1e-20
 
 
@@ -51,14 +50,14 @@ def quantize(
     graph = CoreGraph(core)
     placement = place(graph, scheme, keep_float)
     observed = observe(core, calibration) if isinstance(calibration, Crops) else calibration
-    return _Rewriter(graph, placement, scheme, ranges(observed)).model()
+    return _Rewriter(graph, placement, scheme, observed).model()
 
 
 class _Rewriter:
     """Builds the new graph: pairs of quantisers behind tensors, integers in place of weights."""
 
     def __init__(
-        self, graph: CoreGraph, placement: Placement, scheme: Scheme, spans: dict[str, Range]
+        self, graph: CoreGraph, placement: Placement, scheme: Scheme, observed: Observation
     ) -> None:
         self._graph = graph
         self._scheme = scheme
@@ -66,7 +65,8 @@ class _Rewriter:
         self._constants: list[onnx.NodeProto] = []
         self._pairs: dict[str, list[onnx.NodeProto]] = {}
         self._nodes = {node.name: _copy(node) for node in graph.model.graph.node}
-        scales = {name: self._add_pair(name, spans[name]) for name in placement.readers}
+        spans = {name: observed.tensors[name].span for name in placement.readers}
+        scales = {name: self._add_pair(name, span) for name, span in spans.items()}
         for name, readers in placement.readers.items():
             for reader in readers:
                 _replace_input(self._nodes[reader], name, f"{name}.dequantized")
@@ -89,8 +89,8 @@ class _Rewriter:
         check(model)
         return model
 
-    def _add_pair(self, name: str, span: Range) -> np.float32:
-        """Quantise a tensor and give its integers back as floats; returns the scale."""
+    def _add_pair(self, name: str, span: tuple[float, float]) -> np.float32:
+        """Add a quantiser and its dequantiser behind a tensor; returns the scale."""
         scale, zero_point = _activation_parameters(span, self._scheme.activations)
         parameters = [f"{name}.scale", f"{name}.zero_point"]
         self._add_arrays(zip(parameters, (np.array(scale), np.array(zero_point)), strict=True))
@@ -142,8 +142,10 @@ class _Rewriter:
         self._arrays += [numpy_helper.from_array(values, name) for name, values in named]
 
 
-def _activation_parameters(span: Range, kind: str) -> tuple[np.float32, np.int8 | np.uint8]:
-    """Scale and zero-point of a tensor, as a scheme wishes."""
+def _activation_parameters(
+    span: tuple[float, float], kind: str
+) -> tuple[np.float32, np.int8 | np.uint8]:
+    """Scale and zero-point of a tensor, by the kind of a scheme's activations."""
     low, high = span
     if kind == "int8" or (kind == "mixed" and low < 0):
         return _scale(max(-low, high), _INT8_MAX), np.int8(0)
@@ -157,7 +159,7 @@ def _scale(extent: float, steps: int) -> np.float32:
 
 
 def _usable(scales: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Give what is always zero a scale that can be divided by."""
+    """Replace the scale of a tensor that is always 0 by one that can be divided by."""
     return np.where(scales > _SMALLEST_SCALE, scales, 1).astype(np.float32)
 
 

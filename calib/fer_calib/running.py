@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import numpy as np
@@ -11,7 +13,7 @@ import onnx
 
 from fer_calib.crops import Crops
 from fer_calib.layers import CORE_INPUT
-from fer_calib.onnx_graph import model_of
+from fer_calib.onnx_graph import model_of, save_apart
 from fer_edge.backends.onnxruntime_engine import ort, quiet_options
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.metrics import softmax
@@ -53,18 +55,19 @@ def activations(
 
 
 def session_of(model: onnx.ModelProto, *, optimised: bool = True) -> ort.InferenceSession:
-    """Open a model in ONNX Runtime on the CPU.
+    """Open a model in ONNX Runtime on the CPU; its weights are mapped from a file, not copied.
 
     ``optimised`` False runs the nodes as they are, with nothing fused or folded.
     """
     options = quiet_options(usable_cores())
     if not optimised:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if model.ByteSize() > _LARGE:  # a second, rearranged copy of the weights would gain little
+    if model.ByteSize() > _LARGE:  # time against memory: no rearranged weights, no arena that grows
         options.add_session_config_entry("session.disable_prepacking", "1")
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+        options.enable_cpu_mem_arena = False
+    with TemporaryDirectory() as folder:
+        path = save_apart(model, Path(folder))
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _unfolded(name: str, values: Floats, count: int) -> Floats:
@@ -89,7 +92,8 @@ def _logits_of_openvino(core: onnx.ModelProto, crops: Crops) -> Floats:
     engine = ov.Core()
     # by default it computes the float layers in bf16 where the processor can
     options = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = engine.compile_model(engine.read_model(core.SerializeToString()), "CPU", options)
-    request = compiled.create_infer_request()
-    # the next call overwrites what infer gives
-    return np.concatenate([np.array(request.infer([b])[0]) for b in crops.batches()])
+    with TemporaryDirectory() as folder:
+        model = engine.read_model(save_apart(core, Path(folder)))
+        request = engine.compile_model(model, "CPU", options).create_infer_request()
+        # the next call overwrites what infer gives
+        return np.concatenate([np.array(request.infer([b])[0]) for b in crops.batches()])

@@ -1,4 +1,4 @@
-"""The forms of INT8, one per taste of an engine, as data."""
+"""The forms of INT8, one for each kind of engine, as data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Scheme:
 
     - ``activations``: ``int8`` is symmetric, with the zero-point 0; ``uint8`` spans a tensor's own
       range; ``mixed`` is uint8 from 0 where nothing is negative, symmetric int8 elsewhere.
-    - ``sums``: which operands of a residual addition are quantised. ``skip`` leaves the one that a
-      convolution has just given, so that an engine adds to it before rounding.
-    - ``outputs``: whether what a convolution gives is quantised even where nothing asks for it.
+    - ``sums``: which operands of a residual addition are quantised. ``skip`` quantises the shortcut
+      alone; an engine then adds to the fresh output of a convolution before it rounds.
+    - ``outputs``: whether the output of every convolution is quantised, even if no layer reads it.
     - ``weight_limit``: the largest integer of a weight. 127 uses all 8 bits. x86 without VNNI adds
-      pairs of products of uint8 and int8 in 16 bits, which overflow above 64 (the remedy is
-      OpenVINO's, "Saturation (overflow) Issue Workaround"); no check on a newer machine finds it.
+      pairs of products of uint8 and int8 in 16 bits, which can overflow above 64 (OpenVINO's
+      documentation: "Saturation (overflow) Issue Workaround"). Newer machines do not show it.
     - ``integer_bias``: biases as int32 in the scale of the products, or in float.
-    - ``engine``: what runs it, for measuring.
+    - ``engine``: the one that it is measured in.
     """
 
     name: str

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run fer-export; returns the exit code."""
     parser = command_parser(
         "fer-export",
-        "Export a network to artifacts, and prove each against the network that it came from.",
+        "Export a network to artifacts, and compare each with the network that it came from.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--weights", metavar="FILE", type=Path, help="a checkpoint of fer-train")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--from-onnx",
         metavar="FILE",
         help=f"an ONNX of ours instead: fp32 (a file, a model directory or {DEFAULT_MODEL}), or "
-        "one that --prepare-only made, for its engine",
+        "one that --prepare-only made, to build its engine",
     )
     parser.add_argument(
         "--target",
@@ -231,7 +231,7 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
         raise ConfigurationError(f"{prepared} is prepared already; on the device: {command}")
     if given := [flag for flag, given in _of_the_onnx(options).items() if given]:
         raise ConfigurationError(
-            f"{prepared} is built as it is; leave out {', '.join(given)}, or start from the fp32 "
+            f"{prepared} is built as it is: leave out {', '.join(given)}, or start from the fp32 "
             "model"
         )
     return finish_plan(

@@ -50,14 +50,6 @@ _LOST = 2.0**-8
 
 _FEW = 16
 _MIN_SHARE = 0.5
-_ROUNDS_NOTHING = frozenset(
-    {
-        *("Abs", "Clip", "Max", "MaxPool", "Min", "Neg", "Relu"),
-        *("Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split"),
-        *("Squeeze", "Transpose", "Unsqueeze"),
-    }
-)
-"""Operators that choose, move or negate: their outputs are as exact as their inputs."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +117,7 @@ def to_half(
             f"the float32 network itself gives NaN or Inf on the calibration crops, first in "
             f"{broken[0]}; train it again"
         )
-    reasons = _bridged(graph, _in_float(graph, seen))
+    reasons = _in_float(graph, seen)
     half = _rewritten(graph, reasons)
     logits, broken = broken_tensors(emulate(half), inputs)
     if broken:
@@ -173,31 +165,6 @@ def _in_float(graph: FloatGraph, seen: Observation) -> dict[str, str]:
         if found:
             reasons[name] = found[0]
     return reasons
-
-
-def _bridged(graph: FloatGraph, reasons: dict[str, str]) -> dict[str, str]:
-    """Add nodes between two float32 nodes that compute nothing: a cast on the way would round what
-    both ends keep exact.
-    """
-    nodes = list(graph.nodes.values())
-    after, before = set[str](), set[str]()
-    for node in nodes:
-        follows = node.op_type in _ROUNDS_NOTHING and after.intersection(node.input)
-        if node.name in reasons or follows:
-            after.update(node.output)
-    for node in reversed(nodes):
-        leads = node.op_type in _ROUNDS_NOTHING and before.intersection(node.output)
-        if node.name in reasons or leads:
-            before.update(node.input)
-    between = {
-        node.name: "it stands between two of these"
-        for node in nodes
-        if node.op_type in _ROUNDS_NOTHING
-        and node.name in graph.ports
-        and after.intersection(node.input)
-        and before.intersection(node.output)
-    }
-    return between | reasons
 
 
 def _rewritten(graph: FloatGraph, reasons: dict[str, str]) -> onnx.ModelProto:

@@ -26,8 +26,7 @@ __all__ = ["Observation", "broken_tensors", "normalized", "observe"]
 FloatArray = npt.NDArray[np.float32]
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_SQUARES = ("InstanceNormalization", "LayerNormalization", "ReduceL2", "ReduceSumSquare")
-_ADDING = (*_PRODUCTS, *_SQUARES, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum")
+_ADDING = (*_PRODUCTS, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum")
 """Operators that add up more than their outputs show."""
 
 
@@ -119,8 +118,7 @@ class _Probes:
             repeated.output.append(f"{name}.added")
             self._nodes.append(repeated)
         else:
-            op, given = ("Mul", [terms, terms]) if node.op_type in _SQUARES else ("Abs", [terms])
-            magnitudes = self._node(op, given, f"{name}.terms")
+            magnitudes = self._node("Abs", [terms], f"{name}.terms")
             self._node("ReduceSum", [magnitudes, *self._axes(node, rank)], f"{name}.added")
         return self._reduced("ReduceMax", f"{name}.added", f"{name}.sum")
 
@@ -138,13 +136,10 @@ class _Probes:
 
     def _axes(self, node: NodeProto, rank: int) -> list[str]:
         """The input that tells ReduceSum where a node adds up; none means everywhere."""
-        if node.op_type.startswith("Reduce"):
+        if node.op_type != "GlobalAveragePool":
             return list(node.input[1:2])
-        first = 2  # pooling and instance normalisation keep batch and channels
-        if node.op_type == "LayerNormalization":
-            first = next((a.i for a in node.attribute if a.name == "axis"), -1) % rank
-        name = f"{node.name}.axes"
-        self._constants.append(numpy_helper.from_array(np.arange(first, rank), name))
+        name = f"{node.name}.axes"  # all but batch and channels
+        self._constants.append(numpy_helper.from_array(np.arange(2, rank), name))
         return [name]
 
     def _node(self, op: str, inputs: list[str], output: str) -> str:

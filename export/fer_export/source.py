@@ -86,8 +86,8 @@ def from_onnx(path: str | Path) -> Source:
     core, spec = detach_contract(with_float_weights(model), str(artifact.path))
     if spec.precision != "fp32":
         raise ConfigurationError(
-            f"{artifact.path} is {spec.precision} already, which only an engine of that precision "
-            f"is made from: --target trt-{spec.precision}"
+            f"{artifact.path} is {spec.precision} already; only an engine of that precision can be "
+            f"built from it: --target trt-{spec.precision}"
         )
 
     def answers(tensors: npt.NDArray[np.uint8]) -> Floats:

@@ -1,6 +1,6 @@
 """A model repository for Triton Inference Server: one model, its labels and its configuration.
 
-Needs the ``serve`` extra: the configuration is made through Triton's own protobuf definition.
+Needs the ``triton`` extra: the configuration is made through Triton's own protobuf definition.
 """
 
 from __future__ import annotations

@@ -264,16 +264,6 @@ def test_a_network_that_loses_too_much_in_float16_fails_and_says_by_how_much() -
         to_half(cancelling_core(), SPEC, drawings())
 
 
-def test_what_only_moves_values_between_float32_nodes_is_not_rounded() -> None:
-    core = cancelling_core()
-    for tensor in core.graph.initializer:
-        if tensor.name == "shift":
-            tensor.CopyFrom(numpy_helper.from_array(np.float32([1e5]), "shift"))
-    reasons = {i.node: i.reason for i in to_half(core, SPEC, drawings(), tolerance=1).islands}
-    assert reasons["between"] == reasons["also_between"] == "it reads up to 1e+05"
-    assert "classifier" not in reasons
-
-
 # --- gates and bad input
 
 

@@ -16,7 +16,7 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.images.synthetic import synthetic_crops
 
-pytest.importorskip("tritonclient.grpc", reason="no tritonclient; install the extra serve")
+pytest.importorskip("tritonclient.grpc", reason="no tritonclient; install the extra triton")
 
 from google.protobuf import text_format
 from tritonclient import grpc
@@ -37,8 +37,8 @@ def repository(
     page: str, tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """What the first example writes."""
-    (tmp_path / "dist" / "mobilenet").mkdir(parents=True)
-    shutil.copy(tiny_artifact, tmp_path / "dist" / "mobilenet" / "model.onnx")
+    shutil.copy(tiny_artifact, tmp_path / "model.onnx")
+    monkeypatch.setattr("fer_edge.artifacts.model.model_path", lambda _: tmp_path)
     monkeypatch.chdir(tmp_path)
     write, _ = blocks(page, "python")
     exec(compile(write, "docs/serving.md", "exec"), {})  # noqa: S102
@@ -79,7 +79,7 @@ def test_the_client_gets_what_the_model_answers(
     client.get_model_config.return_value = service_pb2.ModelConfigResponse(config=config)
     client.infer.side_effect = infer
     monkeypatch.setattr(grpc, "InferenceServerClient", lambda url: client)
-    cv2.imwrite("face.png", synthetic_crops(1)[0])
+    cv2.imwrite("face.jpg", synthetic_crops(1)[0])
     _, ask = blocks(page, "python")
     names: dict[str, Any] = {}
     exec(compile(ask, "docs/serving.md", "exec"), names)  # noqa: S102

@@ -16,7 +16,7 @@ from fer_edge import LABELS
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
 
-pytest.importorskip("tritonclient.grpc", reason="no tritonclient; install the extra serve")
+pytest.importorskip("tritonclient.grpc", reason="no tritonclient; install the extra triton")
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2

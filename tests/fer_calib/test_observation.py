@@ -9,7 +9,6 @@ import pytest
 from fer_calib.crops import Crops
 from fer_calib.observation import Observation, TensorRecord, observe, outliers_of
 from fer_calib.quantisation import quantize
-from fer_calib.ranges import ranges
 from fer_calib.running import activations, probabilities_of
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.evaluation.agreement import agreement
@@ -19,43 +18,20 @@ PLANTED = (40, 41, 400)
 
 def record(values: np.ndarray) -> TensorRecord:
     values = values.astype(np.float32)
-    return TensorRecord(values.min(axis=1), values.max(axis=1), values)
-
-
-def range_of(values: np.ndarray) -> tuple[float, float]:
-    return ranges(Observation({"t": record(values)}, ()))["t"]
-
-
-@pytest.fixture(scope="module")
-def normal() -> np.ndarray:
-    return np.random.default_rng(0).normal(0, 1, (512, 1000))
+    return TensorRecord(values.min(axis=1), values.max(axis=1))
 
 
 # --- where a range ends
 
 
-def test_a_long_tail_is_clipped_and_a_short_one_is_not() -> None:
-    heavy = np.random.default_rng(0).standard_t(3, (512, 1000))
-    assert range_of(heavy)[1] < 0.5 * heavy.max()
-    uniform = np.random.default_rng(0).uniform(0, 1, (512, 1000))
-    assert range_of(uniform)[1] > 0.9
+def test_a_range_spans_everything() -> None:
+    values = np.random.default_rng(0).normal(0, 1, (512, 1000))
+    assert record(values).span == pytest.approx((values.min(), values.max()))
 
 
 def test_a_range_holds_zero() -> None:
-    assert range_of(np.full((64, 10), 5.0))[0] == 0
-    assert range_of(np.full((64, 10), -5.0))[1] == 0
-
-
-def test_a_relu_keeps_its_bottom_at_zero(normal: np.ndarray) -> None:
-    low, high = range_of(np.maximum(normal, 0))
-    assert low == 0
-    assert 2.5 < high < 5.5
-
-
-def test_a_tensor_that_is_seldom_active_keeps_its_activity() -> None:
-    values = np.zeros((512, 1000))
-    values[7, 3] = 2.0
-    assert range_of(values)[1] > 0
+    assert record(np.full((64, 10), 5.0)).span == (0, 5)
+    assert record(np.full((64, 10), -5.0)).span == (-5, 0)
 
 
 # --- which crops count as outliers
@@ -136,10 +112,9 @@ def test_the_planted_crops_are_found(
 def test_three_outliers_among_512_do_not_move_a_range(
     observations: tuple[Observation, Observation],
 ) -> None:
-    without, with_them = (ranges(found) for found in observations)
-    for name, (low, high) in without.items():
-        assert with_them[name][0] == pytest.approx(low, rel=0.05, abs=0.02), name
-        assert with_them[name][1] == pytest.approx(high, rel=0.05, abs=0.02), name
+    without, with_them = (found.tensors for found in observations)
+    for name, kept in without.items():
+        assert with_them[name].span == pytest.approx(kept.span, rel=0.05, abs=0.02), name
 
 
 def test_three_outliers_among_512_do_not_spoil_the_answers(
@@ -162,7 +137,6 @@ def test_without_that_rule_they_would(
     monkeypatch.setattr(
         "fer_calib.observation.outliers_of", lambda peaks: np.zeros(peaks.shape[1], np.bool_)
     )
-    low, high = ranges(observe(explosive_cnn, planted))["stem.act"]
-    _, usual = ranges(observe(explosive_cnn, clean))["stem.act"]
-    assert low == 0
+    _, high = observe(explosive_cnn, planted).tensors["stem.act"].span
+    _, usual = observe(explosive_cnn, clean).tensors["stem.act"].span
     assert high > 10 * usual
