@@ -65,7 +65,7 @@ def session_of(model: onnx.ModelProto, *, optimised: bool = True) -> ort.Inferen
     if model.ByteSize() > _LARGE:  # time against memory: no rearranged weights, no arena that grows
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_cpu_mem_arena = False
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = save_apart(model, Path(folder))
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -92,7 +92,7 @@ def _logits_of_openvino(core: onnx.ModelProto, crops: Crops) -> Floats:
     engine = ov.Core()
     # by default it computes the float layers in bf16 where the processor can
     options = {"INFERENCE_PRECISION_HINT": "f32"}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         model = engine.read_model(save_apart(core, Path(folder)))
         request = engine.compile_model(model, "CPU", options).create_infer_request()
         # the next call overwrites what infer gives

@@ -17,6 +17,7 @@ import onnx
 from fer_calib.calibration import CalibrationSet, draw, load
 from fer_calib.control import Controlled, Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
+from fer_calib.onnx_graph import save
 from fer_calib.sensitivity_report import save_sensitivity
 from fer_edge.artifacts.artifact import FORMATS
 from fer_edge.artifacts.manifest import Measurement
@@ -28,6 +29,7 @@ from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
 from fer_export.contract_nodes import attach_contract
+from fer_export.golden import golden_crops
 from fer_export.half import to_half
 from fer_export.half_weights import with_half_weights
 from fer_export.race import Run, Times, median_latencies
@@ -77,7 +79,8 @@ class ExportContext:
 
     ``out`` is where the folder will stand in the end. ``report`` receives a line per step;
     ``notes`` collects what the reader of the result should know of its making. ``crops`` are what
-    artifacts are compared on, and ``expected`` the reference's probabilities ``(N, K)`` on them.
+    artifacts are compared on, ``expected`` the reference's probabilities ``(N, K)`` on them, and
+    ``golden`` those that go into the manifest.
     """
 
     def __init__(
@@ -98,6 +101,8 @@ class ExportContext:
         wanted = options.crops or self._affordable("comparing")
         self.crops = everything.thin(wanted)
         self.expected = source.answers(self.crops.tensors)
+        self.golden = golden_crops(source.spec.input, source.answers)
+        source.release()
         self._measured: dict[tuple[str, str], Measurement] = {}
         self._controlled: dict[str, Controlled] = {}
         self._half: onnx.ModelProto | None = None
@@ -188,7 +193,7 @@ class ExportContext:
     def save(self, model: onnx.ModelProto, file: str) -> Path:
         """Write an artifact into the folder."""
         path = self.folder / file
-        onnx.save(model, path)
+        save(model, path)
         return path
 
     def prove(self, path: Path, backend: str) -> Measurement:

@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 import onnx
 
 from fer_calib.layers import CORE_OUTPUT
+from fer_calib.onnx_graph import save_apart
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError
@@ -36,12 +37,8 @@ def from_onnx(model: onnx.ModelProto | Path) -> Model:
 
     Raises ArtifactError for a file that OpenVINO does not read or an operator that it lacks.
     """
-    with TemporaryDirectory() as folder:
-        if isinstance(model, onnx.ModelProto):
-            file = Path(folder, "model.onnx")
-            onnx.save(model, file)
-        else:
-            file = model
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        file = model if isinstance(model, Path) else save_apart(model, Path(folder))
         try:
             return ov.convert_model(file)
         except Exception as problem:  # OpenVINO's errors have no common class

@@ -17,7 +17,6 @@ from fer_edge.errors import GateError
 from fer_edge.system.files import new_folder, sha256_of
 from fer_edge.system.machine import cpu_name
 from fer_export.context import ExportContext, ExportOptions, runnable_backends
-from fer_export.golden import golden_crops
 from fer_export.race import Run, ratios
 from fer_export.replacing import check_replaceable, keep_report
 from fer_export.report import write_report
@@ -72,7 +71,7 @@ def export_model(
             name=context.name,
             precision=next(p for p in _PREFERRED if p in precisions),
             artifacts=tuple(entries),
-            golden=golden_crops(source.spec.input, source.answers),
+            golden=context.golden,
         ).sealed()
         write_report(
             folder, manifest, context.crops, reference="the fp32 reference", notes=context.notes

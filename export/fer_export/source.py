@@ -35,13 +35,14 @@ class Source:
 
     ``core`` maps ``normalized`` to ``logits`` (see ``contract``); ``answers`` maps crops, uint8
     ``(N, H, W, C)``, to the probabilities ``(N, K)`` of the reference. ``checkpoint`` is None
-    where there is none.
+    where there is none. ``release`` frees the memory of the reference until it is asked again.
     """
 
     spec: ModelSpec
     core: onnx.ModelProto
     answers: Callable[[npt.NDArray[np.uint8]], Floats]
     checkpoint: Path | None
+    release: Callable[[], None] = lambda: None
 
 
 def from_checkpoint(path: Path) -> Source:
@@ -57,10 +58,14 @@ def from_checkpoint(path: Path) -> Source:
     from fer_export.core import export_core
 
     network, spec = checkpoint.load(path)
-    model = Normalized(network, spec).eval()
+    core = export_core(folded(network), spec)
+    held = [network]
 
     @torch.no_grad()
     def answers(tensors: npt.NDArray[np.uint8]) -> Floats:
+        if not held:
+            held.append(checkpoint.load(path)[0])
+        model = Normalized(held[0], spec).eval()
         logits = [
             model(torch.from_numpy(part).permute(0, 3, 1, 2)).numpy()
             for part in batches(tensors, "the network")
@@ -68,7 +73,8 @@ def from_checkpoint(path: Path) -> Source:
         return softmax(np.concatenate(logits), spec.temperature)
 
     spec = spec.with_provenance(parent_sha256=sha256_of(path))
-    return Source(spec, export_core(folded(network), spec), answers, path)
+    del network
+    return Source(spec, core, answers, path, held.clear)
 
 
 def from_onnx(path: str | Path) -> Source:

@@ -22,10 +22,12 @@ def folded(network: nn.Module) -> nn.Module:
 
     The kernel and bias take in both batch norms and the identity branch (Ding et al., "RepVGG:
     Making VGG-style ConvNets Great Again", CVPR 2021, section 3.3). A network without such blocks
-    comes back as a plain copy.
+    is returned as it is.
     """
+    blocks = [name for name, module in network.named_modules() if isinstance(module, DenseBlock)]
+    if not blocks:
+        return network
     copied = deepcopy(network).eval()
-    blocks = [name for name, module in copied.named_modules() if isinstance(module, DenseBlock)]
     for name in blocks:
         block = cast("DenseBlock", copied.get_submodule(name))
         parent, _, child = name.rpartition(".")

@@ -38,7 +38,11 @@ def repository(
 ) -> Path:
     """What the first example writes."""
     shutil.copy(tiny_artifact, tmp_path / "model.onnx")
-    monkeypatch.setattr("fer_edge.artifacts.model.model_path", lambda _: tmp_path)
+
+    def stands_at(model: str | Path) -> Path:
+        return tmp_path if model == "default" else Path(model)
+
+    monkeypatch.setattr("fer_edge.artifacts.model.model_path", stands_at)
     monkeypatch.chdir(tmp_path)
     write, _ = blocks(page, "python")
     exec(compile(write, "docs/serving.md", "exec"), {})  # noqa: S102
