@@ -1,7 +1,7 @@
 """What the commands share: exit codes, errors without tracebacks, results as JSON.
 
 Exit codes: 0 done, 1 a gate failed, 2 bad usage or input, 3 a dependency or the hardware is
-missing, 75 the time that was given is up and the command wants to be run again, 130 interrupted.
+missing, 75 the given time is up and the command has to be run again, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ __all__ = [
 Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 Handler: TypeAlias = Callable[[Namespace], int]
 
-MODEL_HELP = "default (the packaged model), a model directory, or an artifact"
+MODEL_HELP = "the name of a packaged model (default: default), a model directory, or an artifact"
 
 INTERRUPTED = 130
-"""Exit code of a command that was stopped from the keyboard, as shells have it."""
+"""Exit code of a command that was stopped from the keyboard, the same as in shells."""
 
 _BROKEN_PIPE = 141
 _STANDARD_OUTPUT = Path("-")
@@ -127,20 +127,20 @@ def add_validation_options(parser: ArgumentParser, *, seed: bool = False) -> Non
 
 
 def add_predictor_options(parser: ArgumentParser) -> None:
-    """Add what a Predictor can be asked for, the model itself excepted."""
+    """Add the options of a Predictor, except for the model itself."""
     parser.add_argument("--backend", default="auto", help="auto, or the name of a backend")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, gpu, npu")
-    parser.add_argument("--precision", choices=PRECISIONS, help="default: the manifest's choice")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: the manifest's")
     parser.add_argument(
         "--threads",
         type=int,
         metavar="N",
-        help="default: for auto what fer-edge doctor --tune measured, else the backend's choice",
+        help="default: what fer-edge doctor --tune measured for auto, else the backend's choice",
     )
     parser.add_argument(
         "--inference-precision",
         choices=INFERENCE_PRECISIONS,
-        help="compute in this instead of the artifact's own precision",
+        help="compute in this precision instead of the artifact's own",
     )
     parser.add_argument(
         "--trust", action="store_true", help="open a TensorRT plan that this machine did not build"
@@ -150,7 +150,7 @@ def add_predictor_options(parser: ArgumentParser) -> None:
 def open_predictor(model: str | Model, options: Namespace) -> Predictor:
     """Open a model as the options of ``add_predictor_options`` say."""
     from fer_edge.backends.base import BackendOptions
-    from fer_edge.predictor import Predictor  # OpenCV, which fer-edge doctor starts without
+    from fer_edge.predictor import Predictor  # needs OpenCV, and fer-edge doctor must start without
 
     return Predictor(
         model,
@@ -172,14 +172,14 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
     try:
         with _result_alone(options):
             code = handler(options)
-        sys.stdout.flush()  # a pipe that nobody reads any more shows here, not at exit
+        sys.stdout.flush()  # a closed pipe is noticed here instead of at exit
     except FerEdgeError as problem:
         if options.debug:
             raise
         say(f"{parser.prog}: {problem}")
         return problem.exit_code
     except BrokenPipeError:
-        # whoever read our output has seen enough; keep Python from complaining at exit
+        # the reader closed the pipe; this keeps Python from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except OSError as problem:
@@ -231,7 +231,7 @@ def _result_alone(options: Namespace) -> Iterator[None]:
 
 
 def _write_any_character() -> None:
-    """Escape what the terminal's encoding lacks, instead of failing at the first bar."""
+    """Escape characters that the terminal's encoding lacks, instead of failing at the first bar."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

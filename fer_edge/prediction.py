@@ -53,7 +53,7 @@ class Prediction:
 
     @property
     def uncertain(self) -> bool:
-        """Whether the confidence is less than the caller wished for."""
+        """Whether the confidence is below ``min_confidence``."""
         return self.confidence < self.min_confidence
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ needs. They are listed in ``benchmarks/peers/peers.json``.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import fer_bench
 from fer_bench.launching import Program, ask
 from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ConfigurationError, DownloadError
+from fer_edge.system.dependencies import missing_packages
 from fer_edge.system.folders import data_folder
 
 __all__ = ["Peer", "adapter_program", "choose_peers", "install", "load_peers", "prepare"]
@@ -71,8 +71,7 @@ class Peer:
         own = environment_folder(self.environment) / "bin" / "python"
         if not self.bare and own.exists():
             return own
-        missing = [name for name in self.needs if importlib.util.find_spec(name) is None]
-        return None if missing else Path(sys.executable)
+        return None if missing_packages(self.needs) else Path(sys.executable)
 
 
 def load_peers(folder: Path | None = None) -> dict[str, Peer]:

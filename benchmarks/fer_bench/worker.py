@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_bench.protocol import Adapter, serve
-from fer_edge.artifacts.artifact import COMPANIONS, FORMATS
+from fer_edge.artifacts.artifact import read_artifact
 from fer_edge.backends.base import BackendOptions
 from fer_edge.images.pixels import check_crop
 from fer_edge.images.preprocess import preprocess
@@ -69,6 +67,7 @@ class PredictorAdapter(Adapter):
     def describe(self) -> dict[str, Any]:
         """What ``Predictor.info`` tells, and the size of the artifact's files."""
         info = self._predictor.info
+        artifact = None if info.artifact is None else read_artifact(info.artifact)
         return {
             "backend": info.backend,
             "version": info.version,
@@ -78,15 +77,8 @@ class PredictorAdapter(Adapter):
             "inference_precision": info.inference_precision,
             "threads": info.threads,
             "sha256": info.sha256,
-            "size_bytes": None if info.artifact is None else _size(info.artifact),
+            "size_bytes": None if artifact is None else artifact.size_bytes,
         }
-
-
-def _size(artifact: Path) -> int:
-    """Bytes of an artifact with the files that belong to it."""
-    suffixes = COMPANIONS.get(FORMATS.get(artifact.suffix, ""), ())
-    files = [artifact, *(artifact.with_suffix(suffix) for suffix in suffixes)]
-    return sum(os.path.getsize(file) for file in files if file.exists())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from fer_calib.control import Controlled, Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
 from fer_calib.onnx_graph import save
 from fer_calib.sensitivity_report import save_sensitivity
-from fer_edge.artifacts.artifact import FORMATS
+from fer_edge.artifacts.artifact import backends_for
 from fer_edge.artifacts.manifest import Measurement
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BACKENDS, BackendOptions
@@ -252,12 +252,7 @@ class ExportContext:
 
 def runnable_backends(file: str, made_for: tuple[str, ...] = ()) -> list[str]:
     """Backends that open a file, are among those it was made for, and are installed here."""
-    form = FORMATS.get(Path(file).suffix)
-    return [
-        name
-        for name, entry in BACKENDS.items()
-        if form in entry.formats and (not made_for or name in made_for) and entry.missing() is None
-    ]
+    return [name for name in backends_for(file, made_for) if BACKENDS[name].missing() is None]
 
 
 def _seconds_per_crop(source: Source, tensors: npt.NDArray[np.uint8]) -> float:

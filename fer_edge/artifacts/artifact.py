@@ -19,6 +19,7 @@ __all__ = [
     "MAX_BYTES",
     "OPENED_BY",
     "Artifact",
+    "backends_for",
     "format_of",
     "read_artifact",
     "read_entry",
@@ -75,6 +76,16 @@ class Artifact:
 def format_of(file: str | os.PathLike[str]) -> str | None:
     """The format that a file's suffix stands for, in any case of letters; None for another."""
     return FORMATS.get(Path(file).suffix.lower())
+
+
+def backends_for(file: str | os.PathLike[str], made_for: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The backends that open a file, installed or not; ``made_for``, if not empty, limits them."""
+    form = format_of(file)
+    return tuple(
+        name
+        for name, formats in OPENED_BY.items()
+        if form in formats and (not made_for or name in made_for)
+    )
 
 
 def read_artifact(path: Path, spec: ModelSpec | None = None) -> Artifact:

@@ -9,6 +9,7 @@ from fer_edge.artifacts.artifact import (
     FORMATS,
     OPENED_BY,
     Artifact,
+    backends_for,
     format_of,
     read_artifact,
     read_entry,
@@ -58,6 +59,8 @@ def check_model(model: str | os.PathLike[str]) -> None:
         return
     if model == DEFAULT_MODEL:
         raise ArtifactError("the packaged model is missing; reinstall fer-edge")
+    if isinstance(model, str) and "://" in model:
+        raise ArtifactError(f"{model} is an address; download the model and give its path")
     names = ", ".join(map(repr, packaged_models() or (DEFAULT_MODEL,)))
     raise ArtifactError(
         f"there is no model at {model}, or none that you may see; give {names}, a model directory "
@@ -199,13 +202,11 @@ class Model:
     def _another_format(
         self, backend: str | None, formats: tuple[str, ...] | None
     ) -> ConfigurationError:
-        form = format_of(self.path)
         opens = _formats(backend, formats)
         suffixes = [suffix for suffix, one in FORMATS.items() if one in opens]
-        able = [name for name, known in OPENED_BY.items() if form in known]
         return ConfigurationError(
             f"{self.path} is not a file that {backend or 'any of these backends'} opens; expected "
-            f"{' or '.join(suffixes)}. It is opened by {' and '.join(able)}"
+            f"{' or '.join(suffixes)}. It is opened by {' and '.join(backends_for(self.path))}"
         )
 
     def __repr__(self) -> str:

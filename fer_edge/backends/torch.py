@@ -36,14 +36,14 @@ Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 class TorchBackend(Backend):
     """The network of a checkpoint, in inference mode.
 
-    Devices are ``cpu`` and ``cuda`` (``cuda:1`` for the second); ``auto`` is the CPU. It computes
-    in fp32, without TF32, unless ``inference_precision`` asks for less; normalisation and softmax
-    stay in fp32. On a GPU each size of a batch is a CUDA graph, captured once; on the CPU the
-    network is shared by all threads. ``compiled`` hands it to ``torch.compile``.
+    Devices are ``cpu`` and ``cuda``; ``cuda:1`` is the second GPU and ``auto`` is the CPU. It
+    computes in fp32, without TF32, unless ``inference_precision`` asks for less; normalisation and
+    softmax stay in fp32. On a GPU, a CUDA graph is captured for each batch size. On the CPU, all
+    threads share the network. ``compiled`` compiles it with ``torch.compile``.
 
-    torch has one number of threads for the whole process. Where ``threads`` is given, it is set
-    before each call, and stays; else torch's own number is left alone. With
-    ``goal="throughput"`` a call on the CPU uses one thread, and ``threads`` calls run side by side.
+    torch has one number of threads for the whole process. If ``threads`` is given, torch's number
+    is set to it before each call and stays so; otherwise it is not touched. With
+    ``goal="throughput"``, a call on the CPU uses one thread, and ``threads`` calls run at once.
     """
 
     def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
@@ -54,7 +54,7 @@ class TorchBackend(Backend):
         precision = options.inference_precision or "fp32"
         try:
             whole = _Contract(network, self.spec, _DTYPES[precision]).to(device)
-        except RuntimeError as problem:  # out of memory is one, too
+        except RuntimeError as problem:  # out of memory is such an error
             raise EngineError(
                 f"torch cannot put {artifact.path} on {device}: {one_line(problem)}"
             ) from problem
@@ -75,7 +75,7 @@ class TorchBackend(Backend):
             threads=self._threads or (torch.get_num_threads() if device.type == "cpu" else None),
             concurrency=concurrency,
         )
-        if options.compiled:  # a compiler that is lacking shows here, not at the first crop
+        if options.compiled:  # a missing compiler is found here, not at the first crop
             self.infer(np.zeros((1, *self.spec.input.shape), np.uint8))
 
     def infer(
@@ -84,20 +84,20 @@ class TorchBackend(Backend):
         """Run one batch."""
         if self._threads is not None and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        # torch warns about arrays that it could write to and must not
+        # torch warns about read-only arrays
         pixels = torch.from_numpy(batch if batch.flags.writeable else batch.copy())
         try:
             if self._lanes is not None:
                 with self._lanes.borrow() as lane:
                     return lane.infer(pixels)
             return self._on_the_cpu(pixels)
-        except RuntimeError as problem:  # out of memory is one, too, and a compiler that is lacking
+        except RuntimeError as problem:  # out of memory and a missing compiler are such errors
             raise EngineError(
                 f"torch failed on crops of shape {batch.shape}: {one_line(problem)}"
             ) from problem
 
     def close(self) -> None:
-        """Drop the network and its graphs; they end with the last call that is under way."""
+        """Drop the network and its graphs. Calls that are under way finish first."""
         self._forward = None
         if self._lanes is not None:
             self._lanes.close()
@@ -114,7 +114,7 @@ class TorchBackend(Backend):
 
 
 class _Contract(nn.Module):
-    """What the graph of any other artifact holds: crops in, logits and probabilities out."""
+    """The network with the inputs and outputs that the graph of any other artifact has."""
 
     def __init__(self, network: nn.Module, spec: ModelSpec, dtype: torch.dtype) -> None:
         super().__init__()
@@ -138,10 +138,10 @@ class _To(nn.Module):
 
 
 class _Lane:
-    """A CUDA stream, and a graph of each size of a batch that came; the last 16 are kept.
+    """A CUDA stream with a graph for each batch size; the 16 that were used last are kept.
 
-    A graph reads and writes fixed memory, so one call at a time uses it (torch's notes on CUDA
-    graphs).
+    A graph reads and writes fixed memory, so only one call may use it at a time (torch's notes on
+    CUDA graphs).
     """
 
     _capturing = threading.Lock()
@@ -174,7 +174,7 @@ class _Lane:
         self._graphs.clear()
 
     def _captured(self, pixels: torch.Tensor) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor]]:
-        # a setting of the process, and what is captured keeps it
+        # TF32 is a setting of the process, and a captured graph keeps it
         with self._capturing, without_tf32():
             with torch.cuda.stream(self._stream):
                 given = pixels.to(self._device)
@@ -182,7 +182,7 @@ class _Lane:
                     self._forward(given)
             self._stream.synchronize()
             graph = torch.cuda.CUDAGraph()
-            # other threads may allocate meanwhile, which only the strictest mode forbids them
+            # the strictest mode would forbid other threads to allocate meanwhile
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 logits, probabilities = self._forward(given)
         return graph, [given, logits, probabilities]
@@ -207,14 +207,14 @@ def _device(options: BackendOptions) -> torch.device:
     index, there = int(number or 0), torch.cuda.device_count()
     if index >= there:
         raise EngineError(
-            f"torch sees {there} GPUs, counted from 0, and cuda:{index} was asked for; ask for "
-            "another, or for device='cpu'"
+            f"torch sees {there} GPUs, counted from 0, and cuda:{index} was asked for; use "
+            "another, or device='cpu'"
         )
     return torch.device("cuda", index)
 
 
 def _threads(options: BackendOptions, device: torch.device) -> tuple[int | None, int]:
-    """Threads of one call, None for torch's own number, and how many calls run side by side."""
+    """Threads of one call (None is torch's own number), and how many calls run side by side."""
     if device.type == "cpu" and options.goal == "throughput":
         return 1, options.threads or usable_cores()
     return options.threads, 1

@@ -20,24 +20,28 @@ SCHEMA = "fer-edge-doctor/2"
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "doctor", "tell what works here and what to install", _doctor)
+    parser = add_command(commands, "doctor", "show what works here and what to install", _doctor)
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
-        help="what to run and to tune: default (the packaged model), a model directory or an "
+        help="the model to run and to tune: the name of a packaged model, a model directory or an "
         "artifact",
     )
     parser.add_argument(
         "--tune",
         action="store_true",
-        help="first measure every backend and some thread counts with the model, for backend=auto "
-        "to take the fastest from then on",
+        help="first measure every backend with several numbers of threads; backend=auto then takes "
+        "the fastest",
     )
     parser.add_argument(
-        "--precision", choices=PRECISIONS, help="for --tune and auto: the manifest's choice"
+        "--precision",
+        choices=PRECISIONS,
+        help="for --tune and auto; default: the one that the manifest names",
     )
     parser.add_argument(
-        "--device", default="auto", help="for --tune and auto: auto, cpu, cuda, gpu, npu"
+        "--device",
+        default="auto",
+        help="for --tune and auto: auto, cpu, cuda, gpu, npu",
     )
 
 

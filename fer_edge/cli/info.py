@@ -25,7 +25,7 @@ SCHEMA = "fer-edge-info/1"
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "info", "tell what a model is and what would run it", _info)
+    parser = add_command(commands, "info", "show what a model is and what would run it", _info)
     parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=MODEL_HELP)
     add_predictor_options(parser)
 

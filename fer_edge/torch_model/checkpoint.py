@@ -22,6 +22,7 @@ from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.files import atomic_path
+from fer_edge.system.read_file import git_lfs_advice
 from fer_edge.torch_model.outline import Outline
 
 __all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
@@ -29,6 +30,7 @@ __all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
 _LENGTH_BYTES = 8
 """Of the little-endian number that a safetensors file starts with."""
 
+_MOST_OF_A_POINTER = 1024
 _SYSTEMS_ERROR = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")
 """How Rust tells an error of the system, and how safetensors did before 0.6."""
 
@@ -134,6 +136,9 @@ def _filled(spec: ModelSpec, weights: dict[str, torch.Tensor], path: Path) -> nn
 def _opened(path: Path) -> safe_open:
     if not path.is_file():
         raise ArtifactError(f"there is no checkpoint at {path}")
+    with path.open("rb") as stream:
+        if advice := git_lfs_advice(stream.read(_MOST_OF_A_POINTER)):
+            raise ArtifactError(f"{path} {advice}")
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as problem:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge.artifacts.artifact import Artifact, format_of, read_artifact, read_entry
+from fer_edge.artifacts.artifact import Artifact, backends_for, read_artifact, read_entry
 from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
 from fer_edge.artifacts.model import Model, model_path
-from fer_edge.backends import BACKENDS, backend_class
-from fer_edge.backends.base import one_line
-from fer_edge.errors import ConfigurationError, MissingDependencyError
+from fer_edge.backends import BACKENDS, backend_problem
+from fer_edge.errors import ConfigurationError
 
 __all__ = ["Cell", "ModelUnderTest", "file_name", "find_model"]
 
@@ -131,18 +130,8 @@ def file_name(model: str | os.PathLike[str]) -> str:
 
 def _absent(backends: Sequence[str]) -> dict[str, str]:
     """Those whose engine is not installed, or broken, and why."""
-    found = {}
-    for name in backends:
-        try:
-            backend_class(name)
-        except MissingDependencyError as problem:
-            found[name] = str(problem)
-        except Exception as problem:  # an engine's import may raise anything
-            found[name] = f"{name} is installed and cannot be imported: {one_line(problem)}"
-    return found
+    return {name: problem for name in backends if (problem := backend_problem(name))}
 
 
 def _fits(file: str, backend: str, entry: ArtifactEntry | None) -> bool:
-    made_for = entry.backends if entry else ()
-    opens = format_of(file) in BACKENDS[backend].formats
-    return opens and (not made_for or backend in made_for)
+    return backend in backends_for(file, entry.backends if entry else ())

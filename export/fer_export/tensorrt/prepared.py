@@ -12,7 +12,7 @@ from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import BackendOptions
 from fer_edge.backends.onnxruntime import OnnxRuntimeBackend
-from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.backends.onnxruntime_engine import ort, quiet_options
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_export.tensorrt.options import PRODUCTS_KEY, TRT_TARGETS, PlanOptions, plan_flags
 
@@ -75,7 +75,7 @@ def _read(path: Path) -> tuple[bytes, ModelSpec]:
 
 
 def _products(data: bytes, path: Path) -> dict[str, str]:
-    settings = ort.SessionOptions()
+    settings = quiet_options(1)
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
     text = session.get_modelmeta().custom_metadata_map.get(PRODUCTS_KEY)

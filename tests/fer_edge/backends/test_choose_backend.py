@@ -282,7 +282,7 @@ def test_a_damaged_measurement_stops_nothing_and_is_shown(make_model: MakeModel,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tuning: tuning["timings"][0].update(backend="torch"), "torch was measured and is"),
+        (lambda tuning: tuning["timings"][0].update(backend="torch"), "torch was measured but is"),
         (lambda tuning: tuning["timings"][0].update(threads=-3), "threads should be 1 to 1024"),
         (lambda tuning: tuning["timings"][0].update(threads=10**30), "threads should be 1 to"),
         (lambda tuning: tuning["candidates"].pop(1), "it measured other artifacts or engines"),
