@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_edge.evaluation.picture_files import open_file
+from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
 
 __all__ = ["what_it_is"]
 
@@ -15,7 +16,7 @@ _STARTS = (
     (b"7z\xbc\xaf", "it is a 7z archive; unpack it (7z x {path}) and give the folder"),
     (b"Rar!", "it is a RAR archive; unpack it (unrar x {path}) and give the folder"),
     (b"PK", "it is a damaged zip; download it again"),
-    (b"version https://git-lfs", "it is a Git LFS pointer; fetch the file: git lfs pull"),
+    (GIT_LFS_START, f"it {GIT_LFS_ADVICE}"),
     (b"\x89HDF", "it is HDF5; write its pictures into train/<class>/ and test/<class>/"),
     (b"PAR1", "it is Parquet; write its pictures into train/<class>/ and test/<class>/"),
     (b"\x93NUMPY", "it is a numpy array; write its pictures into train/<class>/"),

@@ -7,9 +7,10 @@ import stat
 
 from fer_edge.errors import FerEdgeError
 
-__all__ = ["git_lfs_advice", "read_file"]
+__all__ = ["GIT_LFS_ADVICE", "GIT_LFS_START", "git_lfs_advice", "read_file"]
 
-_LFS_START = b"version https://git-lfs.github.com/spec/"
+GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
+GIT_LFS_ADVICE = "is a Git LFS pointer, not the file itself; fetch the file with: git lfs pull"
 
 
 def read_file(
@@ -46,9 +47,7 @@ def read_file(
 
 def git_lfs_advice(start: bytes) -> str | None:
     """What to do about a file that begins with ``start``, if it is a Git LFS pointer."""
-    if not start.startswith(_LFS_START):
-        return None
-    return "is a Git LFS pointer, not the file itself; fetch the file with: git lfs pull"
+    return GIT_LFS_ADVICE if start.startswith(GIT_LFS_START) else None
 
 
 def _check(

@@ -21,6 +21,7 @@ from safetensors import safe_open
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.unpacking import require_bounded
+from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
 from fer_train.pretrained.labels import FACTS
 
 __all__ = ["MAX_GROWTH", "MAX_UNPACKED", "Contents", "read"]
@@ -33,7 +34,7 @@ MAX_GROWTH = 64
 
 _KNOWN = "known are safetensors, PyTorch state dicts (.pth, .pt, .bin) and Google's .npz"
 _LOOKS_LIKE = {
-    b"version https://git-lfs": "it is a Git LFS pointer; fetch the file itself with git lfs pull",
+    GIT_LFS_START: f"it {GIT_LFS_ADVICE}",
     b"<": "it is a web page; download the file itself",
     b"\x89HDF": "it is HDF5; Keras weights cannot be read",
 }
