@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_edge.artifacts.artifact import Artifact, backends_for, read_artifact, read_entry
+from fer_edge.artifacts.artifact import Artifact, format_of, read_artifact, read_entry
 from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
 from fer_edge.artifacts.model import Model, model_path
 from fer_edge.backends import BACKENDS, backend_problem
@@ -134,4 +134,6 @@ def _absent(backends: Sequence[str]) -> dict[str, str]:
 
 
 def _fits(file: str, backend: str, entry: ArtifactEntry | None) -> bool:
-    return backend in backends_for(file, entry.backends if entry else ())
+    made_for = entry.backends if entry else ()
+    opens = format_of(file) in BACKENDS[backend].formats
+    return opens and (not made_for or backend in made_for)

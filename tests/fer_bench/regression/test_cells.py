@@ -41,7 +41,7 @@ def test_each_artifact_meets_each_backend_that_opens_it(
         "fer_bench.regression.cells.BACKENDS",
         {"onnxruntime": BACKENDS["onnxruntime"], "other": other},
     )
-    monkeypatch.setattr("fer_bench.regression.cells.backend_class", lambda _: None)
+    monkeypatch.setattr("fer_edge.backends.backend_class", lambda _: None)
     found = find_model(folder)
     names = ["all.onnx[onnxruntime]", "all.onnx[other]", "mine.onnx[onnxruntime]", "m.xml[other]"]
     assert [cell.name for cell in found.cells] == names
@@ -54,7 +54,7 @@ def test_an_engine_that_opens_nothing_here_is_not_imported(
     def imported(name: str) -> None:
         assert name in ("onnxruntime", "openvino"), name
 
-    monkeypatch.setattr("fer_bench.regression.cells.backend_class", imported)
+    monkeypatch.setattr("fer_edge.backends.backend_class", imported)
     assert find_model(folder).cells
 
 

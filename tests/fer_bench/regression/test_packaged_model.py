@@ -60,7 +60,7 @@ def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
             raise MissingDependencyError("openvino", "openvino")
         return backend_class(name)
 
-    monkeypatch.setattr("fer_bench.regression.cells.backend_class", found)
+    monkeypatch.setattr("fer_edge.backends.backend_class", found)
 
 
 @pytest.mark.usefixtures("without_openvino")
