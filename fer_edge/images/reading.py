@@ -114,7 +114,8 @@ def _check_size(size: PictureSize, where: str) -> None:
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
         raise InputError(
             f"{where} has {width} x {height} pixels ({width * height:,}); up to {MAX_PIXELS:,} "
-            f"with sides of up to {MAX_SIDE:,} are decoded. Scale it down, or cut the face out."
+            f"with sides of up to {MAX_SIDE:,} are decoded. Scale it down; FaceAnalyzer finds the "
+            "faces of a photo."
         )
 
 
