@@ -1,4 +1,4 @@
-"""What a result was measured on. All of it is optional; nothing here fails."""
+"""The machine and the software that a result was measured on. All of it is optional."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import platform
 import re
 from dataclasses import dataclass
 
-from fer_bench.machine import Machine
 from fer_edge import __version__
 from fer_edge.backends.table import BACKENDS
 from fer_edge.system.cores import usable_cores
+from fer_edge.system.machine import Machine
 
 __all__ = ["Cpu", "Environment", "Gpu", "describe_environment", "differences"]
 
@@ -83,7 +83,7 @@ def describe_environment(machine: Machine | None = None) -> Environment:
     """Look at this machine."""
     machine = machine or Machine()
     memory = re.search(r"MemTotal: +(\d+) kB", machine.text("proc/meminfo") or "")
-    flags = _cpu_field(machine, "flags", "Features")
+    flags = machine.cpu_field("flags", "Features")
     return Environment(
         fer_edge=__version__,
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -120,24 +120,17 @@ def differences(old: Environment, new: Environment) -> list[str]:
 
 
 def _cpu(machine: Machine, flags: str | None) -> Cpu:
-    model = _cpu_field(machine, "model name", "Model") or platform.processor() or None
     has = set((flags or "").split())
     return Cpu(
-        model=model or platform.machine() or None,
+        model=machine.cpu_field("model name", "Model")
+        or platform.processor()
+        or platform.machine(),
         flags=tuple(name for flag, name in _FLAGS.items() if flag in has),
         cores=os.cpu_count(),
         usable_cores=usable_cores(),
         governor=machine.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         frequency_mhz=tuple(machine.frequencies_mhz()),
     )
-
-
-def _cpu_field(machine: Machine, *names: str) -> str | None:
-    for line in (machine.text("proc/cpuinfo") or "").splitlines():
-        key, _, value = (part.strip() for part in line.partition(":"))
-        if key in names:
-            return value
-    return None
 
 
 def _distribution(machine: Machine) -> str | None:

@@ -42,7 +42,7 @@ def percentile(samples: Floats, level: float) -> float:
 class RoundBootstrap:
     """Intervals from drawing whole rounds with replacement (a cluster bootstrap).
 
-    Two contestants that are measured in the same rounds share the draws, so that a drift that hit
+    Two candidates that are measured in the same rounds share the draws, so that a drift that hit
     both cancels in their ratio. Few rounds make a percentile interval too narrow; its tails are
     widened as Hesterberg does (2015, American Statistician 69:371, the expanded percentile
     interval). Fewer than three rounds give no interval.

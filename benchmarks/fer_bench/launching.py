@@ -18,13 +18,13 @@ import numpy.typing as npt
 
 from fer_edge.errors import GateError
 
-__all__ = ["WORKER", "ContestantError", "Program", "Slice", "ask", "measure_slice"]
+__all__ = ["WORKER", "CandidateError", "Program", "RoundSample", "ask", "measure_round"]
 
 _LAST_WORDS = 300
 
 
-class ContestantError(GateError):
-    """A contestant could not be opened, failed while it ran, or did not answer in time."""
+class CandidateError(GateError):
+    """A candidate could not be opened, failed while it ran, or did not answer in time."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ WORKER = (sys.executable, "-m", "fer_bench.worker")
 
 
 @dataclass(frozen=True, eq=False)
-class Slice:
+class RoundSample:
     """What one fresh process measured in one round.
 
     ``samples_ms`` is float64 ``(N,)``, one per query that was answered. ``batch`` is the crops of
@@ -68,18 +68,18 @@ class Slice:
     rate: float | None = None
 
 
-def measure_slice(
+def measure_round(
     program: Program, crops: str, scenario: Mapping[str, Any], timeout_s: float
-) -> Slice:
+) -> RoundSample:
     """Start a process, let it warm up and measure ``scenario`` on the crops in the file ``crops``.
 
-    Raises ContestantError.
+    Raises CandidateError.
     """
     request = {"work": "latency", "crops": crops, "scenario": dict(scenario)}
     started = time.monotonic_ns()  # one clock for all processes of a system
     reply = ask(program, request, timeout_s)
     marks = reply["marks_ns"]
-    return Slice(
+    return RoundSample(
         samples_ms=np.array(reply["samples_ms"], np.float64),
         unanswered=reply["unanswered"],
         predictions=reply["predictions"],
@@ -100,7 +100,7 @@ def measure_slice(
 
 
 def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-    """Start a process, send it one request and take its reply. Raises ContestantError."""
+    """Start a process, send it one request and take its reply. Raises CandidateError."""
     line = json.dumps({**request, "parameters": dict(program.parameters)}) + "\n"
     with tempfile.TemporaryFile() as errors:
         try:
@@ -113,11 +113,11 @@ def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[
                 start_new_session=True,  # Ctrl-C is the bench's to handle
             )
         except OSError as problem:
-            raise ContestantError(f"cannot start {program.command[0]}: {problem}") from problem
+            raise CandidateError(f"cannot start {program.command[0]}: {problem}") from problem
         try:
             answer, _ = process.communicate(line.encode(), timeout=timeout_s)
         except subprocess.TimeoutExpired as problem:
-            raise ContestantError(f"no answer within {timeout_s:.0f} s") from problem
+            raise CandidateError(f"no answer within {timeout_s:.0f} s") from problem
         finally:
             _end(process)
         return _reply(answer, process.returncode, errors)
@@ -140,11 +140,11 @@ def _reply(answer: bytes, code: int, errors: IO[bytes]) -> dict[str, Any]:
         errors.seek(0)
         words = " ".join(errors.read().decode(errors="replace").split())[-_LAST_WORDS:]
         end = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        raise ContestantError(
+        raise CandidateError(
             f"its process {end} without a reply: {words or 'it said nothing'}"
         ) from problem
     if not isinstance(value, dict):
-        raise ContestantError(f"its process replied {value!s:.80}, which is no reply of ours")
+        raise CandidateError(f"its process replied {value!s:.80}, which is no reply of ours")
     if "failed" in value:
-        raise ContestantError(str(value["failed"]))
+        raise CandidateError(str(value["failed"]))
     return value

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from fer_bench.machine import CpuTimes, Machine
+from fer_edge.system.machine import CpuTimes, Machine
 from fer_edge.system.timing import call_times
 
 __all__ = ["Noise", "NoiseWatch", "Reading"]
@@ -28,7 +28,7 @@ _PROBES = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """What happened beside one slice.
+    """What else happened during one turn.
 
     ``other_load`` and ``stolen`` are shares of all cores' time, None where the system does not
     tell; ``probe_ms`` is how long a fixed piece of work took on one core just before.
@@ -42,7 +42,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Noise:
-    """The verdict over all slices; ``findings`` are sentences, empty on a quiet machine."""
+    """The verdict over all turns; ``findings`` are sentences, empty on a quiet machine."""
 
     quiet: bool
     findings: tuple[str, ...]
@@ -59,7 +59,7 @@ class Noise:
 
 
 class NoiseWatch:
-    """Looks at the machine before and after everything, and around each slice."""
+    """Looks at the machine before and after everything, and around each turn."""
 
     def __init__(
         self,
@@ -80,8 +80,8 @@ class NoiseWatch:
         self.readings: list[Reading] = []
 
     @contextmanager
-    def slice(self) -> Iterator[None]:
-        """Watch what runs within; a slice that raises is not counted."""
+    def around(self) -> Iterator[None]:
+        """Watch what runs within; a turn that raises is not counted."""
         probe = self._probe()
         frequencies = self._machine.frequencies_mhz()
         begin = self._now()
@@ -109,7 +109,7 @@ class NoiseWatch:
         if spread > SPEED_SPREAD:
             findings.append(
                 f"the speed of a core changed: the same work took {spread:.0%} longer in the slow "
-                "tenth of the slices than in the fast tenth"
+                "tenth of the turns than in the fast tenth"
             )
         if _spread(sorted(clocks)) > FREQUENCY_SPREAD:
             findings.append(

@@ -147,7 +147,7 @@ def adapter_program(peer: Peer, extra: Mapping[str, Any]) -> Program:
 def prepare(peer: Peer, timeout_s: float = _PREPARE_S) -> None:
     """Let a peer make what it needs before it is timed, such as its graph; once per machine.
 
-    Raises ContestantError, or ConfigurationError where it is not installed.
+    Raises CandidateError, or ConfigurationError where it is not installed.
     """
     _graphs().mkdir(parents=True, exist_ok=True)
     ask(adapter_program(peer, {}), {"work": "prepare", "folder": str(_graphs())}, timeout_s)

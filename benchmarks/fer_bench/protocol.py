@@ -1,6 +1,6 @@
 """What the bench and the process that it measures say to each other.
 
-One process per slice: it reads one request, a line of JSON, opens what it is to measure, answers
+One process per turn: it reads one request, a line of JSON, opens what it is to measure, answers
 once, works, and writes one reply, a line of JSON, to what was its standard output. Needs the
 standard library and NumPy, so that a peer's adapter can use it in an environment of its own:
 

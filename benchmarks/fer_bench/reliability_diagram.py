@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_bench.accuracy import AccuracyResult
+from fer_bench.measure_accuracy import AccuracyResult
 from fer_edge.system.dependencies import requires
 from fer_edge.system.files import atomic_path
 

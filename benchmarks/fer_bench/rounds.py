@@ -1,8 +1,8 @@
-"""Rounds: every contestant measures a slice, A B C A B C, so that a drift hits all alike.
+"""Rounds: the candidates take turns, A B C A B C, so that a drift of the machine hits all alike.
 
-Each slice is a fresh process: what differs from one start to the next (memory layout, page
-placement) is part of the noise that the intervals must hold, after Kalibera and Jones, "Rigorous
-Benchmarking in Reasonable Time" (ISMM 2013); and each gives a cold start.
+Each turn is a fresh process. What differs from one start to the next, such as memory layout, is
+then part of the noise that the intervals cover (Kalibera and Jones, "Rigorous Benchmarking in
+Reasonable Time", ISMM 2013), and each turn gives a cold start.
 """
 
 from __future__ import annotations
@@ -11,61 +11,61 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fer_bench.launching import Slice
+from fer_bench.launching import RoundSample
 from fer_bench.noise import NoiseWatch
 from fer_bench.scenarios import Load
 from fer_edge.errors import FerEdgeError
 
-__all__ = ["Launch", "Outcome", "run_rounds"]
+__all__ = ["Launch", "MeasuredRounds", "run_rounds"]
 
 C = TypeVar("C")
-Launch = Callable[[C, Mapping[str, Any]], Slice]
+Launch = Callable[[C, Mapping[str, Any]], RoundSample]
 
 
 @dataclass
-class Outcome:
-    """What came of each contestant, by its place.
+class MeasuredRounds:
+    """What was measured of each candidate, by its place.
 
-    ``slices`` holds those of complete rounds alone; ``failures`` says why a contestant fell out.
+    ``samples`` are those of complete rounds; ``failures`` says why a candidate was dropped.
     """
 
-    slices: list[list[Slice]]
+    samples: list[list[RoundSample]]
     failures: dict[int, str] = field(default_factory=dict)
     rounds: int = 0
     interrupted: bool = False
 
 
 def run_rounds(
-    contestants: Sequence[C],
+    candidates: Sequence[C],
     loads: Sequence[Load],
     launch: Launch[C],
     *,
     rounds: int,
     watch: NoiseWatch,
     advance: Callable[[C], None] = lambda _: None,
-) -> Outcome:
+) -> MeasuredRounds:
     """Run ``rounds`` rounds. Ctrl-C keeps those that are complete.
 
-    ``advance`` is called after each slice. A contestant that fails is left out of what follows.
+    ``advance`` is called after each turn. A candidate that fails is left out of later rounds.
     """
-    outcome = Outcome([[] for _ in contestants])
+    outcome = MeasuredRounds([[] for _ in candidates])
     for number in range(rounds):
-        measured: dict[int, Slice] = {}
+        measured: dict[int, RoundSample] = {}
         try:
-            for place, contestant in enumerate(contestants):
+            for place, candidate in enumerate(candidates):
                 request = loads[place].request(number)
                 if place not in outcome.failures and request is not None:
                     try:
-                        with watch.slice():
-                            measured[place] = launch(contestant, request)
+                        with watch.around():
+                            measured[place] = launch(candidate, request)
                     except FerEdgeError as problem:
                         outcome.failures[place] = str(problem)
-                advance(contestant)
+                advance(candidate)
         except KeyboardInterrupt:
             outcome.interrupted = True
             return outcome
-        for place, piece in measured.items():
-            loads[place].record(piece)
-            outcome.slices[place].append(piece)
+        for place, sample in measured.items():
+            loads[place].record(sample)
+            outcome.samples[place].append(sample)
         outcome.rounds = number + 1
     return outcome

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_bench.intervals import percentile
-from fer_bench.launching import Slice
+from fer_bench.launching import RoundSample
 from fer_edge.errors import ConfigurationError
 
 __all__ = ["SCENARIOS", "FixedLoad", "Load", "RateSearch", "Scenario", "Settings", "load_for"]
@@ -48,7 +48,7 @@ _LIMIT_S, _PATIENCE = 30.0, 3
 class Settings:
     """How long and how often to measure.
 
-    ``seconds`` and ``count`` are the least of all rounds together, per contestant; a server trial
+    ``seconds`` and ``count`` are the least of all rounds together, per candidate; a server trial
     lasts ``server_seconds`` and ``server_count`` queries. ``rate`` fixes the server's rate instead
     of searching for the highest that holds ``p99_bound_ms``. ``clients`` None leaves the number of
     calls side by side, offline and server, to the engine.
@@ -89,13 +89,13 @@ class Settings:
 
 
 class Load:
-    """What each round asks of one contestant, as far as earlier rounds decide it."""
+    """What each round asks of one candidate, as far as earlier rounds decide it."""
 
     def request(self, number: int) -> Mapping[str, Any] | None:
         """The scenario to send in round ``number``; None when there is nothing left to do."""
         raise NotImplementedError
 
-    def record(self, measured: Slice) -> None:
+    def record(self, measured: RoundSample) -> None:
         """Take what a round gave."""
 
 
@@ -109,7 +109,7 @@ class FixedLoad(Load):
         """The same load; arrivals differ by round."""
         return _trial(self._request, self._request["rate"], number)
 
-    def record(self, measured: Slice) -> None:
+    def record(self, measured: RoundSample) -> None:
         """Nothing depends on it."""
 
 
@@ -127,7 +127,7 @@ class RateSearch(Load):
         self._request, self.bound_ms = request, bound_ms
         self.held = 0.0
         self.failed = math.inf
-        self.trials: list[Slice] = []
+        self.trials: list[RoundSample] = []
         self._alone_ms = 0.0
 
     @property
@@ -136,12 +136,12 @@ class RateSearch(Load):
         return len(self.at_held)
 
     @property
-    def at_held(self) -> list[Slice]:
+    def at_held(self) -> list[RoundSample]:
         """The trials at the highest rate that holds; none once it has just been lowered."""
         return [trial for trial in self.trials if trial.rate == self.held]
 
     @property
-    def best(self) -> list[Slice]:
+    def best(self) -> list[RoundSample]:
         """The trials at the highest rate that was tried and held, every time."""
         rates = {trial.rate for trial in self.trials if trial.rate and self.holds(trial)}
         highest = max((rate for rate in rates if rate <= self.held), default=None)
@@ -167,7 +167,7 @@ class RateSearch(Load):
             return None
         return _trial(self._request, self._next_rate(), number)
 
-    def record(self, measured: Slice) -> None:
+    def record(self, measured: RoundSample) -> None:
         """Learn whether the rate of a trial held."""
         if measured.rate is None:
             self._alone_ms = percentile(measured.samples_ms, 0.99)
@@ -182,7 +182,7 @@ class RateSearch(Load):
             self.trials = [trial for trial in self.trials if trial.rate != measured.rate]
             self.held = self.failed / self.CLOSE
 
-    def holds(self, trial: Slice) -> bool:
+    def holds(self, trial: RoundSample) -> bool:
         """Whether every query was answered and the p99 stayed within the bound."""
         answered = not trial.unanswered and len(trial.samples_ms) > 0
         return answered and percentile(trial.samples_ms, 0.99) <= self.bound_ms
@@ -196,7 +196,7 @@ class RateSearch(Load):
 
 
 def load_for(scenario: str, batch: int | None, settings: Settings) -> Load:
-    """The load of a contestant."""
+    """The load of a candidate."""
     kind = SCENARIOS[scenario]
     per_call = batch or kind.batch
     server = scenario == "server"

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_bench.accuracy import AccuracyRun, load_split, measure_all, read_accuracy
-from fer_bench.compare import Collected, dots
-from fer_bench.contestants import (
+from fer_bench.candidates import (
     ALL,
-    Contestant,
-    Wishes,
-    bare_contestants,
+    Candidate,
+    Request,
+    bare_candidates,
+    candidates_for,
     choices,
-    contestants_for,
 )
-from fer_bench.latency import measure_latency
+from fer_bench.comparison import Collected, dots
+from fer_bench.latency_results import LatencyRow, LatencyRun, Ratio, read_latency
+from fer_bench.measure_accuracy import AccuracyRun, load_split, measure_all, read_accuracy
+from fer_bench.measure_latency import measure_latency
 from fer_bench.peers import Peer, load_peers
-from fer_bench.picture import draw_picture
-from fer_bench.results import LatencyRow, LatencyRun, Ratio, read_latency
+from fer_bench.plot import draw_plot
 from fer_bench.scenarios import Settings
 from fer_bench.tables import (
     comparison_table,
@@ -37,7 +37,7 @@ from fer_edge.system.cores import usable_cores
 from fer_edge.system.files import write_json
 from pages.blocks import MeasuredBlock
 
-__all__ = ["BLOCK", "Page", "add_parser", "measure_page_accuracy", "page_contestants"]
+__all__ = ["BLOCK", "Page", "add_parser", "measure_page_accuracy", "page_candidates"]
 
 BLOCK = "benchmarks"
 SPLIT = "public-test"
@@ -45,9 +45,7 @@ _LABELLED = ("fer",)
 """Peers that know the seven emotions. The others have random weights, so no accuracy."""
 
 
-def page_contestants(
-    models: Sequence[str], peers: Sequence[Peer] | None = None
-) -> list[Contestant]:
+def page_candidates(models: Sequence[str], peers: Sequence[Peer] | None = None) -> list[Candidate]:
     """Everything on the page: the models on each engine of this machine, bare engines and peers.
 
     Single-stream is measured with all usable cores and with one thread, the bare engines and the
@@ -57,13 +55,13 @@ def page_contestants(
     if peers is None:
         peers = [peer for peer in table.values() if not peer.bare]
     cores = usable_cores()
-    ours = Wishes(tuple(models), backends=(ALL,), precisions=(ALL,), threads=(cores,))
-    found = bare_contestants(contestants_for(ours), table)
-    found += contestants_for(Wishes((), threads=(cores,), peers=tuple(peers)))
+    ours = Request(tuple(models), backends=(ALL,), precisions=(ALL,), threads=(cores,))
+    found = bare_candidates(candidates_for(ours), table)
+    found += candidates_for(Request((), threads=(cores,), peers=tuple(peers)))
     if cores > 1:
-        found += contestants_for(replace(ours, threads=(1,)))
-        found += contestants_for(Wishes((), threads=(1,), peers=tuple(peers)))
-    return found + contestants_for(replace(ours, scenarios=("multi-stream", "offline", "server")))
+        found += candidates_for(replace(ours, threads=(1,)))
+        found += candidates_for(Request((), threads=(1,), peers=tuple(peers)))
+    return found + candidates_for(replace(ours, scenarios=("multi-stream", "offline", "server")))
 
 
 def measure_page_accuracy(models: Sequence[str], data: Path) -> AccuracyRun:
@@ -99,7 +97,7 @@ class Page:
         cpu = latency.environment.cpu
         subtitle = f"{cpu.model or 'unknown CPU'}, {cpu.usable_cores} cores; single-stream, batch 1"
         if drawn:
-            draw_picture(drawn, self.picture, subtitle=subtitle)
+            draw_plot(drawn, self.picture, subtitle=subtitle)
         page, readme = self._blocks()
         page.write("\n\n".join(_page_parts(latency, accuracy, found, self._picture_link())))
         if readme:
@@ -162,7 +160,11 @@ def _readme_parts(latency: LatencyRun, found: Collected) -> Iterator[str]:
             )
         )
     yield markdown_table(header, rows)
-    yield _origin(latency)
+    cpu = latency.environment.cpu
+    yield (
+        f"Measured {latency.measured_at[:10]} on {cpu.model or 'an unknown CPU'}, "
+        f"{cpu.usable_cores} cores. In brackets: 95 % intervals."
+    )
 
 
 def _origin(latency: LatencyRun) -> str:
@@ -170,7 +172,7 @@ def _origin(latency: LatencyRun) -> str:
     return (
         f"Measured {latency.measured_at[:10]} on {cpu.model or 'an unknown CPU'}, "
         f"{cpu.usable_cores} cores, {latency.environment.system}, in {latency.rounds} interleaved "
-        f"rounds, each contestant in a fresh process per round. In brackets: 95 % intervals."
+        f"rounds, each candidate in a fresh process per round. In brackets: 95 % intervals."
     )
 
 
@@ -355,7 +357,7 @@ def _page(options: Namespace) -> int:
         latency = read_latency(options.latency)
     else:
         settings = Settings(rounds=options.rounds, seconds=options.seconds)
-        latency = measure_latency(page_contestants(models), settings)
+        latency = measure_latency(page_candidates(models), settings)
         write_json(options.out / "latency.json", latency.to_json())
     for line in noise_lines(latency):
         say(line)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_bench.accuracy import AccuracyResult, load_split, measure_accuracy
+from fer_bench.measure_accuracy import AccuracyResult, load_split, measure_accuracy
 from fer_bench.tables import markdown_table
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.model import DEFAULT_MODEL, model_path

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench.contestants import choices
+from fer_bench.candidates import choices
 from fer_bench.environment import describe_environment
 from fer_bench.tables import markdown_table
 from fer_edge import EngineError, Predictor
@@ -90,14 +90,14 @@ _ROWS = {
 _START = """
 import json, sys, time
 import numpy as np, cv2
-model, wishes = sys.argv[1], json.loads(sys.argv[2])
+model, settings = sys.argv[1], json.loads(sys.argv[2])
 import {engine}
 start = time.perf_counter()
 import fer_edge
 [getattr(fer_edge, name) for name in fer_edge.__all__]
 imported = time.perf_counter()
-options = fer_edge.BackendOptions(**wishes.pop("options"))
-fer = fer_edge.Predictor(model, options=options, **wishes)
+options = fer_edge.BackendOptions(**settings.pop("options"))
+fer = fer_edge.Predictor(model, options=options, **settings)
 fer.predict(np.zeros({shape}, np.uint8))
 answered = time.perf_counter()
 status = open("/proc/self/status").read()
@@ -203,9 +203,12 @@ def measure_start(
     """
     backend_class(backend)  # it is told to report nothing in this environment, which is theirs
     code = _START.format(engine=BACKENDS[backend].package, shape=CROP_SHAPE)
-    settings = encode(options or BackendOptions())
-    wishes = {"backend": backend, "precision": precision, "options": settings}
-    command = [sys.executable, "-c", code, os.fspath(model), json.dumps(wishes)]
+    settings = {
+        "backend": backend,
+        "precision": precision,
+        "options": encode(options or BackendOptions()),
+    }
+    command = [sys.executable, "-c", code, os.fspath(model), json.dumps(settings)]
     runs = []
     for _ in range(processes):
         answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -328,19 +331,19 @@ def add_parser(commands: Commands) -> None:
 
 def _overhead(options: Namespace) -> int:
     page = MeasuredBlock(options.write, "overhead") if options.write else None
-    wishes = BackendOptions(
+    settings = BackendOptions(
         options.device, options.threads, options.inference_precision, trust=options.trust
     )
     measured = []
     for backend, precision in choices(options.model, [options.backend], [options.precision]):
         overhead = measure_overhead(
-            options.model, backend, precision=precision, options=wishes, rounds=options.rounds
+            options.model, backend, precision=precision, options=settings, rounds=options.rounds
         )
         start = measure_start(
             options.model,
             overhead.backend,
             precision=precision,
-            options=wishes,
+            options=settings,
             processes=min(5, options.rounds),
         )
         measured.append((overhead, start))

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_bench.results import check_schema, read_json
+from fer_bench.latency_results import check_schema, read_json
 from fer_bench.soak.run import SOAK_SCHEMA, SoakResult
 from fer_bench.tables import markdown_table
 from fer_edge.artifacts.record import decode

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from made_results import make_run, make_slice, quiet_watch
+from made_results import make_run, make_sample, quiet_watch
 
-__all__ = ["FakeTime", "fake_time", "make_run", "make_slice", "quiet_watch"]
+__all__ = ["FakeTime", "fake_time", "make_run", "make_sample", "quiet_watch"]
 
 MS = 1_000_000
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from fer_bench.candidates import Candidate
 from fer_bench.cli import main
-from fer_bench.contestants import Contestant
-from fer_bench.launching import Slice
-from fer_bench.results import LatencyRun, read_latency
+from fer_bench.latency_results import LatencyRun, read_latency
+from fer_bench.launching import RoundSample
 from fer_bench.scenarios import Settings
 from fer_edge import Predictor
 
@@ -52,9 +52,11 @@ def test_a_model_is_measured_beside_the_bare_engine(
     assert ours.rss_mb is not None
     assert len(run.ratios) == 1
     assert (run.rounds, run.interrupted) == (2, False)
-    assert f"| {tiny_artifact} | onnxruntime | fp32 | 1 | 1 | single-stream |" in (
-        capsys.readouterr().out
-    )
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["model", "runs", "on", "p50", "ms", "p99", "ms", "crops/s"]
+    assert max(map(len, shown[:3])) <= 100
+    assert "/model.onnx" in shown[1]
+    assert "onnxruntime, fp32" in shown[1]
 
 
 def test_each_scenario_gives_its_figure(tiny_artifact: Path, out: Path) -> None:
@@ -103,7 +105,7 @@ def test_a_rate_that_is_too_high_is_a_clear_error(
         (["default", "--backend", "tflite"], "unknown backend tflite"),
     ],
 )
-def test_bad_wishes_are_exit_code_2(
+def test_bad_requests_are_exit_code_2(
     arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["latency", *arguments]) == 2
@@ -115,8 +117,8 @@ def test_naming_nothing_measures_all_that_the_packaged_model_can_run(
 ) -> None:
     asked = []
 
-    def measure(contestants: Sequence[Contestant], settings: Settings) -> LatencyRun:
-        asked.extend(contestants)
+    def measure(candidates: Sequence[Candidate], settings: Settings) -> LatencyRun:
+        asked.extend(candidates)
         run: LatencyRun = make_run({"m": 1.0}, rounds=3)
         return run
 
@@ -143,20 +145,20 @@ def test_a_noisy_machine_is_told_and_strict_makes_it_an_error(
 def test_ctrl_c_keeps_what_is_complete_and_says_so(
     tiny_artifact: Path,
     out: Path,
-    make_slice: Any,
+    make_sample: Any,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    slices = iter([make_slice([1.0] * 5)] * 4)
+    samples = iter([make_sample([1.0] * 5)] * 4)
 
-    def launch(*_: object) -> Slice:
-        for piece in slices:
+    def launch(*_: object) -> RoundSample:
+        for piece in samples:
             return piece  # type: ignore[no-any-return]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fer_bench.latency.measure_slice", launch)
+    monkeypatch.setattr("fer_bench.measure_latency.measure_round", launch)
     assert main(["latency", str(tiny_artifact), "--json", str(out)]) == 130
-    assert "interrupted; kept the 4 rounds that were complete" in capsys.readouterr().err
+    assert "interrupted; the 4 complete rounds are kept" in capsys.readouterr().err
     run = read_latency(out)
     assert (run.interrupted, run.rounds, run.results[0].count) == (True, 4, 20)
 

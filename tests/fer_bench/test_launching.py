@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_bench.launching import ContestantError, Program, ask, measure_slice
+from fer_bench.launching import CandidateError, Program, ask, measure_round
 from fer_bench.scenarios import Settings, load_for
 
 ADAPTER = """
@@ -70,8 +70,8 @@ def request(scenario: str = "single-stream", **changes: Any) -> dict[str, Any]:
     return {**asked, **changes}
 
 
-def test_a_slice_is_measured_in_a_process_of_its_own(make_program: MakeProgram, crops: str) -> None:
-    measured = measure_slice(make_program(), crops, request(), 60)
+def test_a_turn_is_measured_in_a_process_of_its_own(make_program: MakeProgram, crops: str) -> None:
+    measured = measure_round(make_program(), crops, request(), 60)
     assert len(measured.samples_ms) >= 5
     assert measured.samples_ms.min() >= 2.0
     assert measured.predictions == len(measured.samples_ms)
@@ -84,17 +84,17 @@ def test_a_slice_is_measured_in_a_process_of_its_own(make_program: MakeProgram, 
 
 
 def test_a_query_of_eight_is_eight_predictions(make_program: MakeProgram, crops: str) -> None:
-    measured = measure_slice(make_program(), crops, request("multi-stream"), 60)
+    measured = measure_round(make_program(), crops, request("multi-stream"), 60)
     assert measured.predictions == 8 * len(measured.samples_ms)
 
 
 def test_the_cold_start_holds_what_opening_costs(make_program: MakeProgram, crops: str) -> None:
-    measured = measure_slice(make_program("time.sleep(0.3)"), crops, request(), 60)
+    measured = measure_round(make_program("time.sleep(0.3)"), crops, request(), 60)
     assert measured.load_ms >= 300
 
 
 def test_a_server_trial_tells_its_rate(make_program: MakeProgram, crops: str) -> None:
-    measured = measure_slice(make_program(), crops, request("server", rate=100.0, count=10), 60)
+    measured = measure_round(make_program(), crops, request("server", rate=100.0, count=10), 60)
     assert (measured.rate, measured.unanswered) == (100.0, 0)
     assert len(measured.samples_ms) >= 10
 
@@ -103,7 +103,7 @@ def test_an_engine_that_prints_does_not_spoil_the_reply(
     make_program: MakeProgram, crops: str
 ) -> None:
     noisy = "print('hello'); os.write(1, b'from C\\n')"
-    assert len(measure_slice(make_program(noisy), crops, request(), 60).samples_ms) >= 5
+    assert len(measure_round(make_program(noisy), crops, request(), 60).samples_ms) >= 5
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_an_engine_that_prints_does_not_spoil_the_reply(
 def test_a_failure_says_why(
     make_program: MakeProgram, crops: str, at_open: str, reason: str
 ) -> None:
-    with pytest.raises(ContestantError, match=reason):
-        measure_slice(make_program(at_open), crops, request(), 60)
+    with pytest.raises(CandidateError, match=reason):
+        measure_round(make_program(at_open), crops, request(), 60)
 
 
 def test_one_that_hangs_is_ended(make_program: MakeProgram, crops: str) -> None:
-    with pytest.raises(ContestantError, match="no answer within 1 s"):
-        measure_slice(make_program("time.sleep(60)"), crops, request(), 1)
+    with pytest.raises(CandidateError, match="no answer within 1 s"):
+        measure_round(make_program("time.sleep(60)"), crops, request(), 1)
 
 
 def test_ctrl_c_ends_the_process_that_is_measured(
@@ -140,11 +140,11 @@ def test_ctrl_c_ends_the_process_that_is_measured(
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        measure_slice(make_program(at_open), crops, request(), 60)
+        measure_round(make_program(at_open), crops, request(), 60)
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
 
 
 def test_a_program_that_is_not_there(crops: str) -> None:
-    with pytest.raises(ContestantError, match="cannot start /no/such/python"):
+    with pytest.raises(CandidateError, match="cannot start /no/such/python"):
         ask(Program(("/no/such/python",), {}), {"work": "latency"}, 5)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fer_bench.environment import Environment, describe_environment, differences
-from fer_bench.machine import CpuTimes, Machine
 from fer_bench.noise import NoiseWatch
 from fer_edge.artifacts.record import decode, encode
+from fer_edge.system.machine import CpuTimes, Machine
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -124,7 +124,7 @@ def watched(
     throttled: list[int] | None = None,
     clocks: Sequence[int] = (),
 ) -> NoiseWatch:
-    """Watch slices of one second on two cores; ``own`` is our CPU time before and after each."""
+    """Watch turns of one second on two cores; ``own`` is our CPU time before and after each."""
     count = len(times) // 2
     clock = iter([float(t) for t in range(2 * count)])
     own_cpu = iter(list(own) * count)
@@ -137,7 +137,7 @@ def watched(
         cores=2,
     )
     for _ in range(count):
-        with watch.slice():
+        with watch.around():
             pass
     return watch
 
@@ -175,7 +175,7 @@ def test_a_single_slow_probe_is_not() -> None:
 
 
 def test_a_clock_that_changes_is_found() -> None:
-    clocks = [3000] * 20 + [2000] * 20  # before and after each slice
+    clocks = [3000] * 20 + [2000] * 20  # before and after each turn
     noise = watched(busy(1.0) * 20, clocks=clocks).verdict()
     assert noise.findings == ("the clock of the cores changed between 2000 and 3000 MHz",)
     assert watched(busy(1.0) * 20, clocks=[3000] * 38 + [2000] * 2).verdict().quiet
@@ -194,7 +194,7 @@ def test_a_machine_that_tells_nothing_is_judged_by_its_speed_alone() -> None:
 
 def test_this_very_machine_can_be_watched() -> None:
     watch = NoiseWatch()
-    with watch.slice():
+    with watch.around():
         sum(range(100_000))
     (reading,) = watch.readings
     assert reading.probe_ms > 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_bench.launching import ask, measure_slice
+from fer_bench.launching import ask, measure_round
 from fer_bench.peers import adapter_program, choose_peers, environment_folder, load_peers, prepare
 from fer_bench.scenarios import Settings, load_for
 from fer_edge import ConfigurationError, Predictor
@@ -122,7 +122,7 @@ def test_an_adapter_is_prepared_measured_and_asked(tmp_path: Path) -> None:
     np.save(crops, images)
     request = load_for("single-stream", None, Settings(rounds=1, seconds=0.02)).request(0)
     assert request is not None
-    assert measure_slice(program, str(crops), request, 60).describe == {"backend": "mine"}
+    assert measure_round(program, str(crops), request, 60).describe == {"backend": "mine"}
     ask(program, {"work": "classify", "crops": str(crops), "out": str(out)}, 60)
     assert np.load(out).argmax(axis=1).tolist() == [3, 1, 6]
 

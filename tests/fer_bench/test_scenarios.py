@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_bench.intervals import percentile
-from fer_bench.launching import Slice
+from fer_bench.launching import RoundSample
 from fer_bench.loops import open_loop, poisson_arrivals
 from fer_bench.scenarios import FixedLoad, RateSearch, Settings, load_for
 from fer_edge import ConfigurationError
@@ -17,13 +17,15 @@ from fer_edge import ConfigurationError
 Request = dict[str, Any]
 
 
-def simulated(fake_time: Any, make_slice: Any, service_ms: float) -> Callable[[Request], Slice]:
+def simulated(
+    fake_time: Any, make_sample: Any, service_ms: float
+) -> Callable[[Request], RoundSample]:
     """A server with one queue and a fixed service time, on the fake clock."""
 
-    def measure(request: Request) -> Slice:
+    def measure(request: Request) -> RoundSample:
         rate = request["rate"]
         if rate is None:
-            return make_slice([service_ms] * 200, rate=None)
+            return make_sample([service_ms] * 200, rate=None)
         arrivals = poisson_arrivals(rate, request["seconds"], request["count"], request["seed"])
         latencies = open_loop(
             lambda _: fake_time.work(service_ms),
@@ -34,12 +36,14 @@ def simulated(fake_time: Any, make_slice: Any, service_ms: float) -> Callable[[R
             limit_s=request["limit_s"],
         )
         answered = [value / 1e6 for value in latencies if value is not None]
-        return make_slice(answered, unanswered=len(latencies) - len(answered), rate=rate)
+        return make_sample(answered, unanswered=len(latencies) - len(answered), rate=rate)
 
     return measure
 
 
-def search(measure: Callable[[Request], Slice], settings: Settings, most: int = 40) -> RateSearch:
+def search(
+    measure: Callable[[Request], RoundSample], settings: Settings, most: int = 40
+) -> RateSearch:
     load = load_for("server", None, settings)
     assert isinstance(load, RateSearch)
     for number in range(most):
@@ -50,9 +54,9 @@ def search(measure: Callable[[Request], Slice], settings: Settings, most: int = 
     return load
 
 
-def test_the_search_finds_the_highest_rate_that_holds(fake_time: Any, make_slice: Any) -> None:
+def test_the_search_finds_the_highest_rate_that_holds(fake_time: Any, make_sample: Any) -> None:
     settings = Settings(server_seconds=10.0, server_count=1000, p99_bound_ms=10.0)
-    measure = simulated(fake_time, make_slice, 2.0)
+    measure = simulated(fake_time, make_sample, 2.0)
     found = search(measure, settings)
     assert found.finished
     assert len(found.at_held) == 3
@@ -64,27 +68,27 @@ def test_the_search_finds_the_highest_rate_that_holds(fake_time: Any, make_slice
     assert 200 < found.held < 500  # 500 is what it can do at all
 
 
-def test_every_trial_at_the_rate_found_held(fake_time: Any, make_slice: Any) -> None:
-    found = search(simulated(fake_time, make_slice, 2.0), Settings(server_count=300))
+def test_every_trial_at_the_rate_found_held(fake_time: Any, make_sample: Any) -> None:
+    found = search(simulated(fake_time, make_sample, 2.0), Settings(server_count=300))
     assert all(found.holds(trial) for trial in found.at_held)
     assert found.failed / found.held <= 1.0501
 
 
 def test_a_bound_below_the_service_time_is_impossible_at_once(
-    fake_time: Any, make_slice: Any
+    fake_time: Any, make_sample: Any
 ) -> None:
-    found = search(simulated(fake_time, make_slice, 25.0), Settings(p99_bound_ms=10.0))
+    found = search(simulated(fake_time, make_sample, 25.0), Settings(p99_bound_ms=10.0))
     assert found.impossible
     assert found.held == 0
     assert found.trials == []
 
 
-def test_a_rate_that_fails_to_hold_again_is_lowered(make_slice: Any) -> None:
+def test_a_rate_that_fails_to_hold_again_is_lowered(make_sample: Any) -> None:
     load = RateSearch({"rate": None, "seed": 0, "seconds": 1, "count": 9, "limit_s": 9}, 10.0)
-    load.record(make_slice([1.0] * 100, rate=None))  # capacity 1000 per second
-    load.record(make_slice([1.0] * 100, rate=980.0))
+    load.record(make_sample([1.0] * 100, rate=None))  # capacity 1000 per second
+    load.record(make_sample([1.0] * 100, rate=980.0))
     assert (load.held, load.confirmed) == (980.0, 1)
-    load.record(make_slice([99.0] * 100, rate=980.0))
+    load.record(make_sample([99.0] * 100, rate=980.0))
     assert load.failed == 980.0
     assert load.held == pytest.approx(980 / 1.05)
     assert (load.confirmed, load.finished) == (0, False)
@@ -94,20 +98,20 @@ def test_a_rate_that_fails_to_hold_again_is_lowered(make_slice: Any) -> None:
     assert request["rate"] == load.held
 
 
-def test_where_a_search_ends_too_early_the_best_rate_that_held_counts(make_slice: Any) -> None:
+def test_where_a_search_ends_too_early_the_best_rate_that_held_counts(make_sample: Any) -> None:
     load = RateSearch({"rate": None, "seed": 0, "seconds": 1, "count": 9, "limit_s": 9}, 10.0)
-    load.record(make_slice([1.0] * 100, rate=None))
+    load.record(make_sample([1.0] * 100, rate=None))
     for rate, latency in ((500.0, 1.0), (700.0, 1.0), (700.0, 99.0)):
-        load.record(make_slice([latency] * 100, rate=rate))
+        load.record(make_sample([latency] * 100, rate=rate))
     assert load.at_held == []
     assert [trial.rate for trial in load.best] == [500.0]
 
 
-def test_unanswered_queries_do_not_hold(make_slice: Any) -> None:
+def test_unanswered_queries_do_not_hold(make_sample: Any) -> None:
     load = RateSearch({}, 10.0)
-    assert load.holds(make_slice([1.0] * 10))
-    assert not load.holds(make_slice([1.0] * 10, unanswered=1))
-    assert not load.holds(make_slice([]))
+    assert load.holds(make_sample([1.0] * 10))
+    assert not load.holds(make_sample([1.0] * 10, unanswered=1))
+    assert not load.holds(make_sample([]))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from fuzzed_json import changed_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_bench.accuracy import (
+from fer_bench.latency_results import LATENCY_SCHEMA, LatencyRun, read_latency
+from fer_bench.measure_accuracy import (
     ACCURACY_SCHEMA,
     AccuracyFailure,
     AccuracyResult,
@@ -25,7 +26,6 @@ from fer_bench.accuracy import (
     read_accuracy,
 )
 from fer_bench.paired_tests import PairedTest
-from fer_bench.results import LATENCY_SCHEMA, LatencyRun, read_latency
 from fer_edge import ArtifactError, ConfigurationError, ModelSpec
 from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
 from fer_edge.artifacts.plan import Gpu, PlanLayer, PlanSidecar

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from made_results import measured
 
-from fer_bench.accuracy import AccuracyRun
+from fer_bench.measure_accuracy import AccuracyRun
 from fer_edge import LABELS, ConfigurationError
 from fer_edge.system.files import write_json
 from pages.__main__ import main

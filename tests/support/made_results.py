@@ -1,4 +1,4 @@
-"""Benchmark results that are made up: slices, runs and accuracies, as fixtures and functions."""
+"""Benchmark results that are made up: samples, runs and accuracies, as fixtures and functions."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_bench.accuracy import AccuracyResult, Answers, EvaluationSplit, scored
-from fer_bench.contestants import Contestant
-from fer_bench.latency import measure_latency
-from fer_bench.launching import Slice
-from fer_bench.machine import Machine
+from fer_bench.candidates import Candidate
+from fer_bench.latency_results import LatencyRun
+from fer_bench.launching import RoundSample
+from fer_bench.measure_accuracy import AccuracyResult, Answers, EvaluationSplit, scored
+from fer_bench.measure_latency import measure_latency
 from fer_bench.noise import NoiseWatch
-from fer_bench.results import LatencyRun
 from fer_bench.scenarios import Settings
 from fer_bench.soak.run import SoakResult
 from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.system.machine import Machine
 
-__all__ = ["PICTURES", "SOAKED", "make_run", "make_slice", "measured", "quiet_watch"]
+__all__ = ["PICTURES", "SOAKED", "make_run", "make_sample", "measured", "quiet_watch"]
 
 _RNG = np.random.default_rng(0)
 PICTURES = LabelledCrops(
@@ -69,14 +69,14 @@ def measured(model: str, share: float, *, seed: int = 1, **described: Any) -> Ac
     return scored(Answers(model, probabilities, ran), split)
 
 
-MakeSlice = Callable[..., Slice]
+MakeSample = Callable[..., RoundSample]
 
 
 @pytest.fixture(scope="session")
-def make_slice() -> MakeSlice:
-    """A slice of given samples; other fields may be given by name."""
+def make_sample() -> MakeSample:
+    """A sample of given samples; other fields may be given by name."""
 
-    def make(samples_ms: Sequence[float] | np.ndarray, **changes: Any) -> Slice:
+    def make(samples_ms: Sequence[float] | np.ndarray, **changes: Any) -> RoundSample:
         samples = np.array(samples_ms, np.float64)
         values: dict[str, Any] = {
             "samples_ms": samples,
@@ -105,7 +105,7 @@ def make_slice() -> MakeSlice:
                 "size_bytes": 1000,
             },
         }
-        return Slice(**{**values, **changes})
+        return RoundSample(**{**values, **changes})
 
     return make
 
@@ -121,24 +121,22 @@ MakeRun = Callable[..., LatencyRun]
 
 
 @pytest.fixture
-def make_run(make_slice: MakeSlice, quiet_watch: NoiseWatch) -> MakeRun:
-    """A run of contestants whose latency, in ms, is a log-normal about ``medians[model]``."""
+def make_run(make_sample: MakeSample, quiet_watch: NoiseWatch) -> MakeRun:
+    """A run of candidates whose latency, in ms, is a log-normal about ``medians[model]``."""
 
     def make(
         medians: Mapping[str, float], *, seed: int = 0, rounds: int = 10, **changes: Any
     ) -> LatencyRun:
         rng = np.random.default_rng(seed)
 
-        def launch(contestant: Contestant, request: Mapping[str, Any]) -> Slice:
-            middle = medians[contestant.model] * np.exp(rng.normal(0, 0.01))
+        def launch(candidate: Candidate, request: Mapping[str, Any]) -> RoundSample:
+            middle = medians[candidate.model] * np.exp(rng.normal(0, 0.01))
             samples = middle * np.exp(rng.normal(0, 0.05, 200))
-            return make_slice(samples, rate=request["rate"], **changes)
+            return make_sample(samples, rate=request["rate"], **changes)
 
-        contestants = [
-            Contestant(model, "single-stream", backend="onnxruntime") for model in medians
-        ]
+        candidates = [Candidate(model, "single-stream", backend="onnxruntime") for model in medians]
         return measure_latency(
-            contestants, Settings(rounds=rounds), launch=launch, watch=quiet_watch
+            candidates, Settings(rounds=rounds), launch=launch, watch=quiet_watch
         )
 
     return make

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fer_bench.accuracy import AccuracyResult, load_split, measure_all
-from fer_bench.contestants import ALL, choices
+from fer_bench.candidates import ALL, choices
+from fer_bench.measure_accuracy import AccuracyResult, load_split, measure_all
 from fer_bench.peers import choose_peers, load_peers
 from fer_bench.reliability_diagram import draw_reliability
 from fer_bench.tables import paired_sentence

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from fer_bench.compare import (
+from fer_bench.comparison import (
     METRICS,
     Collected,
-    Comparison,
     accuracy_changes,
     collect,
     comparison_csv,
@@ -19,10 +18,17 @@ from fer_bench.compare import (
     machine_changes,
     newly_failing,
 )
-from fer_bench.picture import draw_picture
-from fer_bench.tables import change_table, comparison_table, failures, paired_sentence
+from fer_bench.plot import draw_plot
+from fer_bench.tables import (
+    change_table,
+    comparison_summary,
+    comparison_table,
+    failures,
+    noise_lines,
+    paired_sentence,
+)
 from fer_edge.artifacts.record import encode
-from fer_edge.command import Commands, add_command, write_result
+from fer_edge.command import Commands, add_command, say, write_result
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import write_bytes
 
@@ -37,68 +43,89 @@ def add_parser(commands: Commands) -> None:
         commands, "compare", "put results side by side, and against a baseline", _compare
     )
     parser.add_argument(
-        "results", nargs="+", metavar="JSON", type=Path, help="of fer-bench latency and accuracy"
+        "results",
+        nargs="+",
+        metavar="JSON",
+        type=Path,
+        help="results of fer-bench latency and accuracy",
     )
     parser.add_argument(
         "--baseline", action="append", metavar="JSON", type=Path, help="older results (repeatable)"
     )
-    parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="of the picture")
-    parser.add_argument("--markdown", metavar="FILE", type=Path)
-    parser.add_argument("--csv", metavar="FILE", type=Path)
-    parser.add_argument("--png", metavar="FILE", type=Path, help="accuracy against latency")
-    parser.add_argument("--strict", action="store_true", help="a change for the worse is code 1")
+    parser.add_argument(
+        "--metric", choices=METRICS, default=METRICS[0], help="latency in the picture"
+    )
+    parser.add_argument(
+        "--markdown", metavar="FILE", type=Path, help="write a table with every column"
+    )
+    parser.add_argument("--csv", metavar="FILE", type=Path, help="write every figure")
+    parser.add_argument(
+        "--png", metavar="FILE", type=Path, help="draw accuracy against latency, or latency alone"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit code 1 for a change for the worse"
+    )
 
 
 def _compare(options: Namespace) -> int:
     found = collect(options.results)
     if not found.latency and not found.accuracy:
         raise ConfigurationError("these results are empty; there is nothing to compare")
-    sections = [comparison_table(found), failures(found)]
-    worse, changes = False, {}
-    if options.baseline:
-        old = collect(options.baseline)
-        latency = list(_latency_changes(old, found))
-        tests = accuracy_changes(old.accuracy, found.accuracy)
-        failing = [
-            line for run in found.runs for was in old.runs for line in newly_failing(was, run)
-        ]
-        if not latency and not tests and not failing:
-            raise ConfigurationError(
-                "the baseline has no contestant in common with these results; were they measured "
-                "with the same models, backends, threads, batches and scenarios?"
-            )
-        worse = got_worse(latency, tests) or bool(failing)
-        notes = [
-            line for run in found.runs for was in old.runs for line in machine_changes(was, run)
-        ]
-        sections.append(change_table(latency))
-        sections += [paired_sentence(test) for test in tests]
-        sections += [f"- **fails**: {line}" for line in failing]
-        sections += [f"- {line}" for line in notes]
-        changes = {
-            "latency": [encode(entry) for entry in latency],
-            "accuracy": [encode(entry) for entry in tests],
-            "failing": failing,
-            "machine": notes,
-        }
-    text = "\n\n".join(section for section in sections if section)
-    if options.png:
-        metric = options.metric.removesuffix("_ms")
-        draw_picture(dots(found, options.metric), options.png, metric=metric)
+    marked = dots(found, options.metric)
+    if options.png and not marked:
+        raise ConfigurationError("there is no single-stream latency of batch 1 to draw")
+    since = _since(collect(options.baseline), found) if options.baseline else None
+    warnings = [line for run in found.runs for line in noise_lines(run)]
+    below = [failures(found), *(since.sections if since else ())]
+    if options.markdown:
+        text = _sections(comparison_table(found), *below, *(f"> {line}" for line in warnings))
+        write_bytes(options.markdown, f"{text}\n".encode())
     if options.csv:
         write_bytes(options.csv, comparison_csv(found).encode())
-    if options.markdown:
-        write_bytes(options.markdown, f"{text}\n".encode())
-    marked = dots(found, options.metric)
-    write_result(
-        options,
-        {"schema": SCHEMA, "dots": [encode(dot) for dot in marked], "changes": changes or None},
-    )
-    print(text)
-    return int(options.strict and worse)
+    changes = since.changes if since else None
+    rows = [encode(dot) for dot in marked]
+    result = {"schema": SCHEMA, "dots": rows, "changes": changes, "warnings": warnings}
+    write_result(options, result)
+    print(_sections(comparison_summary(found), *below))
+    for line in warnings:
+        say(line)
+    if options.png:  # last: all else does without matplotlib
+        metric = options.metric.removesuffix("_ms")
+        draw_plot(marked, options.png, metric=metric, subtitle=warnings[0] if warnings else "")
+    return int(options.strict and since is not None and since.worse)
 
 
-def _latency_changes(old: Collected, new: Collected) -> Iterator[Comparison]:
-    for run in new.runs:
-        for was in old.runs:
-            yield from latency_changes(was, run)
+@dataclass(frozen=True)
+class _Since:
+    """What changed since a baseline: for readers, for JSON, and whether it is for the worse."""
+
+    sections: tuple[str, ...]
+    changes: dict[str, object]
+    worse: bool
+
+
+def _since(old: Collected, new: Collected) -> _Since:
+    pairs = [(was, run) for run in new.runs for was in old.runs]
+    latency = [entry for pair in pairs for entry in latency_changes(*pair)]
+    failing = [line for pair in pairs for line in newly_failing(*pair)]
+    notes = [line for pair in pairs for line in machine_changes(*pair)]
+    tests = accuracy_changes(old.accuracy, new.accuracy)
+    if not latency and not tests and not failing:
+        raise ConfigurationError(
+            "the baseline has no candidate in common with these results; were they measured with "
+            "the same models, backends, threads, batches and scenarios?"
+        )
+    sections = [change_table(latency), *map(paired_sentence, tests)]
+    sections += [f"- **fails**: {line}" for line in failing]
+    sections += [f"- {line}" for line in notes]
+    changes = {
+        "latency": [encode(entry) for entry in latency],
+        "accuracy": [encode(entry) for entry in tests],
+        "failing": failing,
+        "machine": notes,
+    }
+    return _Since(tuple(sections), changes, got_worse(latency, tests) or bool(failing))
+
+
+def _sections(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)

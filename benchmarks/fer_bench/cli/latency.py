@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
-from fer_bench.contestants import ALL, Wishes, bare_contestants, contestants_for
-from fer_bench.latency import measure_latency
+from fer_bench.candidates import ALL, Request, bare_candidates, candidates_for
+from fer_bench.latency_results import LatencyRun
+from fer_bench.measure_latency import measure_latency
 from fer_bench.peers import choose_peers, load_peers
-from fer_bench.results import LatencyRun
 from fer_bench.scenarios import SCENARIOS, Settings
-from fer_bench.tables import latency_table, noise_lines
+from fer_bench.tables import latency_summary, latency_table, noise_lines
 from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
+from fer_edge.system.files import write_bytes
 
 __all__ = ["add_parser"]
 
@@ -26,16 +28,25 @@ def add_parser(commands: Commands) -> None:
         commands, "latency", "measure latency and throughput, in interleaved rounds", _latency
     )
     parser.add_argument(
-        "models", nargs="*", metavar="MODEL", help=f"{MODEL_HELP}; none: all that default can run"
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help=f"{MODEL_HELP} (default: default, in every form that runs here)",
     )
-    _add_contestants(parser)
+    parser.add_argument(
+        "--markdown", metavar="FILE", type=Path, help="write a table with every column"
+    )
+    _add_candidates(parser)
     _add_method(parser)
 
 
-def _add_contestants(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("contestants", "every combination of these is measured")
+def _add_candidates(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("candidates", "every combination of these is measured")
     group.add_argument(
-        "--backend", action="append", metavar="NAME", help="auto, one's name, or all (repeatable)"
+        "--backend",
+        action="append",
+        metavar="NAME",
+        help="auto, the name of one, or all (repeatable)",
     )
     group.add_argument(
         "--precision", action="append", choices=(*PRECISIONS, ALL), help="repeatable"
@@ -44,7 +55,7 @@ def _add_contestants(parser: ArgumentParser) -> None:
         "--inference-precision",
         action="append",
         choices=("own", *INFERENCE_PRECISIONS),
-        help="own: what the artifact says (repeatable)",
+        help="compute in this precision; own: the artifact's (repeatable)",
     )
     group.add_argument("--threads", action="append", type=int, metavar="N", help="repeatable")
     group.add_argument(
@@ -57,7 +68,7 @@ def _add_contestants(parser: ArgumentParser) -> None:
         "--peer", action="append", metavar="NAME", help="a peer's name, or all (repeatable)"
     )
     group.add_argument(
-        "--bare", action="store_true", help="the engine's own loop beside each model"
+        "--bare", action="store_true", help="also call each engine directly, without Predictor"
     )
 
 
@@ -65,10 +76,18 @@ def _add_method(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("method")
     group.add_argument("--rounds", type=int, metavar="N", default=_DEFAULTS.rounds)
     group.add_argument(
-        "--seconds", type=float, metavar="S", default=_DEFAULTS.seconds, help="least, all rounds"
+        "--seconds",
+        type=float,
+        metavar="S",
+        default=_DEFAULTS.seconds,
+        help="at least, of all rounds together",
     )
     group.add_argument(
-        "--count", type=int, metavar="N", default=_DEFAULTS.count, help="least queries, all rounds"
+        "--count",
+        type=int,
+        metavar="N",
+        default=_DEFAULTS.count,
+        help="queries at least, of all rounds together",
     )
     group.add_argument("--rate", type=float, metavar="R", help="server: queries per second")
     group.add_argument(
@@ -76,7 +95,7 @@ def _add_method(parser: ArgumentParser) -> None:
         type=float,
         metavar="MS",
         default=_DEFAULTS.p99_bound_ms,
-        help="server: what the highest rate must hold",
+        help="server: the p99 that the rate has to keep",
     )
     group.add_argument(
         "--server-seconds", type=float, metavar="S", default=_DEFAULTS.server_seconds
@@ -84,16 +103,20 @@ def _add_method(parser: ArgumentParser) -> None:
     group.add_argument("--server-count", type=int, metavar="N", default=_DEFAULTS.server_count)
     group.add_argument("--clients", type=int, metavar="N", help="offline, server: calls at a time")
     group.add_argument("--seed", type=int, metavar="N", default=_DEFAULTS.seed)
-    group.add_argument("--strict", action="store_true", help="a noisy machine is exit code 1")
+    group.add_argument(
+        "--strict", action="store_true", help="exit code 1 if the machine was not quiet"
+    )
 
 
 def _latency(options: Namespace) -> int:
-    contestants = contestants_for(_wishes(options))
+    candidates = candidates_for(_request(options))
     if options.bare:
-        contestants = bare_contestants(contestants, load_peers())
-    run = measure_latency(contestants, _settings(options))
+        candidates = bare_candidates(candidates, load_peers())
+    run = measure_latency(candidates, _settings(options))
     write_result(options, run.to_json())
-    print(latency_table(run))
+    print(latency_summary(run))
+    if options.markdown:
+        write_bytes(options.markdown, f"{latency_table(run)}\n".encode())
     for line in noise_lines(run):
         say(line)
     return _code(run, strict=options.strict)
@@ -101,15 +124,15 @@ def _latency(options: Namespace) -> int:
 
 def _code(run: LatencyRun, *, strict: bool) -> int:
     if run.interrupted:
-        say(f"fer-bench: interrupted; kept the {run.rounds} rounds that were complete")
+        say(f"fer-bench: interrupted; the {run.rounds} complete rounds are kept")
         return INTERRUPTED
     return int(run.failed or (strict and not run.noise.quiet))
 
 
-def _wishes(options: Namespace) -> Wishes:
+def _request(options: Namespace) -> Request:
     inference = options.inference_precision or ["own"]
     nothing_named = not options.models and not options.peer
-    return Wishes(
+    return Request(
         models=(DEFAULT_MODEL,) if nothing_named else tuple(dict.fromkeys(options.models)),
         backends=tuple(dict.fromkeys(options.backend or [ALL if nothing_named else "auto"])),
         precisions=tuple(dict.fromkeys(options.precision or [ALL if nothing_named else None])),

@@ -52,7 +52,7 @@ def measure_pair(
     calls = max(1, min(_MAX_CALLS, int(_BLOCK_S / _ROUNDS / max(slowest, _SHORTEST_S))))
     ratios = []
     for _ in range(_BLOCKS):  # long enough for the system's own counters, which tick every 10 ms
-        with watch.slice():
+        with watch.around():
             for _ in range(_ROUNDS):
                 mine, other = (_median_time(measured, tensor, calls) for measured, tensor in pair)
                 ratios.append(max(mine, _SHORTEST_S) / max(other, _SHORTEST_S))

@@ -16,7 +16,7 @@ from fer_edge.errors import FerEdgeError, InputError
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
 
-__all__ = ["TOLERANCE", "Deed", "Workload"]
+__all__ = ["TOLERANCE", "CallResult", "Workload"]
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -43,7 +43,7 @@ _BAD: tuple[object, ...] = (
 
 
 @dataclass(frozen=True)
-class Deed:
+class CallResult:
     """What one call did: its kind, its crops, its seconds, and what was wrong with the outcome."""
 
     kind: str
@@ -59,7 +59,7 @@ class Workload:
     crops: tuple[UInt8Array, ...]
     answers: npt.NDArray[np.float32]
     tolerance: float
-    _kinds: dict[str, Callable[[Workload, Predictor, np.random.Generator], Deed]] = field(
+    _kinds: dict[str, Callable[[Workload, Predictor, np.random.Generator], CallResult]] = field(
         default_factory=lambda: {
             "one": _one,
             "batch": _batch,
@@ -82,39 +82,39 @@ class Workload:
         gap = float(np.abs(given - self.answers[chosen]).max())
         return "" if gap <= self.tolerance else f"a probability is off by {gap:.2g}"
 
-    def step(self, predictor: Predictor, rng: np.random.Generator) -> Deed:
+    def step(self, predictor: Predictor, rng: np.random.Generator) -> CallResult:
         """Make one call of a random kind, and judge what came of it."""
         kind = str(rng.choice(list(_WEIGHTS), p=list(_WEIGHTS.values())))
         try:
             return self._kinds[kind](self, predictor, rng)
         except FerEdgeError as problem:
-            return Deed(kind, 0, 0.0, f"{type(problem).__name__}: {problem}")
+            return CallResult(kind, 0, 0.0, f"{type(problem).__name__}: {problem}")
         except Exception as problem:  # whatever else comes out is what a soak looks for
-            return Deed(kind, 0, 0.0, f"untyped {type(problem).__name__}: {problem}")
+            return CallResult(kind, 0, 0.0, f"untyped {type(problem).__name__}: {problem}")
 
 
-def _one(load: Workload, predictor: Predictor, rng: np.random.Generator) -> Deed:
+def _one(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
     index = int(rng.integers(len(load.crops)))
     start = time.perf_counter()
     given = predictor.predict(load.crops[index]).probabilities
     taken = time.perf_counter() - start
-    return Deed("one", 1, taken, load.difference(given[None], np.array([index])))
+    return CallResult("one", 1, taken, load.difference(given[None], np.array([index])))
 
 
-def _batch(load: Workload, predictor: Predictor, rng: np.random.Generator) -> Deed:
+def _batch(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
     chosen = rng.integers(len(load.crops), size=int(rng.integers(0, _MAX_BATCH + 1)))
     start = time.perf_counter()
     given = predictor.predict_batch([load.crops[index] for index in chosen])
     taken = time.perf_counter() - start
     if len(given) != len(chosen):
-        return Deed("batch", 0, taken, f"{len(given)} answers to {len(chosen)} crops")
+        return CallResult("batch", 0, taken, f"{len(given)} answers to {len(chosen)} crops")
     if not given:
-        return Deed("batch", 0, taken)
+        return CallResult("batch", 0, taken)
     rows = np.stack([answer.probabilities for answer in given])
-    return Deed("batch", len(chosen), taken, load.difference(rows, chosen))
+    return CallResult("batch", len(chosen), taken, load.difference(rows, chosen))
 
 
-def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> Deed:
+def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
     """A stream with a mistake in it, which is left somewhere or read to its end."""
     chosen = rng.integers(len(load.crops), size=int(rng.integers(0, _MAX_STREAM + 1)))
     items: list[Any] = [load.crops[index] for index in chosen]
@@ -127,25 +127,29 @@ def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> D
     taken = time.perf_counter() - start
     refused = [(at, one.index) for at, one in enumerate(given) if isinstance(one, InputError)]
     if len(given) != wanted or refused != [(place, place)] * (place < wanted):
-        return Deed("stream", 0, taken, f"{len(given)} of {wanted}, {refused} for {place} refused")
+        return CallResult(
+            "stream", 0, taken, f"{len(given)} of {wanted}, {refused} for {place} refused"
+        )
     answers = [answer for answer in given if not isinstance(answer, InputError)]
     if not answers:
-        return Deed("stream", 0, taken)
+        return CallResult("stream", 0, taken)
     rows = np.stack([answer.probabilities for answer in answers])
-    return Deed("stream", len(rows), taken, load.difference(rows, chosen[: len(rows)]))
+    return CallResult("stream", len(rows), taken, load.difference(rows, chosen[: len(rows)]))
 
 
-def _mistake(_load: Workload, predictor: Predictor, rng: np.random.Generator) -> Deed:
+def _mistake(_load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
     bad = _BAD[int(rng.integers(len(_BAD)))]
     start = time.perf_counter()
     try:
         predictor.predict(bad)  # type: ignore[arg-type]
     except InputError:
-        return Deed("mistake", 0, time.perf_counter() - start)
-    return Deed("mistake", 0, 0.0, f"{bad!r:.60} was answered")
+        return CallResult("mistake", 0, time.perf_counter() - start)
+    return CallResult("mistake", 0, 0.0, f"{bad!r:.60} was answered")
 
 
-def _mistake_in_a_batch(load: Workload, predictor: Predictor, rng: np.random.Generator) -> Deed:
+def _mistake_in_a_batch(
+    load: Workload, predictor: Predictor, rng: np.random.Generator
+) -> CallResult:
     place = int(rng.integers(0, 4))
     crops: list[object] = list(load.crops[:4])
     crops[place] = _BAD[int(rng.integers(len(_BAD)))]
@@ -154,8 +158,8 @@ def _mistake_in_a_batch(load: Workload, predictor: Predictor, rng: np.random.Gen
         predictor.predict_batch(crops)  # type: ignore[arg-type]
     except InputError as problem:
         wrong = "" if problem.index == place else f"crop {place} was bad, {problem.index} is named"
-        return Deed("mistake", 0, time.perf_counter() - start, wrong)
-    return Deed("mistake", 0, 0.0, f"{crops[place]!r:.60} in a batch was answered")
+        return CallResult("mistake", 0, time.perf_counter() - start, wrong)
+    return CallResult("mistake", 0, 0.0, f"{crops[place]!r:.60} in a batch was answered")
 
 
 def _resized(crop: UInt8Array, rng: np.random.Generator) -> UInt8Array:

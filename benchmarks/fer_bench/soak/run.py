@@ -224,17 +224,17 @@ def _work(
 ) -> None:
     rng = np.random.default_rng(seed)
     while not stop.is_set():
-        deed = load.step(shared, rng)
+        result = load.step(shared, rng)
         with tally.lock:
             tally.counts["calls"] += 1
-            tally.counts["crops"] += deed.crops
-            tally.counts["refused"] += deed.kind == "mistake" and not deed.wrong
-            if deed.wrong:
+            tally.counts["crops"] += result.crops
+            tally.counts["refused"] += result.kind == "mistake" and not result.wrong
+            if result.wrong:
                 tally.counts["wrong"] += 1
                 if len(tally.examples) < _KEPT:
-                    tally.examples.append(f"{deed.kind}: {deed.wrong}")
-            elif deed.kind == "one" and tally.window is not None:
-                tally.windows[tally.window].latency.add(deed.seconds)
+                    tally.examples.append(f"{result.kind}: {result.wrong}")
+            elif result.kind == "one" and tally.window is not None:
+                tally.windows[tally.window].latency.add(result.seconds)
 
 
 def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:

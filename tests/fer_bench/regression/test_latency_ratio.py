@@ -9,11 +9,11 @@ from typing import cast
 import numpy as np
 import pytest
 
-from fer_bench.machine import Machine
 from fer_bench.noise import NoiseWatch
 from fer_bench.regression.latency_ratio import measure_pair, ratio_interval
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.predictor import Predictor
+from fer_edge.system.machine import Machine
 
 Sleeper = Callable[[float], Predictor]
 
@@ -53,9 +53,9 @@ def test_the_ratio_is_that_of_the_two(sleeper: Sleeper) -> None:
 
 def test_what_slows_both_down_cancels(sleeper: Sleeper, load: list[float]) -> None:
     class Growing(NoiseWatch):
-        def slice(self):  # noqa: ANN202 - as in NoiseWatch
+        def around(self):  # noqa: ANN202 - as in NoiseWatch
             load[0] *= 2
-            return super().slice()
+            return super().around()
 
     growing = Growing(Machine(run=lambda _: None), probe=lambda: 1.0)
     found = measure_pair(sleeper(0.002), sleeper(0.001), growing)

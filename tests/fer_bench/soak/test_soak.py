@@ -130,8 +130,8 @@ def test_a_mistake_that_is_named_at_another_place_is_found(
     rng = np.random.default_rng(0)
     with Misnaming(backend=Engine()) as misnaming:
         load = Workload.of(misnaming)
-        deeds = [load.step(misnaming, rng) for _ in range(10)]
-    found = [deed.wrong for deed in deeds if deed.wrong]
+        results = [load.step(misnaming, rng) for _ in range(10)]
+    found = [result.wrong for result in results if result.wrong]
     assert found
     assert all(re.search(wrong, one) for one in found)
 

@@ -1,4 +1,4 @@
-"""What a latency run makes of its slices."""
+"""What a latency run makes of its samples."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_bench.contestants import Contestant
+from fer_bench.candidates import Candidate
 from fer_bench.intervals import percentile
-from fer_bench.latency import measure_latency
-from fer_bench.launching import ContestantError, Slice
+from fer_bench.latency_results import LatencyRun, read_latency
+from fer_bench.launching import CandidateError, RoundSample
 from fer_bench.loops import open_loop, poisson_arrivals
+from fer_bench.measure_latency import measure_latency
 from fer_bench.noise import NoiseWatch
-from fer_bench.results import LatencyRun, read_latency
 from fer_bench.scenarios import Settings
 from fer_edge import ConfigurationError
 from fer_edge.system.files import write_json
 
 
-def one(name: str = "m", scenario: str = "single-stream", **changes: Any) -> Contestant:
-    return Contestant(name, scenario, **changes)
+def one(name: str = "m", scenario: str = "single-stream", **changes: Any) -> Candidate:
+    return Candidate(name, scenario, **changes)
 
 
-def test_a_known_distribution_is_recovered(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+def test_a_known_distribution_is_recovered(make_sample: Any, quiet_watch: NoiseWatch) -> None:
     rng = np.random.default_rng(0)
     truth = rng.gamma(9, 0.1, 20_000)
     rounds = iter(np.split(truth, 10))
     run = measure_latency(
-        [one()], Settings(), launch=lambda *_: make_slice(next(rounds)), watch=quiet_watch
+        [one()], Settings(), launch=lambda *_: make_sample(next(rounds)), watch=quiet_watch
     )
     (row,) = run.results
     assert row.count == 20_000
@@ -48,20 +48,20 @@ def test_a_known_distribution_is_recovered(make_slice: Any, quiet_watch: NoiseWa
         assert interval[1] / interval[0] < 1.06
 
 
-def test_outliers_are_kept(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+def test_outliers_are_kept(make_sample: Any, quiet_watch: NoiseWatch) -> None:
     samples = [1.0] * 97 + [500.0] * 3
     run = measure_latency(
-        [one()], Settings(rounds=3), launch=lambda *_: make_slice(samples), watch=quiet_watch
+        [one()], Settings(rounds=3), launch=lambda *_: make_sample(samples), watch=quiet_watch
     )
     assert (run.results[0].p50_ms, run.results[0].p99_ms) == (1.0, 500.0)
 
 
-def test_a_row_says_what_ran_and_what_it_cost(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+def test_a_row_says_what_ran_and_what_it_cost(make_sample: Any, quiet_watch: NoiseWatch) -> None:
     colds = iter([900.0, 310.0, 300.0])
     run = measure_latency(
         [one(batch=4)],
         Settings(rounds=3),
-        launch=lambda *_: make_slice(
+        launch=lambda *_: make_sample(
             [2.0] * 100, batch=4, predictions=400, cpu_s=1.2, cold_ms=next(colds), wall_s=0.2
         ),
         watch=quiet_watch,
@@ -90,22 +90,22 @@ def test_ratios_are_pair_by_pair_within_a_scenario(make_run: Any) -> None:
 
 
 def test_other_scenarios_and_batches_make_no_ratio(
-    make_slice: Any, quiet_watch: NoiseWatch
+    make_sample: Any, quiet_watch: NoiseWatch
 ) -> None:
     run = measure_latency(
         [one(), one(batch=2), one(scenario="offline")],
         Settings(rounds=3),
-        launch=lambda *_: make_slice([1.0] * 10),
+        launch=lambda *_: make_sample([1.0] * 10),
         watch=quiet_watch,
     )
     assert run.ratios == ()
 
 
-def test_one_that_fails_is_a_row_that_says_why(make_slice: Any, quiet_watch: NoiseWatch) -> None:
-    def launch(contestant: Contestant, _: Mapping[str, Any]) -> Slice:
-        if contestant.model == "broken":
-            raise ContestantError("broken.onnx is damaged")
-        return make_slice([1.0] * 10)
+def test_one_that_fails_is_a_row_that_says_why(make_sample: Any, quiet_watch: NoiseWatch) -> None:
+    def launch(candidate: Candidate, _: Mapping[str, Any]) -> RoundSample:
+        if candidate.model == "broken":
+            raise CandidateError("broken.onnx is damaged")
+        return make_sample([1.0] * 10)
 
     run = measure_latency(
         [one("a"), one("broken"), one("b")], Settings(rounds=3), launch=launch, watch=quiet_watch
@@ -116,15 +116,15 @@ def test_one_that_fails_is_a_row_that_says_why(make_slice: Any, quiet_watch: Noi
     assert [(r.first, r.second) for r in run.ratios] == [(0, 2)]
 
 
-def test_ctrl_c_keeps_the_complete_rounds(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+def test_ctrl_c_keeps_the_complete_rounds(make_sample: Any, quiet_watch: NoiseWatch) -> None:
     launches = 0
 
-    def launch(*_: object) -> Slice:
+    def launch(*_: object) -> RoundSample:
         nonlocal launches
         launches += 1
         if launches == 8:
             raise KeyboardInterrupt
-        return make_slice([1.0] * 10)
+        return make_sample([1.0] * 10)
 
     run = measure_latency([one("a"), one("b")], Settings(), launch=launch, watch=quiet_watch)
     assert (run.interrupted, run.rounds) == (True, 3)
@@ -132,19 +132,19 @@ def test_ctrl_c_keeps_the_complete_rounds(make_slice: Any, quiet_watch: NoiseWat
 
 
 def test_ctrl_c_at_once_leaves_rows_that_say_so(quiet_watch: NoiseWatch) -> None:
-    def launch(*_: object) -> Slice:
+    def launch(*_: object) -> RoundSample:
         raise KeyboardInterrupt
 
     run = measure_latency([one()], Settings(), launch=launch, watch=quiet_watch)
     assert run.results[0].error == "interrupted before a round was complete"
 
 
-def test_a_server_reports_the_rate_that_it_held(make_slice: Any, quiet_watch: NoiseWatch) -> None:
-    def launch(_: Contestant, request: Mapping[str, Any]) -> Slice:
+def test_a_server_reports_the_rate_that_it_held(make_sample: Any, quiet_watch: NoiseWatch) -> None:
+    def launch(_: Candidate, request: Mapping[str, Any]) -> RoundSample:
         rate = request["rate"]
         if rate is None:
-            return make_slice([2.0] * 100, rate=None)  # 500 per second
-        return make_slice([5.0 if rate < 300 else 50.0] * 200, rate=rate)
+            return make_sample([2.0] * 100, rate=None)  # 500 per second
+        return make_sample([5.0 if rate < 300 else 50.0] * 200, rate=rate)
 
     run = measure_latency(
         [one(scenario="server")], Settings(rounds=14), launch=launch, watch=quiet_watch
@@ -156,34 +156,34 @@ def test_a_server_reports_the_rate_that_it_held(make_slice: Any, quiet_watch: No
     assert row.notes == ()
 
 
-def test_a_search_that_was_cut_short_says_so(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+def test_a_search_that_was_cut_short_says_so(make_sample: Any, quiet_watch: NoiseWatch) -> None:
     run = measure_latency(
         [one(scenario="server")],
         Settings(rounds=2),
-        launch=lambda _, request: make_slice([2.0] * 200, rate=request["rate"]),
+        launch=lambda _, request: make_sample([2.0] * 200, rate=request["rate"]),
         watch=quiet_watch,
     )
     assert run.results[0].rate_per_s == pytest.approx(250)
     assert any("the search ended before" in note for note in run.results[0].notes)
 
 
-def test_a_search_needs_rounds(make_slice: Any, quiet_watch: NoiseWatch) -> None:
+def test_a_search_needs_rounds(make_sample: Any, quiet_watch: NoiseWatch) -> None:
     run = measure_latency(
         [one(scenario="server")],
         Settings(rounds=1),
-        launch=lambda *_: make_slice([2.0] * 200, rate=None),
+        launch=lambda *_: make_sample([2.0] * 200, rate=None),
         watch=quiet_watch,
     )
     assert run.results[0].error == "no rate was tried in 1 rounds; the search takes about ten"
 
 
 def test_a_bound_that_nothing_holds_is_an_error_of_the_row(
-    make_slice: Any, quiet_watch: NoiseWatch
+    make_sample: Any, quiet_watch: NoiseWatch
 ) -> None:
     run = measure_latency(
         [one(scenario="server")],
         Settings(p99_bound_ms=1.0),
-        launch=lambda *_: make_slice([2.0] * 200, rate=None),
+        launch=lambda *_: make_sample([2.0] * 200, rate=None),
         watch=quiet_watch,
     )
     assert run.results[0].error == (
@@ -192,12 +192,12 @@ def test_a_bound_that_nothing_holds_is_an_error_of_the_row(
 
 
 def test_a_rate_that_no_machine_holds_is_an_error_of_the_row(
-    make_slice: Any, quiet_watch: NoiseWatch
+    make_sample: Any, quiet_watch: NoiseWatch
 ) -> None:
     run = measure_latency(
         [one(scenario="server")],
         Settings(rounds=3, rate=5000.0),
-        launch=lambda *_: make_slice([900.0] * 200, unanswered=4800, rate=5000.0, wall_s=2.0),
+        launch=lambda *_: make_sample([900.0] * 200, unanswered=4800, rate=5000.0, wall_s=2.0),
         watch=quiet_watch,
     )
     error = run.results[0].error
@@ -207,11 +207,11 @@ def test_a_rate_that_no_machine_holds_is_an_error_of_the_row(
 
 @pytest.mark.parametrize(("rate", "holds"), [(400.0, True), (600.0, False), (5000.0, False)])
 def test_a_rate_holds_where_its_queue_does_not_grow(
-    fake_time: Any, make_slice: Any, quiet_watch: NoiseWatch, rate: float, holds: bool
+    fake_time: Any, make_sample: Any, quiet_watch: NoiseWatch, rate: float, holds: bool
 ) -> None:
     """Of a server that can do 500 per second and answers everything in the end."""
 
-    def serve(_: Any, request: Mapping[str, Any]) -> Slice:
+    def serve(_: Any, request: Mapping[str, Any]) -> RoundSample:
         arrivals = poisson_arrivals(rate, request["seconds"], request["count"], request["seed"])
         begin = fake_time.clock()
         latencies = open_loop(
@@ -224,7 +224,7 @@ def test_a_rate_holds_where_its_queue_does_not_grow(
         )
         answered = [value / 1e6 for value in latencies if value is not None]
         assert len(answered) == len(latencies)
-        return make_slice(answered, rate=rate, wall_s=(fake_time.clock() - begin) / 1e9)
+        return make_sample(answered, rate=rate, wall_s=(fake_time.clock() - begin) / 1e9)
 
     settings = Settings(rounds=5, rate=rate, server_seconds=2.0)
     run = measure_latency([one(scenario="server")], settings, launch=serve, watch=quiet_watch)
@@ -234,12 +234,12 @@ def test_a_rate_holds_where_its_queue_does_not_grow(
 
 
 def test_unsteady_warm_ups_and_few_samples_are_noted(
-    make_slice: Any, quiet_watch: NoiseWatch
+    make_sample: Any, quiet_watch: NoiseWatch
 ) -> None:
     run = measure_latency(
         [one()],
         Settings(rounds=4),
-        launch=lambda *_: make_slice([1.0] * 5, warm=False),
+        launch=lambda *_: make_sample([1.0] * 5, warm=False),
         watch=quiet_watch,
     )
     assert run.results[0].notes == (

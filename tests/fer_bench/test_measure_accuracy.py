@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_bench.accuracy import EvaluationSplit, load_split, measure_accuracy
+from fer_bench.measure_accuracy import EvaluationSplit, load_split, measure_accuracy
 from fer_edge import LABELS, InputSpec, ModelSpec, Predictor
 from fer_edge.artifacts.spec import NetworkSpec
 from fer_edge.backends import Backend, EngineInfo

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fer_bench.contestants import Wishes, bare_contestants, choices, contestants_for
+from fer_bench.candidates import Request, bare_candidates, candidates_for, choices
 from fer_bench.peers import choose_peers, load_peers
 from fer_edge import ArtifactError, ConfigurationError
 from fer_edge.system.cores import default_threads, usable_cores
 
 
-def test_every_combination_is_a_contestant(tiny_artifact: Path) -> None:
-    wishes = Wishes(
+def test_every_combination_is_a_candidate(tiny_artifact: Path) -> None:
+    request = Request(
         (str(tiny_artifact),),
         backends=("onnxruntime",),
         precisions=("fp32", None),
@@ -22,7 +22,7 @@ def test_every_combination_is_a_contestant(tiny_artifact: Path) -> None:
         batches=(1, 4),
         scenarios=("single-stream", "offline"),
     )
-    found = contestants_for(wishes)
+    found = candidates_for(request)
     assert len(found) == len(set(found)) == 32
     one = found[-1]
     assert (one.scenario, one.batch, one.threads, one.inference_precision) == (
@@ -76,9 +76,7 @@ def test_what_fits_no_engine_or_is_damaged_stays_in(tmp_path: Path) -> None:
     (damaged / "manifest.json").write_text("{")
     assert ("onnxruntime", None) in choices(str(other), ["all"], [None])
     assert ("onnxruntime", None) in choices(str(damaged), ["all"], ["all"])
-    bare = bare_contestants(
-        contestants_for(Wishes((str(damaged),), ("onnxruntime",))), load_peers()
-    )
+    bare = bare_candidates(candidates_for(Request((str(damaged),), ("onnxruntime",))), load_peers())
     assert [c.kind for c in bare] == ["model"]
 
 
@@ -91,30 +89,30 @@ def test_an_engine_that_is_broken_stays_in(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_bare_loops_on_a_gpu_are_refused() -> None:
-    wishes = Wishes(("default",), ("onnxruntime",), device="cuda")
+    request = Request(("default",), ("onnxruntime",), device="cuda")
     with pytest.raises(ConfigurationError, match="the bare loops run on the CPU, not on cuda"):
-        bare_contestants(contestants_for(wishes), load_peers())
+        bare_candidates(candidates_for(request), load_peers())
 
 
 def test_a_model_that_is_not_there_is_found_at_once(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="there is no model at"):
-        Wishes((str(tmp_path / "gone.onnx"),))
+        Request((str(tmp_path / "gone.onnx"),))
 
 
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(
         ConfigurationError, match=r"unknown scenario burst; there are single-stream"
     ):
-        Wishes(("default",), scenarios=("burst",))
+        Request(("default",), scenarios=("burst",))
     with pytest.raises(ConfigurationError, match=r"unknown backend tflite; there are auto, all"):
-        Wishes(("default",), backends=("tflite",))
+        Request(("default",), backends=("tflite",))
     with pytest.raises(ConfigurationError, match="batch should be 1 to 1024, not 0"):
-        Wishes(("default",), batches=(0,))
+        Request(("default",), batches=(0,))
 
 
 def test_peers_follow_the_models(tiny_artifact: Path) -> None:
     peers = choose_peers(["fer"], load_peers())
-    found = contestants_for(Wishes((str(tiny_artifact),), threads=(1, 2), peers=peers))
+    found = candidates_for(Request((str(tiny_artifact),), threads=(1, 2), peers=peers))
     assert [(c.model, c.kind, c.threads) for c in found] == [
         (str(tiny_artifact), "model", 1),
         ("fer", "peer", 1),
@@ -124,13 +122,13 @@ def test_peers_follow_the_models(tiny_artifact: Path) -> None:
 
 
 def test_the_bare_engine_stands_behind_its_model(tiny_artifact: Path) -> None:
-    wishes = Wishes(
+    request = Request(
         (str(tiny_artifact),),
         backends=("onnxruntime",),
         threads=(None, 3),
         scenarios=("single-stream", "offline"),
     )
-    found = bare_contestants(contestants_for(wishes), load_peers())
+    found = bare_candidates(candidates_for(request), load_peers())
     assert [c.kind for c in found] == ["model", "bare"] * 4
     bare = [c for c in found if c.kind == "bare"]
     assert {c.artifact for c in bare} == {tiny_artifact}
@@ -141,4 +139,4 @@ def test_the_bare_engine_stands_behind_its_model(tiny_artifact: Path) -> None:
 
 def test_a_bare_loop_needs_a_named_engine(tiny_artifact: Path) -> None:
     with pytest.raises(ConfigurationError, match="name a --backend"):
-        bare_contestants(contestants_for(Wishes((str(tiny_artifact),))), load_peers())
+        bare_candidates(candidates_for(Request((str(tiny_artifact),))), load_peers())

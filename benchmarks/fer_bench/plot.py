@@ -1,4 +1,4 @@
-"""Accuracy against latency, one dot per (model, backend, precision), the Pareto front marked."""
+"""Accuracy against latency as a plot: one dot per (model, backend, precision)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_bench.compare import Dot
+from fer_bench.comparison import Dot
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.dependencies import requires
 from fer_edge.system.files import atomic_path
@@ -14,7 +14,7 @@ from fer_edge.system.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_picture", "label"]
+__all__ = ["draw_plot", "label"]
 
 _COLORS = {
     "onnxruntime": "#4c78a8",
@@ -26,56 +26,83 @@ _COLORS = {
 _OTHER = "#8c6bb1"
 
 
-def draw_picture(
-    dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle: str = ""
-) -> None:
-    """Draw as PNG; contestants without an accuracy stand as marks at the foot.
+def draw_plot(dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle: str = "") -> None:
+    """Draw accuracy against latency as PNG, or latency alone if no accuracy was measured.
 
-    Raises ConfigurationError for no dots, MissingDependencyError without matplotlib.
+    Dots without an accuracy are marks at the foot. Raises ConfigurationError if there is no dot,
+    MissingDependencyError without matplotlib.
     """
     if not dots:
         raise ConfigurationError("there is no single-stream latency of batch 1 to draw")
     with requires("bench"):
         from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    known = [dot for dot in dots if dot.accuracy is not None]
+    height = 5.6 if known else 1.4 + 0.34 * len(dots)
+    figure = Figure(figsize=(10, height), layout="constrained")
     axes = figure.add_subplot()
+    title = "Accuracy against latency" if known else "Latency"
+    if known:
+        _draw_accuracies(axes, known)
+        _draw_marks(axes, [dot for dot in dots if dot.accuracy is None])
+    else:
+        _draw_latencies(axes, dots)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    known = [dot for dot in dots if dot.accuracy is not None]
-    for place, dot in enumerate(known):
-        _draw_dot(axes, dot, place)
-    front = sorted((d for d in known if d.on_front), key=lambda dot: dot.latency_ms)
-    if front:
-        axes.step(
-            [dot.latency_ms for dot in front],
-            [100 * (dot.accuracy or 0) for dot in front],
-            where="post",
-            color="0.35",
-            linewidth=1,
-            linestyle="--",
-            label="Pareto front",
-            zorder=1,
-        )
-    if known:
-        axes.legend(
-            loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, labelspacing=1
-        )
-    _draw_marks(axes, [dot for dot in dots if dot.accuracy is None])
-    splits = sorted({dot.split for dot in known if dot.split})
-    where = f" on {', '.join(splits)}" if splits else ""
-    axes.set(xlabel=f"latency of one crop, {metric}, ms (log)", ylabel=f"accuracy{where}, %")
+    axes.set_xlabel(f"latency of one crop, {metric}, ms (log)")
     axes.margins(0.12)
     axes.grid(visible=True, which="major", color="0.92", zorder=0)
-    axes.set_title(
-        f"Accuracy against latency\n{subtitle}" if subtitle else "Accuracy against latency"
-    )
+    axes.set_title(f"{title}\n{subtitle}" if subtitle else title)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 
 
+def _draw_accuracies(axes: Axes, known: Sequence[Dot]) -> None:
+    for place, dot in enumerate(known):
+        _draw_dot(axes, dot, place)
+    front = sorted((d for d in known if d.on_front), key=lambda dot: dot.latency_ms)
+    axes.step(
+        [dot.latency_ms for dot in front],
+        [100 * (dot.accuracy or 0) for dot in front],
+        where="post",
+        color="0.35",
+        linewidth=1,
+        linestyle="--",
+        label="Pareto front",
+        zorder=1,
+    )
+    axes.legend(
+        loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, labelspacing=1
+    )
+    splits = sorted({dot.split for dot in known if dot.split})
+    where = f" on {', '.join(splits)}" if splits else ""
+    axes.set_ylabel(f"accuracy{where}, %")
+
+
+def _draw_latencies(axes: Axes, dots: Sequence[Dot]) -> None:
+    """One line for each dot, with its interval, the fastest on top."""
+    for place, dot in enumerate(dots):
+        low, high = _bounds(dot)
+        axes.errorbar(
+            dot.latency_ms,
+            -place,
+            xerr=[[dot.latency_ms - low], [high - dot.latency_ms]],
+            fmt="o" if dot.row.kind == "model" else "s",
+            color=_COLORS.get(dot.row.backend, _OTHER),
+            markersize=8,
+            capsize=3,
+        )
+    axes.set_yticks([-place for place in range(len(dots))], [label(dot) for dot in dots])
+
+
+def _bounds(dot: Dot) -> tuple[float, float]:
+    """The interval of the latency, the dot itself included."""
+    low, high = dot.latency_ci95 or (dot.latency_ms, dot.latency_ms)
+    return min(low, dot.latency_ms), max(high, dot.latency_ms)
+
+
 def label(dot: Dot) -> str:
-    """A dot in few words."""
+    """A short name of a dot."""
     row = dot.row
     precision = row.precision or "?"
     if row.inference_precision not in (None, "unknown", row.precision):
@@ -89,11 +116,11 @@ def _draw_dot(axes: Axes, dot: Dot, place: int) -> None:
     letter = f"{chr(ord('A') + place % 26)}{place // 26 or ''}"
     accuracy = 100 * (dot.accuracy or 0)
     low, high = (100 * value for value in dot.accuracy_ci95 or (accuracy / 100, accuracy / 100))
-    bounds = dot.latency_ci95 or (dot.latency_ms, dot.latency_ms)
+    fastest, slowest = _bounds(dot)
     _, _, intervals = axes.errorbar(
         dot.latency_ms,
         accuracy,
-        xerr=[[max(0, dot.latency_ms - bounds[0])], [max(0, bounds[1] - dot.latency_ms)]],
+        xerr=[[dot.latency_ms - fastest], [slowest - dot.latency_ms]],
         yerr=[[max(0, accuracy - low)], [max(0, high - accuracy)]],
         fmt="o" if dot.row.kind == "model" else "s",
         color=color,

@@ -1,4 +1,4 @@
-"""Measuring latency and throughput of contestants, and what comes of it."""
+"""Measure latency and throughput of candidates in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fer_bench.contestants import Contestant
+from fer_bench.candidates import Candidate
 from fer_bench.environment import describe_environment
 from fer_bench.intervals import RoundBootstrap, percentile
-from fer_bench.launching import Slice, measure_slice
+from fer_bench.latency_results import LatencyRow, LatencyRun, Ratio, RoundSummary
+from fer_bench.launching import RoundSample, measure_round
 from fer_bench.noise import NoiseWatch
 from fer_bench.peers import prepare
-from fer_bench.results import LatencyRow, LatencyRun, Ratio, RoundSummary
-from fer_bench.rounds import Launch, Outcome, run_rounds
+from fer_bench.rounds import Launch, MeasuredRounds, run_rounds
 from fer_bench.scenarios import SCENARIOS, Load, RateSearch, Settings, load_for
 from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.images.synthetic import synthetic_crops
@@ -37,41 +37,41 @@ _KEEPS_UP = 0.9
 
 
 def measure_latency(
-    contestants: Sequence[Contestant],
+    candidates: Sequence[Candidate],
     settings: Settings | None = None,
     *,
-    launch: Launch[Contestant] | None = None,
+    launch: Launch[Candidate] | None = None,
     watch: NoiseWatch | None = None,
 ) -> LatencyRun:
-    """Measure contestants in interleaved rounds.
+    """Measure candidates in interleaved rounds.
 
-    A contestant that cannot be opened is a row that says why. Ctrl-C keeps the complete rounds and
+    A candidate that cannot be opened is a row that says why. Ctrl-C keeps the complete rounds and
     marks the run as interrupted. Raises ConfigurationError if there is nothing to measure.
     """
-    if not contestants:
+    if not candidates:
         raise ConfigurationError("there is nothing to measure; name a model or a peer")
     settings = settings or Settings()
     watch = watch or NoiseWatch()
-    loads = [load_for(c.scenario, c.batch, settings) for c in contestants]
+    loads = [load_for(c.scenario, c.batch, settings) for c in candidates]
     environment = describe_environment()
     with _launcher(launch, settings) as start:
-        unprepared = _prepare(contestants) if launch is None else {}
-        ready = [place for place in range(len(contestants)) if place not in unprepared]
+        unprepared = _prepare(candidates) if launch is None else {}
+        ready = [place for place in range(len(candidates)) if place not in unprepared]
         rounds = settings.rounds
         with progress(rounds * len(ready), "measuring") as bar:
             measured = run_rounds(
-                [contestants[place] for place in ready],
+                [candidates[place] for place in ready],
                 [loads[place] for place in ready],
                 start,
                 rounds=rounds,
                 watch=watch,
-                advance=lambda contestant: bar.advance(note=str(contestant)),
+                advance=lambda candidate: bar.advance(note=str(candidate)),
             )
-    outcome = _placed(measured, ready, len(contestants))
+    outcome = _placed(measured, ready, len(candidates))
     outcome.failures |= unprepared
     rows = [
-        _row(contestant, loads[place], outcome, place, settings)
-        for place, contestant in enumerate(contestants)
+        _row(candidate, loads[place], outcome, place, settings)
+        for place, candidate in enumerate(candidates)
     ]
     rows = [_with_precision(row, rows) for row in rows]
     return LatencyRun(
@@ -87,9 +87,7 @@ def measure_latency(
 
 
 @contextmanager
-def _launcher(
-    launch: Launch[Contestant] | None, settings: Settings
-) -> Iterator[Launch[Contestant]]:
+def _launcher(launch: Launch[Candidate] | None, settings: Settings) -> Iterator[Launch[Candidate]]:
     if launch is not None:
         yield launch
         return
@@ -99,16 +97,16 @@ def _launcher(
         drawn = synthetic_crops(_CROPS, settings.seed)
         np.save(crops, np.stack([cv2.resize(crop, side) for crop in drawn]))
 
-        def start(contestant: Contestant, request: Mapping[str, Any]) -> Slice:
+        def start(candidate: Candidate, request: Mapping[str, Any]) -> RoundSample:
             timeout_s = settings.timeout_s + request["limit_s"]
-            return measure_slice(contestant.program, crops, request, timeout_s)
+            return measure_round(candidate.program, crops, request, timeout_s)
 
         yield start
 
 
-def _prepare(contestants: Sequence[Contestant]) -> dict[int, str]:
+def _prepare(candidates: Sequence[Candidate]) -> dict[int, str]:
     """Let each peer make its graph, once; the places of those that cannot, and why."""
-    peers = dict.fromkeys(c.peer for c in contestants if c.peer and not c.peer.bare)
+    peers = dict.fromkeys(c.peer for c in candidates if c.peer and not c.peer.bare)
     reasons = {}
     for peer in track(peers, len(peers), "preparing peers"):
         try:
@@ -116,81 +114,79 @@ def _prepare(contestants: Sequence[Contestant]) -> dict[int, str]:
         except FerEdgeError as problem:
             reasons[peer] = str(problem)
     return {
-        place: reasons[contestant.peer]
-        for place, contestant in enumerate(contestants)
-        if contestant.peer in reasons
+        place: reasons[candidate.peer]
+        for place, candidate in enumerate(candidates)
+        if candidate.peer in reasons
     }
 
 
-def _placed(measured: Outcome, ready: Sequence[int], count: int) -> Outcome:
-    """The outcome with the places of all ``count`` contestants; ``ready`` are those that ran."""
-    slices: list[list[Slice]] = [[] for _ in range(count)]
-    for place, own in zip(ready, measured.slices, strict=True):
-        slices[place] = own
+def _placed(measured: MeasuredRounds, ready: Sequence[int], count: int) -> MeasuredRounds:
+    """The outcome with the places of all ``count`` candidates; ``ready`` are those that ran."""
+    samples: list[list[RoundSample]] = [[] for _ in range(count)]
+    for place, own in zip(ready, measured.samples, strict=True):
+        samples[place] = own
     failures = {ready[place]: reason for place, reason in measured.failures.items()}
-    return Outcome(slices, failures, measured.rounds, measured.interrupted)
+    return MeasuredRounds(samples, failures, measured.rounds, measured.interrupted)
 
 
 def _row(
-    contestant: Contestant, load: Load, outcome: Outcome, place: int, settings: Settings
+    candidate: Candidate, load: Load, outcome: MeasuredRounds, place: int, settings: Settings
 ) -> LatencyRow:
-    slices, error = outcome.slices[place], outcome.failures.get(place)
+    samples, error = outcome.samples[place], outcome.failures.get(place)
     if error is None:
-        slices, error = _judged(load, slices, settings, contestant.scenario)
-    described = outcome.slices[place][0].describe if outcome.slices[place] else {}
-    row = _identity(contestant, described, error)
-    if error is not None or not slices:
+        samples, error = _judged(load, samples, settings, candidate.scenario)
+    described = outcome.samples[place][0].describe if outcome.samples[place] else {}
+    row = _identity(candidate, described, error)
+    if error is not None or not samples:
         return row if error else replace(row, error="interrupted before a round was complete")
-    return replace(row, **_figures(contestant, load, slices, settings))
+    return replace(row, **_figures(candidate, load, samples, settings))
 
 
 def _judged(
-    load: Load, slices: list[Slice], settings: Settings, scenario: str
-) -> tuple[list[Slice], str | None]:
-    """The slices that a row is made of, or why there is none; a server may not hold a rate."""
-    if isinstance(load, RateSearch) and slices:
+    load: Load, samples: list[RoundSample], settings: Settings, scenario: str
+) -> tuple[list[RoundSample], str | None]:
+    """The samples of a row, or why there are none: a server may not hold its rate."""
+    if isinstance(load, RateSearch) and samples:
         if best := load.best:
             return best, None
         if not load.trials and not load.impossible:
-            return [], f"no rate was tried in {len(slices)} rounds; the search takes about ten"
-        alone = percentile(slices[0].samples_ms, _LEVELS["p99"])
+            return [], f"no rate was tried in {len(samples)} rounds; the search takes about ten"
+        alone = percentile(samples[0].samples_ms, _LEVELS["p99"])
         return [], (
             f"no rate that was tried holds a p99 of {load.bound_ms:g} ms; without a queue it is "
             f"{alone:.3g} ms"
         )
-    if scenario == "server" and slices and settings.rate is not None:
-        answered = sum(len(piece.samples_ms) for piece in slices)
-        reached = answered / sum(piece.wall_s for piece in slices)
-        late = percentile(np.concatenate([piece.samples_ms for piece in slices]), _LEVELS["p99"])
+    if scenario == "server" and samples and settings.rate is not None:
+        answered = sum(len(sample.samples_ms) for sample in samples)
+        reached = answered / sum(sample.wall_s for sample in samples)
+        late = percentile(np.concatenate([sample.samples_ms for sample in samples]), _LEVELS["p99"])
         behind = reached < _KEEPS_UP * settings.rate and late > settings.p99_bound_ms
-        if behind or any(piece.unanswered for piece in slices):
+        if behind or any(sample.unanswered for sample in samples):
             return [], (
                 f"does not hold {settings.rate:g} queries per second: it answered "
                 f"{reached:.4g} per second, its queue grew, and the p99 reached {late:.4g} ms"
             )
-    return slices, None
+    return samples, None
 
 
-def _identity(
-    contestant: Contestant, described: Mapping[str, Any], error: str | None
-) -> LatencyRow:
-    scenario = SCENARIOS[contestant.scenario]
+def _identity(candidate: Candidate, described: Mapping[str, Any], error: str | None) -> LatencyRow:
+    scenario = SCENARIOS[candidate.scenario]
     return LatencyRow(
-        model=contestant.model,
-        kind=contestant.kind,
-        title=contestant.peer.title if contestant.peer else contestant.model,
+        model=candidate.model,
+        kind=candidate.kind,
+        title=candidate.peer.title if candidate.peer else candidate.model,
         sha256=described.get("sha256"),
-        backend=described.get("backend", contestant.backend),
+        backend=described.get("backend", candidate.backend),
         version=described.get("version"),
-        device=described.get("device", contestant.device),
+        device=described.get("device", candidate.device),
         provider=described.get("provider"),
-        precision=described.get("precision", contestant.precision),
-        inference_precision=described.get("inference_precision", contestant.inference_precision),
-        threads=described.get("threads", contestant.threads),
-        batch=contestant.calls,
-        query=scenario.query or contestant.calls,
+        precision=described.get("precision", candidate.precision),
+        inference_precision=described.get("inference_precision", candidate.inference_precision),
+        threads=described.get("threads", candidate.threads),
+        batch=candidate.calls,
+        query=scenario.query or candidate.calls,
         clients=None,
-        scenario=contestant.scenario,
+        scenario=candidate.scenario,
         error=error,
         size_bytes=described.get("size_bytes"),
     )
@@ -208,23 +204,23 @@ def _with_precision(row: LatencyRow, rows: Sequence[LatencyRow]) -> LatencyRow:
 
 
 def _figures(
-    contestant: Contestant, load: Load, slices: Sequence[Slice], settings: Settings
+    candidate: Candidate, load: Load, samples: Sequence[RoundSample], settings: Settings
 ) -> dict[str, Any]:
-    rounds = [piece.samples_ms for piece in slices]
+    rounds = [sample.samples_ms for sample in samples]
     pooled = np.concatenate(rounds)
-    bootstrap = RoundBootstrap(len(slices), seed=settings.seed)
+    bootstrap = RoundBootstrap(len(samples), seed=settings.seed)
     figures: dict[str, Any] = {}
     for name, level in _LEVELS.items():
         figures[f"{name}_ms"] = percentile(pooled, level)
         figures[f"{name}_ci95"] = bootstrap.interval(bootstrap.percentiles(rounds, level))
-    predictions = [piece.predictions for piece in slices]
-    walls = [piece.wall_s for piece in slices]
-    server = contestant.scenario == "server"
-    rate = slices[0].rate if isinstance(load, RateSearch) else settings.rate
+    predictions = [sample.predictions for sample in samples]
+    walls = [sample.wall_s for sample in samples]
+    server = candidate.scenario == "server"
+    rate = samples[0].rate if isinstance(load, RateSearch) else settings.rate
     return figures | {
-        "clients": slices[0].clients,
-        "batch": slices[0].batch,
-        "notes": tuple(_notes(slices, load, len(pooled))),
+        "clients": samples[0].clients,
+        "batch": samples[0].batch,
+        "notes": tuple(_notes(samples, load, len(pooled))),
         "count": len(pooled),
         "mean_ms": float(pooled.mean()),
         "max_ms": float(pooled.max()),
@@ -233,36 +229,37 @@ def _figures(
         "rate_per_s": rate if server else None,
         "p99_bound_ms": load.bound_ms if isinstance(load, RateSearch) else None,
         "stages_ms": {
-            name: median(piece.stages_ms[name] for piece in slices) for name in slices[0].stages_ms
+            name: median(sample.stages_ms[name] for sample in samples)
+            for name in samples[0].stages_ms
         },
-        "cold_ms": median(piece.cold_ms for piece in slices),
-        "load_ms": median(piece.load_ms for piece in slices),
-        "first_call_ms": median(piece.first_call_ms for piece in slices),
-        "rss_mb": _median_of([piece.rss_mb for piece in slices]),
-        "peak_rss_mb": max(piece.peak_rss_mb for piece in slices),
-        "cpu_s_per_1000": 1000 * sum(piece.cpu_s for piece in slices) / max(sum(predictions), 1),
-        "rounds": tuple(_summary(piece) for piece in slices),
+        "cold_ms": median(sample.cold_ms for sample in samples),
+        "load_ms": median(sample.load_ms for sample in samples),
+        "first_call_ms": median(sample.first_call_ms for sample in samples),
+        "rss_mb": _median_of([sample.rss_mb for sample in samples]),
+        "peak_rss_mb": max(sample.peak_rss_mb for sample in samples),
+        "cpu_s_per_1000": 1000 * sum(sample.cpu_s for sample in samples) / max(sum(predictions), 1),
+        "rounds": tuple(_summary(sample) for sample in samples),
     }
 
 
-def _summary(piece: Slice) -> RoundSummary:
-    samples = piece.samples_ms
-    p50, p90, p99 = (percentile(samples, level) for level in _LEVELS.values())
+def _summary(sample: RoundSample) -> RoundSummary:
+    times = sample.samples_ms
+    p50, p90, p99 = (percentile(times, level) for level in _LEVELS.values())
     return RoundSummary(
-        len(samples),
+        len(times),
         p50,
         p90,
         p99,
-        float(samples.mean()),
-        piece.predictions / piece.wall_s,
-        piece.cold_ms,
+        float(times.mean()),
+        sample.predictions / sample.wall_s,
+        sample.cold_ms,
     )
 
 
-def _notes(slices: Sequence[Slice], load: Load, count: int) -> Iterator[str]:
-    unsteady = sum(not piece.warm for piece in slices)
+def _notes(samples: Sequence[RoundSample], load: Load, count: int) -> Iterator[str]:
+    unsteady = sum(not sample.warm for sample in samples)
     if unsteady:
-        yield f"warming up did not become stable in {unsteady} of {len(slices)} rounds"
+        yield f"warming up did not become stable in {unsteady} of {len(samples)} rounds"
     if count < 1 / (1 - _LEVELS["p99"]):
         yield f"the p99 of {count} queries is their slowest"
     if isinstance(load, RateSearch) and not load.finished:
@@ -272,14 +269,14 @@ def _notes(slices: Sequence[Slice], load: Load, count: int) -> Iterator[str]:
         )
 
 
-def _ratios(rows: Sequence[LatencyRow], outcome: Outcome, seed: int) -> Iterator[Ratio]:
+def _ratios(rows: Sequence[LatencyRow], outcome: MeasuredRounds, seed: int) -> Iterator[Ratio]:
     """Pair by pair within a scenario, over the rounds that both have."""
     if not outcome.rounds:
         return
     bootstrap = RoundBootstrap(outcome.rounds, seed=seed)
     draws = {
         place: bootstrap.percentiles(
-            [piece.samples_ms for piece in outcome.slices[place]], _LEVELS["p50"]
+            [sample.samples_ms for sample in outcome.samples[place]], _LEVELS["p50"]
         )
         for place, row in enumerate(rows)
         if row.p50_ms is not None and row.scenario != "server"

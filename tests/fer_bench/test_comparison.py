@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from dataclasses import replace
+from importlib.abc import MetaPathFinder
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_results import measured
+from matplotlib.axes import Axes
 
-from fer_bench.accuracy import AccuracyRun
 from fer_bench.cli import main
-from fer_bench.compare import (
+from fer_bench.comparison import (
     Collected,
     accuracy_changes,
     collect,
@@ -26,6 +28,8 @@ from fer_bench.compare import (
     machine_changes,
     pareto_front,
 )
+from fer_bench.measure_accuracy import AccuracyRun
+from fer_bench.plot import draw_plot
 from fer_edge import ConfigurationError
 from fer_edge.system.files import write_json
 
@@ -117,7 +121,7 @@ def test_offline_less_throughput_is_worse(make_run: Any) -> None:
     assert back.change.beyond_noise
 
 
-def test_contestants_of_one_run_alone_are_left_out(make_run: Any) -> None:
+def test_candidates_of_one_run_alone_are_left_out(make_run: Any) -> None:
     assert [c.name.split(",")[0] for c in latency_changes(
         make_run({"a": 1.0, "old": 1.0}), make_run({"a": 1.0, "new": 1.0})
     )] == ["a"]  # fmt: skip
@@ -164,7 +168,7 @@ def test_the_csv_has_a_line_per_row(make_run: Any) -> None:
 
 @pytest.fixture
 def files(make_run: Any, tmp_path: Path) -> dict[str, Path]:
-    """Results in files: a run, a slower one of the same contestants, and accuracy."""
+    """Results in files: a run, a slower one of the same candidates, and accuracy."""
     runs = {
         "old": make_run({"a": 1.0, "b": 2.0}, seed=1).to_json(),
         "same": make_run({"a": 1.0, "b": 2.0}, seed=2).to_json(),
@@ -186,9 +190,13 @@ def test_a_table_a_picture_and_a_csv_come_of_several_files(
     assert main(["compare", str(files["old"]), str(files["accuracy"]), *options]) == 0
     shown = capsys.readouterr().out
     accuracy = f"{measured('a', 0.7).accuracy:.2%}"
-    assert "| **a** | onnxruntime | fp32 |" in shown
-    assert accuracy in shown
-    assert outputs["markdown"].read_text() == shown
+    lines = shown.splitlines()
+    assert lines[0].split() == ["model", "runs", "on", "p50", "ms", "crops/s", "accuracy"]
+    assert lines[1].startswith("a *  ")
+    assert lines[1].endswith(accuracy)
+    assert "| **a** | onnxruntime | fp32 | 1 | 1 | single-stream |" in (
+        outputs["markdown"].read_text()
+    )
     assert outputs["png"].read_bytes().startswith(b"\x89PNG")
     assert len(outputs["csv"].read_text().splitlines()) == 3
     value = json.loads(outputs["json"].read_text())
@@ -227,11 +235,72 @@ def test_a_baseline_of_another_schema_is_a_clear_error(
     assert "schema 'fer-bench-latency/0'" in capsys.readouterr().err
 
 
-def test_a_baseline_of_other_contestants_is_a_clear_error(
+def test_a_baseline_of_other_candidates_is_a_clear_error(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compare", str(files["old"]), "--baseline", str(files["other"])]) == 2
-    assert "no contestant in common" in capsys.readouterr().err
+    assert "no candidate in common" in capsys.readouterr().err
+
+
+def test_without_accuracies_latency_is_drawn_with_its_intervals(
+    make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run({"a": 1.0, "b": 2.0})
+    drawn: list[tuple[float, float, float]] = []
+    errorbar = Axes.errorbar
+
+    def recorded(axes: Axes, x: float, y: float, **settings: Any) -> Any:
+        ((low,), (high,)) = settings["xerr"]
+        drawn.append((x, x - low, x + high))
+        return errorbar(axes, x, y, **settings)
+
+    monkeypatch.setattr(Axes, "errorbar", recorded)
+    draw_plot(dots(Collected(list(run.results), [], [run])), tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert drawn == [
+        pytest.approx((row.p50_ms, *row.p50_ci95)) for row in run.results if row.p50_ci95
+    ]
+    assert len(drawn) == 2
+
+
+def test_a_warning_that_the_machine_was_busy_is_kept(
+    make_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run({"a": 1.0})
+    noisy = replace(run, noise=replace(run.noise, quiet=False, findings=("others took 60%",)))
+    write_json(tmp_path / "noisy.json", noisy.to_json())
+    files = {name: tmp_path / f"out.{name}" for name in ("json", "markdown")}
+    options = [part for name, path in files.items() for part in (f"--{name}", str(path))]
+    assert main(["compare", str(tmp_path / "noisy.json"), *options]) == 0
+    assert "this machine was not quiet" in capsys.readouterr().err
+    assert all("others took 60%" in path.read_text() for path in files.values())
+
+
+class WithoutMatplotlib(MetaPathFinder):
+    """An environment in which matplotlib is not installed."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.split(".", maxsplit=1)[0] == "matplotlib":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_without_matplotlib_the_table_and_the_csv_are_there(
+    files: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [WithoutMatplotlib(), *sys.meta_path])
+    csv_file = tmp_path / "out.csv"
+    options = ["--csv", str(csv_file), "--png", str(tmp_path / "x.png")]
+    assert main(["compare", str(files["old"]), *options]) == 3
+    printed = capsys.readouterr()
+    assert printed.out.startswith("model  runs on")
+    assert "fer-edge[bench]" in printed.err
+    assert len(csv_file.read_text().splitlines()) == 3
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_nothing_is_drawn_of_accuracy_alone(

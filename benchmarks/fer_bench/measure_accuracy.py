@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.environment import Environment, describe_environment
+from fer_bench.latency_results import check_schema, read_json
 from fer_bench.launching import ask
 from fer_bench.paired_tests import PairedTest, ReferenceAgreement, pack_mask, paired_tests
 from fer_bench.peers import Peer, adapter_program, prepare
 from fer_bench.predict_crops import predict_crops
 from fer_bench.reliability import ReliabilityBin, reliability_bins
-from fer_bench.results import check_schema, read_json
 from fer_edge.artifacts.record import decode, encode
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError, DataError, EmptySplitError, FerEdgeError
@@ -237,7 +237,7 @@ def answers_of(
 def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:
     """Let a peer classify every crop of a split, in a process of its own.
 
-    Raises ContestantError, and ConfigurationError for a peer that does not know the seven
+    Raises CandidateError, and ConfigurationError for a peer that does not know the seven
     emotions or is not installed.
     """
     prepare(peer)

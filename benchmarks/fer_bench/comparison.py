@@ -8,11 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from fer_bench.accuracy import ACCURACY_SCHEMA, AccuracyResult, read_accuracy
 from fer_bench.environment import differences
 from fer_bench.intervals import Change, change_between
+from fer_bench.latency_results import (
+    LATENCY_SCHEMA,
+    LatencyRow,
+    LatencyRun,
+    read_json,
+    read_latency,
+)
+from fer_bench.measure_accuracy import ACCURACY_SCHEMA, AccuracyResult, read_accuracy
 from fer_bench.paired_tests import PairedTest, paired_test, unpack_mask
-from fer_bench.results import LATENCY_SCHEMA, LatencyRow, LatencyRun, read_json, read_latency
 from fer_edge.errors import ConfigurationError
 
 __all__ = [
@@ -69,7 +75,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contestant in the baseline and now. ``what`` names the figure, ``worse`` the verdict.
+    """A candidate in the baseline and now. ``what`` names the figure, ``worse`` the verdict.
 
     ``change`` is None where there are too few rounds to tell noise from change, and for a rate
     that a search found.
@@ -142,7 +148,7 @@ def pareto_front(points: Sequence[tuple[float, float | None]]) -> list[bool]:
 
 
 def latency_changes(old: LatencyRun, new: LatencyRun) -> list[Comparison]:
-    """Contestants of both runs: the p50, offline the throughput, with what is beyond noise.
+    """Candidates of both runs: the p50, offline the throughput, with what is beyond noise.
 
     Each run's rounds are its samples; the level holds for all comparisons together. The rate that
     a server holds comes of one search, without an interval.
@@ -180,7 +186,7 @@ def latency_changes(old: LatencyRun, new: LatencyRun) -> list[Comparison]:
 
 
 def newly_failing(old: LatencyRun, new: LatencyRun) -> list[str]:
-    """Contestants that were measured in the baseline and fail now, with the reason."""
+    """Candidates that were measured in the baseline and fail now, with the reason."""
     measured = [row for row in old.results if not row.error]
     return [
         f"{row_name(row)}: measured in the baseline, and now: {row.error}"
@@ -201,7 +207,7 @@ def _may_be(failed: LatencyRow, was: LatencyRow) -> bool:
 def accuracy_changes(
     old: Iterable[AccuracyResult], new: Iterable[AccuracyResult]
 ) -> list[PairedTest]:
-    """McNemar's exact test of the same contestant then and now, on the same pictures."""
+    """McNemar's exact test of the same candidate then and now, on the same pictures."""
     before = {_accuracy_key(result): result for result in old}
     found = []
     for now in new:
@@ -266,7 +272,7 @@ def accuracy_of(row: LatencyRow, results: Iterable[AccuracyResult]) -> AccuracyR
 
 
 def row_name(row: LatencyRow) -> str:
-    """A contestant in words."""
+    """A candidate in words."""
     parts = [row.model, "bare" if row.kind == "bare" else None, row.backend, row.precision]
     if row.inference_precision not in (None, "unknown", row.precision):
         parts.append(f"in {row.inference_precision}")

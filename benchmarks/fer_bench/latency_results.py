@@ -44,7 +44,7 @@ class RoundSummary:
 
 @dataclass(frozen=True)
 class LatencyRow:
-    """One contestant in one scenario; what was not measured is None, and ``error`` says why.
+    """One candidate in one scenario; what was not measured is None, and ``error`` says why.
 
     Percentiles are nearest-rank over the queries of all rounds, in ms; ``count`` counts queries of
     ``query`` crops, answered in calls of ``batch``. ``stages_ms`` and ``cold_ms`` are medians over
@@ -94,7 +94,7 @@ class LatencyRow:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What makes it the same contestant in another run; the artifact may be another."""
+        """What makes it the same candidate in another run; the artifact may be another."""
         return (
             self.model,
             self.kind,

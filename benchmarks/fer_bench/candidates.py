@@ -18,12 +18,12 @@ from fer_edge.system.cores import default_threads, usable_cores
 
 __all__ = [
     "ALL",
-    "Contestant",
-    "Wishes",
-    "bare_contestants",
+    "Candidate",
+    "Request",
+    "bare_candidates",
+    "candidates_for",
     "choices",
-    "contestants_for",
-    "peer_contestants",
+    "peer_candidates",
 ]
 
 ALL = "all"
@@ -33,7 +33,7 @@ _BARE = {"onnxruntime": "bare-onnxruntime", "openvino": "bare-openvino"}
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """One row of a result. ``peer`` names the adapter of one that is not a Predictor of ours."""
 
     model: str
@@ -92,8 +92,8 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a caller asks for; every combination of it is a contestant."""
+class Request:
+    """What a caller asks for; every combination of it is a candidate."""
 
     models: tuple[str, ...]
     backends: tuple[str, ...] = ("auto",)
@@ -116,70 +116,70 @@ class Wishes:
             check_model(model)
 
 
-def contestants_for(wishes: Wishes) -> list[Contestant]:
+def candidates_for(request: Request) -> list[Candidate]:
     """Every combination of the models, then of the peers, scenario by scenario.
 
     With ``all`` backends or precisions, what a model or this machine does not have is left out;
     what was asked for by name stays in, and fails with its reason when it is opened.
     """
     found = []
-    for scenario, batch, threads in product(wishes.scenarios, wishes.batches, wishes.threads):
-        for model in wishes.models:
-            for backend, precision in choices(model, wishes.backends, wishes.precisions):
+    for scenario, batch, threads in product(request.scenarios, request.batches, request.threads):
+        for model in request.models:
+            for backend, precision in choices(model, request.backends, request.precisions):
                 found += [
-                    Contestant(
+                    Candidate(
                         model,
                         scenario,
                         batch,
                         backend,
-                        wishes.device,
+                        request.device,
                         precision,
                         inference,
                         threads,
-                        wishes.spinning,
+                        request.spinning,
                     )
-                    for inference in wishes.inference_precisions
+                    for inference in request.inference_precisions
                 ]
-        found += peer_contestants(wishes.peers, scenario, batch, threads)
+        found += peer_candidates(request.peers, scenario, batch, threads)
     return found
 
 
-def peer_contestants(
+def peer_candidates(
     peers: Iterable[Peer], scenario: str, batch: int | None, threads: int | None
-) -> list[Contestant]:
-    """One contestant per peer."""
+) -> list[Candidate]:
+    """One candidate per peer."""
     return [
-        Contestant(peer.name, scenario, batch, peer.backend, threads=threads, peer=peer)
+        Candidate(peer.name, scenario, batch, peer.backend, threads=threads, peer=peer)
         for peer in peers
     ]
 
 
-def bare_contestants(contestants: Sequence[Contestant], peers: dict[str, Peer]) -> list[Contestant]:
-    """For each of our contestants, the engine's own loop on the same file, right behind it.
+def bare_candidates(candidates: Sequence[Candidate], peers: dict[str, Peer]) -> list[Candidate]:
+    """For each of our candidates, the engine's own loop on the same file, right behind it.
 
     The backend must be named, and is ONNX Runtime or OpenVINO; others pass through alone. Raises
     ConfigurationError for ``auto``.
     """
     found = []
-    for contestant in contestants:
-        found.append(contestant)
-        if contestant.kind != "model":
+    for candidate in candidates:
+        found.append(candidate)
+        if candidate.kind != "model":
             continue
-        if contestant.backend == "auto":
+        if candidate.backend == "auto":
             raise ConfigurationError("the bare loop needs to know the engine: name a --backend")
-        if contestant.device not in ("auto", "cpu"):
+        if candidate.device not in ("auto", "cpu"):
             raise ConfigurationError(
-                f"the bare loops run on the CPU, not on {contestant.device}; leave --bare out"
+                f"the bare loops run on the CPU, not on {candidate.device}; leave --bare out"
             )
-        if contestant.backend in _BARE:
+        if candidate.backend in _BARE:
             try:
-                model = Model.open(contestant.model)
-                artifact = model.artifact(contestant.backend, contestant.precision)
+                model = Model.open(candidate.model)
+                artifact = model.artifact(candidate.backend, candidate.precision)
             except FerEdgeError:  # the model's own row says why
                 continue
-            peer = peers[_BARE[contestant.backend]]
-            threads = contestant.threads or _default_threads(contestant.scenario)
-            found.append(replace(contestant, peer=peer, artifact=artifact.path, threads=threads))
+            peer = peers[_BARE[candidate.backend]]
+            threads = candidate.threads or _default_threads(candidate.scenario)
+            found.append(replace(candidate, peer=peer, artifact=artifact.path, threads=threads))
     return found
 
 
