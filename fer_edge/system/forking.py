@@ -60,14 +60,14 @@ def in_each_child(renew: Callable[[], None]) -> None:
 
 
 _made: WeakSet[ProcessBound] = WeakSet()
-_kept_alive: list[dict[str, Any]] = []
+_kept_alive: list[tuple[ProcessBound, dict[str, Any]]] = []
 _renewals: list[Callable[[], None]] = []
 
 
 def _after_fork() -> None:
     for one in _made:
         one.inherited = True
-        _kept_alive.append(vars(one))
+        _kept_alive.append((one, dict(vars(one))))  # a copy: close() may drop what it holds
     for renew in _renewals:
         renew()
 
