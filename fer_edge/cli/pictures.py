@@ -53,7 +53,8 @@ def predict(options: Namespace) -> int:
                 whole = [_whole(picture, predictor)] if options.crop else None
                 faces = analyzer.analyze(picture) if whole is None else whole
             except InputError as problem:
-                say(f"fer-edge predict: {path}: {problem}")
+                place = "" if str(path) in str(problem) else f"{path}: "  # once is enough
+                say(f"fer-edge predict: {place}{problem}")
                 results.append({"image": str(path), "faces": [], "error": str(problem)})
                 failed += 1
                 continue

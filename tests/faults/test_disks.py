@@ -116,7 +116,7 @@ def test_a_model_that_was_taken_away_is_one_error_and_an_open_one_runs_on(
 
 def test_pictures_that_vanish_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fer_edge(["predict", "--crop", str(tmp_path / "gone" / "face.png")]) == 2
-    assert "there is no file" in capsys.readouterr().err
+    assert "there is no picture at" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -158,6 +158,7 @@ def test_bad_pictures_alone_give_a_result_of_errors(
     gone, folder = results(out)
     assert (gone["faces"], folder["faces"]) == ([], [])
     assert "there is no picture" in gone["error"]
+    assert gone["error"].count("gone.png") == 1
     assert "is a folder" in folder["error"]
 
 
