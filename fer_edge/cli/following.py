@@ -57,7 +57,9 @@ def follow_camera(options: Namespace) -> int:
 def _tracking(options: Namespace, source: Source) -> Iterator[tuple[Tracking, FaceDetector]]:
     # what OpenCV and FFmpeg print of a damaged file or a lost stream, our own messages say
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # where it is depends on OpenCV's release
+    set_level: Any = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    set_level(0)
     logging.basicConfig(format="fer-edge: %(message)s", level=logging.WARNING)
     if options.out is not None and shutil.which("ffmpeg") is None:
         say(f"fer-edge: {NO_FFMPEG}")

@@ -58,7 +58,7 @@ def record(
         if outputs.csv is not None:
             takers.append(stack.enter_context(csv_rows(outputs.csv, labels)))
         if outputs.video is not None:
-            sound = None if info.live or not info.frames else Path(info.name)
+            sound = None if info.live or not info.width else Path(info.name)  # of a file
             video = stack.enter_context(
                 VideoFile(outputs.video, fps=info.fps, sound_of=sound, live=info.live)
             )

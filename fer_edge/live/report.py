@@ -44,10 +44,12 @@ class Report:
     def __init__(self, labels: Sequence[str]) -> None:
         self.tracks: dict[int, Track] = {}
         self.labels = tuple(labels)
+        self._size: tuple[int, ...] = ()
         self._frames: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
 
     def add(self, frame: TrackedFrame) -> None:
         """Take in the next frame."""
+        self._size = self._size or frame.pixels.shape[1::-1]
         for face in frame.faces:
             track = self.tracks.setdefault(
                 face.track_id, Track(face.track_id, frame.time, frame.time)
@@ -64,6 +66,7 @@ class Report:
     def head(self, source: FrameSource, wall_s: float) -> dict[str, Any]:
         """All of the result but the frames."""
         info, read = source.info, source.read
+        width, height = self._size or (info.width, info.height)
         step = 1 / info.fps if info.fps else 0.0
         return {
             "schema": SCHEMA,
@@ -72,8 +75,8 @@ class Report:
                 "frames": read,
                 "fps": info.fps,
                 "duration_s": round(source.last_time + step, _TIME_DIGITS) if read else 0.0,
-                "width": info.width,
-                "height": info.height,
+                "width": width,
+                "height": height,
                 "complete": source.complete,
             },
             "wall_s": round(wall_s, 3),

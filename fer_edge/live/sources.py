@@ -48,14 +48,13 @@ class Frame:
     """One frame: its pixels, uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR, and its time in seconds.
 
     ``session`` counts how often a live source has been opened again. ``decode_ms`` is what reading
-    it took, ``dropped`` how many frames of a live source were passed over before it.
+    it took; of a live source that includes waiting for it.
     """
 
     index: int
     time: float
     pixels: Image
     decode_ms: float = 0.0
-    dropped: int = 0
     session: int = 0
 
 
@@ -171,7 +170,7 @@ def _file(path: Path) -> FrameSource:
         raise InputError(f"{path} is a device, pipe or socket; give a camera by its number")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} may not be read by this user; change its permissions")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(str(path), _decoder())
     started = time.perf_counter()
     there, first = capture.read() if capture.isOpened() else (False, None)
     if not there or first is None:
@@ -311,11 +310,17 @@ def _open_live(where: str | int) -> cv2.VideoCapture | None:
             )
         capture = cv2.VideoCapture(where, cv2.CAP_GSTREAMER)
     else:
-        capture = cv2.VideoCapture(where, cv2.CAP_FFMPEG, limits)
+        capture = cv2.VideoCapture(where, _decoder(), limits)
     if capture.isOpened():
         return capture
     capture.release()
     return None
+
+
+def _decoder() -> int:
+    """FFmpeg; where OpenCV was built without it, whatever it has."""
+    has_ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
+    return cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY
 
 
 def _unavailable(where: str | int, name: str) -> str:

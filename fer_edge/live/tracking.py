@@ -69,7 +69,8 @@ class TrackedFrame:
 
     ``index`` counts the frames that were read; ``time`` is in seconds from the start of the video,
     or of reading a live source. ``pixels`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR.
-    ``timings`` are the milliseconds of ``decode``, ``detect``, ``track`` and ``classify``.
+    ``timings`` are the milliseconds of ``decode`` (of a live source with the wait for the frame),
+    ``detect``, ``track`` and ``classify``.
     ``dropped`` is how many frames of a live source were passed over before this one.
     """
 

@@ -28,7 +28,9 @@ NO_FFMPEG = (
 _FRAGMENTED = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof")
 _FRAGMENT_S = 1.0
 _DEFAULT_FPS = 30.0
-_MOST_FPS = 120.0
+_MOST_FPS, _MOST_LIVE_FPS = 240.0, 60.0
+"""Streams and some containers tell rates that they do not have."""
+
 _ENCODERS = {
     "libx264": ("-preset", "veryfast", "-crf", "20"),
     "libopenh264": ("-b:v", "4M"),
@@ -54,7 +56,7 @@ class VideoFile:
         self, path: Path, *, fps: float = 0.0, sound_of: Path | None = None, live: bool = False
     ) -> None:
         self._target = path.absolute()
-        self._fps = min(fps, _MOST_FPS) or _DEFAULT_FPS
+        self._fps = fps if 0 < fps <= (_MOST_LIVE_FPS if live else _MOST_FPS) else _DEFAULT_FPS
         self._sound, self._live = sound_of, live
         self._ffmpeg = shutil.which("ffmpeg")
         self._writer: _Ffmpeg | _OpenCv | None = None

@@ -70,6 +70,8 @@ def test_the_wheel_holds_exactly_the_five_packages(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == OURS
     assert {f"{package}/py.typed" for package in OURS} <= names
     assert "fer_edge/models/default/manifest.json" in names
+    assert "fer_edge/faces/models/face_detection_yunet_2026may.onnx" in names
+    assert "fer_edge/faces/models/LICENSE.yunet" in names
     assert "fer_edge/models/default/model.onnx" in names
 
 
