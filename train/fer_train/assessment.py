@@ -1,4 +1,4 @@
-"""What is measured when a training ends, and what its checkpoint then carries."""
+"""Measuring a finished training, and the report of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["NOT_RECORDED", "SCHEMA", "History", "Report", "assess"]
 
 SCHEMA = "fer-train/2"
 NOT_RECORDED = "not recorded"
-"""Stands in a history for what was not kept at the time."""
+"""In a history: what older releases did not record."""
 
 _CONDITIONING_CROPS = 2048
 _MANY = 10**12
@@ -34,7 +34,7 @@ _MANY = 10**12
 
 @dataclass(frozen=True)
 class History:
-    """How a training went, over all its interruptions.
+    """How a training went, all its interruptions included.
 
     ``recipe`` names the recipe file or the preset, ``initial`` the weights that it started from,
     ``teachers`` the runs that taught it; ``teachers_accuracy`` is of their mean, on
@@ -60,10 +60,10 @@ class Report:
 
     ``scores`` are on ``public-test``, on which the checkpoint was selected, from one view of each
     picture; ``flip_averaged`` from the mean of its probabilities and those of its mirror image.
-    Either is also taken without the pictures that stand in the train split too, though training
-    never saw those (None where nothing else is left). ECE and NLL are cross-fitted over five folds,
-    so that no picture had a part in its own temperature. ``history`` is None for weights that were
-    not trained here, and for reports that were written before it was kept. ``training_run`` is a
+    Each is also given without the pictures that are copies of pictures in the train split, which
+    training never sees (None if no others are left). ECE and NLL are cross-fitted over five folds,
+    so no picture influences its own temperature. ``history`` is None for weights
+    that were not trained here, and in reports of older releases. ``training_run`` is a
     plain name (``fer_train.naming``), by which reports are kept.
     """
 
@@ -107,7 +107,7 @@ def assess(
     """Measure a checkpoint on ``public-test``, fit its temperature and write it back with it.
 
     ``use`` is what ``public-test`` was to it, ``selected on`` or ``measured on``. Raises
-    ArtifactError, before anything is measured, for a checkpoint that names no training.
+    ArtifactError, before anything is measured, for a checkpoint without the name of a training.
     """
     network, spec = checkpoint.load(path)
     if not is_plain(run := spec.provenance.training_run or ""):

@@ -13,10 +13,10 @@ __all__ = ["Average"]
 class Average(nn.Module):
     """A copy of a network whose parameters follow it slowly: those are evaluated and kept.
 
-    Only parameters are followed. The statistics of batch norm belong to the weights that they
-    were measured with, so the copy's are estimated anew before each use
-    (``fer_train.conditioning``). torch's ``AveragedModel`` would copy them one by one in every
-    step, and keep a counter that makes a GPU wait.
+    Only parameters are averaged. Batch-norm statistics belong to the weights they were measured
+    with, so those of the copy are estimated again before each use (``fer_train.conditioning``).
+    torch's ``AveragedModel`` copies them one by one in every step, and its counter makes a GPU
+    wait.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

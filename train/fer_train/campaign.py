@@ -1,7 +1,7 @@
 """Several trainings in a row, later ones taught by or started from earlier ones.
 
-A plan is a TOML file with a table per stage. Each stage is a run of its own in a folder of its
-name, so the whole is interrupted and continued as a single run is.
+A plan is a TOML file with a table per stage. Each stage is a run in a folder of its own name, so a
+campaign can be interrupted and continued like a single run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fer_train.reports import read_report
 from fer_train.teaching import teach
 from fer_train.toml_file import read_toml
 
-__all__ = ["Progressed", "Stage", "load_plan", "run_campaign"]
+__all__ = ["CampaignResult", "Stage", "load_plan", "run_campaign"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -55,8 +55,8 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Progressed:
-    """How far a campaign is: the reports of the stages that are finished, by name, in order."""
+class CampaignResult:
+    """Whether a campaign is finished, and the reports of its finished stages by name."""
 
     finished: bool
     reports: dict[str, Report]
@@ -91,11 +91,11 @@ def run_campaign(
     deterministic: bool = False,
     deadline: Deadline | None = None,
     report: Callable[[str], None] = lambda _: None,
-) -> Progressed:
+) -> CampaignResult:
     """Run the stages that are left, each in ``out/NAME``, until all are done or time is up.
 
-    Call it again to continue; what is finished is not done again. The options mean what they do
-    for ``train_model``, and raise what it raises.
+    Call it again to continue; finished stages are not run again. Options and errors are those of
+    ``train_model``.
     """
     deadline = deadline or Deadline()
     read = cache(lambda share, wanted: prepare(data, votes, share, wanted))
@@ -108,7 +108,7 @@ def run_campaign(
             if not _taught(
                 stage, prepared, sources, answers, world=world, deadline=deadline, report=report
             ):
-                return Progressed(finished=False, reports=reports)
+                return CampaignResult(finished=False, reports=reports)
             sources = replace(sources, teachers=(), taught=answers)
         done = _finished(stage, prepared, sources, out / stage.name)
         if done is None:
@@ -126,12 +126,12 @@ def run_campaign(
             )
             world.wait()  # the next stage reads what the first process wrote
             if not outcome.finished:
-                return Progressed(finished=False, reports=reports)
+                return CampaignResult(finished=False, reports=reports)
             done = outcome.report
         if done is not None:
             reports[stage.name] = done
             report(f"{stage.name}: {done.scores.accuracy:.2%} on {done.split}")
-    return Progressed(finished=True, reports=reports)
+    return CampaignResult(finished=True, reports=reports)
 
 
 @dataclass(frozen=True)
@@ -217,11 +217,11 @@ def _taught(
             deadline=deadline,
             report=report,
         )
-    return bool(world.told(torch.tensor(float(finished))))
+    return bool(world.broadcast(torch.tensor(float(finished))))
 
 
 def _finished(stage: Stage, data: TrainingData, sources: Sources, out: Path) -> Report | None:
-    """Read the report of the very training that the stage asks for, if it has come to one."""
+    """Read the report of this stage, if exactly this training has finished."""
     path = out / REPORT
     if not path.is_file() or not (out / BEST).is_file():
         return None

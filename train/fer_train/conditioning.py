@@ -1,8 +1,8 @@
 """Keeping a network well-conditioned, and checking that it is.
 
-Channels without variance make batch norm multiply by thousands; accuracy hardly shows it, while
-confidence, fp16 and INT8 break on it. So statistics are estimated anew on clean crops, and the
-largest activation and logit are measured on ordinary and on odd crops.
+Batch norm multiplies channels that hardly vary by thousands. Accuracy hardly shows it, but
+confidence, fp16 and INT8 suffer. So statistics are estimated again on clean crops, and the largest
+activation and logit are measured on ordinary and on odd crops.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 def refresh_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
     """Estimate all batch-norm statistics anew: plain averages over even batches of ``images``.
 
-    ``images`` is uint8 ``(N, C, H, W)``, in random order, since a batch should be like the whole;
-    only batch norm is in training mode, so dropout stays off. A network without batch norm is left
-    as it is.
+    ``images`` is uint8 ``(N, C, H, W)``, in random order, so that each batch is like the whole.
+    Only batch norms are in training mode; dropout stays off. A network without batch norm stays as
+    it is.
     """
     layers = batch_norms(network)
     if not layers:
@@ -75,7 +75,7 @@ def refresh_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
     network.eval()
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # torch's word for a cumulative average
+        layer.momentum = None  # torch then computes a cumulative average
         layer.train()
     for batch in _even_batches(images):
         network(batch)
@@ -121,8 +121,8 @@ def _kinds(crops: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
 def _peaks(network: nn.Module) -> Iterator[list[float]]:
     """Collect the largest absolute input and output of every layer while the block runs.
 
-    A residual sum is no layer's output, but the next one's input. Scores of attention are neither:
-    they are the product of a batch of matrices. Pixels, which are bytes, are no activations.
+    A residual sum is not the output of a layer, but the input of the next one. Attention scores are
+    neither: they are the product of a batch of matrices. Pixels are bytes and do not count.
     """
     peaks = [0.0]
     handles: list[RemovableHandle] = []

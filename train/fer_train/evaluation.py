@@ -1,4 +1,4 @@
-"""Running a network over pictures that are not learnt from."""
+"""Running a network on pictures for evaluation."""
 
 from __future__ import annotations
 

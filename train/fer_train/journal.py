@@ -1,4 +1,4 @@
-"""What is written down after every epoch: a line of JSON, and TensorBoard's events."""
+"""The log of a training: a line of JSON per epoch, and TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_journal(path: Path) -> tuple[Epoch, ...]:
     except OSError as problem:
         raise ArtifactError(f"there is no journal at {path}: {problem}") from problem
     if len(text) > _MAX_BYTES:
-        raise ArtifactError(f"{path} is larger than {_MAX_BYTES:,} bytes, and no journal")
+        raise ArtifactError(f"{path} is larger than {_MAX_BYTES:,} bytes, so it is not a journal")
     lines = enumerate(text.splitlines(), start=1)
     return tuple(_epoch(line, f"{path} line {number}") for number, line in lines)
 
@@ -69,7 +69,7 @@ class Journal:
         self._events: SummaryWriter | None = None
 
     def record(self, line: Epoch) -> None:
-        """Add an epoch, in place of what an interrupted run wrote of it and after it.
+        """Add an epoch; lines that an interrupted run wrote for it or later epochs are replaced.
 
         Raises ArtifactError where what was written before cannot be read.
         """
@@ -86,7 +86,7 @@ class Journal:
         self._events.flush()
 
     def close(self) -> None:
-        """End TensorBoard's file; a record after this begins another."""
+        """Close TensorBoard's file; the next record begins another."""
         if self._events is not None:
             self._events.close()
             self._events = None

@@ -41,10 +41,10 @@ from fer_train.recipe import Recipe
 from fer_train.running_loss import KEPT, RunningLoss
 from fer_train.schedule import is_over, learning_rate
 from fer_train.state import TrainingState
+from fer_train.stored_answers import StoredAnswers
 from fer_train.targets import log_priors
-from fer_train.taught import Taught
 from fer_train.teachers import Ensemble, distillation_loss
-from fer_train.teaching import lesson_of
+from fer_train.teaching import answers_for
 
 __all__ = ["BEST", "LAST", "Sources", "Trainer", "run_id"]
 
@@ -61,7 +61,7 @@ class Sources:
     """What a training takes from others.
 
     ``initial`` are weights to start from, ``teachers`` checkpoints to learn from, and ``taught``
-    is a file of teachers' answers to learn from instead (``fer_train.taught``).
+    is a file of teachers' answers to learn from instead (``fer_train.stored_answers``).
     """
 
     initial: str | None = None
@@ -201,7 +201,7 @@ class Trainer:
         """
         if self.world.size > 1 and step % _ASK_EVERY and step != self.steps:
             return True
-        return bool(self.world.told(torch.tensor(float(self.deadline.allows(seconds)))))
+        return bool(self.world.broadcast(torch.tensor(float(self.deadline.allows(seconds)))))
 
     def _one_epoch(self) -> bool:
         """Do what is left of an epoch; tell whether the time sufficed for all of it."""
@@ -216,7 +216,7 @@ class Trainer:
             for step, batch in enumerate(self._batches(order)):
                 if step >= state.step:
                     if not self._has_time(step, self.longest_step):
-                        running.look(step)
+                        running.fetch(step)
                         return self._interrupted(step, running, started)
                     begun = time.perf_counter()
                     rate = learning_rate(
@@ -274,7 +274,7 @@ class Trainer:
         epoch, count, device = self.state.epoch, len(self.labels), self.world.device
         if self.taught is None:
             return draw_view(self.recipe.seed, epoch, count, device)
-        return draw_view(self.taught.lesson.seed, epoch % self.taught.views, count, device)
+        return draw_view(self.taught.info.seed, epoch % self.taught.views, count, device)
 
     def _one_step(
         self, batch: torch.Tensor, view: View, draws: StepDraws
@@ -345,7 +345,7 @@ class Trainer:
                 refresh_batch_norm(normalized, crops.to(self.world.device))
             logits = logits_of(averaged, self.spec, self.data.validation)
             measured = _accuracy_and_loss(self.data.validation, logits)
-        accuracy, loss = self.world.told(measured).tolist()
+        accuracy, loss = self.world.broadcast(measured).tolist()
         if not math.isfinite(loss):
             raise DivergedError(
                 f"after epoch {self.state.epoch} the network answers with numbers that are not "
@@ -383,10 +383,10 @@ def _reason(problem: Exception) -> str:
 
 def _taught(
     sources: Sources, data: TrainingData, recipe: Recipe, device: torch.device
-) -> Taught | None:
+) -> StoredAnswers | None:
     if sources.taught is None:
         return None
-    return lesson_of(sources.taught, data.train, recipe.augmentation).to(device)
+    return answers_for(sources.taught, data.train, recipe.augmentation).to(device)
 
 
 def run_id(

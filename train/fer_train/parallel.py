@@ -48,11 +48,11 @@ class World:
         return network.to(memory_format=torch.channels_last).to(self.device)
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
-        """Cut this process's part of a batch that all of them know."""
+        """Return this process's part of a batch that all processes know."""
         return batch.tensor_split(self.size)[self.rank]
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Have gradients averaged over all processes."""
+        """Average gradients over all processes while training."""
         return DistributedDataParallel(network) if self.size > 1 else network
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
@@ -62,15 +62,15 @@ class World:
             values = values / self.size
         return values
 
-    def told(self, values: torch.Tensor) -> torch.Tensor:
-        """What the first process knows, in all of them."""
+    def broadcast(self, values: torch.Tensor) -> torch.Tensor:
+        """Send the first process's values to all; returns them on the CPU."""
         if self.size > 1:
             values = values.to(self.device)
             dist.broadcast(values, 0)
         return values.cpu()
 
     def wait(self) -> None:
-        """Go on when every process has come here."""
+        """Wait until every process has arrived here."""
         if self.size > 1:
             dist.barrier()
 

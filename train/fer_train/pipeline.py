@@ -32,10 +32,10 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of train_model came to.
+    """The result of a call of train_model.
 
-    ``finished`` is False where the deadline came before the last epoch: the same call continues.
-    ``report`` is what the first process measured at the end; None in the others and before it.
+    ``finished`` is False if the deadline came first; the same call then continues. ``report`` is
+    what the first process measured at the end, and None in the other processes and before the end.
     """
 
     finished: bool
@@ -60,8 +60,8 @@ def train_model(
 
     ``out`` receives ``best.safetensors``, ``last.safetensors``, ``metrics.jsonl``,
     ``report.json``, ``curves.png``, ``confusion.png``, ``errors.png`` and events for TensorBoard.
-    ``name`` is the recipe's, for the report. ``votes`` is a table of FER+ votes, which data that
-    is prepared has in its targets already. ``compiled``, ``deterministic`` and ``deadline`` are
+    ``name`` is the recipe's, for the report. ``votes`` is a table of FER+ votes; prepared data
+    already has them in its targets. ``compiled``, ``deterministic`` and ``deadline`` are
     explained in ``Trainer``, ``repeatable`` and ``Deadline``.
 
     Raises DataError for a data set that cannot be used, ConfigurationError where ``out`` belongs
@@ -106,7 +106,7 @@ def train_model(
 
 
 def _unused(recipe: Recipe, data: TrainingData, sources: Sources) -> list[str]:
-    """Settings that a recipe has of its own, and that this training has no use for."""
+    """Settings that the recipe changes and this training does not use."""
     found = []
     if data.votes is None and recipe.votes not in (0, Recipe.votes):
         found.append(f"votes = {recipe.votes:g}, since no votes are given")
@@ -126,7 +126,9 @@ def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
     logits = logits_of(network.to(device), spec, data.validation)
     probabilities = metrics.softmax(logits, spec.temperature)
     draw_errors(data.validation, probabilities, out / "errors.png")
-    write_json(out / REPORT, encode(result))  # the last: it tells a campaign that all is done
+    write_json(
+        out / REPORT, encode(result)
+    )  # last: a campaign takes it as the sign that all is done
     return result
 
 
@@ -149,8 +151,8 @@ def _history(trainer: Trainer, sources: Sources, name: str) -> History:
 def _teachers(trainer: Trainer, sources: Sources) -> tuple[tuple[str, ...], float | None]:
     """Name who taught, and tell how often they are right together on ``public-test``."""
     if trainer.taught is not None:
-        lesson = trainer.taught.lesson
-        return tuple(teacher.name for teacher in lesson.teachers), lesson.teachers_accuracy
+        info = trainer.taught.info
+        return tuple(teacher.name for teacher in info.teachers), info.teachers_accuracy
     if not sources.teachers:
         return (), None
     ensemble = trainer.world.place(Ensemble(sources.teachers))

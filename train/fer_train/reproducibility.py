@@ -1,4 +1,4 @@
-"""Whether the device may choose the faster way where its results then differ from run to run."""
+"""Whether results are the same from run to run, or a GPU may use faster algorithms."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 @contextmanager
 def repeatable(wanted: bool) -> Iterator[None]:
-    """Have the same seed give the same bits on the same device while the block runs, or not.
+    """Make the same seed give the same bits on the same device while the block runs, if ``wanted``.
 
-    A CPU does so anyway, with as many threads. A GPU does where ``wanted``: with the algorithms of
-    torch that are deterministic, and without cuDNN's
-    trials of which one is faster; else these trials are made.
+    A CPU always does, with the same number of threads. A GPU then uses torch's deterministic
+    algorithms, and cuDNN does not try which one is fastest.
 
     Raises ConfigurationError for an operation that has no deterministic algorithm.
     """

@@ -17,17 +17,17 @@ KEPT = (
     "the last saved state is kept on disk, and so is the best checkpoint. Train anew "
     "with a lower learning_rate, or with gradient_clip."
 )
-"""What an error says of what is left, and what to do."""
+"""The end of an error's message: what is kept and what to do."""
 
 _CHECK_EVERY = 32
 
 
 class RunningLoss:
-    """Losses of ``steps`` steps, left on the device and looked at once in a while.
+    """Losses of ``steps`` steps. They stay on the device and are fetched every 32 steps.
 
-    ``where`` names the epoch in the message of an error; ``recent`` tells of the last step that
-    was looked at, for a bar. ``seen`` holds loss and accuracy of each step that was looked at, the
-    steps before an interruption included.
+    ``where`` names the epoch in error messages; ``recent`` describes the last step that was
+    fetched, for a progress bar. ``seen`` holds loss and accuracy of each step that was
+    fetched, those before an interruption included.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class RunningLoss:
         self.recent = ""
 
     def add(self, step: int, loss: torch.Tensor, accuracy: torch.Tensor) -> None:
-        """Take the loss and accuracy of a step, scalars. Raises DivergedError, maybe later."""
+        """Add the loss and accuracy of a step, scalars. Raises DivergedError, maybe steps later."""
         self._pending.append(torch.stack([loss, accuracy]))
         if len(self._pending) == _CHECK_EVERY or step + 1 == self._steps:
-            self.look(step + 1)
+            self.fetch(step + 1)
 
     @property
     def loss(self) -> float:
-        """Mean over the steps that were looked at."""
+        """Mean over the steps that were fetched."""
         return float(np.mean([loss for loss, _ in self.seen]))
 
     @property
@@ -54,10 +54,10 @@ class RunningLoss:
         """Share of the pictures that were answered as labelled, mixed ones counted too."""
         return float(np.mean([accuracy for _, accuracy in self.seen]))
 
-    def look(self, steps: int) -> None:
-        """Look at all of the first ``steps`` steps.
+    def fetch(self, steps: int) -> None:
+        """Fetch what is pending of the first ``steps`` steps.
 
-        Every process sees the mean of all, so that all of them stop together.
+        Every process gets the mean of all, so that they all stop together.
         """
         if not self._pending:
             return

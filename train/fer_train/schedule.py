@@ -1,6 +1,6 @@
-"""The learning rate, and when to stop: functions of the recipe and of what was measured so far.
+"""The learning rate and when to stop, computed from the recipe and the losses so far.
 
-They keep no state of their own, so an interrupted training continues as if it had not been.
+They keep no state, so an interrupted training continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PLATEAU_FACTOR = 0.1
 
 
 def learning_rate(recipe: Recipe, done: float, losses: Sequence[float]) -> float:
-    """The rate after ``done`` epochs, a fraction within one counted.
+    """Return the rate after ``done`` epochs, which may be a fraction.
 
     ``losses`` are those of the evaluations so far, in their order.
     """
@@ -38,12 +38,12 @@ def is_over(recipe: Recipe, epochs: int, losses: Sequence[float]) -> bool:
 
 
 def _since_best(losses: Sequence[float]) -> int:
-    """How many evaluations there were after the one of the smallest loss."""
+    """Count the evaluations after the one with the smallest loss."""
     return len(losses) - 1 - min(range(len(losses)), key=losses.__getitem__) if losses else 0
 
 
 def _drops(losses: Sequence[float], patience: int) -> int:
-    """How often ``patience`` evaluations in a row brought no smaller loss; each starts anew."""
+    """Count how often ``patience`` evaluations in a row brought no smaller loss."""
     drops, best, waited = 0, math.inf, 0
     for loss in losses:
         if loss < best:

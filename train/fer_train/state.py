@@ -43,9 +43,9 @@ class TrainingState:
     seconds: float = 0.0
 
     def save(self, path: Path, run: str) -> None:
-        """Write the state, whole or not at all; ``run`` says which training it belongs to.
+        """Write the state, whole or not at all; ``run`` names the training that it belongs to.
 
-        Raises OSError where it cannot be written; the state that was there then stays.
+        Raises OSError if it cannot be written; the earlier state then stays.
         """
         facts = {
             "run": run,
@@ -61,7 +61,7 @@ class TrainingState:
         """Continue from a saved state.
 
         Raises ConfigurationError where it belongs to another training, and ArtifactError where the
-        file is damaged or does not fit the network; then what it was to fill may be filled in part.
+        file is damaged or does not fit the network; the state may then be filled in part.
         """
         try:
             with safe_open(path, framework="pt") as stream:

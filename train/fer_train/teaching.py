@@ -21,10 +21,17 @@ from fer_train.evaluation import planes
 from fer_train.parallel import World
 from fer_train.randomness import draw_view
 from fer_train.recipe import Augmentation
-from fer_train.taught import Lesson, Taught, Teacher, pictures_sha256, read_taught, require_same
+from fer_train.stored_answers import (
+    AnswersInfo,
+    StoredAnswers,
+    Teacher,
+    pictures_sha256,
+    read_answers,
+    require_same,
+)
 from fer_train.teachers import Ensemble, accuracy_of
 
-__all__ = ["lesson_of", "shown", "teach"]
+__all__ = ["answers_for", "shown", "teach"]
 
 _BATCH = 256
 
@@ -59,30 +66,30 @@ def teach(
         "teachers": tuple(_teacher(path) for path in teachers),
     }
     if out.exists():
-        taught = read_taught(out)
-        require_same(out, taught.lesson, wanted)
-        accuracy, logits = taught.lesson.teachers_accuracy, taught.logits
+        taught = read_answers(out)
+        require_same(out, taught.info, wanted)
+        accuracy, logits = taught.info.teachers_accuracy, taught.logits
         report(f"{out} has {len(logits)} of {views} views")
     else:
         accuracy = accuracy_of(ensemble, data.validation, device)
         shape = (0, len(data.train), len(teachers), len(data.train.classes))
         logits = torch.empty(shape, dtype=torch.float16)
     report(f"the teachers together: {accuracy:.2%} on public-test")
-    lesson = Lesson(**wanted, views=max(views, len(logits)), teachers_accuracy=accuracy)
+    info = AnswersInfo(**wanted, views=max(views, len(logits)), teachers_accuracy=accuracy)
     images = planes(torch.from_numpy(data.train.images))
     while len(logits) < views:
         if not deadline.allows(deadline.longest):
             return False
         with deadline.timed():
-            answers = _answers(ensemble, images, lesson, len(logits), device)
+            answers = _answers(ensemble, images, info, len(logits), device)
             logits = torch.cat([logits, answers[None]])
-            Taught(lesson, logits).save(out)
+            StoredAnswers(info, logits).save(out)
         report(f"view {len(logits)} of {views} is answered")
     return True
 
 
 def shown(crops: LabelledCrops) -> dict[str, object]:
-    """Describe the pictures that teachers or a student see, by the fields of a Lesson."""
+    """Describe the pictures that teachers or a student see, by the fields of a AnswersInfo."""
     height, width, channels = (*crops.images.shape[1:], 1)[:3]
     return {
         "pictures": len(crops),
@@ -92,16 +99,16 @@ def shown(crops: LabelledCrops) -> dict[str, object]:
     }
 
 
-def lesson_of(path: Path, crops: LabelledCrops, augmentation: Augmentation) -> Taught:
+def answers_for(path: Path, crops: LabelledCrops, augmentation: Augmentation) -> StoredAnswers:
     """Read finished answers for a student of these pictures, changed in this way.
 
     Raises ArtifactError and ConfigurationError for a file that cannot serve; both are named.
     """
-    taught = read_taught(path)
-    require_same(path, taught.lesson, {**shown(crops), "augmentation": augmentation})
-    if taught.views < taught.lesson.views:
+    taught = read_answers(path)
+    require_same(path, taught.info, {**shown(crops), "augmentation": augmentation})
+    if taught.views < taught.info.views:
         raise ConfigurationError(
-            f"{path} has {taught.views} of {taught.lesson.views} views; run the same fer-train "
+            f"{path} has {taught.views} of {taught.info.views} views; run the same fer-train "
             "teach again, which continues"
         )
     return taught
@@ -113,14 +120,14 @@ def _teacher(path: Path) -> Teacher:
 
 
 def _answers(
-    ensemble: Ensemble, images: torch.Tensor, lesson: Lesson, view: int, device: torch.device
+    ensemble: Ensemble, images: torch.Tensor, info: AnswersInfo, view: int, device: torch.device
 ) -> torch.Tensor:
     """Answer one view of all pictures: float16 ``(pictures, teachers, 7)`` on the CPU."""
-    numbers = draw_view(lesson.seed, view, len(images)).numbers
+    numbers = draw_view(info.seed, view, len(images)).numbers
     parts = []
-    with progress(len(images), f"view {view + 1}/{lesson.views}, images") as bar:
+    with progress(len(images), f"view {view + 1}/{info.views}, images") as bar:
         for batch, drawn in zip(images.split(_BATCH), numbers.split(_BATCH), strict=True):
-            pixels = augment(batch.to(device), lesson.augmentation, drawn.to(device))
+            pixels = augment(batch.to(device), info.augmentation, drawn.to(device))
             parts.append(ensemble.logits(pixels).cpu())
             bar.advance(len(batch))
     limit = float(np.finfo(np.float16).max)

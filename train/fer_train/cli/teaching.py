@@ -57,7 +57,7 @@ def _teach(options: Namespace) -> int:
     deadline = Deadline(options.minutes)
     with requires("train"):
         from fer_train.data import prepare
-        from fer_train.taught import read_taught
+        from fer_train.stored_answers import read_answers
         from fer_train.teaching import teach
     recipe = load_recipe(options.recipe) if options.recipe else preset(options.model)
     finished = teach(
@@ -72,6 +72,6 @@ def _teach(options: Namespace) -> int:
     )
     if finished:
         print(options.out)
-    lesson = encode(read_taught(options.out).lesson) if options.out.exists() else None
-    write_result(options, {"schema": "fer-train-teach/1", "finished": finished, "lesson": lesson})
+    info = encode(read_answers(options.out).info) if options.out.exists() else None
+    write_result(options, {"schema": "fer-train-teach/1", "finished": finished, "answers": info})
     return 0 if finished else OUT_OF_TIME

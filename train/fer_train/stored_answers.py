@@ -23,7 +23,14 @@ from fer_edge.torch_model.checkpoint import write_tensors
 from fer_train.recipe import Augmentation
 from fer_train.teachers import mean_probabilities
 
-__all__ = ["Lesson", "Taught", "Teacher", "pictures_sha256", "read_taught", "require_same"]
+__all__ = [
+    "AnswersInfo",
+    "StoredAnswers",
+    "Teacher",
+    "pictures_sha256",
+    "read_answers",
+    "require_same",
+]
 
 _KEY, _LOGITS = "taught", "logits"
 _MOST = 10**9
@@ -38,7 +45,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class AnswersInfo:
     """Which pictures the teachers saw, and how.
 
     ``shape`` is height, width and channels of one picture, ``labels`` names the answers;
@@ -62,26 +69,26 @@ class Lesson:
             if not 1 <= (value := getattr(self, name)) <= _MOST:
                 raise ValueError(f"{name} should be from 1 to {_MOST}, not {value!r:.80}")
         if not 0 <= self.seed <= _MOST or not self.teachers:
-            raise ValueError("a lesson has a seed that is not negative, and a teacher at least")
+            raise ValueError("stored answers need a seed from 0 on and at least one teacher")
 
 
-class Taught:
+class StoredAnswers:
     """Answers of the teachers: ``logits``, float16 ``(views, pictures, teachers, 7)``.
 
-    There are fewer views in it than the lesson has while the teachers are not finished.
+    It holds fewer views than ``info.views`` while the teachers are not finished.
     """
 
-    def __init__(self, lesson: Lesson, logits: torch.Tensor) -> None:
-        self.lesson, self.logits = lesson, logits
+    def __init__(self, info: AnswersInfo, logits: torch.Tensor) -> None:
+        self.info, self.logits = info, logits
 
     @property
     def views(self) -> int:
         """How many views are answered."""
         return len(self.logits)
 
-    def to(self, device: torch.device) -> Taught:
+    def to(self, device: torch.device) -> StoredAnswers:
         """Move the answers to a device."""
-        return Taught(self.lesson, self.logits.to(device))
+        return StoredAnswers(self.info, self.logits.to(device))
 
     def probabilities(self, view: int, rows: torch.Tensor, temperature: float) -> torch.Tensor:
         """Answers to pictures ``rows`` in a view, float32 ``(len(rows), 7)``."""
@@ -89,10 +96,10 @@ class Taught:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all. Raises OSError, as for a full disk."""
-        write_tensors(path, {_LOGITS: self.logits}, {_KEY: json.dumps(encode(self.lesson))})
+        write_tensors(path, {_LOGITS: self.logits}, {_KEY: json.dumps(encode(self.info))})
 
 
-def read_taught(path: Path) -> Taught:
+def read_answers(path: Path) -> StoredAnswers:
     """Read a file of answers, finished or not. Raises ArtifactError for anything else."""
     if not path.is_file():
         raise ArtifactError(
@@ -112,19 +119,19 @@ def read_taught(path: Path) -> Taught:
             f"{path} is not a readable file of answers ({problem}); write it again with "
             "fer-train teach"
         ) from problem
-    where = f"the lesson in {path}"
-    lesson = decode(Lesson, parse_json(metadata[_KEY], where), where, ArtifactError)
-    shape = (lesson.pictures, len(lesson.teachers), len(lesson.labels))
+    where = f"the description in {path}"
+    info = decode(AnswersInfo, parse_json(metadata[_KEY], where), where, ArtifactError)
+    shape = (info.pictures, len(info.teachers), len(info.labels))
     if tuple(logits.shape[1:]) != shape or logits.dtype != torch.float16:
         raise ArtifactError(
             f"{path} should hold float16 answers of the shape (views, {', '.join(map(str, shape))})"
             f", and holds {logits.dtype} {tuple(logits.shape)}; write it again with fer-train teach"
         )
-    return Taught(lesson, logits)
+    return StoredAnswers(info, logits)
 
 
-def require_same(path: Path, found: Lesson, wanted: dict[str, Any]) -> None:
-    """Refuse answers of another lesson; ``wanted`` has the fields of a Lesson that have to agree.
+def require_same(path: Path, found: AnswersInfo, wanted: dict[str, Any]) -> None:
+    """Refuse answers to other pictures; ``wanted`` has the fields of AnswersInfo that must agree.
 
     Raises ConfigurationError, which names each field with what the file has and what is wanted.
     """

@@ -22,7 +22,7 @@ from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.loop import LAST, Sources, Trainer
 from fer_train.parallel import World
 from fer_train.recipe import Recipe
-from fer_train.taught import read_taught
+from fer_train.stored_answers import read_answers
 from fer_train.teaching import teach
 
 CPU = torch.device("cpu")
@@ -131,11 +131,11 @@ def test_the_answers_do_not_depend_on_how_often_the_teachers_were_stopped(
     path = tmp_path / "cut.safetensors"
     given: dict[str, Any] = {"views": 2, "augmentation": RECIPE.augmentation, "device": CPU}
     assert not teach(data, teachers, path, deadline=Deadline(0.0), **given)
-    assert read_taught(path).views == 1
+    assert read_answers(path).views == 1
     assert teach(data, teachers, path, **given)
     assert path.read_bytes() == answers.read_bytes()
     assert teach(data, teachers, path, **{**given, "views": 3})
-    assert torch.equal(read_taught(path).logits[:2], read_taught(answers).logits)
+    assert torch.equal(read_answers(path).logits[:2], read_answers(answers).logits)
 
 
 def test_a_full_disk_keeps_the_views_that_are_whole(
@@ -219,7 +219,7 @@ def test_teachers_and_stored_answers_at_once_are_refused(answers: Path) -> None:
         Sources(teachers=(answers,), taught=answers)
 
 
-@pytest.mark.parametrize("damage", ["missing", "text", "checkpoint", "shape", "lesson"])
+@pytest.mark.parametrize("damage", ["missing", "text", "checkpoint", "shape", "info"])
 def test_a_file_that_holds_no_answers_is_told(
     damage: str, answers: Path, teachers: list[Path], tmp_path: Path
 ) -> None:
@@ -229,14 +229,14 @@ def test_a_file_that_holds_no_answers_is_told(
     elif damage == "checkpoint":
         path.write_bytes(teachers[0].read_bytes())
     elif damage != "missing":
-        tensors, lesson = load_file(answers), read_taught(answers).lesson
-        told = {"pictures": lesson.pictures} if damage == "lesson" else None
+        tensors, info = load_file(answers), read_answers(answers).info
+        told = {"pictures": info.pictures} if damage == "info" else None
         header = json.loads(answers.read_bytes()[8:].partition(b"}}")[0] + b"}}")
         text = json.dumps(told) if told else header["__metadata__"]["taught"]
         cut = {"logits": tensors["logits"][:, 1:]} if damage == "shape" else tensors
         save_file({k: v.contiguous() for k, v in cut.items()}, path, {"taught": text})
     with pytest.raises(ArtifactError, match=r"fer-train teach|lacks the fields"):
-        read_taught(path)
+        read_answers(path)
 
 
 def test_the_commands_teach_and_learn(
@@ -248,9 +248,9 @@ def test_the_commands_teach_and_learn(
     command += [word for path in teachers for word in ("--teacher", str(path))]
     assert main([*command, "--minutes", "0"]) == OUT_OF_TIME
     assert main([*command, "--json", str(told)]) == 0
-    assert json.loads(told.read_text())["lesson"]["views"] == 2
+    assert json.loads(told.read_text())["answers"]["views"] == 2
     assert main([*student, "--taught", str(taught), "--out", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / LAST).exists()
     history = json.loads((tmp_path / "run" / "report.json").read_text())["history"]
     assert history["teachers"] == ["1.safetensors", "2.safetensors"]
-    assert history["teachers_accuracy"] == read_taught(taught).lesson.teachers_accuracy
+    assert history["teachers_accuracy"] == read_answers(taught).info.teachers_accuracy
