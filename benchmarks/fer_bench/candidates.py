@@ -1,4 +1,4 @@
-"""Who is measured: every (model, backend, precision, threads, batch) that was asked for."""
+"""What is measured: every (model, backend, precision, threads, batch) that was asked for."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BARE = {"onnxruntime": "bare-onnxruntime", "openvino": "bare-openvino"}
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of a result. ``peer`` names the adapter of one that is not a Predictor of ours."""
+    """What becomes one row of a result. ``peer`` is None for a Predictor of ours."""
 
     model: str
     scenario: str
@@ -50,7 +50,7 @@ class Candidate:
 
     @property
     def kind(self) -> str:
-        """``model``, ``bare`` for an engine's own loop on a model's file, or ``peer``."""
+        """``model``, ``bare`` for a model's file in its engine without Predictor, or ``peer``."""
         if self.peer is None:
             return "model"
         return "peer" if self.artifact is None else "bare"
@@ -62,7 +62,7 @@ class Candidate:
 
     @property
     def program(self) -> Program:
-        """The process that measures it. Raises ConfigurationError for a peer that is not there."""
+        """The process that measures it. Raises ConfigurationError if a peer is not installed."""
         if self.peer is not None:
             extra: dict[str, Any] = {"threads": self.threads, "spinning": self.spinning}
             if self.artifact is not None:
@@ -119,8 +119,8 @@ class Request:
 def candidates_for(request: Request) -> list[Candidate]:
     """Every combination of the models, then of the peers, scenario by scenario.
 
-    With ``all`` backends or precisions, what a model or this machine does not have is left out;
-    what was asked for by name stays in, and fails with its reason when it is opened.
+    ``all`` backends or precisions are those that the model and this machine have. What was named
+    stays in, and fails with its reason when it is opened.
     """
     found = []
     for scenario, batch, threads in product(request.scenarios, request.batches, request.threads):
@@ -155,10 +155,9 @@ def peer_candidates(
 
 
 def bare_candidates(candidates: Sequence[Candidate], peers: dict[str, Peer]) -> list[Candidate]:
-    """For each of our candidates, the engine's own loop on the same file, right behind it.
+    """Put behind each model on ONNX Runtime or OpenVINO the same file without Predictor.
 
-    The backend must be named, and is ONNX Runtime or OpenVINO; others pass through alone. Raises
-    ConfigurationError for ``auto``.
+    Raises ConfigurationError for the backend ``auto``: it has to be named.
     """
     found = []
     for candidate in candidates:
@@ -184,17 +183,17 @@ def bare_candidates(candidates: Sequence[Candidate], peers: dict[str, Peer]) -> 
 
 
 def _default_threads(scenario: str) -> int:
-    """What our backends take where nobody says, so that the bare loop has as many."""
+    """What our backends take by default, so that the bare loop has as many."""
     return default_threads() if SCENARIOS[scenario].goal == "latency" else usable_cores()
 
 
 def choices(
     model: str, backends: Sequence[str], precisions: Sequence[str | None]
 ) -> list[tuple[str, str | None]]:
-    """Pairs of backend and precision; what ``all`` stands for is narrowed to what there is.
+    """Pairs of backend and precision; ``all`` stands for what the model and this machine have.
 
-    What is there and broken stays, and so does everything where nothing fits: it fails with its
-    reason when it is opened. Raises ConfigurationError for a backend that there is not.
+    A broken engine or artifact stays in, and so does everything if nothing fits: it fails with its
+    reason when it is opened. Raises ConfigurationError for an unknown backend.
     """
     _refuse_unknown("backend", backends, ("auto", ALL, *BACKENDS))
     engines = [name for asked in backends for name in (_usable() if asked == ALL else [asked])]

@@ -1,4 +1,4 @@
-"""Several results as one: what each model costs and gives, and what changed since a baseline."""
+"""Several results together: latency with accuracy, and what changed since a baseline."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = [
 SEARCHED = "rate per s"
 METRICS = ("p50_ms", "p90_ms", "p99_ms")
 LEAST_CHANGE = 0.03
-"""A change below this share is none, however sure it is: machines differ more from day to day."""
+"""Smaller changes do not count, however certain: machines differ more from day to day."""
 
 _SIGNIFICANT = 0.05
 
@@ -75,7 +75,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A candidate in the baseline and now. ``what`` names the figure, ``worse`` the verdict.
+    """A candidate in the baseline and now. ``what`` names the figure.
 
     ``change`` is None where there are too few rounds to tell noise from change, and for a rate
     that a search found.
@@ -112,7 +112,7 @@ def collect(paths: Iterable[Path]) -> Collected:
 
 
 def dots(found: Collected, metric: str = "p50_ms") -> list[Dot]:
-    """The picture's dots, the fastest first, with the Pareto front marked.
+    """The dots of the plot, the fastest first, with the Pareto front marked.
 
     Accuracy belongs to the same file in the same engine at the same inference precision.
     """
@@ -133,7 +133,7 @@ def dots(found: Collected, metric: str = "p50_ms") -> list[Dot]:
 
 
 def pareto_front(points: Sequence[tuple[float, float | None]]) -> list[bool]:
-    """Which points (latency, accuracy) no other beats in one and equals in the other."""
+    """Which points (latency, accuracy) no other beats in one without being worse in the other."""
     return [
         accuracy is not None
         and not any(
@@ -148,10 +148,10 @@ def pareto_front(points: Sequence[tuple[float, float | None]]) -> list[bool]:
 
 
 def latency_changes(old: LatencyRun, new: LatencyRun) -> list[Comparison]:
-    """Candidates of both runs: the p50, offline the throughput, with what is beyond noise.
+    """Compare the candidates of both runs by their p50, offline ones by their throughput.
 
-    Each run's rounds are its samples; the level holds for all comparisons together. The rate that
-    a server holds comes of one search, without an interval.
+    The rounds of a run are its samples; the level holds for all comparisons together. The rate that
+    a server holds is the result of one search and has no interval.
     """
     before = {row.key: row for row in old.results if not row.error}
     pairs = [(before[row.key], row) for row in new.results if not row.error and row.key in before]

@@ -1,4 +1,4 @@
-"""Starting the process that is measured, asking it once, and what it replied."""
+"""Start the process that is measured, send it one request, and read its reply."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RoundSample:
     """What one fresh process measured in one round.
 
     ``samples_ms`` is float64 ``(N,)``, one per query that was answered. ``batch`` is the crops of
-    one call, fewer than asked for where the artifact is bound to fewer. ``cold_ms`` counts from the
+    one call, fewer than asked for if the artifact takes fewer. ``cold_ms`` counts from the
     start of the process to its first answer, ``load_ms`` opening alone, ``first_call_ms`` the first
     answer alone. ``rate`` is the arrival rate of a server trial, per second.
     """

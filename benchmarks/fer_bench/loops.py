@@ -39,7 +39,7 @@ _NEAR_NS = 200_000
 
 @dataclass(frozen=True)
 class WarmUp:
-    """How warming up went; ``stable`` says whether it ended by itself, not by its limit."""
+    """How warming up went; ``stable`` is False if it ran into its limit."""
 
     calls: int
     seconds: float
@@ -145,9 +145,9 @@ def open_loop(
 ) -> list[int | None]:
     """Answer queries that arrive on a schedule; latency counts from the *scheduled* arrival.
 
-    So what a stall keeps waiting shows in the latencies of all that waited, and the schedule does
+    A stall therefore shows in the latency of every query that waited for it, and the schedule does
     not wait for the answers (no coordinated omission). ``clients`` threads take the queries in
-    their order. After ``limit_s`` the rest is left unanswered: None.
+    order. Queries that are left after ``limit_s`` stay unanswered: None.
     """
     latencies: list[int | None] = [None] * len(arrivals)
     turn, start, limit = itertools.count(), clock(), round(limit_s * SECOND)

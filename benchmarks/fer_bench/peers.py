@@ -1,4 +1,4 @@
-"""Peers: what a user would pick instead of a model of ours, measured in the same rounds.
+"""Peers: what a user might take instead of a model of ours, measured in the same rounds.
 
 A peer is an adapter, a script that speaks ``fer_bench.protocol``, with the way to install what it
 needs. They are listed in ``benchmarks/peers/peers.json``.
@@ -50,9 +50,9 @@ class _Table:
 class Peer:
     """One peer.
 
-    ``needs`` are the imports of its adapter, ``install`` the arguments of pip that bring them into
-    ``environment``, a virtual environment that peers may share. ``bare`` marks an engine's own
-    loop on a file of ours: it runs where we run, with the same engine.
+    ``needs`` are the imports of its adapter, ``install`` the arguments of pip that install them in
+    ``environment``, a virtual environment that peers may share. ``bare`` marks an engine that runs
+    a file of ours without Predictor, in our own environment.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Peer:
 def load_peers(folder: Path | None = None) -> dict[str, Peer]:
     """Read the table of peers.
 
-    Raises ConfigurationError where there is none: peers come with the repository, not with the
+    Raises ConfigurationError if there is none: peers are part of the repository, not of the
     installed package.
     """
     folder = folder or _FOLDER
@@ -120,7 +120,7 @@ def choose_peers(names: Sequence[str], peers: Mapping[str, Peer]) -> tuple[Peer,
 
 
 def environment_folder(name: str) -> Path:
-    """Where a peer's virtual environment lies."""
+    """The folder of a peer's virtual environment."""
     return data_folder() / "peers" / name
 
 

@@ -24,6 +24,7 @@ _COLORS = {
     "litert": "#f2a93b",
 }
 _OTHER = "#8c6bb1"
+_WIDE = 20  # from there on the axis is logarithmic
 
 
 def draw_plot(dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle: str = "") -> None:
@@ -47,10 +48,15 @@ def draw_plot(dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle:
         _draw_marks(axes, [dot for dot in dots if dot.accuracy is None])
     else:
         _draw_latencies(axes, dots)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel(f"latency of one crop, {metric}, ms (log)")
     axes.margins(0.12)
+    times = [dot.latency_ms for dot in dots]
+    wide = max(times) > _WIDE * min(times)
+    if wide:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_xlim(left=0)
+    axes.set_xlabel(f"latency of one crop, {metric}, ms{' (log)' if wide else ''}")
     axes.grid(visible=True, which="major", color="0.92", zorder=0)
     axes.set_title(f"{title}\n{subtitle}" if subtitle else title)
     with atomic_path(path) as temporary:

@@ -1,4 +1,4 @@
-"""What the bench and the process that it measures say to each other.
+"""The protocol between fer-bench and the process that it measures.
 
 One process per turn: it reads one request, a line of JSON, opens what it is to measure, answers
 once, works, and writes one reply, a line of JSON, to what was its standard output. Needs the
@@ -42,7 +42,7 @@ _MS = 1e-6  # ns to ms
 
 
 class Adapter(ABC):
-    """Something that tells emotions; ``parameters`` come from the request.
+    """Something that recognises emotions; ``parameters`` come from the request.
 
     ``preprocess``, ``infer`` and ``postprocess`` follow each other; a crop is uint8 ``(H, W, 3)``
     BGR or ``(H, W)`` gray, and what comes out at the end is a row of probabilities per crop.
@@ -86,7 +86,7 @@ class Adapter(ABC):
 
     @classmethod
     def prepare(cls, folder: Path, parameters: dict[str, Any]) -> None:
-        """Make what must be there before anything is timed, in ``folder``; most need nothing."""
+        """Make in ``folder`` what has to be there before anything is timed; most need nothing."""
         return
 
 

@@ -24,8 +24,8 @@ __all__ = ["SCENARIOS", "FixedLoad", "Load", "RateSearch", "Scenario", "Settings
 class Scenario:
     """How queries come.
 
-    ``query`` is the number of crops of one query, None for as many as a batch; ``batch`` that of
-    one call by default.
+    ``query`` is the crops of one query, None for as many as a batch. ``batch`` is the default
+    number of crops of one call.
     """
 
     query: int | None
@@ -48,7 +48,7 @@ _LIMIT_S, _PATIENCE = 30.0, 3
 class Settings:
     """How long and how often to measure.
 
-    ``seconds`` and ``count`` are the least of all rounds together, per candidate; a server trial
+    ``seconds`` and ``count`` are the least for all rounds of a candidate together. A server trial
     lasts ``server_seconds`` and ``server_count`` queries. ``rate`` fixes the server's rate instead
     of searching for the highest that holds ``p99_bound_ms``. ``clients`` None leaves the number of
     calls side by side, offline and server, to the engine.
@@ -89,7 +89,7 @@ class Settings:
 
 
 class Load:
-    """What each round asks of one candidate, as far as earlier rounds decide it."""
+    """What each round asks of one candidate, which earlier rounds may decide."""
 
     def request(self, number: int) -> Mapping[str, Any] | None:
         """The scenario to send in round ``number``; None when there is nothing left to do."""
@@ -116,9 +116,9 @@ class FixedLoad(Load):
 class RateSearch(Load):
     """The highest arrival rate whose p99 stays within ``bound_ms``, by bisection.
 
-    The first trial offers no queue at all, query after query, and tells the capacity. Then the
-    rate is halved until it holds, and the gap to the lowest rate that does not is bisected down to
-    5 %; the rate found must hold twice more, with other arrivals, or is lowered by 5 %.
+    The first trial sends query after query, without a queue, and shows the capacity. Then the rate
+    is halved until it holds, and the gap to the lowest rate that does not hold is bisected down to
+    5 %. The rate found has to hold twice more, with other arrivals, or it is lowered by 5 %.
     """
 
     CLOSE, CONFIRMATIONS = 1.05, 2

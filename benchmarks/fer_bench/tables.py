@@ -113,7 +113,7 @@ def _with_remarks(run: LatencyRun, table: str) -> str:
     parts = [table] if table else []
     parts += [f"{_name(row)}, {row.scenario}: {row.error}" for row in run.results if row.error]
     measured = [row for row in run.results if row.error is None]
-    parts += [f"{_name(row)}, {row.scenario}: {note}" for row in measured for note in row.notes]
+    parts += [f"{_name(row)} ({_place(row)}): {note}" for row in measured for note in row.notes]
     return "\n".join(parts)
 
 

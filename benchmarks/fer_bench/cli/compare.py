@@ -91,7 +91,8 @@ def _compare(options: Namespace) -> int:
         say(line)
     if options.png:  # last: all else does without matplotlib
         metric = options.metric.removesuffix("_ms")
-        draw_plot(marked, options.png, metric=metric, subtitle=warnings[0] if warnings else "")
+        subtitle = "measured on a machine that was not quiet" if warnings else ""
+        draw_plot(marked, options.png, metric=metric, subtitle=subtitle)
     return int(options.strict and since is not None and since.worse)
 
 

@@ -21,8 +21,8 @@ __all__ = ["TOLERANCE", "CallResult", "Workload"]
 UInt8Array = npt.NDArray[np.uint8]
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-3, "int8": 5e-2}
-"""How far a probability may be from the single-threaded one, by precision: engines choose other
-kernels for other batches, which round otherwise.
+"""How far a probability may be from the single-threaded one, by precision: for other batch sizes
+engines choose other kernels, which round differently.
 """
 
 _CROPS = 96
@@ -44,7 +44,7 @@ _BAD: tuple[object, ...] = (
 
 @dataclass(frozen=True)
 class CallResult:
-    """What one call did: its kind, its crops, its seconds, and what was wrong with the outcome."""
+    """One call: its kind, crops and seconds, and what was wrong with the outcome."""
 
     kind: str
     crops: int
@@ -115,7 +115,7 @@ def _batch(load: Workload, predictor: Predictor, rng: np.random.Generator) -> Ca
 
 
 def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
-    """A stream with a mistake in it, which is left somewhere or read to its end."""
+    """A stream with a mistake in it, which is abandoned somewhere or read to its end."""
     chosen = rng.integers(len(load.crops), size=int(rng.integers(0, _MAX_STREAM + 1)))
     items: list[Any] = [load.crops[index] for index in chosen]
     place = int(rng.integers(len(items) + 1))

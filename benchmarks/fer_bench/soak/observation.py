@@ -1,4 +1,4 @@
-"""What a process holds, and how long calls take, in memory that does not grow itself."""
+"""What a process holds, and how long its calls take; the records themselves do not grow."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LOOKS, _PAUSE_S = 5, 0.05
 class Holdings:
     """Resident memory in bytes, open file handles, and threads.
 
-    Threads that wait to be used again by a stream do not count: as many are kept as streams ran
-    side by side within the last minute.
+    Threads that wait for the next stream do not count: as many are kept as streams ran side by side
+    within the last minute.
     """
 
     memory: int
@@ -52,8 +52,8 @@ def observe() -> Holdings:
 def resident_memory() -> int:
     """In bytes.
 
-    What the allocator keeps although nobody holds it is given back first (glibc's malloc_trim):
-    how much that is depends on which thread freed it, and would hide a leak.
+    The allocator first gives back what nobody uses (glibc's malloc_trim). How much it keeps depends
+    on which thread freed it, which would hide a leak.
     """
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)

@@ -42,13 +42,13 @@ MAX_MEMORY_GROWTH = 0.01
 """Share by which resident memory may grow from the first window to the last."""
 
 P99_ALLOWANCE = 1.15
-"""The last window's p99 may be this times the highest of the first half's windows, its noise."""
+"""The last p99 may be this times the highest p99 of the first half of the windows."""
 
 REOPENED = 60
 """How often a model is opened and closed after the calls."""
 
 MAX_REOPENED_GROWTH = 0.25
-"""Share by which memory may grow over the last 40 of these: engines keep pages for the next."""
+"""Share by which memory may grow over the last 40 of these: engines keep pages for reuse."""
 
 SHORTEST_S = 4.0
 """A shorter soak has windows without a sample."""
@@ -68,10 +68,10 @@ class SoakResult:
     """What a soak saw; memory in MB, times in ms, growth as a fraction of 1. ``cores`` are those
     that the process may use.
 
-    The first and the last window, of memory and p99, are an eighth each of the time after warm-up;
-    handles and threads are those between warm-up and that time, and after it, while nobody calls.
-    ``defects`` says what does not hold; empty is a pass. ``wrong`` counts answers that are not
-    those of one thread, ``examples`` has the first few of them.
+    The first and the last window, of memory and p99, are each an eighth of the time after warm-up.
+    Handles and threads are counted before and after that time, while nobody calls. ``defects`` says
+    what does not hold; empty is a pass. ``wrong`` counts answers that differ from those of a single
+    thread, ``examples`` has the first few of them.
     """
 
     model: str
@@ -160,10 +160,10 @@ def soak(
 
 
 def _crowd(shared: Predictor, load: Workload, streams: int) -> None:
-    """Have more threads run side by side than ever will again.
+    """Run more threads side by side than the soak will later.
 
-    glibc gives a heap of its own to each thread that runs beside others, and keeps it. Without
-    this, memory grows by one of them, 17 MB in torch, whenever more calls coincide than before.
+    glibc gives each thread that runs beside others its own heap, and keeps it. Without this, memory
+    grows by one heap, 17 MB in torch, whenever more calls coincide than before.
     """
     with ExitStack() as open_streams:
         answers = [
