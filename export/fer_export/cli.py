@@ -112,6 +112,12 @@ def _add_int8_options(parser: ArgumentParser) -> None:
 def _add_plan_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("TensorRT")
     group.add_argument(
+        "--int8-rest",
+        choices=("fp16", "fp32"),
+        default="fp16",
+        help="what trt-int8 computes in where it is not int8 (default: %(default)s)",
+    )
+    group.add_argument(
         "--prepare-only",
         action="store_true",
         help="stop at the ONNX from which a device builds its engine",
@@ -214,6 +220,7 @@ def _build(options: Namespace, targets: list[str]) -> Manifest:
                 allowed_drop=options.max_drop / 100,
                 batch=options.batch,
                 prepare_only=options.prepare_only,
+                int8_rest=options.int8_rest,
                 plan=_plan_options(options),
             ),
             force=options.force,

@@ -30,19 +30,21 @@ from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
 from fer_export.contract_nodes import attach_contract
 from fer_export.golden import golden_crops
-from fer_export.half import to_half
+from fer_export.half import HalfCore, to_half
 from fer_export.half_weights import with_half_weights
 from fer_export.race import Run, Times, median_latencies
 from fer_export.replacing import REPORT_FOLDER
 from fer_export.source import Source
 from fer_export.static import with_static_batch
 from fer_export.tensorrt import PlanOptions
+from fer_export.tensorrt.mixed import to_mixed
 from fer_export.verification import GATES, evaluation_crops, verify
 
 __all__ = ["ExportContext", "ExportOptions", "runnable_backends"]
 
 _CALIBRATION_CROPS, _FEWEST_CROPS = 512, 32
 _SYNTHETIC_SEED = 2
+INT8_RESTS = ("fp16", "fp32")
 _SECONDS = {"comparing": 40, "calibrating": 20, "fp16": 10, "sensitivity": 120}
 """How long the fp32 network may run for a step; large networks get fewer crops."""
 
@@ -58,6 +60,7 @@ class ExportOptions:
     fraction of 1. ``batch`` makes the batch static. ``half_weights`` stores the weights of fp32
     ONNX as float16: half the size, held to the gate of fp16. ``prepare_only`` ends ``trt-*``
     targets with the ONNX that a device builds from; ``plan`` is for those that go on.
+    ``int8_rest`` is what ``trt-int8`` computes in where it is not int8: ``fp16`` or ``fp32``.
     """
 
     data: Data | None = None
@@ -67,11 +70,16 @@ class ExportOptions:
     batch: int | None = None
     half_weights: bool = False
     prepare_only: bool = False
+    int8_rest: str = "fp16"
     plan: PlanOptions = field(default_factory=PlanOptions)
 
     def __post_init__(self) -> None:
         if self.crops is not None and self.crops < 1:
             raise ConfigurationError(f"artifacts are compared on 1 crop or more, not {self.crops}")
+        if self.int8_rest not in INT8_RESTS:
+            raise ConfigurationError(
+                f"beside int8 there is {' or '.join(INT8_RESTS)}, not {self.int8_rest!r}"
+            )
 
 
 class ExportContext:
@@ -105,7 +113,6 @@ class ExportContext:
         source.release()
         self._measured: dict[tuple[str, str], Measurement] = {}
         self._controlled: dict[str, Controlled] = {}
-        self._half: onnx.ModelProto | None = None
 
     @cached_property
     def calibration(self) -> CalibrationSet:
@@ -141,14 +148,15 @@ class ExportContext:
 
     def half_artifact(self) -> onnx.ModelProto:
         """The fp16 artifact, with nodes in float32 where float16 is not enough."""
-        if self._half is None:
-            spec = self._spec("fp16")
-            half = to_half(self.source.core, spec, self._overflow_crops().tensors)
-            self.note(f"fp16: {half.summary()}")
-            for island in half.islands:
-                self.notes.append(f"fp16: {island.node} ({island.op}) in float32: {island.reason}")
-            self._half = self._artifact(half.model, spec)
-        return self._half
+        return self._artifact(self._half.model, self._spec("fp16"))
+
+    @cached_property
+    def _half(self) -> HalfCore:
+        half = to_half(self.source.core, self._spec("fp16"), self._overflow_crops().tensors)
+        self.note(f"fp16: {half.summary()}")
+        for island in half.islands:
+            self.notes.append(f"fp16: {island.node} ({island.op}) in float32: {island.reason}")
+        return half
 
     @cached_property
     def _prepared(self) -> Prepared:
@@ -178,10 +186,14 @@ class ExportContext:
                 self._save_sensitivity(self._prepared)
             kept = ", ".join(done.kept_float) or "nothing"
             self.note(f"int8, the form {scheme}: kept in float: {kept}")
-        spec = self._spec("int8").with_provenance(
-            calibration_sha256=self.calibration.sha256, calibration_note=self.calibration.note
-        )
-        return self._artifact(self._controlled[scheme].core, spec)
+        return self._artifact(self._controlled[scheme].core, self._int8_spec())
+
+    def mixed_artifact(self) -> onnx.ModelProto:
+        """The INT8 artifact for TensorRT: int8 beside float16, in the place of float32."""
+        self.quantized_artifact("canonical")
+        islands = {island.node for island in self._half.islands}
+        core = to_mixed(self._controlled["canonical"].core, islands)
+        return self._artifact(core, self._int8_spec())
 
     def _save_sensitivity(self, prepared: Prepared) -> None:
         """Write the table and the picture, with what stayed in float in any form so far."""
@@ -225,6 +237,12 @@ class ExportContext:
         finally:
             for predictor in opened.values():
                 predictor.close()
+
+    def _int8_spec(self) -> ModelSpec:
+        found = self.calibration
+        return self._spec("int8").with_provenance(
+            calibration_sha256=found.sha256, calibration_note=found.note
+        )
 
     def _spec(self, precision: str) -> ModelSpec:
         return self.source.spec.with_changes(precision=precision)

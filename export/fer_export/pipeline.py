@@ -66,7 +66,11 @@ def export_model(
                 raise GateError(f"{problem}. The cost of each layer is kept in {kept}") from problem
             raise
         entries = _with_latencies(context, entries)
-        precisions = {entry.precision for entry in entries}
+        # what no backend opens by itself, such as the ONNX for an engine, is no default
+        usable = [
+            e for e in entries if not e.backends or {m.backend for m in e.measured} & {*e.backends}
+        ]
+        precisions = {entry.precision for entry in usable or entries}
         manifest = Manifest(
             name=context.name,
             precision=next(p for p in _PREFERRED if p in precisions),

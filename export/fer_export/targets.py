@@ -62,11 +62,16 @@ def _onnx_half(context: ExportContext) -> list[Built]:
     return [Built("model.fp16.onnx", "onnx-fp16", "fp16")]
 
 
+def _plain_int8(context: ExportContext) -> list[Built]:
+    plain = context.save(context.quantized_artifact("canonical"), "model.int8.onnx")
+    context.prove(plain, "onnxruntime")
+    return [Built(plain.name, "onnx-int8", "int8")]
+
+
 def _onnx_int8(context: ExportContext) -> list[Built]:
     """Build the plain Q/DQ graph, and the form for ONNX Runtime where that one wins."""
-    canonical = context.save(context.quantized_artifact("canonical"), "model.int8.onnx")
-    built = [Built(canonical.name, "onnx-int8", "int8")]
-    context.prove(canonical, "onnxruntime")
+    built = _plain_int8(context)
+    canonical = context.folder / built[0].file
     rival = _int8_form(context, "onnxruntime", "model.int8.onnxruntime.onnx", "onnxruntime")
     if rival is None:
         return built
@@ -74,6 +79,14 @@ def _onnx_int8(context: ExportContext) -> list[Built]:
         return [*built, Built(rival.name, "onnx-int8", "int8", ("onnxruntime",))]
     _remove(rival)
     return built
+
+
+def _trt_int8(context: ExportContext) -> list[Built]:
+    """Build what a TensorRT engine in int8 is made from: int8 beside fp16, or the plain graph."""
+    if context.options.int8_rest == "fp32":
+        return _plain_int8(context)
+    mixed = context.save(context.mixed_artifact(), "model.int8.tensorrt.onnx")
+    return [Built(mixed.name, "trt-int8", "int8", ("tensorrt",), proved_by=("onnxruntime",))]
 
 
 def _openvino_float(context: ExportContext) -> list[Built]:
@@ -158,7 +171,7 @@ TARGETS: dict[str, Maker] = {
     "openvino-int8": _openvino_int8,
     "trt-fp32": _plan("trt-fp32", _onnx),
     "trt-fp16": _plan("trt-fp16", _onnx_half),
-    "trt-int8": _plan("trt-int8", _onnx_int8),
+    "trt-int8": _plan("trt-int8", _trt_int8),
     "torch": _torch,
     "triton": _triton,
 }

@@ -121,6 +121,7 @@ def test_every_target_gives_an_artifact_that_passed_its_gate(
         ("openvino-fp32", "fp32"),
         ("openvino-fp16", "fp16"),
         ("openvino-int8", "int8"),
+        ("trt-int8", "int8"),
         ("triton", "fp32"),
     }
     assert all(entry.measured for entry in manifest.artifacts)

@@ -10,8 +10,9 @@ from collections.abc import Collection
 
 import numpy as np
 import onnx
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
+from fer_calib.onnx_graph import check
 from fer_export.half_graph import prepare, to_half_graph
 
 __all__ = ["MIXED_OPSET", "to_mixed"]
@@ -21,6 +22,7 @@ MIXED_OPSET = 19
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _INT8_MAX = 127
+_BIAS = 2
 
 
 def to_mixed(core: onnx.ModelProto, islands: Collection[str]) -> onnx.ModelProto:
@@ -36,11 +38,12 @@ def to_mixed(core: onnx.ModelProto, islands: Collection[str]) -> onnx.ModelProto
         if entry.domain in ("", "ai.onnx"):
             entry.version = max(entry.version, MIXED_OPSET)
     _round_scales(model.graph)
+    _split_biases(model.graph)
     kept = set(islands) & {node.name for node in model.graph.node}
     _split_dequantizers(model.graph, kept)
     kept |= _float_quantizers(model.graph, kept)
     mixed = to_half_graph(prepare(model), kept)
-    onnx.checker.check_model(mixed, full_check=True)
+    check(mixed)
     return mixed
 
 
@@ -64,6 +67,32 @@ def _round_scales(graph: onnx.GraphProto) -> None:
                 factor = factor.reshape(along)
             steps = np.rint(integers * factor).clip(-_INT8_MAX, _INT8_MAX).astype(integers.dtype)
             weight.CopyFrom(numpy_helper.from_array(steps, weight.name))
+
+
+def _split_biases(graph: onnx.GraphProto) -> None:
+    """Add biases in nodes of their own.
+
+    ONNX Runtime would quantise the bias of a quantised product with the product of both scales,
+    which in float16 is 0 for small ones. TensorRT fuses the addition again.
+    """
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    quantized = {n.output[0] for n in graph.node if n.op_type == _DEQUANTIZE}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        nodes.append(node)
+        with_bias = len(node.input) > _BIAS and node.input[_BIAS] in stored
+        if not with_bias or not quantized.issuperset(node.input[:_BIAS]):
+            continue
+        bias, output = node.input.pop(_BIAS), node.output[0]
+        if node.op_type == "Conv":
+            values = numpy_helper.to_array(stored[bias])
+            name = f"{bias}.column"
+            column = values.reshape(-1, 1, 1)
+            graph.initializer.append(numpy_helper.from_array(column, name))
+            bias = name
+        node.output[0] = f"{output}.product"
+        nodes.append(helper.make_node("Add", [node.output[0], bias], [output], f"{node.name}.bias"))
+    _replace_nodes(graph, nodes)
 
 
 def _up_to_half(values: np.ndarray) -> np.ndarray:
@@ -99,9 +128,7 @@ def _split_dequantizers(graph: onnx.GraphProto, kept: set[str]) -> None:
             for position, name in enumerate(other.input):
                 if name == output:
                     other.input[position] = twin.output[0]
-    copies = [_copy(node) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    _replace_nodes(graph, nodes)
 
 
 def _float_quantizers(graph: onnx.GraphProto, kept: Collection[str]) -> set[str]:
@@ -113,7 +140,9 @@ def _float_quantizers(graph: onnx.GraphProto, kept: Collection[str]) -> set[str]
     }
 
 
-def _copy(node: NodeProto) -> NodeProto:
-    copied = NodeProto()
-    copied.CopyFrom(node)
-    return copied
+def _replace_nodes(graph: onnx.GraphProto, nodes: list[NodeProto]) -> None:
+    copies = [NodeProto() for _ in nodes]
+    for copy, node in zip(copies, nodes, strict=True):
+        copy.CopyFrom(node)
+    del graph.node[:]
+    graph.node.extend(copies)

@@ -2,19 +2,16 @@
 
 Data, from docs/operators.md and docs/Changelog.md of https://github.com/onnx/onnx-tensorrt: what
 the list of TensorRT 10.15 supports and the list of 8.5 did as well, or the changelog dates to 10.3
-or earlier. So each stands in every version from 10.3 (JetPack 6) on; a few that may too, such as
-Mish and CastLike, are left out, since nothing says since when.
+or earlier; and Mish, which NVIDIA's parser was seen to take. So each stands in every version from
+10.3 (JetPack 6.1) on.
 """
 
 from __future__ import annotations
 
-__all__ = ["CONSTANT_INPUTS", "OPERATORS", "OPSETS", "TYPES"]
-
-OPSETS = range(9, 21)
-"""Versions of ONNX's own operators that 10.3's parser reads; later releases read more."""
+__all__ = ["CONSTANT_INPUTS", "OPERATORS", "TYPES"]
 
 TYPES = {
-    "float": ("FLOAT", "FLOAT16", "BFLOAT16"),
+    "float": ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"),
     "int": ("INT32", "INT64"),
     "bool": ("BOOL",),
     "int8": ("INT8",),
@@ -28,10 +25,10 @@ _BY_TYPES = {
         ConvTranspose Cos Cosh CumSum Dropout Einsum Elu Erf Exp Floor GRU Gemm GlobalAveragePool
         GlobalLpPool GlobalMaxPool GridSample GroupNormalization HardSigmoid HardSwish Hardmax
         InstanceNormalization IsInf LRN LSTM LayerNormalization LeakyRelu Log LogSoftmax
-        LpNormalization LpPool MatMul MaxPool MeanVarianceNormalization NonMaxSuppression NonZero
-        PRelu QuantizeLinear RNN RandomNormal RandomNormalLike RandomUniform RandomUniformLike
-        Reciprocal Resize RoiAlign Round Scan Selu Sigmoid Sin Sinh Softmax Softplus Softsign Sqrt
-        Tan Tanh ThresholdedRelu Upsample
+        LpNormalization LpPool MatMul MaxPool MeanVarianceNormalization Mish NonMaxSuppression
+        NonZero PRelu QuantizeLinear RNN RandomNormal RandomNormalLike RandomUniform
+        RandomUniformLike Reciprocal Resize RoiAlign Round Scan Selu Sigmoid Sin Sinh
+        Softmax Softplus Softsign Sqrt Tan Tanh ThresholdedRelu Upsample
     """,
     "float int": """
         Abs Add ArgMax ArgMin DepthToSpace Div Equal Greater GreaterOrEqual IsNaN Less LessOrEqual
@@ -44,7 +41,7 @@ _BY_TYPES = {
         Identity If Loop OneHot Reshape ReverseSequence Shape Size Slice Split Squeeze Tile
         Transpose Trilu Unsqueeze Where
     """,
-    "float int bool uint8": "Cast",
+    "float int bool uint8 int8": "Cast",
     "bool": "And Not Or Xor",
     "int8": "DequantizeLinear",
 }
@@ -62,7 +59,5 @@ CONSTANT_INPUTS: dict[str, tuple[int, ...]] = {
     "OneHot": (1,),
     "Squeeze": (1,),
     "Unsqueeze": (1,),
-    "QuantizeLinear": (1, 2),
-    "DequantizeLinear": (1, 2),
 }
 """Positions of the inputs that must be known when the engine is built, by operator."""
