@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.images.pixels import check_frame
 from fer_edge.prediction import Prediction
 
 __all__ = ["ClassifiedFace", "annotate", "label_color"]
@@ -73,8 +74,10 @@ def annotate(frame: Image, faces: Iterable[ClassifiedFace]) -> Image:
 
     ``frame`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR; the copy is BGR. ``faces`` are what
     ``FaceAnalyzer`` gives. Bars stand where they cover no face, and are left out where there is no
-    such place. Only the label of a face that fills the picture stands on the face.
+    such place. Only the label of a face that fills the picture stands on the face. Raises
+    InputError for anything but a frame.
     """
+    frame = check_frame(frame)
     is_gray = frame.ndim == 2  # noqa: PLR2004
     color = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR) if is_gray else frame.copy()
     canvas = np.ascontiguousarray(color, np.uint8)

@@ -71,8 +71,13 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     be read, a folder, pipe or device (none of them is read), a file of more than ``MAX_BYTES``,
     and for whatever ``decode_image`` refuses.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(
+            f"expected the path of a picture, not {type(path).__name__}; its pixels are given to "
+            "predict and analyze as a numpy array"
+        )
     where = os.fspath(path)
-    if isinstance(where, str) and "://" in where:
+    if "://" in where:
         raise InputError(
             f"{where!r:.200} is an address; download the picture and give the path of its file. "
             "FaceAnalyzer.track opens the addresses of cameras and videos"

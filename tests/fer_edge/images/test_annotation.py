@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import LABELS, Prediction
+from fer_edge import LABELS, InputError, Prediction
 from fer_edge.images.annotation import annotate, label_color
 
 Image = npt.NDArray[np.uint8]
@@ -153,3 +153,13 @@ def test_text_grows_with_the_picture() -> None:
         picture = drawn(plain(400 * scale, 600 * scale), (50, 60, 100 * scale, 120 * scale))
         heights.append(np.diff([first for first, _ in bars(picture)]).mean())
     assert heights[1] == pytest.approx(4 * heights[0], rel=0.1)
+
+
+def test_a_gray_frame_with_an_axis_for_it_becomes_color() -> None:
+    assert annotate(np.zeros((60, 60, 1), np.uint8), []).shape == (60, 60, 3)
+
+
+@pytest.mark.parametrize("frame", [None, np.zeros((60, 60, 3)), np.zeros((60, 60, 4), np.uint8)])
+def test_what_is_no_frame_is_refused(frame: Image) -> None:
+    with pytest.raises(InputError, match="expected"):
+        annotate(frame, [])

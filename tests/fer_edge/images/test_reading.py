@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -397,6 +398,12 @@ def test_floating_point_pixels_are_refused() -> None:
 def test_an_address_is_told_from_a_path(address: str) -> None:
     with pytest.raises(InputError, match="is an address; download the picture"):
         read_image(address)
+
+
+@pytest.mark.parametrize("value", [None, b"face.jpg", np.zeros((8, 8), np.uint8)])
+def test_what_is_no_path_is_told(value: Any) -> None:
+    with pytest.raises(InputError, match="expected the path of a picture, not"):
+        read_image(value)
 
 
 def test_a_git_lfs_pointer_says_how_to_fetch_the_picture(tmp_path: Path) -> None:
