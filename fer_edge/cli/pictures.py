@@ -126,7 +126,7 @@ def _print(path: Path, faces: Iterable[AnalyzedFace], crop: bool) -> None:
 
 def _print_summary(pictures: int, failed: int, emotions: Counter[str]) -> None:
     faces = emotions.total()
-    print(f"\n{pictures - failed} pictures, {faces} faces, {failed} pictures could not be read")
+    print(f"\n{pictures - failed} of {pictures} pictures read, {faces} faces")
     for name, number in emotions.items():
         share = number / max(faces, 1)
         print(f"  {name:<9} {number:6}  {share:6.1%}  {'█' * round(30 * share)}")

@@ -170,7 +170,7 @@ def _file(path: Path) -> FrameSource:
         raise InputError(f"{path} is a device, pipe or socket; give a camera by its number")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} may not be read by this user; change its permissions")
-    capture = cv2.VideoCapture(str(path), _decoder())
+    capture = cv2.VideoCapture(str(path.absolute()), _decoder())
     started = time.perf_counter()
     there, first = capture.read() if capture.isOpened() else (False, None)
     if not there or first is None:

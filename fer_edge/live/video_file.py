@@ -88,7 +88,7 @@ class VideoFile:
         """Write the last frame and put the file in its place; may be repeated."""
         writer, self._writer = self._writer, None
         if writer is None:
-            if self._file != self._target:
+            if self._file != self._target or not self._file.stat().st_size:
                 self._file.unlink(missing_ok=True)
             return
         try:
@@ -181,7 +181,16 @@ class _Ffmpeg:
         command = [program, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24"]
         command += ["-s", f"{size[0]}x{size[1]}", "-r", f"{fps:.6f}", "-i", "pipe:0"]
         if sound is not None:
-            command += ["-i", str(sound), "-map", "0:v:0", "-map", "1:a:0?", "-c:a", "aac"]
+            command += [
+                "-i",
+                str(sound.absolute()),
+                "-map",
+                "0:v:0",
+                "-map",
+                "1:a:0?",
+                "-c:a",
+                "aac",
+            ]
         encoder = next(
             iter(encoder for encoder in _ENCODERS if encoder in _encoders(program)), None
         )

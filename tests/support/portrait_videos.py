@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -20,15 +21,22 @@ Walk = Callable[[float], "tuple[float, float] | None"]
 
 def portraits(side: int = 160) -> list[Image]:
     """Two heads, of scikit-image's astronaut and of matplotlib's portrait; skips without them."""
-    data = pytest.importorskip("skimage.data", reason="no scikit-image, whose portrait is used")
-    matplotlib = pytest.importorskip("matplotlib", reason="no matplotlib, whose portrait is used")
-    one = cv2.imread(str(Path(data.__file__).with_name("astronaut.png")))[20:236, 112:328]
-    sample = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    one = cv2.imread(str(_packaged("skimage", "data/astronaut.png")))[20:236, 112:328]
+    sample = _packaged("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
     two = cv2.imread(str(sample))[50:450, 70:470]
     return [
         np.asarray(cv2.resize(head, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
         for head in (one, two)
     ]
+
+
+def _packaged(package: str, file: str) -> Path:
+    """A file of a package that need not be imported, which takes long."""
+    spec = find_spec(package)
+    path = Path(spec.origin or "").parent / file if spec else None
+    if path is None or not path.is_file():
+        pytest.skip(f"no {package}, whose portrait is used")
+    return path
 
 
 def scene(

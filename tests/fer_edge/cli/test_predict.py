@@ -215,7 +215,7 @@ def test_of_many_pictures_each_is_a_line_and_all_a_summary(
     assert [line.partition(":")[0] for line in lines[:11]] == [
         str(folder / f"{number:02}.png") for number in range(11)
     ]
-    assert lines[12] == "11 pictures, 11 faces, 1 pictures could not be read"
+    assert lines[12] == "11 of 12 pictures read, 11 faces"
     counts = {line.split()[0]: int(line.split()[1]) for line in lines[13:]}
     assert list(counts) == list(LABELS)
     assert sum(counts.values()) == 11
