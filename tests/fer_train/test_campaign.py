@@ -197,6 +197,14 @@ def test_the_plan_for_a_large_gpu_fits_together(root: Path) -> None:
     assert all((len(stage.teachers), stage.views) == (4, 60) for stage in stages[-3:])
 
 
+def test_the_plan_for_a_night_fits_together(root: Path) -> None:
+    stages = load_plan(root / "train" / "campaigns" / "two-cores.toml")
+    assert [stage.name for stage in stages] == ["teacher", "dense", "mobilenet", "vit"]
+    for stage in stages:
+        build(ModelSpec(stage.recipe.network, stage.recipe.input))
+    assert stages[-1].initial == "teacher"
+
+
 def test_the_plan_for_two_cores_fits_together(root: Path) -> None:
     first, second = load_plan(root / "train" / "campaigns" / "cpu.toml")
     assert (second.initial, second.teachers) == (first.name, (first.name,))

@@ -188,7 +188,7 @@ def test_it_starts_no_other_network(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["text", "format", "short", "long", "missing", "outside", "type"]
+    "damage", ["text", "format", "short", "long", "missing", "outside", "type", "node", "shape"]
 )
 def test_a_damaged_file_is_told(damage: str, write: Write) -> None:
     path = write()
@@ -205,6 +205,10 @@ def test_a_damaged_file_is_told(damage: str, write: Write) -> None:
     else:
         if damage == "format":
             graph["format"] = "layers-model"
+        elif damage == "node":
+            del graph["modelTopology"]["node"][3]["attr"]
+        elif damage == "shape":
+            manifest["weights"][0]["shape"] = [3 * 3 * 3 * 32]
         elif damage == "outside":
             manifest["paths"] = ["../../secret"]
         else:

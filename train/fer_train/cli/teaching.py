@@ -6,7 +6,15 @@ from argparse import Namespace
 from pathlib import Path
 
 from fer_edge.artifacts.record import encode
-from fer_edge.command import Commands, add_command, add_data_option, data_of, say, write_result
+from fer_edge.command import (
+    Commands,
+    add_command,
+    add_data_option,
+    add_validation_options,
+    data_of,
+    say,
+    write_result,
+)
 from fer_edge.system.dependencies import requires
 from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.presets import load_recipe, preset
@@ -18,6 +26,7 @@ def add_to(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "teach", SUMMARY, _teach)
     add_data_option(parser)
+    add_validation_options(parser)
     parser.add_argument(
         "--teacher",
         metavar="FILE",
@@ -40,7 +49,9 @@ def add_to(commands: Commands) -> None:
     student.add_argument(
         "--recipe", metavar="FILE", type=Path, help="recipe of the students, likewise"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the views (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of views and --validation-share"
+    )
     parser.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help="the answers; continues there"
     )

@@ -43,6 +43,15 @@ def read_graph_model(path: Path) -> Published:
 
     Raises ArtifactError for a file that cannot be read, and for a graph of another architecture.
     """
+    try:
+        return _published(path)
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
+        raise ArtifactError(
+            f"{path} is not a readable graph model of one weights file: {problem!r:.200}"
+        ) from problem
+
+
+def _published(path: Path) -> Published:
     graph, weights_file, weights = _read(path)
     _require_mobilenet(path, graph, weights)
     tensors = {"conv_stem.weight": _kernel(weights["conv1/convolution/merged_input"]) * 255 * _STD}
@@ -90,22 +99,17 @@ def _batch_norm(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Path, dict[str, torch.Tensor]]:
-    try:
-        graph = parse_json(path.read_bytes(), str(path), _MAX_JSON)
-        if not isinstance(graph, dict) or graph.get("format") != "graph-model":
-            raise ArtifactError(
-                f"{path} is no graph model of TensorFlow.js; give a state dict, or the .json of one"
-            )
-        (group,) = graph["weightsManifest"]
-        (file,) = group["paths"]
-        if PurePath(file).name != file:
-            raise ValueError(f"its weights should be in a file beside it, not in {file!r:.80}")
-        weights_file = path.with_name(file)
-        return graph, weights_file, _tensors(weights_file, group["weights"])
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as problem:
+    graph = parse_json(path.read_bytes(), str(path), _MAX_JSON)
+    if not isinstance(graph, dict) or graph.get("format") != "graph-model":
         raise ArtifactError(
-            f"{path} is not a readable graph model of one weights file: {problem!r:.200}"
-        ) from problem
+            f"{path} is not a graph model of TensorFlow.js; give a state dict, or such a .json"
+        )
+    (group,) = graph["weightsManifest"]
+    (file,) = group["paths"]
+    if PurePath(file).name != file:
+        raise ValueError(f"its weights should be in a file beside it, not in {file!r:.80}")
+    weights_file = path.with_name(file)
+    return graph, weights_file, _tensors(weights_file, group["weights"])
 
 
 def _tensors(path: Path, entries: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
