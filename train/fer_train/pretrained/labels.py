@@ -10,12 +10,21 @@ from collections.abc import Mapping, Sequence
 
 from fer_edge.emotion import LABELS
 
-__all__ = ["FACTS", "labels_in", "rows_of"]
+__all__ = ["FACTS", "labels_in", "meaning_of", "rows_of"]
 
 FACTS = ("id2label", "class_to_idx", "classes", "class_names", "labels")
 """Under these names files tell their labels."""
 
-_STEMS = ("ang", "disg", "fear", "happ", "sad", "surp", "neut")
+_STEMS = {
+    "ang": "angry",
+    "disg": "disgust",
+    "fear": "fear",
+    "happ": "happy",
+    "sad": "sad",
+    "surp": "surprise",
+    "neut": "neutral",
+    "contempt": "contempt",
+}
 _PLACEHOLDER = "label_"
 _MANY = 10**9
 
@@ -32,16 +41,22 @@ def labels_in(facts: Mapping[str, object]) -> tuple[str, ...] | None:
     return None
 
 
-def rows_of(labels: Sequence[str]) -> tuple[int, ...] | None:
-    """Tell for each of our seven labels at which index it stands; None for other classes.
+def rows_of(labels: Sequence[str], ours: Sequence[str] = LABELS) -> tuple[int, ...] | None:
+    """Tell for each of our labels at which index it stands; None for other classes.
 
-    Variants of a name count: ``Anger`` is ``angry``.
+    Variants of an emotion's name count: ``Anger`` is ``angry``.
     """
-    lowered = [label.strip().lower() for label in labels]
-    rows = [[i for i, name in enumerate(lowered) if name.startswith(stem)] for stem in _STEMS]
-    if len(labels) != len(LABELS) or any(len(found) != 1 for found in rows):
+    theirs = [meaning_of(label) for label in labels]
+    wanted = [meaning_of(label) for label in ours]
+    if len(set(theirs)) != len(theirs) or set(theirs) != set(wanted):
         return None
-    return tuple(found[0] for found in rows)
+    return tuple(theirs.index(name) for name in wanted)
+
+
+def meaning_of(label: str) -> str:
+    """The emotion that a name begins like; another name in lower case."""
+    low = label.strip().lower()
+    return next((emotion for stem, emotion in _STEMS.items() if low.startswith(stem)), low)
 
 
 def _in_order(told: object) -> tuple[str, ...] | None:

@@ -10,7 +10,6 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +21,10 @@ from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.unpacking import require_bounded
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
-from fer_train.pretrained.labels import FACTS
+from fer_train.pretrained.scalars import plain_scalars
+from fer_train.pretrained.unwrapping import unwrapped
 
-__all__ = ["MAX_GROWTH", "MAX_UNPACKED", "Contents", "read"]
+__all__ = ["MAX_GROWTH", "MAX_UNPACKED", "Contents", "read", "weights_file"]
 
 MAX_UNPACKED = 4 << 30
 """Bytes that an archive may unpack to; ViT-H/14 in float32 has 2.5 GB."""
@@ -37,14 +37,26 @@ _LOOKS_LIKE = {
     GIT_LFS_START: f"it {GIT_LFS_ADVICE}",
     b"<": "it is a web page; download the file itself",
     b"\x89HDF": "it is HDF5; Keras weights cannot be read",
+    b"{": "it is JSON; give the weights file that it belongs to",
+    b"\x08": "it looks like ONNX, whose weights have lost their names. Save the state dict where "
+    "it was exported: torch.save(model.state_dict(), 'weights.pth'). A model of fer_edge's own "
+    "goes to fer-export --from-onnx",
 }
+_OTHER_ZIPS = {
+    "/constants.pkl": "TorchScript, which is code and weights. Save the weights alone, where you "
+    "trust it: torch.save(torch.jit.load('model.pt').state_dict(), 'weights.pth')",
+    "serialized_exported_program.json": "an exported program, which is code and weights. Save the "
+    "weights alone: torch.save(torch.export.load('model.pt2').state_dict, 'weights.pth')",
+    "models/model.json": "an exported program, which is code and weights. Save the weights alone: "
+    "torch.save(torch.export.load('model.pt2').state_dict, 'weights.pth')",
+    "model.weights.h5": "a Keras model, which cannot be read. Save a state dict of PyTorch",
+}
+_USUAL_FILES = ("model.safetensors", "pytorch_model.bin", "model.bin")
+_SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".npz", ".ckpt"}
 _HEADER = struct.Struct("<Q")
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 _REFUSED = re.compile(r"GLOBAL (\S+)|Unsupported class:? (\S+)")
 _TORCHS_START, _TORCHS_ADVICE = "WeightsUnpickler error:", "Check the documentation"
-_DATA_PARALLEL = "module."
 _MAX_REASON = 200
-_MAX_LAYERS = 3
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,7 @@ def read(path: Path) -> Contents:
     if not start:
         raise ArtifactError(f"{path} is empty; {_KNOWN}")
     if start.startswith(b"PK"):
-        return Contents(_read_npz(path)) if _is_npz(path) else _read_pickle(path)
+        return _read_zip(path)
     if start[8:9] == b"{" and _HEADER.unpack_from(start)[0] <= size:
         return _read_safetensors(path)
     if start.startswith(b"\x80"):
@@ -83,15 +95,30 @@ def read(path: Path) -> Contents:
     raise ArtifactError(f"{path} is no weights file of a known kind: {hint}. {_KNOWN}")
 
 
-def _require_file(path: Path) -> None:
-    if path.is_dir():
-        inside = sorted(
-            file.name
-            for file in path.iterdir()
-            if file.suffix in {".safetensors", ".bin", ".pth", ".pt", ".npz"}
+def weights_file(path: Path) -> Path:
+    """The weights in a folder, such as Hugging Face's; a file is given back as it is.
+
+    Raises ArtifactError for a folder without weights, or with several of which none has the name
+    that such folders give theirs.
+    """
+    if not path.is_dir():
+        return path
+    for name in _USUAL_FILES:
+        if (path / name).is_file():
+            return path / name
+    if parts := sorted(path.glob("*.index.json")):
+        raise ArtifactError(
+            f"{path} holds its weights in parts ({parts[0].name}); save them as one file: "
+            "model.save_pretrained(FOLDER, max_shard_size='100GB')"
         )
-        such = f", such as {path / inside[0]}" if inside else ""
-        raise ArtifactError(f"{path} is a folder; give the weights file in it{such}")
+    inside = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
+    if len(inside) == 1:
+        return inside[0]
+    such = f"; give one of {', '.join(file.name for file in inside)}" if inside else ""
+    raise ArtifactError(f"{path} is a folder without {_USUAL_FILES[0]}{such}")
+
+
+def _require_file(path: Path) -> None:
     if not path.is_file():
         raise ArtifactError(f"there is no weights file at {path}")
 
@@ -114,14 +141,19 @@ def _read_safetensors(path: Path) -> Contents:
     return Contents(tensors)
 
 
-def _is_npz(path: Path) -> bool:
+def _read_zip(path: Path) -> Contents:
     try:
         with zipfile.ZipFile(path) as archive:
             require_bounded(archive, min(MAX_UNPACKED, MAX_GROWTH * path.stat().st_size))
             members = archive.namelist()
     except Exception as problem:  # zipfile has no common base for its errors
         raise _damaged(path, "zip archive", problem) from problem
-    return bool(members) and all(member.endswith(".npy") for member in members)
+    if members and all(member.endswith(".npy") for member in members):
+        return Contents(_read_npz(path))
+    for mark, told in _OTHER_ZIPS.items():
+        if any(member.endswith(mark) for member in members):
+            raise ArtifactError(f"{path} is {told}")
+    return _read_pickle(path)
 
 
 def _read_npz(path: Path) -> dict[str, torch.Tensor]:
@@ -141,7 +173,8 @@ def _read_npz(path: Path) -> dict[str, torch.Tensor]:
 
 def _read_pickle(path: Path) -> Contents:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(plain_scalars()):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         found = _REFUSED.search(str(problem))
         if found is None:
@@ -154,53 +187,12 @@ def _read_pickle(path: Path) -> Contents:
     except Exception as problem:  # a damaged file makes torch raise nearly anything
         raise _damaged(path, "PyTorch", problem) from problem
     try:
-        return _unwrapped(path, loaded)
+        tensors, facts = unwrapped(path, loaded)
     except ArtifactError:
         raise
     except Exception as problem:  # what was put together may be half of an object
         raise _damaged(path, "PyTorch", problem) from problem
-
-
-def _unwrapped(path: Path, loaded: object) -> Contents:
-    """Take the state dict out of what a training saved around it, layer by layer."""
-    facts: dict[str, object] = {}
-    for _ in range(_MAX_LAYERS):  # a pickle may hold itself
-        if not isinstance(loaded, Mapping):
-            raise ArtifactError(f"{path} holds a {type(loaded).__name__}, not a state dict")
-        facts |= {key: value for key, value in loaded.items() if key in FACTS}
-        inner = [loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)]
-        if not inner:
-            return Contents(_state_dict(path, loaded), facts=facts)
-        loaded = inner[0]
-    raise ArtifactError(f"{path} has a state dict below {_MAX_LAYERS} others; save that alone")
-
-
-def _state_dict(path: Path, loaded: Mapping[object, object]) -> dict[str, torch.Tensor]:
-    tensors = {
-        _unwrapped_name(name): value
-        for name, value in loaded.items()
-        if isinstance(name, str) and isinstance(value, torch.Tensor)
-    }
-    if not tensors:
-        keys = ", ".join(f"{key!r:.40}" for key in list(loaded)[:5]) or "nothing"
-        raise ArtifactError(f"{path} holds no tensors by name, but {keys}; a state dict is needed")
-    for name, tensor in tensors.items():
-        if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
-            raise ArtifactError(f"{path} is no plain state dict: {name:.80} is not a dense tensor")
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ArtifactError(
-                f"{path} is no plain state dict: {name:.80} claims {tensor.numel():,} numbers and "
-                "keeps fewer; save it after .contiguous()"
-            )
-    return tensors
-
-
-def _unwrapped_name(name: str) -> str:
-    """Drop what torch.compile and DataParallel put before a name."""
-    name, start = name.replace("_orig_mod.", ""), 0
-    while name.startswith(_DATA_PARALLEL, start):
-        start += len(_DATA_PARALLEL)
-    return name[start:]
+    return Contents(tensors, facts=facts)
 
 
 def _damaged(path: Path, kind: str, problem: Exception) -> ArtifactError:

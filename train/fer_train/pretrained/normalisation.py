@@ -1,0 +1,89 @@
+"""The normalisation that foreign weights were trained with, as the files beside them tell it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fer_edge.artifacts.spec import InputSpec
+from fer_edge.errors import ArtifactError
+from fer_train.pretrained.huggingface import read_settings
+
+__all__ = ["normalisation_beside", "require_same_normalisation", "with_normalisation_beside"]
+
+_CLOSE = 2e-3
+_RESCALE = 1 / 255
+_FILE = "preprocessor_config.json"
+
+
+def normalisation_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and std of pixels from 0 to 1; None where no ``preprocessor_config.json`` tells them.
+
+    Raises ArtifactError for one that cannot be read, or that scales pixels in another way.
+    """
+    path = weights.with_name(_FILE)
+    told = read_settings(path)
+    if not told:
+        return None
+    scale = told.get("rescale_factor", _RESCALE) if told.get("do_rescale", True) else 1.0
+    mean, std = told.get("image_mean"), told.get("image_std")
+    if told.get("do_normalize", True) is False:
+        mean, std = [0.0] * 3, [1.0] * 3
+    if mean is None or std is None:
+        return None
+    try:
+        factor = float(scale) / _RESCALE  # type: ignore[arg-type]
+        means, stds = (np.atleast_1d(np.array(v, np.float64)) for v in (mean, std))
+        if not (means.shape == stds.shape and means.ndim == 1 and (stds > 0).all()):
+            raise ValueError(f"image_mean {mean!r:.60} and image_std {std!r:.60}")
+        # (pixel * scale - mean) / std, with pixels from 0 to 1
+        return tuple((means / factor).tolist()), tuple((stds / factor).tolist())
+    except (TypeError, ValueError, ZeroDivisionError) as problem:
+        raise ArtifactError(
+            f"{path} tells no normalisation that can be used ({problem}); mend it or move it away"
+        ) from problem
+
+
+def require_same_normalisation(weights: Path, ours: InputSpec) -> None:
+    """Raise ArtifactError where the weights were trained with another mean or std than ours."""
+    told = normalisation_beside(weights)
+    if told is None or _fits(told, ours):
+        return
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in told)
+    raise ArtifactError(
+        f"{weights.with_name(_FILE)} says mean {mean} and std {std}, and the model is set up with "
+        f"mean {_listed(ours.mean)} and std {_listed(ours.std)}; give a recipe whose [input] has "
+        "these weights' mean and std"
+    )
+
+
+def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
+    """An input with the mean and std that the file beside the weights tells, if there is one.
+
+    A gray input takes only what is the same for all colours; other than that it would not be what
+    the weights were trained with.
+    """
+    folder = Path(source).expanduser()
+    told = normalisation_beside(folder / _FILE if folder.is_dir() else folder)
+    if told is None or _fits(told, ours):
+        return ours
+    shared = all(len(set(values)) == 1 for values in told)
+    if len(told[0]) != ours.channels and not shared:
+        return ours
+    mean, std = (values[:1] * ours.channels if shared else values for values in told)
+    return replace(ours, mean=mean, std=std)
+
+
+def _fits(told: tuple[tuple[float, ...], tuple[float, ...]], ours: InputSpec) -> bool:
+    pairs = zip(told, (ours.mean, ours.std), strict=True)
+    return all(
+        (len(theirs) == len(own) or 1 in (len(theirs), len(own)))
+        and bool(np.allclose(np.array(theirs), np.array(own), atol=_CLOSE))
+        for theirs, own in pairs
+    )
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
