@@ -12,6 +12,7 @@ from fer_edge.arguments import whole_number
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
+from fer_edge.system.forking import ProcessBound
 
 __all__ = [
     "GOALS",
@@ -133,12 +134,12 @@ class EngineInfo:
     max_batch: int | None = None
 
 
-class Backend(ABC):
+class Backend(ProcessBound, ABC):
     """An opened artifact, with two methods: ``infer`` and ``close``.
 
     The constructor takes ``(artifact, options)``, opens the artifact, and sets ``engine`` and
     ``spec``, which it reads from the artifact. A backend does not check the dtype and shape of a
-    batch, since Predictor does.
+    batch, since Predictor does. It is bound to the process that opened it.
     """
 
     spec: ModelSpec

@@ -9,7 +9,6 @@ import ctypes
 import importlib
 import logging
 import math
-import os
 import warnings
 import weakref
 from collections import Counter
@@ -23,6 +22,7 @@ import numpy.typing as npt
 
 from fer_edge.artifacts.plan import Gpu
 from fer_edge.errors import EngineError, MissingDependencyError
+from fer_edge.system.forking import ProcessBound
 
 __all__ = ["CudaLane", "Enqueue", "Layout", "describe_gpu", "on_gpu"]
 
@@ -94,7 +94,7 @@ def describe_gpu(number: int) -> Gpu:
     )
 
 
-class CudaLane:
+class CudaLane(ProcessBound):
     """A stream with pinned host memory, device memory, and one graph for each number of rows.
 
     ``inputs`` and ``outputs`` are numpy arrays over pinned memory, ``(max_rows, …)`` each;
@@ -134,7 +134,7 @@ class CudaLane:
             self.scratch_address = _on_device(held, scratch_bytes)
             self._held = held.pop_all()
         # for one that is dropped without close; a forked child has no part in its parent's memory
-        self._dropped = weakref.finalize(self, _free, self._held, os.getpid())
+        self._dropped = weakref.finalize(self, self._held.close)
         self._dropped.atexit = False
 
     def run(self, rows: int, enqueue: Enqueue) -> None:
@@ -215,11 +215,6 @@ class CudaLane:
     def _wait(self) -> None:
         _check("record an event", cudart.cudaEventRecord(self._done, self._stream))
         _check("finish", cudart.cudaEventSynchronize(self._done))
-
-
-def _free(held: ExitStack, process: int) -> None:
-    if os.getpid() == process:
-        held.close()
 
 
 def _handle(stream: Any) -> int:

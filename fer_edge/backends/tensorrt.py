@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 from functools import partial
@@ -114,17 +113,13 @@ class TensorRtBackend(Backend):
                 f"a batch of {len(batch)} crops, and this plan was built for at most "
                 f"{self._max_batch}; split it, or build the plan with a larger --max-batch"
             )
-        if os.getpid() != self._process:
-            raise EngineError(
-                "this TensorRT engine was opened before the process forked, and CUDA does not "
-                "survive a fork; open the Predictor in the child, or start it with spawn"
-            )
+        self.require_own_process()
         with on_gpu(self._gpu), self._pool.borrow() as lane:
             return lane.infer(batch)
 
     def close(self) -> None:
         """Free idle lanes now, and busy ones when their call ends."""
-        if os.getpid() == self._process:
+        if not self.inherited:
             with on_gpu(self._gpu):
                 self._pool.close()
 
@@ -163,7 +158,6 @@ class TensorRtBackend(Backend):
         self._pool = Pool(make, lanes, "this TensorRT engine is closed")
         with self._pool.borrow():  # memory that is lacking shows here, not at the first crop
             pass
-        self._process = os.getpid()
         self.engine = EngineInfo(
             name="tensorrt",
             version=trt.__version__,

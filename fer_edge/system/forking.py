@@ -43,7 +43,8 @@ class ProcessBound:
             name = type(self).__name__
             raise EngineError(
                 f"this {name} was made before the process forked, and its threads stayed behind in "
-                f"the parent; make a new one in each process"
+                "the parent; make a new one in each process, and start processes that use a GPU by "
+                "spawn"
             )
 
     def __reduce__(self) -> NoReturn:

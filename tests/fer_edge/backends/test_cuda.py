@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from fer_edge.artifacts.plan import Gpu
 from fer_edge.backends import cuda
 from fer_edge.backends.cuda import CudaLane, Layout, describe_gpu, on_gpu
 from fer_edge.errors import EngineError, MissingDependencyError
+from fer_edge.system import forking
 
 INPUTS = {"x": Layout((3,), np.uint8)}
 OUTPUTS = {"same": Layout((3,), np.uint8), "marks": Layout((3,), np.uint8)}
@@ -174,8 +175,11 @@ def test_a_child_of_fork_frees_nothing_of_its_parents(
     host: CudaDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dropped = CudaLane(INPUTS, {}, 4)
-    held, parent = host.held(), os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    held = host.held()
+    monkeypatch.setattr(forking, "_made", WeakSet([dropped]))
+    monkeypatch.setattr(forking, "_renewals", [])
+    monkeypatch.setattr(forking, "_kept_alive", [])
+    forking._after_fork()
     del dropped
     gc.collect()
     assert host.held() == held

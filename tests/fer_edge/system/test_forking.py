@@ -73,7 +73,7 @@ def test_its_use_in_a_child_is_an_error_even_where_its_lock_was_held() -> None:
         outcome = in_a_child(owner.work)
     assert outcome == (
         "EngineError: this Owner was made before the process forked, and its threads stayed behind "
-        "in the parent; make a new one in each process"
+        "in the parent; make a new one in each process, and start processes that use a GPU by spawn"
     )
 
 
