@@ -50,7 +50,7 @@ __all__ = [
 Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 Handler: TypeAlias = Callable[[Namespace], int]
 
-MODEL_HELP = "the name of a packaged model (default: default), a model directory, or an artifact"
+MODEL_HELP = "default or another packaged model's name, a model directory, or an artifact"
 
 INTERRUPTED = 130
 """Exit code of a command that was stopped from the keyboard, the same as in shells."""

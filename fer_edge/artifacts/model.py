@@ -73,7 +73,7 @@ class Model:
 
     Open it once and pass it on::
 
-        model = Model.open("default")              # or a path; a Model is given back as it is
+        model = Model.open("default")              # or a path, or a Model, which is returned
         model.artifact("openvino")                 # what that backend opens, read and checked
         model.artifact("openvino", "fp32")         # in another precision than the manifest's own
         model.artifact("tensorrt", formats=("onnx",))   # what a TensorRT engine is built from
@@ -100,7 +100,7 @@ class Model:
         file that is no artifact.
         """
         if isinstance(model, Model):
-            return model
+            return cls(model.name, model.path, model.manifest, spec) if spec else model
         check_model(model)
         path, name = model_path(model), os.fspath(model)
         if os.path.isdir(path):

@@ -35,10 +35,10 @@ def backend_class(name: str) -> type[Backend]:
         module = importlib.import_module(entry.module)
     except ModuleNotFoundError as problem:
         # a module that is missing inside the engine means a broken engine, not an absent one
-        lacking = [p for p in entry.packages if f"{p}.".startswith(f"{problem.name}.")]
-        if not lacking:
+        missing = [p for p in entry.packages if f"{p}.".startswith(f"{problem.name}.")]
+        if not missing:
             raise
-        raise MissingDependencyError(lacking[0], entry.extra, entry.source) from problem
+        raise MissingDependencyError(missing[0], entry.extra, entry.source) from problem
     return cast("type[Backend]", getattr(module, entry.class_name))
 
 

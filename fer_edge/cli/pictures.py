@@ -133,7 +133,7 @@ def _print_summary(pictures: int, failed: int, emotions: Counter[str]) -> None:
 
 
 def _annotated_files(images: Sequence[Path], folder: Path | None) -> Sequence[Path | None]:
-    """A file of its own for every picture, numbered where the name is taken, and none of them."""
+    """A new file for every picture, numbered if the name is taken, and never one of them."""
     if folder is None:
         return [None] * len(images)
     folder.mkdir(parents=True, exist_ok=True)
