@@ -155,6 +155,20 @@ def test_an_installation_without_the_packaged_model_says_so() -> None:
         Predictor()
 
 
+@pytest.mark.parametrize(
+    ("request_", "step"),
+    [
+        ({"backend": "tensorrt"}, "fer-export --from-onnx default --target trt-int8 --out DIR$"),
+        ({"precision": "fp16"}, "fer-export --from-onnx default --target onnx-fp16 --out DIR$"),
+    ],
+)
+def test_what_the_packaged_model_lacks_is_told_with_the_command_that_makes_it(
+    request_: dict[str, str], step: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"default has no .*; it has onnx .* {step}"):
+        Predictor(**request_)  # type: ignore[arg-type]
+
+
 def test_info_tells_what_runs(
     model_directory: Path, tiny_artifact: Path, tiny_spec: ModelSpec
 ) -> None:
