@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fer_edge.artifacts.plan import PlanSidecar, sidecar_path
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.dependencies import requires
@@ -130,7 +131,7 @@ def write_repository(
         raise ConfigurationError(f"{target} exists; replace it by force, or give another name")
     if target.exists() and not (target / CONFIG).is_file():
         raise ConfigurationError(f"{target} is not a model of Triton's, so it is not replaced")
-    config = _config(name, form, spec, options or ServingOptions())
+    config = _config(name, form, spec, _within_profile(artifact, options or ServingOptions()))
     with new_folder(target) as folder:
         version = folder / _VERSION
         version.mkdir()
@@ -140,6 +141,19 @@ def write_repository(
         (folder / LABELS_FILE).write_text("".join(f"{label}\n" for label in spec.labels))
         (folder / CONFIG).write_text(text_format.MessageToString(config))
     return target
+
+
+def _within_profile(artifact: Path, options: ServingOptions) -> ServingOptions:
+    """Bound the batches by those that a plan was built for, as its sidecar tells."""
+    sidecar = sidecar_path(artifact)
+    if artifact.suffix != ".plan" or not sidecar.is_file():
+        return options
+    most = PlanSidecar.from_json(sidecar.read_bytes(), str(sidecar)).max_batch
+    return replace(
+        options,
+        max_batch_size=min(options.max_batch_size, most),
+        preferred_batch_sizes=tuple(n for n in options.preferred_batch_sizes if n <= most),
+    )
 
 
 def _form(artifact: Path) -> _Form:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,22 +12,25 @@ from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec, padded, static_batch
 from fer_edge.backends.external_data import refuse_external_data
-from fer_edge.backends.onnxruntime_engine import ort, quiet_options
-from fer_edge.errors import ArtifactError, ClosedError, ConfigurationError, EngineError
+from fer_edge.backends.onnxruntime_devices import CPU, CUDA, LARGEST_BATCH, Device, device_named
+from fer_edge.backends.onnxruntime_engine import ort, quiet_options, quiet_session
+from fer_edge.errors import (
+    ArtifactError,
+    ClosedError,
+    ConfigurationError,
+    EngineError,
+    FerEdgeError,
+    InputError,
+)
 from fer_edge.system.cores import default_threads, usable_cores
-from fer_edge.system.folders import data_folder
 
 __all__ = ["OnnxRuntimeBackend"]
 
-_CPU = "CPUExecutionProvider"
-_CUDA = "CUDAExecutionProvider"
-_TENSORRT = "TensorrtExecutionProvider"
-_PROVIDERS = {"cpu": _CPU, "cuda": _CUDA, "tensorrt": _TENSORRT}
 _COMPUTES_IN = {
-    (_CPU, "fp32"): "fp32",
-    (_CPU, "int8"): "int8",
-    (_CUDA, "fp32"): "fp32",
-    (_CUDA, "fp16"): "fp16",
+    (CPU, "fp32"): "fp32",
+    (CPU, "int8"): "int8",
+    (CUDA, "fp32"): "fp32",
+    (CUDA, "fp16"): "fp16",
 }
 """What is computed in, by provider and artifact. All others are unknown: ONNX Runtime may widen
 types, and TensorRT chooses them.
@@ -44,10 +46,10 @@ _NATIVE = b"EPContext"
 class OnnxRuntimeBackend(Backend):
     """An ``InferenceSession``. It is thread-safe, so there is neither a pool nor a lock.
 
-    Devices are ``cpu``, ``cuda`` and ``tensorrt``; ``cuda:1`` is the second GPU and ``auto`` is the
-    CPU. A provider that does not load, or that leaves convolutions to another provider, is an
-    error. With ``goal="throughput"`` each call uses one thread, and ``threads`` is the number of
-    calls that are worth running at once.
+    Devices are ``cpu``, ``cuda``, ``tensorrt`` and ``tensorrt-rtx`` (NVIDIA's plugin); ``cuda:1``
+    is the second GPU and ``auto`` is the CPU. A provider that does not load, or that leaves
+    convolutions to another provider, is an error. With ``goal="throughput"`` each call uses one
+    thread, and ``threads`` is the number of calls that are worth running at once.
 
     Inputs are passed to ``run``. Binding them instead took the same time on the CPU (at best 0.43
     ms for the packaged model), since a crop is too small for its copy to matter.
@@ -55,7 +57,7 @@ class OnnxRuntimeBackend(Backend):
 
     def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
         options.refuse("ONNX Runtime", "compiled")
-        provider, provider_options = _provider(options.device)
+        device = device_named(options.device)
         refuse_external_data(artifact)
         if _NATIVE in artifact.data:
             raise ArtifactError(
@@ -65,19 +67,20 @@ class OnnxRuntimeBackend(Backend):
         abreast = options.goal == "throughput"
         threads = options.threads or (usable_cores() if abreast else default_threads())
         settings = quiet_options(1 if abreast else threads, spinning=options.spinning)
-        session = _open(artifact, provider, provider_options, settings)
-        _check_provider(session, provider)
+        session = _open(artifact, device, settings)
+        _check_provider(session, device.provider)
         self.spec, self._batch = _contract(session, artifact)
-        computes_in = _COMPUTES_IN.get((provider, self.spec.precision), "unknown")
+        self._largest = LARGEST_BATCH if device.compiles and self._batch is None else self._batch
+        computes_in = _COMPUTES_IN.get((device.provider, self.spec.precision), "unknown")
         _check_precision(options, self.spec, computes_in)
         self.engine = EngineInfo(
             name="onnxruntime",
             version=ort.__version__,
-            provider=provider,
+            provider=device.provider,
             inference_precision=computes_in,
             threads=threads,
             concurrency=threads if abreast else 1,
-            max_batch=self._batch,
+            max_batch=self._largest,
         )
         self._session: ort.InferenceSession | None = session
 
@@ -88,6 +91,11 @@ class OnnxRuntimeBackend(Backend):
         session = self._session
         if session is None:
             raise ClosedError("this ONNX Runtime session is closed")
+        if self._batch is None and self._largest is not None and len(batch) > self._largest:
+            raise InputError(
+                f"a batch of {len(batch)} crops, and the engine is built for at most "
+                f"{self._largest}; split it, or export with a static --batch"
+            )
         given = batch if self._batch is None else padded(batch, self._batch)
         try:
             logits, probabilities = session.run(_OUTPUTS, {INPUT: given})
@@ -103,49 +111,21 @@ class OnnxRuntimeBackend(Backend):
         self._session = None
 
 
-def _provider(device: str) -> tuple[str, dict[str, str]]:
-    """The provider of a device, and its options."""
-    kind, _, number = ("cpu" if device == "auto" else device).partition(":")
-    if kind not in _PROVIDERS or (number and (kind == "cpu" or not number.isdecimal())):
-        raise ConfigurationError(
-            f"ONNX Runtime has no device {device!r}; there are auto, {', '.join(_PROVIDERS)}, "
-            "and cuda:1 for the second GPU"
-        )
-    provider = _PROVIDERS[kind]
-    available = ort.get_available_providers()
-    if provider not in available:
-        raise EngineError(
-            f"this ONNX Runtime has no {provider}, only {', '.join(available)}. For CUDA and "
-            "TensorRT: pip uninstall onnxruntime && pip install onnxruntime-gpu"
-        )
-    options = {} if provider == _CPU else {"device_id": number or "0"}
-    if provider == _CUDA:
-        options["use_tf32"] = "0"  # TF32 would be used silently, and fp32 has to be fp32
-    if provider == _TENSORRT:
-        # its engines take minutes to build, each time if there is no folder to keep them in
-        with suppress(ConfigurationError, OSError):
-            cache = data_folder() / "onnxruntime-tensorrt"
-            cache.mkdir(parents=True, exist_ok=True)  # it makes only the last folder of a path
-            # this option takes True, and not 1
-            options |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache)}
-    return provider, options
-
-
-def _open(
-    artifact: Artifact, provider: str, provider_options: dict[str, str], settings: Any
-) -> ort.InferenceSession:
-    chain = [(provider, provider_options)]
-    if provider != _CPU:  # releases that do not know this entry ignore it
+def _open(artifact: Artifact, device: Device, settings: Any) -> ort.InferenceSession:
+    if device.provider != CPU:  # releases that do not know this entry ignore it
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if provider == _TENSORRT:  # the CUDA provider takes the light operators that TensorRT leaves
-        chain.append((_CUDA, {"device_id": provider_options["device_id"], "use_tf32": "0"}))
     try:
-        # with the fallback, the CPU silently replaces a provider that fails
-        return ort.InferenceSession(artifact.data, settings, providers=chain, enable_fallback=False)
-    except Exception as problem:  # as above
-        failed = ArtifactError if provider == _CPU else EngineError
+        if device.provider != CPU:
+            spec, batch = _contract(quiet_session(artifact.data, 1), artifact)
+            shape = spec.input.shape if batch is None else None
+            device = device.prepared(spec.precision, shape)
+        return device.session(artifact.data, settings)
+    except FerEdgeError:
+        raise
+    except Exception as problem:  # onnxruntime's errors share no base of their own
+        failed = ArtifactError if device.provider == CPU else EngineError
         raise failed(
-            f"ONNX Runtime cannot load {artifact.path} on {provider}: {one_line(problem)}"
+            f"ONNX Runtime cannot load {artifact.path} on {device.provider}: {one_line(problem)}"
         ) from problem
 
 
@@ -156,7 +136,7 @@ def _check_provider(session: ort.InferenceSession, provider: str) -> None:
             f"ONNX Runtime did not load {provider} and fell back to {loaded[0]}; see its log for "
             "the missing library"
         )
-    if provider == _CPU or not hasattr(session, "get_provider_graph_assignment_info"):
+    if provider == CPU or not hasattr(session, "get_provider_graph_assignment_info"):
         return
     left = {
         (node.op_type, part.ep_name)

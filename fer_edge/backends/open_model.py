@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import Backend, BackendOptions, backend_class
@@ -39,6 +40,10 @@ class PredictorInfo:
     concurrency: int
     max_batch: int | None
     spec: ModelSpec
+
+
+_NO_BACKEND = "any"
+"""No backend has this name, so it is offered only artifacts that were made for all."""
 
 
 def open_backend(
@@ -76,7 +81,7 @@ def open_backend(
     )
     if options.threads is None and options.goal == "latency":  # tuning measures latency
         options = replace(options, threads=choice.threads)
-    artifact = found.artifact(choice.name, precision)
+    artifact = _artifact(found, choice.name, options.device, precision)
     opened = backend_class(choice.name)(artifact, options)
     try:
         _check_precision(opened, precision)
@@ -84,6 +89,18 @@ def open_backend(
         opened.close()
         raise
     return opened, _info(opened, artifact.path, artifact.sha256, choice.reason, options.device)
+
+
+def _artifact(found: Model, backend: str, device: str, precision: str | None) -> Artifact:
+    """The artifact for a backend, or the one for all where NVIDIA's parser will read it."""
+    if _nvidia_parses(backend, device) and found.offers(_NO_BACKEND, precision, ("onnx",)):
+        return found.artifact(_NO_BACKEND, precision, ("onnx",))
+    return found.artifact(backend, precision)
+
+
+def _nvidia_parses(backend: str, device: str) -> bool:
+    # it refuses the form of INT8 that is made for ONNX Runtime's own kernels
+    return backend == "onnxruntime" and device.partition(":")[0] in ("tensorrt", "tensorrt-rtx")
 
 
 def _check_precision(opened: Backend, wanted: str | None) -> None:

@@ -63,7 +63,7 @@ BACKENDS: dict[str, BackendEntry] = {
         "onnxruntime",
         "",
         OPENED_BY["onnxruntime"],
-        ("cpu", "cuda", "tensorrt"),
+        ("cpu", "cuda", "tensorrt", "tensorrt-rtx"),
         ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
     ),
     "openvino": BackendEntry(

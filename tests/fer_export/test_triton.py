@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from fer_edge import LABELS
+from fer_edge.artifacts.plan import Gpu, PlanSidecar
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
 
@@ -107,6 +108,19 @@ def test_each_format_has_its_backend(
     kind = model_config_pb2.ModelInstanceGroup.Kind.Name(config.instance_group[0].kind)
     served = sorted(path.name for path in (folder / "1").iterdir())
     assert (config.backend, config.platform, kind, served) == expected
+
+
+def test_a_plan_is_asked_for_no_more_than_its_profile_takes(
+    tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    plan = tmp_path / "m.plan"
+    plan.write_bytes(b"plan")
+    gpu = Gpu("Orin", "8.7", 16)
+    PlanSidecar(tiny_spec, "0" * 64, "10.3.0", gpu, 1, 4, 20, "fp16").write(plan)
+    made = write_repository(tmp_path / "repository", "fer", plan, tiny_spec)
+    text = (made / "config.pbtxt").read_text()
+    assert "max_batch_size: 20" in text
+    assert [size for size in (8, 16, 32) if f"preferred_batch_size: {size}\n" in text] == [8, 16]
 
 
 def test_a_plan_is_not_served_on_a_cpu(tiny_spec: ModelSpec, tmp_path: Path) -> None:

@@ -1,0 +1,158 @@
+"""The devices of ONNX Runtime: which provider each is, what it has to be told, and its session."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.errors import ConfigurationError, EngineError, MissingDependencyError
+from fer_edge.system.folders import data_folder
+
+__all__ = ["CPU", "CUDA", "LARGEST_BATCH", "RTX", "TENSORRT", "Device", "device_named"]
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+RTX = "NvTensorRTRTXExecutionProvider"
+
+_PROVIDERS = {"cpu": CPU, "cuda": CUDA, "tensorrt": TENSORRT, "tensorrt-rtx": RTX}
+_COMPILING = {TENSORRT: "trt", RTX: "nv"}
+"""Providers that build an engine, and how the names of their options begin."""
+
+_RTX_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
+
+LARGEST_BATCH = 32
+"""Of a dynamic graph on a provider that builds engines: one that grows would be built anew."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A provider with its options; ``number`` counts the GPUs that it sees."""
+
+    provider: str
+    number: int = 0
+    options: Mapping[str, str] | None = None
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the provider builds an engine, for a range of batches."""
+        return self.provider in _COMPILING
+
+    def prepared(self, precision: str, shape: tuple[int, int, int] | None) -> Device:
+        """With the options for an artifact of ``precision``, whose crops have ``shape``.
+
+        ``shape`` is None for a graph with a fixed batch.
+        """
+        options = {} if self.provider == CPU else {"device_id": str(self.number)}
+        if self.provider == CUDA:
+            options["use_tf32"] = "0"  # TF32 would be used silently, and fp32 has to be fp32
+        if self.provider == TENSORRT:
+            options |= _kept_engines()
+            # TensorRT up to 10 refuses quantisers, and widens float16, unless it is told
+            if precision == "int8":
+                options["trt_int8_enable"] = "True"
+            if precision == "fp16":
+                options["trt_fp16_enable"] = "True"
+        if self.compiles and shape is not None:
+            start, sizes = _COMPILING[self.provider], "x".join(map(str, shape))
+            for name, batch in (("min", 1), ("opt", 1), ("max", LARGEST_BATCH)):
+                options[f"{start}_profile_{name}_shapes"] = f"crop:{batch}x{sizes}"
+        return replace(self, options=options)
+
+    def session(self, model: bytes, settings: Any) -> ort.InferenceSession:
+        """Open ``model``; raises what ONNX Runtime raises, and EngineError without the GPU."""
+        options = dict(self.options or {})
+        if self.provider == RTX:
+            settings.add_provider_for_devices([_rtx_device(self.number)], options)
+            return ort.InferenceSession(model, settings, enable_fallback=False)
+        chain = [(self.provider, options)]
+        if self.provider == TENSORRT:  # the CUDA provider takes the light operators it leaves
+            chain.append((CUDA, {"device_id": str(self.number), "use_tf32": "0"}))
+        # with the fallback, the CPU silently replaces a provider that fails
+        return ort.InferenceSession(model, settings, providers=chain, enable_fallback=False)
+
+
+def device_named(name: str) -> Device:
+    """Look up a device. Raises ConfigurationError for an unknown one.
+
+    Raises EngineError where this ONNX Runtime lacks its provider, MissingDependencyError where a
+    package has to be installed for it.
+    """
+    kind, colon, number = ("cpu" if name == "auto" else name).partition(":")
+    if kind not in _PROVIDERS or (colon and (kind == "cpu" or not number.isdecimal())):
+        raise ConfigurationError(
+            f"ONNX Runtime has no device {name!r}; there are auto, {', '.join(_PROVIDERS)}, "
+            "and cuda:1 for the second GPU"
+        )
+    found = Device(_PROVIDERS[kind], int(number or 0))
+    if found.provider == RTX:
+        _register_rtx()
+    elif found.provider not in (available := ort.get_available_providers()):
+        raise EngineError(
+            f"this ONNX Runtime has no {found.provider}, only {', '.join(available)}. {_advice()}"
+        )
+    return found
+
+
+def _advice() -> str:
+    if platform.machine() == "aarch64":
+        return (
+            "On a Jetson, install the onnxruntime-gpu that NVIDIA builds for your JetPack, or use "
+            "backend='tensorrt', which needs none"
+        )
+    return "For CUDA and TensorRT: pip uninstall onnxruntime && pip install onnxruntime-gpu"
+
+
+def _kept_engines() -> dict[str, str]:
+    """Where engines and timings are kept: building takes minutes, each time without a folder."""
+    with suppress(ConfigurationError, OSError):
+        cache = data_folder() / "onnxruntime-tensorrt"
+        cache.mkdir(parents=True, exist_ok=True)  # it makes only the last folder of a path
+        # these options take True, and not 1
+        return {
+            f"trt_{what}_cache_{key}": value
+            for what in ("engine", "timing")
+            for key, value in (("enable", "True"), ("path", str(cache)))
+        }
+    return {}
+
+
+def _register_rtx() -> None:
+    """Load NVIDIA's plugin into ONNX Runtime, once."""
+    try:
+        plugin = importlib.import_module(_RTX_PACKAGE)
+    except ModuleNotFoundError as problem:
+        if problem.name != _RTX_PACKAGE:
+            raise
+        raise EngineError(
+            "the device tensorrt-rtx is a plugin of ONNX Runtime: pip install "
+            "onnxruntime-ep-nv-tensorrt-rtx-cu13 (RTX 30 and later, CUDA 13)"
+        ) from problem
+    if not hasattr(ort, "register_execution_provider_library"):
+        raise MissingDependencyError(
+            "an ONNX Runtime with plugins", "", f"{ort.__version__} has none; upgrade onnxruntime"
+        )
+    if RTX in {device.ep_name for device in ort.get_ep_devices()}:
+        return
+    try:
+        ort.register_execution_provider_library(RTX, plugin.get_library_path())
+    except Exception as problem:  # onnxruntime's errors share no base of their own
+        raise EngineError(
+            "NVIDIA's plugin for ONNX Runtime does not load; it needs a GPU (RTX 30 or later) and "
+            f"its driver: {' '.join(str(problem).split())[-200:]}"
+        ) from problem
+
+
+def _rtx_device(number: int) -> Any:
+    found = [device for device in ort.get_ep_devices() if device.ep_name == RTX]
+    if number >= len(found):
+        raise EngineError(
+            f"NVIDIA's plugin for ONNX Runtime sees {len(found)} GPUs that it can use, and number "
+            f"{number} was asked for; it runs on RTX 30 and later"
+        )
+    return found[number]
