@@ -55,7 +55,7 @@ def follow_camera(options: Namespace) -> int:
 
 @contextmanager
 def _tracking(options: Namespace, source: Source) -> Iterator[tuple[Tracking, FaceDetector]]:
-    # what OpenCV and FFmpeg print of a damaged file or a lost stream, our own messages say
+    # our own messages say what OpenCV and FFmpeg would print about a damaged file or a lost stream
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     # where it is depends on OpenCV's release
     set_level: Any = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel

@@ -182,7 +182,7 @@ def _draw_title(canvas: Image, place: _Place, title: str, color: Color) -> None:
     row = min(height, round(_ROW * place.unit))
     if place.is_panel:
         panel = canvas[top : top + height, left : left + width]
-        panel[:] = (panel * _SHADE).astype(np.uint8)
+        panel[:] = cv2.convertScaleAbs(panel, alpha=_SHADE)
     canvas[top : top + row, left : left + width] = color
     # luma of BT.601: black is read better on light colors
     light = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > _DARK

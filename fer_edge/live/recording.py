@@ -40,9 +40,9 @@ def record(
 ) -> dict[str, Any]:
     """Follow a video to its end, or for ``seconds``, and write what is asked for.
 
-    Ctrl-C ends a live source as ``seconds`` do; of a file it leaves nothing written. Gives the JSON
-    without the frames. Raises what `Tracking` raises, and OSError where something cannot be
-    written; the video so far then stays and plays.
+    Ctrl-C ends the recording of a live source as ``seconds`` does. For a file it leaves nothing
+    behind. Returns the JSON without its frames. Raises what `Tracking` raises, and OSError where
+    something cannot be written; the video that was written until then stays and plays.
     """
     source, labels = tracking.source, tracking.labels
     info = source.info

@@ -126,7 +126,10 @@ def csv_rows(path: Path, labels: Sequence[str]) -> Iterator[Callable[[TrackedFra
 
         def add(frame: TrackedFrame) -> None:
             place = {"index": frame.index, "time_s": round(frame.time, _TIME_DIGITS)}
-            writer.writerows(place | _flat(face_values(face)) for face in frame.faces)
+            try:
+                writer.writerows(place | _flat(face_values(face)) for face in frame.faces)
+            except OSError as problem:  # which names no file
+                raise OSError(problem.errno, problem.strerror, str(path)) from problem
 
         yield add
 

@@ -1,4 +1,4 @@
-"""Which face of this frame is which of the last: boxes to numbers that stay with a person."""
+"""Numbers that stay with a face from frame to frame."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class _Track:
 class FaceTracker:
     """Follows faces from frame to frame: constant velocity in seconds, so any frame rate will do.
 
-    A face goes to the track whose expected box overlaps it most; where none does, to one whose
-    centre is near and whose size is like. As in ByteTrack (Zhang et al., ECCV 2022), faces that
-    the detector is sure of choose first, weak ones may only continue a track, and one that is
-    sure of and fits no track starts a new one. Numbers start with 1 and are never used again.
+    A face goes to the track whose expected box overlaps it most. Where none overlaps, it goes to a
+    track whose centre is near and whose size is similar. As in ByteTrack (Zhang et al., ECCV
+    2022), faces of at least ``min_score`` choose first, and weaker ones may only continue a track.
+    A face of at least ``min_score`` that fits no track starts a new one. Numbers start at 1 and
+    are never used again.
 
-    ``min_score`` is from where on a face can start a track, and ``max_gap`` for how many seconds
-    a face may be unseen and keep its number.
+    A face that is unseen for up to ``max_gap`` seconds keeps its number.
     """
 
     def __init__(self, *, min_score: float = 0.7, max_gap: float = 1.5) -> None:

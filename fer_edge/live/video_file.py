@@ -45,9 +45,9 @@ class VideoFile:
     dropped, change nothing about when something is seen. The first frame gives the size; frames of
     another size are scaled. ``sound_of`` is a file whose sound is taken over.
 
-    While it is written the file consists of fragments and plays up to the last second, also where
-    the process is killed or the disk is full. With ``live`` it stays so and is written in its
-    place; otherwise it is written beside it, and ``close`` puts it there with its index in front.
+    The file is written in fragments, so it plays up to its last second even if the process is
+    killed or the disk fills up. With ``live`` it is written at ``path`` itself. Otherwise it is
+    written beside ``path``, and ``close`` moves it there with its index in front.
 
     Raises OSError where it cannot be written.
     """
