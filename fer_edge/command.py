@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from fer_edge.predictor import Predictor
 
 __all__ = [
+    "DATA_HELP",
     "INTERRUPTED",
     "MODEL_HELP",
     "Commands",
     "Handler",
     "add_command",
+    "add_data_choices",
     "add_data_option",
     "add_predictor_options",
     "add_validation_options",
@@ -51,6 +53,8 @@ Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 Handler: TypeAlias = Callable[[Namespace], int]
 
 MODEL_HELP = "default or another packaged model's name, a model directory, or an artifact"
+
+DATA_HELP = "FER2013 (zip, folder or CSV), a folder of classes, or a list file path,label"
 
 INTERRUPTED = 130
 """Exit code of a command that was stopped from the keyboard, the same as in shells."""
@@ -84,8 +88,13 @@ def add_data_option(parser: ArgumentParser, *, required: bool = True, use: str =
         metavar="DATA",
         type=Path,
         required=required,
-        help=f"FER2013 (zip, folder or CSV), a folder of classes, or a list file path,label{use}",
+        help=f"{DATA_HELP}{use}",
     )
+    add_data_choices(parser)
+
+
+def add_data_choices(parser: ArgumentParser) -> None:
+    """Add what a data set cannot tell by itself."""
     parser.add_argument(
         "--classes",
         metavar="NAMES",

@@ -52,6 +52,7 @@ __all__ = [
     "clean",
     "copies_of",
     "entries_of",
+    "limited",
     "load",
     "load_clean_train",
 ]
@@ -179,8 +180,8 @@ def _read(
         if not chosen:
             raise EmptySplitError(_empty_message(source, split or "public-test", found))
         _require_all_classes(found.entries, split, source, classes)
-        kept = [entry for entry in chosen if classes.index[entry.key] is not None]
-        kept = _limited(kept, source)
+        known = [entry for entry in chosen if classes.index[entry.key] is not None]
+        kept = limited(known, source)
         images = decode_all(kept, split or "public-test", wanted)
     numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
     return LabelledCrops(images, numbers, tuple(entry.name for entry in kept), classes.labels)
@@ -216,7 +217,7 @@ def _require_all_classes(
         )
 
 
-def _limited(entries: list[Entry], source: DataSource) -> list[Entry]:
+def limited(entries: Sequence[Entry], source: DataSource) -> Sequence[Entry]:
     """At most ``limit`` pictures, of every class in turn; drawn, as neighbours are alike."""
     if source.limit is None or len(entries) <= source.limit:
         return entries

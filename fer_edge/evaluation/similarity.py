@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MOST_BITS", "near_copies", "perceptual_hashes"]
+__all__ = ["MOST_BITS", "near_copies", "near_hashes", "perceptual_hash", "perceptual_hashes"]
 
 MOST_BITS = 4
 """Bits that may differ between two pictures that count as nearly the same."""
@@ -22,21 +22,29 @@ _CHUNK = 256
 
 def perceptual_hashes(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     """Hash pictures, uint8 ``(N, H, W)`` or ``(N, H, W, 3)`` BGR; uint64 ``(N,)``."""
-    hashes = np.empty(len(images), np.uint64)
-    for place, image in enumerate(images):
-        gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # noqa: PLR2004
-        small = cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        low = cv2.dct(small.astype(np.float32))[:_LOW, :_LOW].ravel()
-        bits = low > np.median(low[1:])  # the first is the mean brightness
-        hashes[place] = np.packbits(bits).view(">u8")[0]
-    return hashes
+    return np.array([perceptual_hash(image) for image in images], np.uint64)
+
+
+def perceptual_hash(image: npt.NDArray[np.uint8]) -> np.uint64:
+    """Hash one picture."""
+    gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # noqa: PLR2004
+    small = cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    low = cv2.dct(small.astype(np.float32))[:_LOW, :_LOW].ravel()
+    bits = low > np.median(low[1:])  # the first is the mean brightness
+    return np.uint64(np.packbits(bits).view(">u8")[0])
 
 
 def near_copies(
     images: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8], most_bits: int = MOST_BITS
 ) -> npt.NDArray[np.bool_]:
     """Tell which of ``images`` have another among ``others`` that is nearly the same, ``(N,)``."""
-    ours, theirs = perceptual_hashes(images), perceptual_hashes(others)
+    return near_hashes(perceptual_hashes(images), perceptual_hashes(others), most_bits)
+
+
+def near_hashes(
+    ours: npt.NDArray[np.uint64], theirs: npt.NDArray[np.uint64], most_bits: int = MOST_BITS
+) -> npt.NDArray[np.bool_]:
+    """Tell which of these hashes another one is near to, bool ``(N,)``."""
     near = np.zeros(len(ours), np.bool_)
     for start in range(0, len(ours), _CHUNK):
         part = ours[start : start + _CHUNK, None] ^ theirs[None, :]

@@ -7,11 +7,16 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from fer_edge.command import command_parser, run_command
-from fer_train.cli import campaign, importing, teaching, training
+from fer_train.cli import campaign, importing, looking, teaching, training
 
 __all__ = ["main"]
 
-_COMMANDS = {"campaign": campaign, "import": importing, "teach": teaching}
+_COMMANDS = {
+    "data": looking,
+    "campaign": campaign,
+    "import": importing,
+    "teach": teaching,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _training(*, shows_recipe: bool) -> ArgumentParser:
-    parser = command_parser("fer-train", "Train a face-expression network on FER2013.")
+    parser = command_parser("fer-train", "Train a network on FER2013 or on pictures of your own.")
     summaries = (f"fer-train {name}: {module.SUMMARY}" for name, module in _COMMANDS.items())
     parser.epilog = f"Also: {'; '.join(summaries)}. Each has its own --help."
     training.add_options(parser, shows_recipe=shows_recipe)
