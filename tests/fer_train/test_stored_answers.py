@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_process import start_training
 from safetensors.torch import load_file, save_file
 
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
@@ -156,6 +160,30 @@ def test_a_full_disk_keeps_the_views_that_are_whole(
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["t.safetensors"]
     assert teach(data, teachers, path, views=2, **given)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
+def test_killed_again_and_again_the_answers_are_the_same(
+    tiny_fer2013: Path, teachers: list[Path], tmp_path: Path
+) -> None:
+    def command(name: str) -> list[str]:
+        words = ["teach", "--data", str(tiny_fer2013), "--teacher", str(teachers[0])]
+        return [*words, "--views", "12", "--out", str(tmp_path / name)]
+
+    for _ in range(3):
+        child = start_training(command("cut"))
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "cut").exists() and child.is_alive():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        child.join(random.uniform(0, 0.1))  # noqa: S311 - any moment will do
+        child.kill()
+        child.join()
+        if (tmp_path / "cut").exists():
+            assert 1 <= read_answers(tmp_path / "cut").views <= 12
+    assert main(command("cut")) == 0
+    assert main(command("whole")) == 0
+    assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 Change = Callable[[TrainingData, Recipe], tuple[TrainingData, Recipe]]

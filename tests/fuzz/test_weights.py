@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from damaged_files import Payload, damaged_bytes
+from fuzzed_json import changed_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,3 +231,78 @@ def test_a_spec_that_asks_for_a_giant_costs_no_more_than_its_file(
     path = tmp_path / "best.safetensors"
     path.write_bytes(_safetensors(json.dumps(header).encode(), bytes(4)))
     assert isinstance(survive(checkpoint.load, path), ArtifactError)
+
+
+# --- teachers' answers, and graph models
+
+
+@pytest.fixture(scope="module")
+def answers_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Two views of three pictures by one teacher."""
+    stored = pytest.importorskip("fer_train.stored_answers", reason="no package to train with")
+    recipe = pytest.importorskip("fer_train.recipe")
+    info = stored.AnswersInfo(
+        pictures=3,
+        shape=(48, 48, 1),
+        labels=LABELS,
+        pictures_sha256="a" * 64,
+        seed=0,
+        views=2,
+        augmentation=recipe.Augmentation(),
+        teachers=(stored.Teacher("teacher", "b" * 64),),
+        teachers_accuracy=0.5,
+    )
+    path: Path = tmp_path_factory.mktemp("answers") / "taught.safetensors"
+    stored.StoredAnswers(info, torch.zeros(2, 3, 1, 7, dtype=torch.float16)).save(path)
+    assert stored.read_answers(path).views == 2
+    return path.read_bytes()
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_answers_are_read_or_refused(
+    survive: Any, folder: Path, answers_file: bytes, data: st.DataObject
+) -> None:
+    from fer_train.stored_answers import StoredAnswers, read_answers
+
+    path = folder / "taught.safetensors"
+    path.write_bytes(data.draw(st.one_of(damaged_bytes(answers_file), st.binary(max_size=60))))
+    found = survive(read_answers, path)
+    assert isinstance(found, (StoredAnswers, ArtifactError))
+
+
+GRAPH = {
+    "format": "graph-model",
+    "generatedBy": "x",
+    "modelTopology": {
+        "node": [
+            {
+                "name": "conv_dw_1/depthwise",
+                "op": "DepthwiseConv2dNative",
+                "attr": {"strides": {"list": {"i": ["1", "1", "1", "1"]}}},
+            }
+        ]
+    },
+    "weightsManifest": [
+        {
+            "paths": ["w.bin"],
+            "weights": [
+                {"name": "conv1/convolution/merged_input", "shape": [2, 2], "dtype": "float32"}
+            ],
+        }
+    ],
+}
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_graph_model_is_refused(survive: Any, folder: Path, data: st.DataObject) -> None:
+    """None that is drawn is a MobileNet; a test of the reader has one that is."""
+    module = pytest.importorskip(
+        "fer_train.pretrained.graph_model", reason="no package to train with"
+    )
+    path = folder / "graph.json"
+    text = data.draw(st.one_of(changed_json(GRAPH), st.text(max_size=20)))
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    path.with_name("w.bin").write_bytes(bytes(16))
+    assert isinstance(survive(module.read_graph_model, path), ArtifactError)
