@@ -5,6 +5,7 @@ Each gives the float core, and the answers that every artifact is held against.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,12 @@ def from_checkpoint(path: Path) -> Source:
 
     spec = spec.with_provenance(parent_sha256=sha256_of(path))
     del network
-    return Source(spec, core, answers, path, held.clear)
+
+    def release() -> None:
+        held.clear()
+        gc.collect()  # the exporter leaves cycles that hold the weights
+
+    return Source(spec, core, answers, path, release)
 
 
 def from_onnx(path: str | Path) -> Source:

@@ -178,7 +178,7 @@ TARGETS: dict[str, Maker] = {
 
 
 def make(context: ExportContext, maker: Maker) -> list[Built]:
-    """Run a maker, once for each workcontext."""
+    """Run a maker, once for each export."""
     made: dict[Maker, list[Built]] = context.made
     if maker not in made:
         made[maker] = maker(context)
