@@ -20,7 +20,7 @@ COOKIE = "fer_edge"
 PROTOCOL = "fer_edge"
 """Subprotocol of the WebSocket that the server speaks."""
 
-TOKEN_PROTOCOL = "fer_edge.token."  # noqa: S105 - a prefix
+TOKEN_PROTOCOL = "fer_edge-token."  # noqa: S105 - a prefix
 """A client without cookies offers this with the token, beside ``PROTOCOL``."""
 
 HEADERS = {

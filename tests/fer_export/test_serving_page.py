@@ -44,7 +44,7 @@ def repository(
 
     monkeypatch.setattr("fer_edge.artifacts.model.model_path", stands_at)
     monkeypatch.chdir(tmp_path)
-    write, _ = blocks(page, "python")
+    write, *_ = blocks(page, "python")
     exec(compile(write, "docs/serving.md", "exec"), {})  # noqa: S102
     return tmp_path / "models"
 
@@ -84,7 +84,7 @@ def test_the_client_gets_what_the_model_answers(
     client.infer.side_effect = infer
     monkeypatch.setattr(grpc, "InferenceServerClient", lambda url: client)
     cv2.imwrite("face.jpg", synthetic_crops(1)[0])
-    _, ask = blocks(page, "python")
+    _, ask, *_ = blocks(page, "python")
     names: dict[str, Any] = {}
     exec(compile(ask, "docs/serving.md", "exec"), names)  # noqa: S102
     (expected,) = session.run(["probabilities"], {"crop": names["tensor"]})

@@ -75,6 +75,23 @@ def test_the_wheel_holds_exactly_the_five_packages(wheel: Path) -> None:
     assert "fer_edge/models/default/model.onnx" in names
 
 
+def test_the_wheel_alone_writes_the_page(bare: Path, root: Path, tmp_path: Path) -> None:
+    run(bare.with_name("fer-edge"), "page", "--out", tmp_path / "page")
+    static = root / "fer_edge" / "page" / "static"
+    loaded = {".js", ".mjs", ".html", ".css", ".svg", ".wasm"}
+    written = {
+        file.relative_to(tmp_path / "page").as_posix()
+        for file in (tmp_path / "page").rglob("*")
+        if file.suffix in loaded
+    }
+    there = {
+        file.relative_to(static).as_posix().removesuffix(".gz")
+        for file in static.rglob("*")
+        if file.is_file()
+    }
+    assert written == {name for name in there if Path(name).suffix in loaded}
+
+
 def test_the_wheel_holds_every_module_of_the_sources(wheel: Path, root: Path) -> None:
     roots = {"fer_edge": ".", "fer_train": "train", "fer_calib": "calib"}
     roots |= {"fer_export": "export", "fer_bench": "benchmarks"}

@@ -250,6 +250,7 @@ async function showPhoto(file, mine) {
   showStill(photo);
   card(null);
   current = {kind: 'photo', file};
+  people.setStill(true);
   const side = Math.max(PHOTO_SIDE, Number(sideSelect.value));
   const result = await (opened.analyzeFile ? opened.analyzeFile(file, side) : opened.analyze(photo, side));
   photo.close();
@@ -332,7 +333,8 @@ function halt() {
   overlay.clear();
   readings.reset();
   if (engine) people.reset(engine.info.labels);
-  expression.show(undefined, least());
+  expression.clear();
+  people.setStill(false);
   stage.classList.remove('mirrored');
   cameraButton.textContent = 'Start camera';
 }

@@ -20,4 +20,4 @@ export function fill(select, choices) {
 }
 
 /** @param {number} fraction */
-export const percent = (fraction) => `${Math.round(100 * fraction)} %`;
+export const percent = (fraction) => `${Math.round(100 * fraction)}\u00a0%`;

@@ -1,5 +1,5 @@
 /** Shows the server's own OpenAPI description. Nothing is loaded from another host. */
-
+export {}; // a module, so that it may wait at its top
 /**
  * @typedef {{name: string, description?: string, schema: {enum?: unknown[], type?: string, default?: unknown}}} Parameter
  * @typedef {{summary: string, description?: string, parameters?: Parameter[],

@@ -52,7 +52,7 @@ def test_a_photo_gets_the_answer_of_the_library(
     assert page.locator("#verdict").inner_text().startswith(f"looks {face.prediction.label}")
     shown = page.locator("#bars dd:not([aria-hidden])").all_inner_texts()
     expected = face.prediction.probabilities
-    given = [float(text.removesuffix(" %")) / 100 for text in shown]
+    given = [float(text.rstrip("%\u00a0")) / 100 for text in shown]
     np.testing.assert_allclose(given, expected, atol=0.011)
 
 

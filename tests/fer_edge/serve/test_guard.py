@@ -95,7 +95,7 @@ def test_the_token_opens_as_a_bearer(locked: Running) -> None:
 def test_a_subprotocol_carries_the_token(run_server: RunServer) -> None:
     word = "0123456789abcdef-token"
     locked = run_server(token=word)
-    offered = ["fer_edge", f"fer_edge.token.{word}"]
+    offered = ["fer_edge", f"fer_edge-token.{word}"]
     with connect(locked.stream, subprotocols=offered) as socket:
         assert socket.subprotocol == "fer_edge"
 

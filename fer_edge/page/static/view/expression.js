@@ -44,6 +44,12 @@ export class Expression {
       ...this.#rows.flatMap((row) => [row.name, /** @type {any} */ (row).cell, row.value]));
   }
 
+  /** While nothing is analysed. */
+  clear() {
+    this.show(undefined, 0);
+    this.#verdict.textContent = '–';
+  }
+
   /** @param {Track | undefined} track @param {number} least */
   show(track, least) {
     const line = track ? verdict(track, this.#labels, least) : 'No face';

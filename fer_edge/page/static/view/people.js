@@ -33,6 +33,12 @@ export class People {
     this.#nobody.hidden = false;
   }
 
+  /** A photo has no last minute. @param {boolean} still */
+  setStill(still) {
+    this.#list.classList.toggle('still', still);
+    element('people-title', HTMLHeadingElement).textContent = still ? 'People' : 'People, the last minute';
+  }
+
   /** Take in a frame. @param {Track[]} tracks @param {number} time @param {number} least */
   update(tracks, time, least) {
     for (const track of tracks) {
