@@ -73,6 +73,7 @@ def _serve(options: Namespace) -> int:
     for file in (options.ssl_certfile, options.ssl_keyfile):
         if file is not None and not file.is_file():
             raise ConfigurationError(f"there is no file {file} for TLS")
+    models = _named(options.model or [DEFAULT_MODEL])
     token, made = _token(options), False
     if token is None and not is_loopback(options.host):
         token, made = new_token(), True
@@ -83,8 +84,8 @@ def _serve(options: Namespace) -> int:
             options.host, port, token=token, origins=options.origin, secure=secure
         )
         predictors = {
-            Path(model).stem: stack.enter_context(open_predictor(model, options))
-            for model in options.model or [DEFAULT_MODEL]
+            name: stack.enter_context(open_predictor(model, options))
+            for name, model in models.items()
         }
         cameras = {
             without_secrets(one): partial(open_source, int(one) if one.isdecimal() else one)
@@ -108,6 +109,16 @@ def _serve(options: Namespace) -> int:
         with suppress(KeyboardInterrupt):  # how a server is stopped
             server.run(sockets=[bound])
     return 0
+
+
+def _named(models: list[str]) -> dict[str, str]:
+    """Models by the name that clients choose them by."""
+    named = {Path(model).stem: model for model in models}
+    if len(named) < len(models):
+        raise ConfigurationError(
+            f"two of the models {', '.join(models)} have the same name; rename one of the files"
+        )
+    return named
 
 
 def _token(options: Namespace) -> str | None:

@@ -29,14 +29,14 @@ HEADERS = {
         "media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
 
 _LOGIN = "/login"
-_OPEN_PATHS = {"/healthz", _LOGIN}
+_OPEN_PATHS = {"/healthz", _LOGIN, "/icon.svg", "/style.css"}
 """Without a token: a health check knows none, and the form asks for it."""
 
 _COOKIE_AGE = 24 * 3600
@@ -163,9 +163,12 @@ async def _small_body(receive: Receive) -> bytes:
 _FORM = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Token · fer_edge</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"></head>
-<body><main><h1>The token of this server</h1>{problem}
-<form method="post"><label>Token <input name="token" type="password" required autofocus
-autocomplete="current-password"></label> <button>Continue</button></form>
-<p>It stands where the server was started.</p></main></body></html>
+<meta name="color-scheme" content="light dark"><link rel="icon" href="icon.svg">
+<link rel="stylesheet" href="style.css"></head>
+<body><header><h1><img src="icon.svg" alt="" width="28" height="28">
+The token of this server</h1></header>
+<main class="api">{problem}<form method="post" class="settings"><label>Token
+<input name="token" type="password" required autofocus autocomplete="current-password"></label>
+<button class="main">Continue</button></form>
+<p>The server printed it when it was started, or its operator knows it.</p></main></body></html>
 """

@@ -20,6 +20,7 @@ __all__ = ["bind", "make_server"]
 _BACKLOG = 128
 _HEADER_BYTES = 16 << 10
 _GOODBYE = 5
+_LAST_PORT = 65535
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -27,11 +28,13 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises ConfigurationError for an address that cannot be had.
     """
+    if not 0 <= port <= _LAST_PORT:  # getaddrinfo would take the rest of a division
+        raise ConfigurationError(f"a port is a number from 0 to {_LAST_PORT}, not {port}")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, *_, address = found[0]
         bound = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as problem:
+    except OSError as problem:
         raise ConfigurationError(
             f"cannot listen on {host}, port {port}: {problem}; choose another with --host or --port"
         ) from problem

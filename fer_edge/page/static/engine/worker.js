@@ -56,7 +56,9 @@ async function openModels(detectorConfig, model) {
 async function load({file, integrity}) {
   const address = new URL(`../${file}`, import.meta.url);
   // the browser refuses a file whose hash is another; without a secure context it may not hash
-  const response = await fetch(address, self.isSecureContext ? {integrity} : {});
+  const response = await fetch(address, self.isSecureContext ? {integrity} : {}).catch(() => {
+    throw new Error(`${file} cannot be loaded, or its hash is not the one in page.json. Copy the page anew.`);
+  });
   if (!response.ok) throw new Error(`${file} is not on this host (${response.status}).`);
   return InferenceSession.create(new Uint8Array(await response.arrayBuffer()));
 }

@@ -1,0 +1,106 @@
+"""fer-edge serve as a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from fer_edge.cli import main
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start it on a free port; gives the process and the line with its address."""
+    command = [sys.executable, "-m", "fer_edge", "serve", "--port", "0", *options]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_its_address_answers_and_ends_when_it_is_told_to(ending: signal.Signals) -> None:
+    with serving() as (process, address):
+        assert address.startswith("http://127.0.0.1:")
+        assert httpx.get(f"{address}healthz").json()["status"] == "ok"
+        process.send_signal(ending)
+        assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def test_beyond_the_loopback_it_makes_a_token_and_prints_it() -> None:
+    with serving("--host", "0.0.0.0") as (process, address):  # noqa: S104 - it asks for a token
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        token = told.partition("the token of this server: ")[2].strip()
+        assert len(token) == 32
+        here = address.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - as above
+        assert httpx.get(f"{here}page.json").status_code == 401
+        headers = {"authorization": f"Bearer {token}"}
+        assert httpx.get(f"{here}page.json", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--token-file", "none.txt"], "none.txt"),
+        (["--ssl-certfile", "none.pem"], "none.pem"),
+        (["--model", "none.onnx"], "none.onnx"),
+        (["--origin", "faces.example.org"], "an origin is like"),
+        (["--port", "99999"], "a port is a number from 0 to 65535"),
+    ],
+)
+def test_what_it_cannot_do_is_told(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    port = [] if "--port" in options else ["--port", "0"]
+    monkeypatch.setenv("FER_EDGE_TOKEN", "a token that is long enough")
+    assert main(["serve", *port, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_short_token_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "token").write_text("short\n")
+    assert main(["serve", "--port", "0", "--token-file", str(tmp_path / "token")]) == 2
+    assert "at least 16" in capsys.readouterr().err
+
+
+def test_two_models_of_one_name_are_refused(
+    tiny_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / tiny_artifact.name
+    other.write_bytes(tiny_artifact.read_bytes())
+    models = ["--model", str(tiny_artifact), "--model", str(other)]
+    assert main(["serve", "--port", "0", *models]) == 2
+    assert "the same name" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 2
+    assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
