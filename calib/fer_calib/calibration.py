@@ -125,13 +125,18 @@ class CalibrationSet:
 
 
 def draw(
-    data: Data, count: int, seed: int = 0, *, labels: Sequence[str] | None = None
+    data: Data,
+    count: int,
+    seed: int = 0,
+    *,
+    labels: Sequence[str] | None = None,
+    exact: bool = True,
 ) -> CalibrationSet:
     """Draw ``count`` crops, the same number of each class or one more.
 
     They come from the training split without constants and without copies of a test picture;
     where there is no test half to compare with, the set's note says so. ``labels`` are those of a
-    model that the data has to fit.
+    model that the data has to fit. Without ``exact`` a small data set gives fewer crops.
     Raises DataError for a data set that cannot be used or lacks a class, and ConfigurationError
     for a ``count`` that is too small or too large and for a negative ``seed``.
     """
@@ -147,6 +152,8 @@ def draw(
     rarest = int(have.argmin())
     if have[rarest] == 0:
         raise DataError(f"{data} has no training picture of {classes[rarest]} that can be used")
+    if not exact:
+        count = min(count, int(have[rarest]) * len(classes))
     rng = np.random.default_rng(seed)
     chosen: list[npt.NDArray[np.int64]] = []
     for label, name in enumerate(classes):

@@ -9,6 +9,7 @@ from pathlib import Path
 from fer_calib.calibration import draw
 from fer_edge.command import (
     add_data_option,
+    add_validation_options,
     command_parser,
     data_of,
     run_command,
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run fer-calib; returns the exit code."""
     parser = command_parser("fer-calib", "Draw a class-balanced calibration set from a data set.")
     add_data_option(parser)
+    add_validation_options(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the .npz to write")
     parser.add_argument("--count", metavar="N", type=int, default=512, help="default: 512")
     parser.add_argument("--seed", metavar="N", type=int, default=0)

@@ -126,7 +126,7 @@ class ExportContext:
             found = load(given)
         else:
             labels = self.source.spec.labels
-            found = draw(data, _CALIBRATION_CROPS, labels=labels)  # type: ignore[arg-type]
+            found = draw(data, _CALIBRATION_CROPS, labels=labels, exact=False)  # type: ignore[arg-type]
         found.check(data)
         if found.note is not None:
             self.note(f"the calibration set was {found.note}")

@@ -1,4 +1,4 @@
-"""What a zip may unpack to, before anything of it is unpacked."""
+"""How much a zip may unpack to, checked before anything of it is unpacked."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 def require_bounded(archive: zipfile.ZipFile, most: int) -> None:
-    """Refuse an archive whose members together are larger than ``most`` bytes, by its directory.
+    """Refuse an archive whose members together would unpack to more than ``most`` bytes.
 
-    Raises ValueError for that, and as ``require_plain_methods`` does. ``zipfile`` reads no member
-    beyond the size that the directory tells.
+    The sizes are those in the archive's directory; ``zipfile`` reads no member beyond them. Raises
+    ValueError for a larger archive, and as ``require_plain_methods`` does.
     """
     require_plain_methods(archive)
     if sum(member.file_size for member in archive.infolist()) > most:
@@ -23,8 +23,8 @@ def require_bounded(archive: zipfile.ZipFile, most: int) -> None:
 def require_plain_methods(archive: zipfile.ZipFile) -> None:
     """Refuse members that are neither stored nor deflated. Raises ValueError.
 
-    Of the others ``zipfile`` unpacks whatever 4096 bytes hold at once, which of bzip2 is
-    gigabytes, and looks at the size only then.
+    With other methods ``zipfile`` expands 4096 compressed bytes at once, before it looks at the
+    size; with bzip2 that can be gigabytes.
     """
     for member in archive.infolist():
         if member.compress_type not in _METHODS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from fer_calib.calibration import CalibrationSet, draw, load
+from fer_calib.cli import main
 from fer_edge import LABELS
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError, DataError
 from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.fer2013 import LabelledCrops, copies_of
@@ -239,3 +242,32 @@ def test_a_set_of_arrays_of_ones_own_can_be_saved(tmp_path: Path) -> None:
     own = CalibrationSet(LabelledCrops(images, np.arange(7), tuple("abcdefg")))
     own.save(tmp_path / "below/calib.npz")
     assert load(tmp_path / "below/calib.npz").sha256 == own.sha256
+
+
+def test_a_small_data_set_gives_what_it_has_where_that_is_enough(tiny_fer2013: Path) -> None:
+    drawn = draw(tiny_fer2013, 512, exact=False)
+    assert np.bincount(drawn.crops.labels).tolist() == [4] * 7
+
+
+def test_a_set_drawn_without_a_test_half_says_so_and_keeps_it(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(folder / "test")
+    out = tmp_path / "calib.npz"
+    assert main(["--data", str(folder), "--out", str(out), "--count", "7"]) == 0
+    assert "without a test half" in capsys.readouterr().err
+    assert load(out).note == "drawn without a test half to compare with"
+
+
+def test_a_test_half_that_is_not_read_is_no_absent_one(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "test").rename(folder / "holdout")
+    assert main(["--data", str(folder), "--out", str(tmp_path / "calib.npz")]) == 2
+    assert "holdout stands beside train" in capsys.readouterr().err
+
+
+def test_a_set_of_another_model_is_refused(tiny_fer2013: Path, tiny_spec: ModelSpec) -> None:
+    drawn = draw(tiny_fer2013, 7)
+    with pytest.raises(DataError, match=r"the calibration set is of angry.*and the model of a, b"):
+        drawn.for_model(tiny_spec.with_changes(labels=("a", "b")))
