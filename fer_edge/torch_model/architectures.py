@@ -1,7 +1,7 @@
-"""Architectures of ours, in timm's registry beside its own: networks made for faces of 48 pixels.
+"""Our own architectures for faces of 48 pixels, in timm's registry.
 
-timm's are made for 224: their stems throw most of such a face away. Importing this module is what
-makes the names known to timm. Needs the ``torch`` extra.
+timm's are made for 224 pixels: their stems throw most of a small face away. Importing this module
+adds the names to timm's registry. Needs the ``torch`` extra.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from torch.nn import functional
 __all__ = ["fer_dense", "fer_mobilenet_v1", "fer_vit", "fer_vit_tiny", "own_arguments"]
 
 _TIMMS_ARGUMENTS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-"""What ``timm.create_model`` hands to every architecture, about weights that these do not have."""
+"""``timm.create_model`` passes these to every architecture; they concern pretrained weights."""
 
 
 @register_model
 def fer_vit_tiny(**arguments: Any) -> nn.Module:
     """ViT-Ti behind a convolutional stem: 36 tokens of 8 x 8 pixels that overlap, averaged.
 
-    Convolutions in place of the patches are what lets a ViT learn from few pictures (Xiao et al.,
-    "Early Convolutions Help Transformers See Better", NeurIPS 2021; Hassani et al., "Escaping the
-    Big Data Paradigm with Compact Transformers", 2021). Tokens that are averaged need no class
-    token (Beyer et al., "Better plain ViT baselines for ImageNet-1k", 2022).
+    Convolutions in place of patches let a ViT learn from few pictures (Xiao et al., "Early
+    Convolutions Help Transformers See Better", NeurIPS 2021; Hassani et al., "Escaping the Big Data
+    Paradigm with Compact Transformers", 2021). Tokens that are averaged need no class token (Beyer
+    et al., "Better plain ViT baselines for ImageNet-1k", 2022).
     """
     width = arguments.get("embed_dim", 192)
     stem = ConvStem(

@@ -28,11 +28,11 @@ from fer_edge.torch_model.outline import Outline
 __all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
 
 _LENGTH_BYTES = 8
-"""Of the little-endian number that a safetensors file starts with."""
+"""A safetensors file starts with a little-endian number of so many bytes."""
 
 _MOST_OF_A_POINTER = 1024
 _SYSTEMS_ERROR = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")
-"""How Rust tells an error of the system, and how safetensors did before 0.6."""
+"""How safetensors reports an error of the system: the form of today, and that before 0.6."""
 
 
 def save(
@@ -81,8 +81,8 @@ def load(path: Path) -> tuple[nn.Module, ModelSpec]:
     The network and the spec are fp32, whatever the precision that the weights were stored in.
     Raises ArtifactError for a file that is not safetensors, lacks a spec, or whose tensors are
     not those of its architecture; the message lists what is missing, surplus or of another shape
-    or type. These are compared before anything is computed: what loading takes follows from the
-    file's size, whatever its spec asks for.
+    or type. They are compared before anything is computed, so the cost of loading is limited by the
+    size of the file, whatever its spec asks for.
     """
     with _opened(path) as stream:
         spec = _spec(stream.metadata(), path)
@@ -96,7 +96,7 @@ def load_bytes(data: bytes, path: Path) -> tuple[nn.Module, ModelSpec]:
     """As ``load``, of the bytes of the file at ``path``."""
     with _reading(path):
         weights = safetensors.torch.load(data)
-    # safetensors has checked this header and does not hand it out: its length, then JSON
+    # safetensors has checked the header but does not return it: its length, then JSON
     text = data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")]
     header = cast("dict[str, Any]", parse_json(text, f"the header of {path}"))
     spec = _spec(header.get("__metadata__"), path).with_changes(precision="fp32")
@@ -110,7 +110,7 @@ def _reading(path: Path) -> Iterator[None]:
     except SafetensorError as problem:
         raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as problem:
-        # safetensors knows types, and shapes of nothing, that torch has no tensor for
+        # safetensors knows types and empty shapes for which torch has no tensor
         raise ArtifactError(
             f"{path} holds a tensor that this torch cannot read: {problem!r}; store it as fp32"
         ) from problem

@@ -24,7 +24,7 @@ _HEAD_INIT_STD = 0.01
 _MAX_REASON = 300
 
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
-"""Of an architecture, maybe with the tag of its weights; timm would fetch what ``hf-hub:`` names"""
+"""An architecture, maybe with a tag; timm would download what starts with ``hf-hub:``."""
 
 _TEACHERS = ("fer_resnet18", "fer_vgg")
 """Networks of ``fer_train.teacher_networks``, which adds them to timm's registry."""
@@ -50,7 +50,7 @@ _NOT_SETTINGS = {
 """Arguments of ``timm.create_model`` that a spec may not set, and why."""
 
 _MOST = 4096
-"""For a setting: beyond it even an empty network takes long to build."""
+"""The largest setting: beyond it even an empty network takes long to build."""
 
 _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
@@ -79,7 +79,7 @@ def build(
 
 
 def construct(spec: ModelSpec, *, drop_rate: float = 0.0, **rates: float) -> nn.Module:
-    """As ``build``, by timm's names of the rates, and without trying the network."""
+    """Build without trying the network; the rates have timm's names."""
     wanted = spec.network
     _check_settings(wanted)
     arguments: dict[str, Any] = {**wanted.arguments, **rates}
@@ -173,7 +173,7 @@ def _check_settings(wanted: NetworkSpec) -> None:
 
 @contextmanager
 def _as_refusal(what: str) -> Iterator[None]:
-    """Settings that do not fit end anywhere in timm or torch, with any kind of error."""
+    """Turn exceptions into ConfigurationError: bad settings can raise any in timm or torch."""
     try:
         yield
     except FerEdgeError:
@@ -200,7 +200,7 @@ def _initialise_head(network: nn.Module) -> None:
 
 
 def _check_patches(network: nn.Module, spec: ModelSpec) -> None:
-    """Patches that do not divide the picture would leave out its last rows and columns."""
+    """Refuse patches that do not divide the picture: its last rows and columns would be lost."""
     patches = getattr(getattr(network, "patch_embed", None), "patch_size", None)
     if not isinstance(patches, tuple):
         return
@@ -215,9 +215,9 @@ def _check_patches(network: nn.Module, spec: ModelSpec) -> None:
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Compute fp32 as fp32 on GPUs, whatever the process has set; it is set back afterwards."""
+    """Compute fp32 without TF32 on GPUs; the settings of the process are restored afterwards."""
     cudnn = torch.backends.cudnn
-    if hasattr(cudnn, "conv"):  # torch 2.9 on, where the older settings raise beside these
+    if hasattr(cudnn, "conv"):  # from torch 2.9 on; the older settings raise when both are used
         parts: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
         precisions = [part.fp32_precision for part in parts]
         try:

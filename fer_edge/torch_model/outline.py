@@ -1,8 +1,8 @@
-"""The network that a file asks for: first its names and shapes alone, then with the file's tensors.
+"""Building the network of a file without trusting its spec: shapes first, then the tensors.
 
 A spec of a few bytes can ask for a network of any size. torch's ``meta`` tensors have a shape and
-no storage, so building on them costs one call per tensor, whatever its size; how many calls there
-may be follows from how many tensors the file holds. Needs the ``torch`` extra.
+no storage, so building with them costs one call per tensor, whatever its size. The number of calls
+is limited by the number of tensors in the file. Needs the ``torch`` extra.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from fer_edge.torch_model import network
 __all__ = ["Outline"]
 
 _FREE_CALLS, _CALLS_PER_TENSOR = 1000, 32
-"""Of torch, to build a network with; timm's own make at most 14 for each tensor that is stored."""
+"""Calls of torch allowed to build a network; timm's make at most 14 per stored tensor."""
 
 _FREE_NUMBERS, _NUMBERS_PER_NUMBER = 1 << 24, 16
-"""Written while a network is built that cannot come from stored tensors alone."""
+"""Numbers that building may write, for a network that computes some besides its weights."""
 
 _FEW_PIXELS = 64 * 64
 
@@ -34,20 +34,20 @@ _DRAWING = frozenset(
         *("erfinv_", "mul_", "add_", "clamp_"),
     )
 )
-"""Change numbers and no shape: they take half of the time, and a ``meta`` tensor has no numbers."""
+"""These set numbers, which a ``meta`` tensor lacks; skipping them halves the time."""
 
 
 class Outline:
-    """The network of ``spec``, as long as ``weights`` may be enough to fill it.
+    """The network of ``spec`` without storage, if ``weights`` can be enough to fill it.
 
-    Its bounds follow from ``weights``: 32 calls of torch for each tensor, and a thousand. Raises
-    ConfigurationError beyond that, and for all that ``network.build`` raises it for.
+    Building may take a thousand calls of torch and 32 more for each tensor of ``weights``. Raises
+    ConfigurationError beyond that, and whenever ``network.build`` does.
     """
 
     def __init__(self, spec: ModelSpec, weights: dict[str, torch.Tensor]) -> None:
         self._spec, self._weights = spec, weights
         self._calls = _Calls(_FREE_CALLS + _CALLS_PER_TENSOR * len(weights))
-        # a refusal may come where torch switches gradients on again; this does it after all
+        # an error may interrupt torch before it switches gradients on again; this restores them
         gradients = torch.set_grad_enabled(torch.is_grad_enabled())
         with gradients, torch.device("meta"), self._calls:
             self._network = network.construct(spec)
@@ -58,21 +58,21 @@ class Outline:
         return self._network.state_dict()
 
     def filled(self) -> nn.Module:
-        """Put the weights in, copied and in the types of the network; they must be ``wanted``'s.
+        """Return the network with copies of the weights, which must have the names of ``wanted``.
 
-        What an architecture computes beside its weights, such as a table of positions, needs a
-        second network, built for real. Raises ConfigurationError where that would write more than
-        16 numbers for each of the weights', and 16 million, and for a network that fails on a
-        picture of the spec's size.
+        An architecture that computes more than its weights, such as a table of positions, is built
+        a second time with storage. Raises ConfigurationError if that would write more than 16
+        million numbers plus 16 for each stored one, and if the network fails on a picture of the
+        spec's size.
         """
-        # what attention takes grows with the pixels and with settings, and not with the weights
+        # the cost of attention grows with the pixels and the settings, not with the weights
         small = not self._spec.network.arguments and self._pixels <= _FEW_PIXELS
         if not small:
             with torch.device("meta"):
                 network.check_forward(self._network, self._spec)
         beside = any(tensor.is_meta for tensor in _not_stored(self._network))
         filled = self._built() if beside else self._assigned()
-        if small:  # then a true picture is a tenth of the time of one without storage
+        if small:  # a real picture then takes a tenth of the time of one without storage
             network.check_forward(filled, self._spec)
         return filled
 
@@ -101,7 +101,7 @@ class Outline:
 
 
 class _Calls(TorchFunctionMode):
-    """Count what is called of torch in this thread, and the numbers that come of it."""
+    """Count the calls of torch in this thread, and the numbers they return."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class _Calls(TorchFunctionMode):
                 "calls to build; was its spec taken from another file?"
             )
         named = named or {}
-        if function is torch.linspace:  # timm asks for its values: the rates of stochastic depth
+        if function is torch.linspace:  # timm reads its values, the rates of stochastic depth
             named = {"device": "cpu", **named}
         drawn = self._drawn(function, arguments, named)
         result = function(*arguments, **named) if drawn is None else drawn

@@ -24,7 +24,7 @@ from fer_train.temperature import cross_fitted, fit
 
 __all__ = ["NOT_RECORDED", "SCHEMA", "History", "Report", "assess"]
 
-SCHEMA = "fer-train/2"
+SCHEMA = "fer-train/3"
 NOT_RECORDED = "not recorded"
 """In a history: what older releases did not record."""
 
