@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias
 from fer_edge import __version__
 from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.backends.base import INFERENCE_PRECISIONS
+from fer_edge.backends.table import BACKENDS
 from fer_edge.errors import FerEdgeError
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import write_json
@@ -137,7 +138,7 @@ def add_validation_options(parser: ArgumentParser, *, seed: bool = False) -> Non
 
 def add_predictor_options(parser: ArgumentParser) -> None:
     """Add the options of a Predictor, except for the model itself."""
-    parser.add_argument("--backend", default="auto", help="auto, or the name of a backend")
+    parser.add_argument("--backend", default="auto", help=f"auto, {', '.join(BACKENDS)}")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, gpu, npu")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: the manifest's")
     parser.add_argument(

@@ -130,7 +130,7 @@ def _check_golden_crops(model: str | os.PathLike[str]) -> Check:
     if not gaps:
         return Check(name, False, f"{running}: its manifest has no golden crops to check")
     largest = float(np.max(gaps))
-    verdict = f"{running}: golden crops within {largest:.1e}, allowed {allowed:.0e}"
+    verdict = f"{running}: golden crops within {largest:.2g}, allowed {allowed:g}"
     return Check(name, largest <= allowed, verdict)
 
 

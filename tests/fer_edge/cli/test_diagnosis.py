@@ -45,7 +45,7 @@ def test_a_model_that_gives_other_answers_does_not_work(
 ) -> None:
     found = diagnose(make_model_directory(error=0.01))
     assert not found.works
-    assert "golden crops within 1.0e-02, allowed 1e-03" in found.model.detail
+    assert "golden crops within 0.01, allowed 0.001" in found.model.detail
 
 
 @pytest.mark.parametrize(("precision", "works"), [("fp32", False), ("int8", True)])
