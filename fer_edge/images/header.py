@@ -1,4 +1,4 @@
-"""What a picture's bytes say before anything is decoded: size, rotation, whether all are there.
+"""What a picture file says before it is decoded: its size, its rotation, and whether it is whole.
 
 Nothing here trusts the bytes: for any of them a function returns or raises InputError, in time
 linear in their number. Pillow was measured in its place: FER2013 comes out the same to the bit, and
@@ -46,10 +46,10 @@ _SUB_DIRECTORIES = 330
 _MAX_NUMBERS = 1 << 18
 _ORIENTATIONS = range(1, 9)
 _TURNED = 5
-"""From this orientation on, width and height change places."""
+"""From this orientation on, width and height are swapped."""
 _WHOLE_NUMBERS = {3: "H", 4: "I"}
 _INLINE_BYTES = 4
-"""Numbers that take no more stand in the place of their address."""
+"""Values of up to this size are stored in place of their address."""
 _CANON_MARK = 8
 
 _PNG_HEADER_BYTES = 13
@@ -102,11 +102,11 @@ def picture_size(data: bytes, where: str = "the file") -> PictureSize:
 
 
 def check_complete(data: bytes, where: str = "the file") -> None:
-    """Check that a picture file goes on to its end and that what is needed to decode it is there.
+    """Check that a picture file is not cut off and holds all that is needed to decode it.
 
-    Bytes after the end are fine. What is compared: the end marker of a JPEG, the chunks and the
-    checksums of a PNG, the lengths in a WebP, a BMP and a TIFF. Damage within a JPEG's compressed
-    data leaves no trace in its structure and is not found. Raises InputError as ``picture_size``
+    It checks the end marker of a JPEG, the chunks and checksums of a PNG, and the lengths in a
+    WebP, a BMP and a TIFF. Bytes after the end are allowed. Damage within the compressed data of a
+    JPEG leaves no trace in its structure and is not found. Raises InputError as ``picture_size``
     does, and for a JPEG of more than 100 scans, which would take minutes to decode.
     """
     kind = _format_of(data, where)
@@ -119,8 +119,9 @@ def check_complete(data: bytes, where: str = "the file") -> None:
 def orientation(data: bytes) -> int:
     """Read the EXIF orientation of a JPEG, PNG or WebP file, 1 to 8.
 
-    1, the picture as it is stored, where there is none or it cannot be read: a viewer shows such a
-    picture as well. The first EXIF block counts. Raises InputError for another format.
+    If there is none, or it cannot be read, the result is 1, which is the picture as it is stored;
+    viewers show such a picture, too. Only the first EXIF block is read. Raises InputError for
+    another format.
     """
     kind = _format_of(data, "the file")
     try:
@@ -198,15 +199,15 @@ def _check_tiff(data: bytes) -> None:
             raise ValueError(f"its pixels need {end} bytes and there are {len(data)}")
 
 
-def _tiff_exif(_data: bytes) -> bytes:
+def _no_exif(_data: bytes) -> bytes:
     return b""
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield marker code, start and end of the payload, up to and with the first scan's header.
 
-    Like libjpeg it steps over stray bytes between segments. The thumbnail inside an EXIF segment
-    is passed by, as part of that segment.
+    Stray bytes between segments are skipped, as libjpeg does. The thumbnail inside an EXIF segment
+    is skipped with that segment.
     """
     position = 2
     for _ in range(_MAX_SEGMENTS):
@@ -409,16 +410,12 @@ def _check_bmp(data: bytes) -> None:
             raise ValueError("its colour masks are not those of blue, green, red")
 
 
-def _bmp_exif(_data: bytes) -> bytes:
-    return b""
-
-
 _FORMATS = (
     _Format("JPEG", re.compile(rb"\xff\xd8\xff"), _jpeg_size, _check_jpeg, _jpeg_exif),
     _Format("PNG", re.compile(rb"\x89PNG\r\n\x1a\n"), _png_size, _check_png, _png_exif),
     _Format("WebP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _webp_size, _check_webp, _webp_exif),
-    _Format("BMP", re.compile(rb"BM"), _bmp_size, _check_bmp, _bmp_exif),
-    _Format("TIFF", re.compile(rb"II\*\0|MM\0\*"), _tiff_size, _check_tiff, _tiff_exif),
+    _Format("BMP", re.compile(rb"BM"), _bmp_size, _check_bmp, _no_exif),
+    _Format("TIFF", re.compile(rb"II\*\0|MM\0\*"), _tiff_size, _check_tiff, _no_exif),
 )
 FORMATS = tuple(kind.name for kind in _FORMATS)
 """The formats that are read."""
