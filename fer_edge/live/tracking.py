@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,12 +16,13 @@ import numpy.typing as npt
 from fer_edge.arguments import whole_number
 from fer_edge.emotion import Emotion
 from fer_edge.errors import ClosedError
-from fer_edge.faces.detection import Face
+from fer_edge.faces.detection import Face, FaceDetector
 from fer_edge.live.ahead import Ahead
 from fer_edge.live.sources import Frame, FrameSource, Source, open_source
 from fer_edge.live.tracker import FaceTracker
 from fer_edge.prediction import Prediction
 from fer_edge.smoothing import EmotionSmoother, SmoothedPrediction
+from fer_edge.system.cores import usable_cores
 from fer_edge.system.forking import ProcessBound
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ _WEAK = 0.5
 """Part of the detector's least score at which a face may still continue a track."""
 
 _MOST_SKIPPED = 1000
+_MOST_WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,8 @@ class Tracking(ProcessBound, Iterator[TrackedFrame]):
         self._live = self.source.info.live
         frames = iter(self.source)
         self._frames = Ahead(frames, size=1, latest=True) if self._live else Ahead(frames)
-        searched = _search(self._frames, analyzer, self._every)
+        search = _search if self._live else _search_side_by_side
+        searched = search(self._frames, analyzer.detector, self._every)
         self._searched = searched if self._live else Ahead(searched)
         self._tracker = FaceTracker(min_score=analyzer.detector.min_score)
         self._smoothers: dict[int, EmotionSmoother] = {}
@@ -221,11 +226,29 @@ class Tracking(ProcessBound, Iterator[TrackedFrame]):
         return moved
 
 
-def _search(frames: Iterator[Frame], analyzer: FaceAnalyzer, every: int) -> Iterator[_Searched]:
-    detector = analyzer.detector
+def _search(frames: Iterator[Frame], detector: FaceDetector, every: int) -> Iterator[_Searched]:
     for number, frame in enumerate(frames):
-        started = time.perf_counter()
-        faces = None
-        if number % every == 0:
-            faces = detector.detect(frame.pixels, min_score=_WEAK * detector.min_score)
-        yield _Searched(frame, faces, 1e3 * (time.perf_counter() - started))
+        yield _searched(frame, detector, number % every == 0)
+
+
+def _search_side_by_side(
+    frames: Iterator[Frame], detector: FaceDetector, every: int
+) -> Iterator[_Searched]:
+    """Search several frames at once, as the detector takes most of the time; in their order."""
+    workers = min(usable_cores(), _MOST_WORKERS)
+    under_way: deque[Future[_Searched]] = deque()
+    with ThreadPoolExecutor(workers, "fer_edge") as pool:
+        for number, frame in enumerate(frames):
+            under_way.append(pool.submit(_searched, frame, detector, number % every == 0))
+            if len(under_way) > workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+
+def _searched(frame: Frame, detector: FaceDetector, is_due: bool) -> _Searched:
+    started = time.perf_counter()
+    faces = None
+    if is_due:
+        faces = detector.detect(frame.pixels, min_score=_WEAK * detector.min_score)
+    return _Searched(frame, faces, 1e3 * (time.perf_counter() - started))
