@@ -238,12 +238,24 @@ def _search_side_by_side(
     workers = min(usable_cores(), _MOST_WORKERS)
     under_way: deque[Future[_Searched]] = deque()
     with ThreadPoolExecutor(workers, "fer_edge") as pool:
-        for number, frame in enumerate(frames):
-            under_way.append(pool.submit(_searched, frame, detector, number % every == 0))
+        for number, frame in enumerate(_with_its_error(frames)):
+            if isinstance(frame, Frame):
+                under_way.append(pool.submit(_searched, frame, detector, number % every == 0))
+            else:
+                under_way.append(Future())
+                under_way[-1].set_exception(frame)
             if len(under_way) > workers:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
+
+
+def _with_its_error(frames: Iterator[Frame]) -> Iterator[Frame | Exception]:
+    """The frames, and last what reading them raised: it is raised after the frames before it."""
+    try:
+        yield from frames
+    except Exception as problem:
+        yield problem
 
 
 def _searched(frame: Frame, detector: FaceDetector, is_due: bool) -> _Searched:
