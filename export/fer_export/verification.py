@@ -95,7 +95,7 @@ def evaluation_crops(spec: ModelSpec, data: fer2013.Data | None) -> Crops:
         return Crops(drawn, spec, source="seeded drawings")
     split = fer2013.load(data, _SELECTION_SPLIT, labels=spec.labels, wanted=spec.input)
     tensors = preprocess_all(split.images, spec.input)
-    return Crops(tensors, spec, split.labels, f"FER2013 {_SELECTION_SPLIT}")
+    return Crops(tensors, spec, split.labels, _SELECTION_SPLIT)
 
 
 def verify(

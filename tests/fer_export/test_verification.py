@@ -97,4 +97,4 @@ def test_crops_of_a_data_set_come_with_their_labels(
     crops = evaluation_crops(tiny_spec, tiny_fer2013)
     assert crops.labels is not None
     assert crops.tensors.shape == (21, 48, 48, 1)
-    assert crops.source == "FER2013 public-test"
+    assert crops.source == "public-test"

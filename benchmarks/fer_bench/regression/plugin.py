@@ -9,8 +9,12 @@ which a device may have.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from fer_edge.evaluation.data_source import DataSource
 
 __all__ = ["BASELINES", "baseline_path"]
 
@@ -36,6 +40,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fer-classes", metavar="NAMES", help="what its classes are, such as 1=surprise,2=fear"
     )
+    group.addoption(
+        "--fer-validation", metavar="DATA", help="another data set, whose pictures are public-test"
+    )
+    group.addoption(
+        "--fer-validation-share",
+        metavar="SHARE",
+        type=float,
+        default=0.0,
+        help="take this share of each class of train as public-test, as the training did",
+    )
+    group.addoption("--fer-seed", metavar="N", type=int, default=0, help="of the share")
+    group.addoption("--fer-subject", metavar="REGEX", help="draws the share by person")
     group.addoption(
         "--fer-split", metavar="SPLIT", default="public-test", help="default: %(default)s"
     )
@@ -73,7 +89,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fer_regression: a check of --fer-model")
     model = config.getoption("fer_model")
     if model is None:
-        options = ("data", "classes", "other_data", "baseline", "update_baseline", "backend", "out")
+        options = (
+            "data",
+            "classes",
+            "validation",
+            "other_data",
+            "baseline",
+            "update_baseline",
+            "backend",
+            "out",
+        )
         if given := [name for name in options if config.getoption(f"fer_{name}")]:
             raise pytest.UsageError(f"--fer-{given[0].replace('_', '-')} needs --fer-model")
         return
@@ -83,14 +108,12 @@ def pytest_configure(config: pytest.Config) -> None:
     from fer_bench.regression.pytest_run import SuiteHooks
     from fer_bench.regression.suite import Suite
     from fer_edge.errors import FerEdgeError
-    from fer_edge.evaluation.data_source import DataSource
 
-    data = config.getoption("fer_data")
     try:
         suite = Suite(
             model,
             baseline_path(config, file_name(model)),
-            data=data if data is None else DataSource(Path(data), config.getoption("fer_classes")),
+            data=_data(config),
             split=config.getoption("fer_split"),
             backends=config.getoption("fer_backend"),
             other_data=config.getoption("fer_other_data"),
@@ -99,6 +122,22 @@ def pytest_configure(config: pytest.Config) -> None:
     except FerEdgeError as problem:
         raise pytest.UsageError(str(problem)) from problem
     config.pluginmanager.register(SuiteHooks(suite), "fer_bench.regression.pytest_run")
+
+
+def _data(config: pytest.Config) -> DataSource | None:
+    from fer_edge.evaluation.data_source import DataSource
+
+    data, other = config.getoption("fer_data"), config.getoption("fer_validation")
+    if data is None:
+        return None
+    return DataSource(
+        Path(data),
+        config.getoption("fer_classes"),
+        validation=None if other is None else Path(other),
+        validation_share=config.getoption("fer_validation_share"),
+        seed=config.getoption("fer_seed"),
+        subject=config.getoption("fer_subject"),
+    )
 
 
 def baseline_path(config: pytest.Config, name: str) -> Path:
