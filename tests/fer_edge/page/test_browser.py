@@ -207,8 +207,19 @@ def test_the_page_works_by_keyboard_alone(open_page: OpenPage) -> None:
     assert {"open", "model", "side", "device", "mirror", "least", "about"} <= reached
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("state", ["notice", "start", "camera", "refused"])
+@pytest.mark.parametrize(
+    ("state", "scheme"),
+    [
+        ("notice", "light"),
+        ("camera", "dark"),
+        pytest.param("notice", "dark", marks=pytest.mark.long),
+        pytest.param("start", "light", marks=pytest.mark.long),
+        pytest.param("start", "dark", marks=pytest.mark.long),
+        pytest.param("camera", "light", marks=pytest.mark.long),
+        pytest.param("refused", "light", marks=pytest.mark.long),
+        pytest.param("refused", "dark", marks=pytest.mark.long),
+    ],
+)
 def test_axe_finds_nothing_to_object_to(open_page: OpenPage, scheme: str, state: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe")
     page = open_page(

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running_server import running_server
 
 from fer_edge import Predictor
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from running_server import running_server
 
 OpenPage = Callable[..., Any]
 

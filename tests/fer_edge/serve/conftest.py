@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -12,9 +12,8 @@ import pytest
 
 from fer_edge import Predictor
 
-pytest.importorskip("fastapi", reason="the extra serve is not installed")
-
-from running_server import Running, RunServer, running_server
+if TYPE_CHECKING:  # the extra serve may not be installed
+    from running_server import Running, RunServer
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +26,8 @@ def predictor() -> Iterator[Predictor]:
 @pytest.fixture(scope="session")
 def run_server(predictor: Predictor) -> Iterator[RunServer]:
     """Start servers with limits or a token of a test's own; all are stopped at the end."""
+    from running_server import running_server
+
     with ExitStack() as stack:
 
         def run(predict: Predictor = predictor, **settings: Any) -> Running:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
-from running_server import RunServer
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
 from fer_edge import EngineError
 from fer_edge.live.sources import FrameSource, open_source
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
+from running_server import RunServer
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 PATIENCE = 120
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
-from running_server import Running, RunServer
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from fer_edge import ConfigurationError
 from fer_edge.serve.settings import ServerSettings
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+pytest.importorskip("httpx", reason="no httpx to ask the server with")
+
+import httpx
+from running_server import Running, RunServer
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 TOKEN = "a token of twenty-six char"  # noqa: S105 - for this test only
 

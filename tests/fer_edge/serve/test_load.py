@@ -13,6 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
 from running_server import RunServer
 from websockets.asyncio.client import connect
 

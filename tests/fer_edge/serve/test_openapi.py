@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+pytest.importorskip("httpx", reason="no httpx to ask the server with")
+
+import httpx
 from running_server import Running
 
 schemathesis = pytest.importorskip("schemathesis", reason="no schemathesis to try the API with")

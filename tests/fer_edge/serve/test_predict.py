@@ -6,13 +6,17 @@ import zlib
 from pathlib import Path
 
 import cv2
-import httpx
 import numpy as np
 import pytest
-from running_server import Running, RunServer
 
 from fer_edge import FaceAnalyzer, Predictor
 from fer_edge.serve.settings import Limits
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+pytest.importorskip("httpx", reason="no httpx to ask the server with")
+
+import httpx
+from running_server import Running, RunServer
 
 JPEG = {"content-type": "image/jpeg"}
 

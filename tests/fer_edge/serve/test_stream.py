@@ -7,12 +7,16 @@ from contextlib import suppress
 import cv2
 import numpy as np
 import pytest
+
+from fer_edge import Predictor
+from fer_edge.serve.settings import Limits
+
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+
 from running_server import Running, RunServer
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from fer_edge import Predictor
-from fer_edge.serve.settings import Limits
 from fer_edge.serve.stream import IDLE
 
 PATIENCE = 120
