@@ -206,3 +206,22 @@ def test_passwords_are_not_printed(run: Run, capsys: pytest.CaptureFixture[str])
     streams = capsys.readouterr()
     assert "s3cret" not in streams.out + streams.err
     assert "rtsp://***@127.0.0.1:9/1" in streams.err
+
+
+def test_a_pipeline_without_gstreamer_is_exit_code_3(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
+        pytest.skip("this OpenCV has GStreamer")
+    assert run("camera", "--source", "videotestsrc ! videoconvert ! appsink") == 3
+    assert "python3-opencv" in capsys.readouterr().err
+
+
+def test_a_file_can_stand_for_a_camera(
+    run: Run, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("camera", "--source", video, "--seconds", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{video}: reading; Ctrl-C stops"
+    assert any(" s  person 1: " in line for line in lines)
+    assert any(line.startswith(f"{video}: ") and " frames, " in line for line in lines[1:])
