@@ -161,7 +161,7 @@ def test_the_options_of_a_training_stay_without_a_word_before_them(
     assert "1 threads" in history["hardware"][0] or "cuda" in history["hardware"][0].lower()
 
 
-def test_an_ill_conditioned_network_is_told_in_red_on_a_terminal_alone(
+def test_the_summary_tells_weak_classes_and_in_red_an_ill_conditioned_network(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = read_report(root / "train" / "weights" / "mobilenet.json")
@@ -171,6 +171,8 @@ def test_an_ill_conditioned_network_is_told_in_red_on_a_terminal_alone(
         print_report(replace(good, well_conditioned=False))
         told[terminal] = capsys.readouterr().out
     assert "  ILL-CONDITIONED: largest logit" in told[False]
+    weakest = min(good.scores.per_class.items(), key=lambda named: named[1].recall)
+    assert f"macro-F1 {good.scores.macro_f1:.3f}; found least often: {weakest[0]} " in told[False]
     assert "  \033[31mILL-CONDITIONED\033[0m: largest logit" in told[True]
     print_report(good)
     assert "\033" not in capsys.readouterr().out

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_device_options", "add_options", "print_report"]
 
+_WEAKEST = 2
 _RED, _PLAIN = "\033[31m", "\033[0m"
 
 
@@ -158,6 +159,9 @@ def print_report(result: Report) -> None:
     if alone is not None:
         print(f"  without the {result.scores.n - alone.n} copies: {alone.accuracy:.2%}")
     print(f"  with flip averaging: {result.flip_averaged.accuracy:.2%}")
+    weakest = sorted(result.scores.per_class.items(), key=lambda named: named[1].recall)[:_WEAKEST]
+    told = ", ".join(f"{name} {scores.recall:.0%}" for name, scores in weakest)
+    print(f"  macro-F1 {result.scores.macro_f1:.3f}; found least often: {told}")
     print(
         f"  ECE {result.ece_before_scaling:.3f}, after temperature scaling {result.scores.ece:.3f}"
     )
