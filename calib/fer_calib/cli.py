@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _calibrate(options: Namespace) -> int:
     drawn = draw(data_of(options), options.count, options.seed)
     drawn.save(options.out)
+    for note in drawn.crops.notes:
+        say(note)
     if drawn.note is not None:
         say(f"the set was {drawn.note}: copies of test pictures may be in it; this is recorded")
     print(f"{options.out}: {len(drawn.crops)} crops, sha256 {drawn.sha256}")

@@ -44,7 +44,8 @@ def emotion_named(name: str) -> str | None:
 def parse_classes(text: str) -> dict[str, str]:
     """Read ``--classes``: ``1=surprise,2=fear,8=drop``, or names alone: ``bored,alert``.
 
-    Returns the label, or ``drop``, by the data set's name. Raises ConfigurationError.
+    One that only drops classes leaves the others to their names. Returns the label, or ``drop``, by
+    the data set's name. Raises ConfigurationError.
     """
     found: dict[str, str] = {}
     for item in text.split(","):
@@ -57,7 +58,8 @@ def parse_classes(text: str) -> dict[str, str]:
         if key.lower() in found:
             raise ConfigurationError(f"--classes names {key!r:.40} twice")
         found[key.lower()] = emotion_named(label) or label
-    _check_labels(labels_of(found))
+    if set(found.values()) != {DROP}:
+        _check_labels(labels_of(found))
     return found
 
 
@@ -81,6 +83,12 @@ def resolve(
     as an eighth where it occurs. Raises DataError, which names what does not fit.
     """
     by_key = {key: key.strip().lower() for key in keys}
+    dropped = {key for key, low in by_key.items() if (mapping or {}).get(low) == DROP}
+    if mapping is not None and set(mapping.values()) == {DROP}:
+        if surplus := [key for key in mapping if key not in by_key.values()]:
+            raise _no_such_class(surplus[0], by_key, source)
+        rest = resolve([key for key in keys if key not in dropped], source, None, labels)
+        return Classes(rest.labels, {**rest.index, **dict.fromkeys(dropped)})
     if mapping is not None:
         said = _mapped(by_key, source, mapping)
     elif labels is not None and set(labels) - set(_EMOTION_OF.values()):
@@ -112,17 +120,21 @@ def _mapped(by_key: Mapping[str, str], source: str, mapping: Mapping[str, str]) 
         if emotion is not None and mapping.get(emotion) == emotion:
             unknown.remove(key)
             surplus = [name for name in surplus if name != emotion]
-    there = ", ".join(sorted(by_key)[:_SHOWN])
     if unknown:
         raise DataError(
             f"{source} has the class {unknown[0]!r:.60}, which --classes does not name; add "
             f"{unknown[0]}=NAME, or {unknown[0]}={DROP} to leave it out"
         )
     if surplus:
-        raise DataError(
-            f"--classes names {surplus[0]!r:.60}, and {source} has no such class; it has {there}"
-        )
+        raise _no_such_class(surplus[0], by_key, source)
     return {key: mapping.get(low) or str(emotion_named(low)) for key, low in by_key.items()}
+
+
+def _no_such_class(name: str, by_key: Mapping[str, str], source: str) -> DataError:
+    there = ", ".join(sorted(by_key)[:_SHOWN])
+    return DataError(
+        f"--classes names {name!r:.60}, and {source} has no such class; it has {there}"
+    )
 
 
 def _emotions(by_key: Mapping[str, str], source: str) -> dict[str, str]:

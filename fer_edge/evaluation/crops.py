@@ -34,13 +34,14 @@ class LabelledCrops:
 
     ``images`` is uint8, ``(N, H, W)`` gray or ``(N, H, W, 3)`` BGR; FER2013's are 48 x 48 gray.
     ``labels`` is int64 ``(N,)``, indices into ``classes``; ``names`` tells where each picture came
-    from.
+    from; ``notes`` says what a user should know of how they were found.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     names: tuple[str, ...]
     classes: tuple[str, ...] = LABELS
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

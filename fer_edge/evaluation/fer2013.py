@@ -184,7 +184,9 @@ def _read(
         kept = limited(known, source)
         images = decode_all(kept, split or "public-test", wanted)
     numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
-    return LabelledCrops(images, numbers, tuple(entry.name for entry in kept), classes.labels)
+    return LabelledCrops(
+        images, numbers, tuple(entry.name for entry in kept), classes.labels, found.notes
+    )
 
 
 def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
@@ -257,7 +259,9 @@ def _numbers(
     """What a table's numbers of emotions stand for: FER2013's order, unless ``--classes`` says."""
     if mapping is None and labels in (None, LABELS):
         return _NUMBERS, LABELS
-    said = mapping or {str(number): name for number, name in enumerate(LABELS)}
+    said = dict(mapping or {})
+    if set(said.values()) <= {DROP}:
+        said = {str(number): name for number, name in enumerate(LABELS)} | said
     names = tuple(labels) if labels is not None else labels_of(said)
     if strangers := sorted(set(said.values()) - {*names, DROP}):
         raise DataError(

@@ -48,6 +48,7 @@ _PAPERS = {
     *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".bib", ".ini", ".db"),
     *(".py", ".ipynb", ".log", ".yaml", ".yml", ".mat", ".npy", ".npz", ".pkl", ".pts", ".lnk"),
 }
+_TABLES = {".csv", ".tsv", ".npz", ".npy", ".mat", ".pkl", ".h5", ".parquet"}
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 _SHOWN = 8
 
@@ -102,6 +103,8 @@ def survey(listing: Listing, source: Path) -> Survey:
     notes: list[str] = []
     kept = {split: _only_tree(split, trees, source, notes) for split, trees in roots.items()}
     _refuse_strangers(listing, placed, kept, source)
+    if loose := [file.name for file, place in placed if place is None]:
+        notes.append(f"{len(loose)} pictures are in no half and left out, {loose[0]} for one")
     entries = []
     has_validation = PUBLIC in kept
     for split, root in kept.items():
@@ -224,11 +227,16 @@ def _refuse_empty_halves(
                 f"{source}: {folder} is there and has no pictures; fill it, or remove it"
             )
     for file in listing.files:
-        if file.suffix not in _ARCHIVES:
+        if file.suffix not in _ARCHIVES and (file.suffix not in _TABLES or set(kept) != {TRAIN}):
             continue
         base, _, name = file.name.rpartition("/")
-        if half_named(name.split(".")[0]) and (base in around or not kept):
-            raise DataError(f"{source}: {file.name} is packed; unpack it, or move it away")
+        first = _WORDS.split(name.lower())[0]
+        if first in _HALVES and (base in around or not kept):
+            kind = "packed; unpack it" if file.suffix in _ARCHIVES else "a table; read it by itself"
+            if file.suffix in _ARCHIVES or _HALVES[first] != TRAIN:
+                raise DataError(
+                    f"{source}: {file.name} could be a half, and is {kind}, or move it away"
+                )
 
 
 def _without_halves(listing: Listing, pictures: list[SourceFile], source: Path) -> Survey:

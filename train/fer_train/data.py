@@ -100,7 +100,8 @@ def prepare(
     if votes is not None:
         voted = f"{votes.name}, sha256 {sha256_of(votes)[:12]}"
         digest = hashlib.sha256(digest.encode() + targets.tobytes()).hexdigest()
-    notes = (*_notes(source, held), *_near(train, validation))
+    found = dict.fromkeys((*whole.notes, *validation.notes))
+    notes = (*found, *_notes(source, held), *_near(train, validation))
     return TrainingData(train, targets, validation, copied, left_out, digest, voted, notes)
 
 

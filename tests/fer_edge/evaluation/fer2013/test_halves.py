@@ -64,6 +64,11 @@ def _of_another_name(data: Path) -> None:
     (data / "test").rename(data / "holdout")
 
 
+def _as_a_table(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "test_labels.csv").write_text("path,label\n")
+
+
 def _without_classes(data: Path) -> None:
     for file in list((data / "test").rglob("*.png")):
         file.rename(data / "test" / f"{file.parent.name}_{file.name}")
@@ -77,7 +82,8 @@ def _without_classes(data: Path) -> None:
     [
         (_dangling, "test is a link to .*nowhere, which is not there"),
         (_emptied, "test is there and has no pictures"),
-        (_packed, r"test\.zip is packed; unpack it"),
+        (_packed, r"test\.zip could be a half, and is packed; unpack it"),
+        (_as_a_table, r"test_labels\.csv could be a half, and is a table"),
         (_of_another_name, "holdout stands beside train, has pictures, and is not read"),
         (_without_classes, "test stands beside train, has pictures, and is not read"),
     ],

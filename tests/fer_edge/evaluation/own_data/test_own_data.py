@@ -68,6 +68,24 @@ def test_a_class_can_be_dropped(tmp_path: Path) -> None:
     assert (crops.classes, len(crops)) == (LABELS, 21)
 
 
+def test_to_drop_a_class_is_enough(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders([*LABELS, "contempt"]))
+    assert load(DataSource(path, "contempt=drop"), "train").classes == LABELS
+    with pytest.raises(DataError, match=r"names 'bored', and .* has no such class"):
+        load(DataSource(path, "bored=drop"), "train")
+
+
+def test_labels_beside_halves_that_are_there_are_no_half(tmp_path: Path) -> None:
+    files = {**folders(LABELS), "train_labels.csv": b"a", "test_labels.csv": b"b"}
+    assert len(load(write_folder(tmp_path / "a", files), "train")) == 21
+
+
+def test_loose_pictures_beside_the_halves_are_told(tmp_path: Path) -> None:
+    files = {**folders(LABELS), "sample.png": png(colour(1))}
+    crops = load(write_folder(tmp_path / "a", files), "train")
+    assert crops.notes == ("1 pictures are in no half and left out, sample.png for one",)
+
+
 def test_classes_of_ones_own_keep_the_order_in_which_they_are_named(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "a", folders(["alert", "bored", "happiness"]))
     crops = load(DataSource(path, "bored,alert,happiness"), "test")
