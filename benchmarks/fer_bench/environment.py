@@ -15,20 +15,6 @@ from fer_edge.system.machine import Machine
 
 __all__ = ["Cpu", "Environment", "Gpu", "describe_environment", "differences"]
 
-_FLAGS = {
-    "avx2": "AVX2",
-    "avx512f": "AVX-512",
-    "avx512_vnni": "AVX512-VNNI",
-    "avx_vnni": "AVX-VNNI",
-    "avx512_bf16": "AVX512-BF16",
-    "amx_int8": "AMX-INT8",
-    "amx_bf16": "AMX-BF16",
-    "asimd": "NEON",
-    "asimddp": "NEON dotprod",
-    "i8mm": "NEON i8mm",
-    "bf16": "NEON BF16",
-    "sve": "SVE",
-}
 _DISTRIBUTIONS = (
     "numpy",
     "opencv-python",
@@ -90,7 +76,7 @@ def describe_environment(machine: Machine | None = None) -> Environment:
         system=f"{_distribution(machine) or platform.system()}, kernel {platform.release()}",
         board=machine.text("proc/device-tree/model"),
         hypervisor=None if flags is None else "hypervisor" in flags.split(),
-        cpu=_cpu(machine, flags),
+        cpu=_cpu(machine),
         memory_mb=int(memory[1]) // 1024 if memory else None,
         temperatures_c=machine.temperatures_c(),
         gpus=_gpus(machine),
@@ -119,13 +105,12 @@ def differences(old: Environment, new: Environment) -> list[str]:
     return [f"{name}: {was or 'none'} → {now or 'none'}" for name, was, now in pairs if was != now]
 
 
-def _cpu(machine: Machine, flags: str | None) -> Cpu:
-    has = set((flags or "").split())
+def _cpu(machine: Machine) -> Cpu:
     return Cpu(
         model=machine.cpu_field("model name", "Model")
         or platform.processor()
         or platform.machine(),
-        flags=tuple(name for flag, name in _FLAGS.items() if flag in has),
+        flags=machine.cpu_extensions(),
         cores=os.cpu_count(),
         usable_cores=usable_cores(),
         governor=machine.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),

@@ -22,7 +22,7 @@ from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_problem
 from fer_edge.backends.choose_backend import choose_backend
 from fer_edge.errors import EngineError, FerEdgeError, GateError
 from fer_edge.system.dependencies import EXTRAS, missing_packages
-from fer_edge.system.machine import cpu_name
+from fer_edge.system.machine import Machine
 
 __all__ = ["Check", "Diagnosis", "diagnose"]
 
@@ -197,19 +197,9 @@ def _is_installed(distribution: str) -> bool:
 
 
 def _cpu() -> Check:
-    flags = set[str]()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = (part.strip() for part in line.partition(":"))
-            if key in ("flags", "Features"):
-                flags.update(value.split())
-    except OSError:
-        pass
-    useful = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp")
-    seen = [flag for flag in useful if flag in flags]
-    return Check(
-        "cpu", True, f"{cpu_name()} {platform.machine()}; {', '.join(seen) or 'no extensions'}"
-    )
+    machine = Machine()
+    seen = ", ".join(machine.cpu_extensions()) or "no extensions"
+    return Check("cpu", True, f"{machine.cpu_name()} {platform.machine()}; {seen}")
 
 
 def _accelerators() -> list[Check]:

@@ -14,6 +14,20 @@ from pathlib import Path
 
 __all__ = ["CpuTimes", "Machine", "cpu_name"]
 
+_EXTENSIONS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX512-VNNI",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_bf16": "AVX512-BF16",
+    "amx_int8": "AMX-INT8",
+    "amx_bf16": "AMX-BF16",
+    "asimd": "NEON",
+    "asimddp": "NEON dotprod",
+    "i8mm": "NEON i8mm",
+    "bf16": "NEON BF16",
+    "sve": "SVE",
+}
 _SECONDS = 10
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -77,6 +91,11 @@ class Machine:
             if key in names and value:
                 return value
         return None
+
+    def cpu_extensions(self) -> tuple[str, ...]:
+        """The instruction sets of the processor that inference engines use."""
+        has = set((self.cpu_field("flags", "Features") or "").split())
+        return tuple(name for flag, name in _EXTENSIONS.items() if flag in has)
 
     def cpu_name(self) -> str:
         """The name of the board, else of the processor, else its architecture.
