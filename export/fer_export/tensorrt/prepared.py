@@ -80,10 +80,7 @@ def _products(data: bytes, path: Path) -> dict[str, str]:
     session = ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
     text = session.get_modelmeta().custom_metadata_map.get(PRODUCTS_KEY)
     if text is None:
-        raise ArtifactError(
-            f"{path} does not list its convolutions and matrix products, so the precision of an "
-            "engine could not be checked; export it again with this release of fer-export"
-        )
+        text = _listed(data, path)
     where = f"the list of products in {path}"
     found = parse_json(text, where, _MAX_BYTES)
     kinds = {"fp32", "fp16", "bf16", "int8"}
@@ -93,3 +90,18 @@ def _products(data: bytes, path: Path) -> dict[str, str]:
             f"{json.dumps(found)[:80]}; export it again"
         )
     return {str(name): str(kind) for name, kind in found.items()}
+
+
+def _listed(data: bytes, path: Path) -> str:
+    """The list for an ONNX that an earlier release wrote; only the package onnx can make it."""
+    try:
+        import onnx
+
+        from fer_export.products import product_types
+    except ModuleNotFoundError as problem:
+        raise ArtifactError(
+            f"{path} does not list its convolutions and matrix products, so the precision of an "
+            "engine could not be checked; export it again with this release of fer-export, or "
+            "install the package onnx here"
+        ) from problem
+    return product_types(onnx.load_from_string(data))

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import logging
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -525,6 +526,47 @@ def test_a_forked_child_is_told_to_open_its_own(opened: Open, cuda: CudaDouble) 
 
 
 # ---- what is not installed
+
+
+def imported_beside(package: str, folder: Path) -> str:
+    """What the import of the backend raises where ``tensorrt`` is this source."""
+    (folder / "tensorrt.py").write_text(package)
+    code = (
+        "try:\n"
+        "    import fer_edge.backends.tensorrt\n"
+        "except Exception as problem:\n"
+        "    print(type(problem).__name__, getattr(problem, 'exit_code', None), problem)\n"
+        "from fer_edge.cli.diagnosis import _check_backend\n"
+        "print(_check_backend('tensorrt').ok)\n"
+    )
+    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("version", ["8.6.2", "10.2.0.post1"])
+def test_a_tensorrt_that_is_too_old_says_what_brings_a_newer_one(
+    version: str, tmp_path: Path
+) -> None:
+    said = imported_beside(f"__version__ = {version!r}\n", tmp_path)
+    assert said.startswith("MissingDependencyError 3 TensorRT 10.3 or later is not installed")
+    assert f"{version} is installed" in said
+    assert "JetPack 6.1 or later" in said
+    assert said.endswith("False\n")  # so doctor does not call it usable
+
+
+def test_a_library_that_is_missing_is_named(tmp_path: Path) -> None:
+    problem = "libnvonnxparser.so.11: cannot open shared object file: No such file or directory"
+    said = imported_beside(f"raise ImportError({problem!r})\n", tmp_path)
+    assert said.startswith("MissingDependencyError 3 libnvonnxparser.so.11 is not installed")
+    assert "LD_LIBRARY_PATH" in said
+
+
+def test_any_other_failure_of_the_import_is_not_hidden(tmp_path: Path) -> None:
+    assert imported_beside("raise ImportError('broken')\n", tmp_path).startswith("ImportError None")
 
 
 def test_without_tensorrt_it_says_where_it_comes_from() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,14 +71,13 @@ def test_the_products_are_read_with_their_types(prepare: Callable[[str], Path]) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "export it again with this release"),
         ("{", "is not valid JSON"),
         ("{}", "should map names of nodes"),
         ('{"a": "fp7"}', "should map names of nodes"),
     ],
 )
-def test_an_onnx_without_its_list_of_products_is_refused(
-    prepared: Path, text: str | None, message: str
+def test_an_onnx_with_no_usable_list_of_products_is_refused(
+    prepared: Path, text: str, message: str
 ) -> None:
     onnx = pytest.importorskip("onnx", reason="no onnx to change the list with")
     model = onnx.load(prepared)
@@ -88,4 +88,19 @@ def test_an_onnx_without_its_list_of_products_is_refused(
     )
     onnx.save(model, prepared)
     with pytest.raises(ArtifactError, match=message):
+        check_precision(prepared, "trt-fp16")
+
+
+def test_the_package_onnx_lists_the_products_of_an_older_export(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="no onnx to take the list out with")
+    model = onnx.load(prepared)
+    values = {entry.key: entry.value for entry in model.metadata_props}
+    del values["fer_edge.products"]
+    onnx.helper.set_model_props(model, values)
+    onnx.save(model, prepared)
+    assert check_precision(prepared, "trt-fp16").products == {"classifier": "fp16"}
+    monkeypatch.setitem(sys.modules, "fer_export.products", None)
+    with pytest.raises(ArtifactError, match=r"export it again.*or install the package onnx"):
         check_precision(prepared, "trt-fp16")
