@@ -73,9 +73,9 @@ def annotate(frame: Image, faces: Iterable[ClassifiedFace]) -> Image:
     """Draw each face's box and emotion into a copy, with a bar for each probability.
 
     ``frame`` is uint8 ``(H, W)`` gray or ``(H, W, 3)`` BGR; the copy is BGR. ``faces`` are what
-    ``FaceAnalyzer`` gives. Bars stand where they cover no face, and are left out where there is no
-    such place. Only the label of a face that fills the picture stands on the face. Raises
-    InputError for anything but a frame.
+    ``FaceAnalyzer`` gives. Bars are drawn where they cover no face, or left out if there is no
+    such place. Only a face that fills the picture has its label drawn on it. Raises InputError for
+    anything but a frame.
     """
     frame = check_frame(frame)
     is_gray = frame.ndim == 2  # noqa: PLR2004
