@@ -189,6 +189,8 @@ async function startCamera(mine) {
 async function openFile(file, mine) {
   card('Opening', file.name);
   if (file.type.startsWith('video/')) {
+    await ensureEngine(); // a short video would be over before the model is there
+    if (mine !== turn) return;
     await openVideo(video, file);
     if (mine === turn) await follow('video', mine, file);
     return;
