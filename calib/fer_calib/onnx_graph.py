@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
-__all__ = ["OnnxGraph", "check", "header", "model_of", "outline", "save_apart"]
+__all__ = ["OnnxGraph", "check", "header", "model_of", "outline", "save", "save_apart"]
 
 _ANY_VERSION = 18
 _LARGE = 1024
@@ -149,6 +149,28 @@ def outline(model: onnx.ModelProto) -> onnx.ModelProto:
     return light
 
 
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model to one file, tensor by tensor; ``onnx.save`` holds several copies of the file.
+
+    The bytes are those of one ``ModelProto``: field 7 is the graph, whose field 5 are the
+    initializers.
+    """
+    rest, graph = onnx.ModelProto(), onnx.GraphProto()
+    _merge(model, rest, {"graph"})
+    _merge(model.graph, graph, {"initializer"})
+    start = graph.SerializeToString()
+    tensors = model.graph.initializer
+    sizes = [tensor.ByteSize() for tensor in tensors]
+    total = len(start) + sum(len(_tag(5, size)) + size for size in sizes)
+    with path.open("wb") as stream:
+        stream.write(rest.SerializeToString())
+        stream.write(_tag(7, total))
+        stream.write(start)
+        for tensor, size in zip(tensors, sizes, strict=True):
+            stream.write(_tag(5, size))
+            stream.write(tensor.SerializeToString())
+
+
 def save_apart(model: onnx.ModelProto, folder: Path) -> Path:
     """Write a model into ``folder`` with its large weights in a file beside it; returns its path.
 
@@ -191,6 +213,16 @@ def _merge(source: Any, target: Any, without: set[str]) -> None:
             getattr(target, field.name).CopyFrom(value)
         else:
             setattr(target, field.name, value)
+
+
+def _tag(field: int, size: int) -> bytes:
+    """What precedes an embedded message in protobuf's encoding: its field, and its size."""
+    encoded = bytearray([field << 3 | 2])
+    while size > 0x7F:  # noqa: PLR2004 - seven bits a byte
+        encoded.append(size & 0x7F | 0x80)
+        size >>= 7
+    encoded.append(size)
+    return bytes(encoded)
 
 
 def _domain(name: str) -> str:

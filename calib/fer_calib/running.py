@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ __all__ = ["Floats", "activations", "probabilities_of", "session_of"]
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-_LARGE = 64 << 20
+_LARGE = 16 << 20
 
 
 def probabilities_of(
@@ -62,7 +63,9 @@ def session_of(model: onnx.ModelProto, *, optimised: bool = True) -> ort.Inferen
     options = quiet_options(usable_cores())
     if not optimised:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if model.ByteSize() > _LARGE:  # time against memory: no rearranged weights, no arena that grows
+    if (
+        sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _LARGE
+    ):  # time against memory: no rearranged weights, no arena that grows
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_cpu_mem_arena = False
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--crops",
         type=int,
         metavar="N",
-        help="how many pictures to compare on (default: all that the fp32 network runs on in 40 "
+        help="how many pictures to compare on (default: all that the fp32 network runs on in 30 "
         "seconds, at least 32)",
     )
     parser.add_argument(

@@ -17,6 +17,7 @@ import onnx
 from fer_calib.calibration import CalibrationSet, draw, load
 from fer_calib.control import Controlled, Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
+from fer_calib.onnx_graph import save
 from fer_calib.sensitivity_report import save_sensitivity
 from fer_edge.artifacts.artifact import backends_for
 from fer_edge.artifacts.manifest import Measurement
@@ -41,12 +42,14 @@ from fer_export.verification import GATES, evaluation_crops, verify
 
 __all__ = ["ExportContext", "ExportOptions", "runnable_backends"]
 
-_CALIBRATION_CROPS, _FEWEST_CROPS = 512, 32
+_CALIBRATION_CROPS = 512
 _SYNTHETIC_SEED = 2
 INT8_RESTS = ("fp16", "fp32")
 _LARGE = 64 << 20
-_SECONDS = {"comparing": 40, "calibrating": 20, "fp16": 10, "sensitivity": 120}
+_SECONDS = {"comparing": 30, "calibrating": 20, "fp16": 5, "sensitivity": 120}
 """How long the fp32 network may run for a step; large networks get fewer crops."""
+
+_FEWEST = {"comparing": 32, "calibrating": 32, "fp16": 8}
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class ExportOptions:
 
     ``data`` is FER2013 or another data set of the model's classes: without it artifacts are
     compared on seeded drawings and no accuracy is measured. ``crops`` is how many pictures they are
-    compared on (None: as many as run in 40 seconds, at least 32). ``calibration`` is a set of fer-
+    compared on (None: as many as run in 30 seconds, at least 32). ``calibration`` is a set of fer-
     calib, by default drawn from ``data``. ``allowed_drop`` is the accuracy that INT8 may cost, a
     fraction of 1. ``batch`` makes the batch static. ``half_weights`` stores the weights of fp32
     ONNX as float16: half the size, held to the gate of fp16. ``prepare_only`` ends ``trt-*``
@@ -205,7 +208,7 @@ class ExportContext:
     def save(self, model: onnx.ModelProto, file: str) -> Path:
         """Write an artifact into the folder."""
         path = self.folder / file
-        path.write_bytes(model.SerializeToString())  # onnx.save holds four copies of the file
+        save(model, path)
         return path
 
     def prove(self, path: Path, backend: str) -> Measurement:
@@ -260,7 +263,7 @@ class ExportContext:
 
     def _affordable(self, step: str) -> int:
         """How many crops a step may take, by the time that the reference takes for one."""
-        return max(_FEWEST_CROPS, int(_SECONDS[step] / self._seconds_per_crop))
+        return max(_FEWEST[step], int(_SECONDS[step] / self._seconds_per_crop))
 
     def _overflow_crops(self) -> Crops:
         """Crops to look for overflow on: those of the calibration set where there is one."""

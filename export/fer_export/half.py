@@ -48,7 +48,7 @@ _LIMIT = _END / HEADROOM
 _LOST = 2.0**-8
 """Relative error above which a weight is not left to float16, whose own is 2^-11."""
 
-_FEW = 16
+_FEW = 4
 _MIN_SHARE = 0.5
 
 

@@ -5,10 +5,8 @@ Everything is measured by running the core itself, in ONNX Runtime on the CPU, w
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +24,6 @@ from fer_export.half_graph import Emulation, FloatGraph
 __all__ = ["Observation", "broken_tensors", "normalized", "observe"]
 
 FloatArray = npt.NDArray[np.float32]
-Item = TypeVar("Item")
-
-_WEIGHTS_A_GROUP = 25_000_000
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _ADDING = (*_PRODUCTS, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum")
@@ -58,51 +53,36 @@ def normalized(crops: npt.NDArray[np.uint8], spec: InputSpec) -> FloatArray:
 
 def observe(graph: FloatGraph, inputs: FloatArray) -> Observation:
     """Run a core on ``inputs``, float32 ``(N, C, H, W)``, and record all its tensors and sums."""
-    peaks: dict[str, float] = {}
-    sums: dict[str, float] = {}
-    for nodes in _groups(list(graph.nodes.values()), graph.tensors.values()):
-        given = [] if peaks else [CORE_INPUT]
-        tensors = [name for name in (*given, *_outputs(nodes)) if _is_float(graph, name)]
-        adding = [n for n in nodes if n.op_type in _ADDING and _is_float(graph, n.input[0])]
-        probes = _Probes()
-        extremes = [output for name in tensors for output in probes.extremes(name)]
-        added = [probes.largest_sum(node, graph.ranks[node.input[0]]) for node in adding]
-        everything = graph.nodes.values(), graph.tensors.values()
-        model = probes.added_to(graph.header, *everything, [*extremes, *added])
-        logits, found = _watch(model, inputs, "watching the network")
-        per_tensor = np.abs(found[: len(extremes)]).reshape(len(tensors), -1)
-        largest = np.where(np.isfinite(per_tensor[:, 2]), per_tensor[:, :2].max(axis=1), np.nan)
-        peaks |= dict(zip(tensors, largest.tolist(), strict=True))
-        names = [node.name for node in adding]
-        sums |= dict(zip(names, found[len(extremes) :].tolist(), strict=True))
-    return Observation(peaks, sums, logits)
+    nodes = graph.nodes.values()
+    tensors = [CORE_INPUT, *(name for node in nodes for name in node.output)]
+    tensors = [name for name in tensors if _is_float(graph, name)]
+    adding = [n for n in nodes if n.op_type in _ADDING and _is_float(graph, n.input[0])]
+    probes = _Probes()
+    extremes = [output for name in tensors for output in probes.extremes(name)]
+    added = [probes.largest_sum(node, graph.ranks[node.input[0]]) for node in adding]
+    logits, found = _watch(
+        probes.added_to(graph.header, nodes, graph.tensors.values(), [*extremes, *added]),
+        inputs,
+        "watching the network",
+    )
+    per_tensor = np.abs(found[: len(extremes)]).reshape(len(tensors), -1)
+    largest = np.where(np.isfinite(per_tensor[:, 2]), per_tensor[:, :2].max(axis=1), np.nan)
+    sums = dict(zip((node.name for node in adding), found[len(extremes) :].tolist(), strict=True))
+    return Observation(dict(zip(tensors, largest.tolist(), strict=True)), sums, logits)
 
 
 def broken_tensors(emulation: Emulation, inputs: FloatArray) -> tuple[FloatArray, list[str]]:
     """Logits ``(N, K)`` in float16, and the tensors that held NaN or Inf, the first ones first."""
-    broken: list[str] = []
+    probes = _Probes()
+    outputs = [probes.total(name) for name in emulation.rounded]
     graph = emulation.model.graph
-    for names in _groups(emulation.rounded, graph.initializer):
-        probes = _Probes()
-        outputs = [probes.total(name) for name in names]
-        model = probes.added_to(emulation.model, graph.node, graph.initializer, outputs)
-        logits, found = _watch(model, inputs, "watching float16")
-        broken += [name for name, value in zip(names, found, strict=True) if not np.isfinite(value)]
-    return logits, broken
-
-
-def _groups(items: Sequence[Item], weights: Iterable[TensorProto]) -> list[Sequence[Item]]:
-    """Cut what is watched into groups, one for small networks: the engine holds each watched tensor
-    until its probes have run.
-    """
-    size = sum(math.prod(tensor.dims) for tensor in weights)
-    count = min(max(1, math.ceil(size / _WEIGHTS_A_GROUP)), max(len(items), 1))
-    step = max(1, math.ceil(len(items) / count))
-    return [items[start : start + step] for start in range(0, max(len(items), 1), step)]
-
-
-def _outputs(nodes: Iterable[NodeProto]) -> list[str]:
-    return [name for node in nodes for name in node.output]
+    logits, found = _watch(
+        probes.added_to(emulation.model, graph.node, graph.initializer, outputs),
+        inputs,
+        "watching float16",
+    )
+    seen = zip(emulation.rounded, np.isfinite(found).tolist(), strict=True)
+    return logits, [name for name, finite in seen if not finite]
 
 
 def _is_float(graph: FloatGraph, name: str) -> bool:
@@ -181,6 +161,7 @@ def _watch(
     """
     names = [output.name for output in model.graph.output]
     session = session_of(model, optimised=False)
+    del model  # its weights are mapped from a file now
     size = batch_size(*inputs.shape[2:])
     starts = range(0, len(inputs), size)
     found, logits = np.zeros(len(names) - 1), []

@@ -5,7 +5,6 @@ Each gives the float core, and the answers that every artifact is held against.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +75,7 @@ def from_checkpoint(path: Path) -> Source:
     spec = spec.with_provenance(parent_sha256=sha256_of(path))
     del network
 
-    def release() -> None:
-        held.clear()
-        gc.collect()  # the exporter leaves cycles that hold the weights
-
-    return Source(spec, core, answers, path, release)
+    return Source(spec, core, answers, path, held.clear)
 
 
 def from_onnx(path: str | Path) -> Source:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fer_calib.onnx_graph import OnnxGraph, check, model_of, outline, save_apart
+from fer_calib.onnx_graph import OnnxGraph, check, model_of, outline, save, save_apart
 
 
 @pytest.fixture
@@ -50,6 +50,11 @@ def test_the_check_finds_what_does_not_fit_a_weight_that_it_did_not_copy() -> No
     )
     with pytest.raises(onnx.shape_inference.InferenceError):
         check(helper.make_model(graph))
+
+
+def test_a_saved_model_is_read_as_it_was(model: onnx.ModelProto, tmp_path: Path) -> None:
+    save(model, tmp_path / "m.onnx")
+    assert onnx.load(tmp_path / "m.onnx") == model
 
 
 def test_weights_saved_apart_come_back(model: onnx.ModelProto, tmp_path: Path) -> None:
