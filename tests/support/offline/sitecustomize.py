@@ -34,3 +34,6 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse)
+
+# a test's process that a test's process started has it already: one guard, one error
+sys.modules.setdefault("offline.sitecustomize", sys.modules[__name__])
