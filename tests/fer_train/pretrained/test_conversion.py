@@ -205,6 +205,8 @@ def test_the_normalisation_beside_the_weights_is_taken_where_the_user_gave_none(
     own = preset("vit-base").input
     assert with_normalisation_beside(str(tmp_path), own) == own
     preprocessor(tmp_path, *IMAGENET)
+    (tmp_path / "model.safetensors").touch()
+    assert with_normalisation_beside(str(tmp_path / "a-name-of-timm"), own) == own
     for source in (tmp_path, tmp_path / "model.safetensors"):
         taken = with_normalisation_beside(str(source), own)
         assert (list(taken.mean), list(taken.std)) == (

@@ -117,8 +117,12 @@ def import_weights(
 
 def _labels_of(source: str, given: Sequence[str] | None) -> tuple[str, ...]:
     """The labels of the model to be: FER2013's where the head is of these, else the head's own."""
-    told = given
-    if told is None and (path := weights_file(Path(source).expanduser())).is_file():
+    told, is_graph = given, source.endswith(".json")
+    if (
+        told is None
+        and not is_graph
+        and (path := weights_file(Path(source).expanduser())).is_file()
+    ):
         contents = read(path)
         if contents.spec is not None:
             return contents.spec.labels

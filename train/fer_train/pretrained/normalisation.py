@@ -66,6 +66,8 @@ def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
     the weights were trained with.
     """
     folder = Path(source).expanduser()
+    if not folder.exists():
+        return ours  # the name of weights, and no file
     told = normalisation_beside(folder / _FILE if folder.is_dir() else folder)
     if told is None or _fits(told, ours):
         return ours
