@@ -87,6 +87,7 @@ def test_a_server_that_goes_away_and_comes_back_is_told_and_found_again(
     page.get_by_text("The server does not answer. Trying again").wait_for()
     with running_server(predictor, port=first.port):
         page.get_by_text("The server is back.").wait_for()
+        page.close()  # before its server goes for good
         page.problems.clear()  # type: ignore[attr-defined] - the browser's words on what failed
 
 
@@ -99,3 +100,4 @@ def test_the_token_is_asked_for_by_a_form(open_page: OpenPage, predictor: Predic
         page.get_by_role("button", name="Continue").click()
         start_camera(page)
         assert TOKEN not in page.url
+        page.close()  # before its server goes
