@@ -218,7 +218,9 @@ class ExportContext:
             self.report(f"{file}: comparing on {len(self.crops)} crops, {backend}")
             halved = self.options.half_weights and path.suffix == ".onnx"
             gates = {**GATES, "fp32": GATES["fp16"]} if halved else GATES
-            self._measured[file, backend] = verify(path, backend, self.crops, self.expected, gates)
+            self._measured[file, backend] = verify(
+                path, backend, self.crops, self.expected, gates, device=self._device(backend)
+            )
         return self._measured[file, backend]
 
     def race(self, runs: Mapping[str, Run]) -> Times:
@@ -239,6 +241,7 @@ class ExportContext:
                     opened[name] = Predictor(
                         self.folder / run.file,
                         backend=run.backend,
+                        device=self._device(run.backend),
                         threads=run.threads,
                         options=BackendOptions(inference_precision=run.inference_precision),
                     )
@@ -246,6 +249,10 @@ class ExportContext:
         finally:
             for predictor in opened.values():
                 predictor.close()
+
+    def _device(self, backend: str) -> str:
+        """A plan runs on the GPU that it was built on."""
+        return f"cuda:{self.options.plan.gpu}" if backend == "tensorrt" else "auto"
 
     def _int8_spec(self) -> ModelSpec:
         found = self.calibration
