@@ -56,9 +56,12 @@ def film(portrait: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(film: Path) -> Iterator[Browser]:
-    """Debian's Chromium; every test opens a context of its own in it."""
+    """Debian's Chromium; every test opens a context of its own in it.
+
+    For one module: as long as playwright runs, its thread can have no other event loop.
+    """
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="no playwright to drive Chromium"
     )
