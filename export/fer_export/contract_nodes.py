@@ -90,10 +90,10 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
             f"{where} does not have the input and output nodes that fer-export attaches; "
             "start from an artifact that it wrote, or from the checkpoint"
         )
+    if not _is_text(model):
+        raise ArtifactError(f"{where} is damaged: it has names that are no text; copy it again")
     core = header(model)
     core.graph.node.extend(node for node in graph.node if node.name not in own)
-    if not _is_text(core):
-        raise ArtifactError(f"{where} is damaged: it has names that are no text; copy it again")
     height, width, channels = spec.input.shape
     batch = graph.input[0].type.tensor_type.shape.dim[0]
     size = batch.dim_param or batch.dim_value

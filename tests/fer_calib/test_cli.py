@@ -27,6 +27,7 @@ def test_the_command_writes_a_set_and_says_what_it_is(
         "out": str(out),
         "count": 14,
         "sha256": digest,
+        "note": None,
     }
 
 
@@ -35,7 +36,7 @@ def test_the_command_writes_a_set_and_says_what_it_is(
     [
         (["--count", "6"], "at least 7"),
         (["--count", "29"], "ask for at most 28"),
-        (["--count", "14", "--seed", "-1"], "a seed is 0 or more"),
+        (["--count", "14", "--seed", "-1"], "--seed should be 0 or more, not -1"),
         (["--count", "14", "--data", "none.zip"], "no FER2013 at none.zip"),
     ],
 )

@@ -43,13 +43,13 @@ def test_a_single_class_is_refused(drawings: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("images", "came"),
     [
-        (np.zeros((COUNT, 64, 64), np.uint8), r"uint8 \(14, 64, 64\)"),
+        (np.zeros((COUNT, 7, 48), np.uint8), r"uint8 \(14, 7, 48\)"),
         (np.zeros((COUNT, 48, 48, 1), np.uint8), r"uint8 \(14, 48, 48, 1\)"),
         (np.zeros((COUNT, 48, 48), np.float32), r"float32 \(14, 48, 48\)"),
     ],
 )
-def test_crops_of_another_size_are_refused(images: np.ndarray, came: str) -> None:
-    with pytest.raises(DataError, match=rf"uint8 \(14, 48, 48\), not {came}"):
+def test_what_are_no_pictures_is_refused(images: np.ndarray, came: str) -> None:
+    with pytest.raises(DataError, match=rf"uint8 \(14, H, W\) .*, not {came}"):
         calibration_set(images).check()
 
 

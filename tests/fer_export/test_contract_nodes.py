@@ -16,7 +16,7 @@ from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.metrics import softmax
-from fer_export import contract
+from fer_export import contract_nodes
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]
 
@@ -73,28 +73,28 @@ def test_detaching_gives_back_the_core_and_the_spec(
     tiny_artifact: Path, tiny_spec: ModelSpec
 ) -> None:
     model = onnx.load(tiny_artifact)
-    core, spec = contract.detach_contract(model, "it")
+    core, spec = contract_nodes.detach_contract(model, "it")
     assert spec == tiny_spec
     assert [node.op_type for node in core.graph.node] == ["Flatten", "Gemm"]
     assert [port.name for port in (*core.graph.input, *core.graph.output)] == [
-        contract.CORE_INPUT,
-        contract.CORE_OUTPUT,
+        contract_nodes.CORE_INPUT,
+        contract_nodes.CORE_OUTPUT,
     ]
-    assert contract.attach_contract(core, spec) == model
+    assert contract_nodes.attach_contract(core, spec) == model
 
 
 def test_a_graph_without_our_spec_is_not_taken_apart(tiny_artifact: Path) -> None:
     model = onnx.load(tiny_artifact)
     del model.metadata_props[:]
     with pytest.raises(ArtifactError, match="it carries no model spec"):
-        contract.detach_contract(model, "it")
+        contract_nodes.detach_contract(model, "it")
 
 
 def test_a_graph_that_was_changed_is_not_taken_apart(tiny_artifact: Path) -> None:
     model = onnx.load(tiny_artifact)
     model.graph.node[0].name = "other"
     with pytest.raises(ArtifactError, match="does not have the input and output nodes"):
-        contract.detach_contract(model, "it")
+        contract_nodes.detach_contract(model, "it")
 
 
 NAMED: dict[str, Callable[[onnx.ModelProto], tuple[Any, str]]] = {
@@ -115,4 +115,4 @@ def test_a_graph_whose_names_are_no_text_is_not_taken_apart(tiny_artifact: Path,
     data = whole.SerializeToString().replace(b"no such name", b"no such\xffname")
     model = onnx.load_from_string(data)
     with pytest.raises(ArtifactError, match="it is damaged: it has names that are no text"):
-        contract.detach_contract(model, "it")
+        contract_nodes.detach_contract(model, "it")
