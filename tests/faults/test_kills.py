@@ -56,6 +56,7 @@ def _whole(folder: Path) -> str:
     return manifest.artifacts[0].sha256
 
 
+@pytest.mark.long
 def test_a_killed_export_leaves_the_old_directory_or_the_new(
     killer: Any, make_weights: Callable[[int], Path], tmp_path: Path
 ) -> None:
@@ -122,6 +123,7 @@ def _check_run(folder: Path) -> None:
         assert picture.read_bytes().endswith(b"IEND\xaeB`\x82")
 
 
+@pytest.mark.long
 def test_a_killed_training_goes_on_from_what_is_whole(
     killer: Any, tiny_fer2013: Path, tmp_path: Path
 ) -> None:

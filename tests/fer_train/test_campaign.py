@@ -82,6 +82,7 @@ def test_a_student_tells_who_taught_it_and_how_good_they_are_together(whole: Pat
     assert history.initial.startswith(BEST)
 
 
+@pytest.mark.long
 def test_in_turns_and_killed_between_it_comes_to_the_same_weights(
     whole: Path, command: list[str], tmp_path: Path
 ) -> None:

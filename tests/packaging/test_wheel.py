@@ -163,6 +163,7 @@ def python_3_10() -> str | None:
 
 
 @pytest.mark.skipif(python_3_10() is None, reason="no Python 3.10 here")
+@pytest.mark.long
 def test_the_runtime_passes_its_tests_under_python_3_10(
     wheel: Path, root: Path, tmp_path: Path
 ) -> None:
