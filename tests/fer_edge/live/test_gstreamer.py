@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import fer_edge
+
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 
-def run(code: str, root: Path) -> subprocess.CompletedProcess[str]:
-    """Run code with the system's Python and its OpenCV, and our sources."""
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code with the system's Python and its OpenCV, and the fer_edge that is tested here."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(fer_edge.__file__).parents[1])}
     command = [str(SYSTEM_PYTHON), "-c", code]
     return subprocess.run(
         command, check=False, capture_output=True, text=True, env=environment, timeout=120
@@ -30,7 +32,7 @@ def _needs_gstreamer() -> None:
         pytest.skip("the system has no OpenCV with GStreamer: apt-get install python3-opencv")
 
 
-def test_a_pipeline_gives_frames_and_is_started_again_at_its_end(root: Path) -> None:
+def test_a_pipeline_gives_frames_and_is_started_again_at_its_end() -> None:
     done = run(
         "from fer_edge.live.sources import open_source\n"
         "pipeline = 'videotestsrc num-buffers=5 ! video/x-raw,width=160,height=120 '\\\n"
@@ -41,12 +43,11 @@ def test_a_pipeline_gives_frames_and_is_started_again_at_its_end(root: Path) -> 
         "seen = [next(frames) for _ in range(7)]\n"
         "print([frame.session for frame in seen], seen[0].pixels.shape)\n"
         "frames.close()\n",
-        root,
     )
     assert done.stdout.splitlines() == ["True", "[0, 0, 0, 0, 0, 1, 1] (120, 160, 3)"], done.stderr
 
 
-def test_a_pipeline_that_does_not_start_is_an_error_without_its_password(root: Path) -> None:
+def test_a_pipeline_that_does_not_start_is_an_error_without_its_password() -> None:
     done = run(
         "from fer_edge import EngineError\n"
         "from fer_edge.live.sources import open_source\n"
@@ -54,7 +55,6 @@ def test_a_pipeline_that_does_not_start_is_an_error_without_its_password(root: P
         "    open_source('rtspsrc location=rtsp://me:s3cret@127.0.0.1:9/x ! nosuch ! appsink')\n"
         "except EngineError as problem:\n"
         "    print(problem.exit_code, problem)\n",
-        root,
     )
     assert done.stdout.startswith("3 the GStreamer pipeline does not start"), done.stderr
     assert "gst-launch-1.0" in done.stdout
