@@ -13,7 +13,16 @@ from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ConfigurationError, EngineError, MissingDependencyError
 from fer_edge.system.folders import data_folder
 
-__all__ = ["CPU", "CUDA", "LARGEST_BATCH", "RTX", "TENSORRT", "Device", "device_named"]
+__all__ = [
+    "CPU",
+    "CUDA",
+    "LARGEST_BATCH",
+    "RTX",
+    "TENSORRT",
+    "Device",
+    "device_named",
+    "rtx_device",
+]
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -68,7 +77,7 @@ class Device:
         """Open ``model``; raises what ONNX Runtime raises, and EngineError without the GPU."""
         options = dict(self.options or {})
         if self.provider == RTX:
-            settings.add_provider_for_devices([_rtx_device(self.number)], options)
+            settings.add_provider_for_devices([rtx_device(self.number)], options)
             return ort.InferenceSession(model, settings, enable_fallback=False)
         chain = [(self.provider, options)]
         if self.provider == TENSORRT:  # the CUDA provider takes the light operators it leaves
@@ -148,7 +157,8 @@ def _register_rtx() -> None:
         ) from problem
 
 
-def _rtx_device(number: int) -> Any:
+def rtx_device(number: int = 0) -> Any:
+    """Find a GPU of NVIDIA's plugin, which ``device_named`` registers; EngineError without one."""
     found = [device for device in ort.get_ep_devices() if device.ep_name == RTX]
     if number >= len(found):
         raise EngineError(

@@ -101,7 +101,7 @@ def diagnose(
         auto_order=AUTO_ORDER,
         auto=_check_auto(model, precision, device),
         faces=_check_faces(),
-        devices=(_cpu(), *_accelerators()),
+        devices=(_cpu(), *_accelerators(), _check_tensorrt_rtx()),
         extras=tuple(_check_extra(extra) for extra in EXTRAS),
         problems=tuple(_clashes()),
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -212,6 +212,20 @@ def _accelerators() -> list[Check]:
     for kind, pattern in (("gpu", "dri/renderD*"), ("npu", "accel/accel*")):
         found += [Check(kind, True, str(node)) for node in sorted(Path("/dev").glob(pattern))]
     return found
+
+
+def _check_tensorrt_rtx() -> Check:
+    name = "tensorrt-rtx"
+    try:
+        from fer_edge.backends.onnxruntime_devices import device_named, rtx_device
+
+        device_named(name)
+        rtx_device()
+    except FerEdgeError as problem:
+        return Check(name, False, str(problem))
+    except Exception as problem:  # as above
+        return Check(name, False, f"cannot be looked for: {problem!r}")
+    return Check(name, True, "NVIDIA's plugin for the backend onnxruntime finds a GPU to run on")
 
 
 def _nvidia() -> Check:

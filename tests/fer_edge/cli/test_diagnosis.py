@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from fer_edge import EngineError, ModelSpec
 from fer_edge.artifacts.manifest import Manifest
 from fer_edge.backends import AUTO_ORDER, BACKENDS, BackendEntry
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.cli.diagnosis import Check, diagnose
 from fer_edge.system.dependencies import EXTRAS
 from fer_edge.system.files import sha256_of
@@ -320,3 +322,46 @@ def test_a_driver_that_does_not_answer_is_shown(
     found = named(diagnose(model_directory).devices, "nvidia")
     assert not found.ok
     assert found.detail.startswith("nvidia-smi fails: ")
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Install NVIDIA's plugin for ONNX Runtime, which then sees some GPUs."""
+
+    def install(gpus: int) -> None:
+        module = ModuleType("onnxruntime_ep_nv_tensorrt_rtx")
+        module.get_library_path = lambda: "plugin.so"  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        one = SimpleNamespace(ep_name="NvTensorRTRTXExecutionProvider")
+        monkeypatch.setattr(ort, "register_execution_provider_library", lambda *_: None)
+        monkeypatch.setattr(ort, "get_ep_devices", lambda: [one] * gpus)
+
+    return install
+
+
+def test_the_device_of_nvidias_plugin_is_listed(
+    model_directory: Path, plugin: Callable[[int], None]
+) -> None:
+    plugin(1)
+    found = named(diagnose(model_directory).devices, "tensorrt-rtx")
+    assert found.ok
+    assert "backend onnxruntime" in found.detail
+
+
+def test_a_plugin_that_sees_no_gpu_is_no_device(
+    model_directory: Path, plugin: Callable[[int], None]
+) -> None:
+    plugin(0)
+    found = named(diagnose(model_directory).devices, "tensorrt-rtx")
+    assert not found.ok
+    assert "sees 0 GPUs that it can use" in found.detail
+
+
+def test_without_nvidias_plugin_its_package_is_named(
+    model_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_nv_tensorrt_rtx", None)
+    found = named(diagnose(model_directory).devices, "tensorrt-rtx")
+    assert not found.ok
+    assert "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13" in found.detail
+    assert "\n" not in found.detail
