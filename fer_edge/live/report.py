@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from fer_edge.live.sources import FrameSource
 from fer_edge.live.tracking import TrackedFace, TrackedFrame
-from fer_edge.system.files import atomic_path
+from fer_edge.system.files import atomic_path, errors_naming
 
 __all__ = ["SCHEMA", "Report", "Track", "csv_rows", "face_values"]
 
@@ -45,11 +45,13 @@ class Report:
         self.tracks: dict[int, Track] = {}
         self.labels = tuple(labels)
         self._size: tuple[int, ...] = ()
+        self._read, self._end = 0, 0.0
         self._frames: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
 
     def add(self, frame: TrackedFrame) -> None:
         """Take in the next frame."""
         self._size = self._size or frame.pixels.shape[1::-1]
+        self._read, self._end = frame.index + 1, frame.time
         for face in frame.faces:
             track = self.tracks.setdefault(
                 face.track_id, Track(face.track_id, frame.time, frame.time)
@@ -61,20 +63,21 @@ class Report:
             "time_s": round(frame.time, _TIME_DIGITS),
             "faces": [face_values(face) for face in frame.faces],
         }
-        self._frames.write(json.dumps(values, allow_nan=False) + "\n")
+        with errors_naming(Path(tempfile.gettempdir())):
+            self._frames.write(json.dumps(values, allow_nan=False) + "\n")
 
     def head(self, source: FrameSource, wall_s: float) -> dict[str, Any]:
         """All of the result but the frames."""
-        info, read = source.info, source.read
+        info = source.info  # whose frames may be read ahead of those that were followed
         width, height = self._size or (info.width, info.height)
         step = 1 / info.fps if info.fps else 0.0
         return {
             "schema": SCHEMA,
             "source": {
                 "path": info.name,
-                "frames": read,
+                "frames": self._read,
                 "fps": info.fps,
-                "duration_s": round(source.last_time + step, _TIME_DIGITS) if read else 0.0,
+                "duration_s": round(self._end + step, _TIME_DIGITS) if self._read else 0.0,
                 "width": width,
                 "height": height,
                 "complete": source.complete,
@@ -126,10 +129,8 @@ def csv_rows(path: Path, labels: Sequence[str]) -> Iterator[Callable[[TrackedFra
 
         def add(frame: TrackedFrame) -> None:
             place = {"index": frame.index, "time_s": round(frame.time, _TIME_DIGITS)}
-            try:
+            with errors_naming(path):
                 writer.writerows(place | _flat(face_values(face)) for face in frame.faces)
-            except OSError as problem:  # which names no file
-                raise OSError(problem.errno, problem.strerror, str(path)) from problem
 
         yield add
 

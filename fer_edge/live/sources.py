@@ -79,7 +79,7 @@ class FrameSource:
     One of your own is made of a generator of frames; with ``SourceInfo(name, live=True)`` only the
     newest of them is kept.
 
-    ``read`` is how many frames were read so far, ``last_time`` the time of the last.
+    ``read`` is how many frames were read so far.
     """
 
     def __init__(
@@ -87,7 +87,6 @@ class FrameSource:
     ) -> None:
         self.info = info
         self.read = 0
-        self.last_time = 0.0
         self._frames = frames
 
     @property
@@ -99,7 +98,7 @@ class FrameSource:
     def __iter__(self) -> Iterator[Frame]:
         try:
             for frame in self._frames:
-                self.read, self.last_time = self.read + 1, frame.time
+                self.read += 1
                 yield frame
         finally:
             self._frames.close()

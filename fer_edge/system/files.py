@@ -22,6 +22,7 @@ except ImportError:  # on Windows, where folders are not locked
 
 __all__ = [
     "atomic_path",
+    "errors_naming",
     "new_folder",
     "sha256_of",
     "write_bytes",
@@ -55,6 +56,17 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def errors_naming(target: Path | None) -> Iterator[None]:
+    """Add ``target`` to an OSError of the block that names no file, such as one of a full disk."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.filename is not None or target is None:
+            raise
+        raise OSError(problem.errno, problem.strerror, str(target)) from problem
 
 
 @contextmanager
@@ -93,7 +105,7 @@ def write_bytes(target: Path, data: bytes) -> None:
     if target.exists() and not target.is_file() and not target.is_dir():
         target.write_bytes(data)
         return
-    with atomic_path(target) as temporary:
+    with atomic_path(target) as temporary, errors_naming(target):
         temporary.write_bytes(data)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from portrait_videos import crossing
 
-from fer_edge import FaceAnalyzer, TrackedFrame
+from fer_edge import FaceAnalyzer, InputError, TrackedFrame
 from fer_edge.live.recording import Outputs, record
 from fer_edge.live.sources import Frame, FrameSource, SourceInfo, open_source
 
@@ -89,3 +89,43 @@ def test_it_stops_when_it_is_time(analyzer: FaceAnalyzer) -> None:
     )
     assert times[-1] >= 2.0
     assert all(at < 2.0 for at in times[:-1])
+
+
+@pytest.mark.parametrize("kind", ["video", "csv", "json", "timeline"])
+def test_no_output_replaces_the_video_that_is_read(
+    analyzer: FaceAnalyzer, crossing_video: Path, kind: str
+) -> None:
+    before = crossing_video.read_bytes()
+    outputs = Outputs(**{kind: crossing_video.parent / "." / crossing_video.name})
+    with pytest.raises(InputError, match="is the video that is read"):
+        record(analyzer.track(crossing_video), outputs)
+    assert crossing_video.read_bytes() == before
+
+
+def test_two_outputs_have_two_names(analyzer: FaceAnalyzer, tmp_path: Path) -> None:
+    outputs = Outputs(csv=tmp_path / "out" / "a", json=tmp_path / "out" / "a")
+    with pytest.raises(InputError, match="named for two outputs"):
+        record(analyzer.track(crossing(5, 1)), outputs)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["video", "csv", "json", "timeline"])
+def test_an_output_that_cannot_be_written_is_told_before_the_first_frame(
+    analyzer: FaceAnalyzer, tmp_path: Path, kind: str
+) -> None:
+    seen: list[int] = []
+    with pytest.raises(IsADirectoryError):
+        record(
+            analyzer.track(crossing(5, 1)),
+            Outputs(**{kind: tmp_path}),
+            on_frame=lambda frame: seen.append(frame.index),
+        )
+    assert seen == []
+
+
+def test_the_result_counts_the_frames_that_were_followed(
+    analyzer: FaceAnalyzer, tmp_path: Path
+) -> None:
+    out = tmp_path / "o.json"
+    head = record(analyzer.track(crossing(10)), Outputs(json=out), seconds=1.0)
+    assert head["source"]["frames"] == len(json.loads(out.read_text())["frames"]) == 11

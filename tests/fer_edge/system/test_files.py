@@ -15,7 +15,14 @@ from typing import TypeAlias
 import pytest
 
 from fer_edge.system import files
-from fer_edge.system.files import atomic_path, new_folder, sha256_of, write_bytes, write_json
+from fer_edge.system.files import (
+    atomic_path,
+    errors_naming,
+    new_folder,
+    sha256_of,
+    write_bytes,
+    write_json,
+)
 
 Writer: TypeAlias = Callable[[Path], AbstractContextManager[Path]]
 
@@ -303,3 +310,19 @@ def test_a_folder_that_is_being_written_is_no_leftover(tmp_path: Path) -> None:
             (second / "second.txt").write_text("second")
             assert (first / "first.txt").read_text() == "first"
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["first.txt"]
+
+
+def test_an_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    with (
+        pytest.raises(OSError, match="No space") as caught,
+        errors_naming(target),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("too much")
+    assert caught.value.filename == str(target)
+
+
+def test_an_error_that_names_a_file_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="gone"), errors_naming(tmp_path / "out.json"):
+        (tmp_path / "gone").read_text()
