@@ -49,7 +49,7 @@ def predict(options: Namespace) -> int:
         pairs = zip(pictures, targets, strict=True)
         for path, target in track(pairs, len(pictures), "predicting"):
             try:
-                picture = read_image(path)
+                picture = _read(path)
                 whole = [_whole(picture, predictor)] if options.crop else None
                 faces = analyzer.analyze(picture) if whole is None else whole
             except InputError as problem:
@@ -84,7 +84,14 @@ def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
             for file in sorted(path.rglob("*") if path.is_dir() else ())
             if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.endswith(_ANNOTATED)
         ]
-        yield from found or [path]  # reading says what is wrong with a folder that has none
+        yield from found or [path]
+
+
+def _read(path: Path) -> Image:
+    if path.is_dir():
+        known = ", ".join(PICTURE_SUFFIXES)
+        raise InputError(f"{path} is a folder without pictures, whose names end in {known}")
+    return read_image(path)
 
 
 def _whole(picture: Image, predictor: Predictor) -> AnalyzedFace:

@@ -159,7 +159,7 @@ def test_bad_pictures_alone_give_a_result_of_errors(
     assert (gone["faces"], folder["faces"]) == ([], [])
     assert "there is no picture" in gone["error"]
     assert gone["error"].count("gone.png") == 1
-    assert "is a folder" in folder["error"]
+    assert "is a folder without pictures" in folder["error"]
 
 
 def test_a_crop_that_is_too_small_is_a_bad_picture(
