@@ -80,13 +80,13 @@ class FaceService:
         """
 
         def decode() -> Image:
-            size = picture_size(data, "the picture")
+            size = picture_size(data, "the body")
             if size.width * size.height > max_pixels:
                 raise TooManyPixelsError(
                     f"the picture has {size.width} x {size.height} pixels; up to {max_pixels:,} "
                     "are taken here. Scale it down"
                 )
-            return decode_image(data, "the picture")
+            return decode_image(data, "the body")
 
         return await self._analyze(decode, side)
 

@@ -41,7 +41,7 @@ const status = element('status', HTMLParagraphElement);
 
 const overlay = new Overlay(element('overlay', HTMLCanvasElement));
 const expression = new Expression();
-const people = new People();
+const people = new People(requestDraw);
 const readings = new Readings();
 
 /** @type {PageConfig} */

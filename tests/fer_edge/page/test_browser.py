@@ -162,6 +162,23 @@ def test_a_damaged_model_is_refused_by_its_hash(
     assert "its hash is not the one" in page.locator("#card-text").inner_text()
 
 
+def test_the_person_who_is_chosen_in_a_photo_is_the_one_whose_bars_are_shown(
+    open_page: OpenPage, portrait: Image, tmp_path: Path
+) -> None:
+    path = tmp_path / "two.png"
+    cv2.imwrite(str(path), np.hstack([portrait, portrait[:, ::-1]]))
+    page = open_page()
+    show_photo(page, path)
+
+    page.locator("#verdict", has_text="Person 1").wait_for()
+    page.get_by_role("button", name="Person 2").click()
+    page.locator("#verdict", has_text="Person 2").wait_for()
+
+    page.locator("#file").set_input_files(Path(__file__))
+    page.get_by_text("This is no picture that the browser reads").first.wait_for()
+    assert not page.locator("#speed").is_visible()
+
+
 def test_without_a_secure_context_the_camera_is_explained_and_photos_work(
     open_page: OpenPage, site_address: str, photo_file: Path
 ) -> None:

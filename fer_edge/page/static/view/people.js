@@ -23,6 +23,12 @@ export class People {
   #chosen = null;
   /** @type {string[]} */
   #labels = [];
+  #onChoice;
+
+  /** @param {() => void} onChoice is called when the user chooses a person */
+  constructor(onChoice) {
+    this.#onChoice = onChoice;
+  }
 
   /** @param {string[]} labels */
   reset(labels) {
@@ -37,6 +43,7 @@ export class People {
   setStill(still) {
     this.#list.classList.toggle('still', still);
     element('people-title', HTMLHeadingElement).textContent = still ? 'People' : 'People, the last minute';
+    this.#nobody.textContent = still ? 'Nobody.' : 'Nobody yet.';
   }
 
   /** Take in a frame. @param {Track[]} tracks @param {number} time @param {number} least */
@@ -86,6 +93,7 @@ export class People {
     strip.setAttribute('aria-hidden', 'true');
     button.addEventListener('click', () => {
       this.#chosen = track.id;
+      this.#onChoice();
     });
     button.append(name, strip);
     item.append(button);
@@ -113,8 +121,9 @@ export class People {
       const until = moments[i + 1]?.time ?? time;
       const from = canvas.width * (1 - (now - time) / SPAN);
       const width = canvas.width * (Math.min(until - time, 1) / SPAN);
+      const left = Math.floor(from); // whole pixels: parts of them would show as seams
       context.fillStyle = colors[held];
-      context.fillRect(from, 0, Math.max(width, 1), 1);
+      context.fillRect(left, 0, Math.max(Math.ceil(from + width) - left, 1), 1);
     });
   }
 }

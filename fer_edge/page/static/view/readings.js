@@ -23,6 +23,7 @@ export class Readings {
   reset() {
     this.#frames = [];
     this.#dropped = 0;
+    this.#section.hidden = true;
     performance.clearMeasures();
   }
 
