@@ -101,7 +101,7 @@ def test_other_things_that_torch_saves_are_told(foreign: Any, tmp_path: Path) ->
     )
     itself: dict[str, object] = {}
     itself["model"] = itself
-    foreign.refused(foreign.save_torch(tmp_path / "c.pth", itself), "below 3 others")
+    foreign.refused(foreign.save_torch(tmp_path / "c.pth", itself), "below 4 others")
     script = torch.jit.script(nn.Linear(2, 2))
     script.save(str(tmp_path / "d.pt"))
     foreign.refused(tmp_path / "d.pt", r"is TorchScript.*state_dict\(\), 'weights\.pth'")
@@ -147,6 +147,14 @@ def test_the_state_dict_is_found_whatever_it_is_called(
     }
     path = foreign.save_torch(tmp_path / "x.pth", saved)
     assert read(path).tensors.keys() == weights.keys()
+
+
+def test_the_state_dict_is_found_below_other_names(
+    foreign: Any, weights: Weights, tmp_path: Path
+) -> None:
+    optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": []}
+    saved = {"run": {"optimizer": optimizer, "mine": weights, "epoch": 3}}
+    assert read(foreign.save_torch(tmp_path / "x.pth", saved)).tensors.keys() == weights.keys()
 
 
 def test_averaged_weights_come_before_the_others(

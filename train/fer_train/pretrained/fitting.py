@@ -59,7 +59,7 @@ def fit(
     """
     wanted = network.state_dict()
     given = without_prefix(given, wanted)
-    ignored = sorted(n for n in given if n.startswith(_UNUSED) and n not in wanted)
+    ignored = sorted(n for n, tensor in given.items() if _is_unused(n, tensor, wanted))
     used = {name: tensor for name, tensor in given.items() if name not in ignored}
     head = _head_names(network)
     used = with_plain_head(used, wanted, head)
@@ -92,6 +92,13 @@ def fit(
             if name in used and tensor.shape != used[name].shape and name not in summed
         ),
     )
+
+
+def _is_unused(name: str, tensor: torch.Tensor, wanted: Mapping[str, torch.Tensor]) -> bool:
+    """What no network needs: a counter that became infinite in half precision, for one."""
+    if name.endswith(_COUNTER) and tensor.is_floating_point():
+        return not bool(tensor.isfinite().all())
+    return name.startswith(_UNUSED) and name not in wanted
 
 
 def _resampled(network: nn.Module, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

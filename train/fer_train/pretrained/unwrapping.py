@@ -16,7 +16,7 @@ _PREFERRED = ("state_dict_ema", "model_ema", "ema", "ema_state_dict", "averaged"
 """Averaged weights are the ones to evaluate, where both are kept."""
 
 _USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
-_MAX_LAYERS = 3
+_MAX_LAYERS = 4
 _SHOWN = 5
 _DATA_PARALLEL = "module."
 
@@ -36,7 +36,7 @@ def unwrapped(path: Path, loaded: object) -> tuple[dict[str, torch.Tensor], dict
             key: value
             for key, value in loaded.items()
             if isinstance(key, str) and isinstance(value, Mapping) and _may_hold_weights(key, value)
-        }
+        } or {key: value for key, value in loaded.items() if _holds_deeper(key, value)}
         if not inner:
             return _plain(path, loaded), facts
         loaded = _chosen(path, inner)
@@ -49,6 +49,15 @@ def _may_hold_weights(key: str, value: Mapping[object, object]) -> bool:
     if named:
         return all(isinstance(name, str) for name in named)
     return key in (*_PREFERRED, *_USUAL) and any(isinstance(v, Mapping) for v in value.values())
+
+
+def _holds_deeper(key: object, value: object, layers: int = _MAX_LAYERS) -> bool:
+    """A mapping under any name that leads to tensors by name; an optimizer numbers its own."""
+    if not isinstance(key, str) or not isinstance(value, Mapping) or not layers:
+        return False
+    return _may_hold_weights(key, value) or any(
+        _holds_deeper(name, item, layers - 1) for name, item in value.items()
+    )
 
 
 def _chosen(path: Path, inner: Mapping[str, object]) -> object:
