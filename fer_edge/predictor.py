@@ -18,7 +18,7 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import Backend, BackendOptions
 from fer_edge.backends.open_model import PredictorInfo, open_backend
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
-from fer_edge.images.pixels import is_one_picture
+from fer_edge.images.pixels import is_one_picture, other_kind
 from fer_edge.images.preprocess import COLORS
 from fer_edge.images.tensors import Crop, TensorMaker, check_tensor
 from fer_edge.prediction import Prediction
@@ -313,5 +313,9 @@ def _require_several(crops: object) -> None:
             f"expected several crops, not one picture of shape {crops.shape}; use predict, or give "
             "a list"
         )
-    if isinstance(crops, (bytes, dict)) or not isinstance(crops, Iterable):
-        raise InputError(f"expected an iterable of crops, not {type(crops).__name__}")
+    if (
+        isinstance(crops, (bytes, bytearray, dict))
+        or hasattr(crops, "read")
+        or not isinstance(crops, Iterable)
+    ):
+        raise InputError(f"expected an iterable of crops, not {other_kind(crops)}")

@@ -239,6 +239,8 @@ class ResultIterator(Generator[Shown_co, None, None]):
 
     def send(self, value: None = None, /) -> Shown_co:
         """Return the next result; ``value`` is ignored."""
+        if self._stream is not None:
+            self._stream.require_own_process()  # before the lock, which a fork may leave locked
         if not self._turn.acquire(blocking=False):
             raise ValueError("another thread is waiting for this stream's next prediction")
         try:

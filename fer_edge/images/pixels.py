@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from fer_edge.errors import InputError
 from fer_edge.images.reading import MAX_PIXELS
 
-__all__ = ["MIN_SIDE", "check_crop", "check_frame", "is_one_picture"]
+__all__ = ["MIN_SIDE", "check_crop", "check_frame", "is_one_picture", "other_kind"]
 
 MIN_SIDE = 8
 """Crops with a shorter side are refused: no expression is left in them."""
@@ -18,10 +19,11 @@ MIN_SIDE = 8
 _UINT8 = np.dtype(np.uint8)
 _GRAY_AXES, _COLOR_AXES, _BATCH_AXES = 2, 3, 4
 _RGB, _RGBA = 3, 4
-_MOST_OF_8_BITS = 255
+_MOST_OF_8_BITS, _MOST_OF_12_BITS = 255, 4095
 _FOREIGN = {
-    "PIL": "give np.asarray(image.convert('RGB')) to Predictor(color='rgb')",
+    "PIL": "give np.asarray(image.convert('RGB'))[:, :, ::-1], which is blue, green, red",
     "torch": "give tensor.cpu().numpy(), uint8 (H, W) or (H, W, 3)",
+    "cv2": "give the array that it holds: UMat.get(), or what VideoCapture.read() gives second",
 }
 """How pictures of other packages become arrays."""
 _DECODE = "cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)"
@@ -69,7 +71,7 @@ def _is_picture(value: Any, least: int) -> bool:
 
 def _complaint(value: Any, least: int) -> str:
     if not isinstance(value, np.ndarray):
-        return f"expected a numpy array or a path, not {_other_kind(value)}"
+        return f"expected pixels in a numpy array, not {other_kind(value)}"
     if value.dtype != _UINT8:
         return f"expected uint8 pixels, not {value.dtype}; {_conversion(value)}"
     gray_or_color = value.ndim == _GRAY_AXES or value.shape[2:] in ((1,), (3,))
@@ -91,19 +93,29 @@ def _complaint(value: Any, least: int) -> str:
     )
 
 
-def _other_kind(value: Any) -> str:
+def other_kind(value: Any) -> str:
     """What came in place of an array, and what to do about it."""
     kind, package = type(value).__name__, type(value).__module__.partition(".")[0]
+    advice = ""
     if value is None:
-        return "None; cv2.imread gives None for a file that it cannot read: check its path"
-    if package in _FOREIGN:
-        return f"{package}.{kind}; {_FOREIGN[package]}"
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"{kind}; decode the file's bytes first: {_DECODE}"
-    if hasattr(value, "read"):
-        return f"{kind}; give its path, or data = file.read() and then {_DECODE}"
-    is_list = isinstance(value, (list, tuple))
-    return f"{kind}; give np.asarray(pixels, np.uint8)" if is_list else kind
+        kind, advice = (
+            "None",
+            "cv2.imread gives None for a file that it cannot read: check its path",
+        )
+    elif package in _FOREIGN:
+        kind, advice = f"{package}.{kind}", _FOREIGN[package]
+    elif isinstance(value, (str, os.PathLike)):
+        kind = f"the path {os.fspath(value)!r:.200}"
+        advice = "read it first: fer_edge.read_image(path)"
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        advice = f"decode the file's bytes first: {_DECODE}"
+    elif hasattr(value, "read"):
+        advice = f"give its path, or data = file.read() and then {_DECODE}"
+    elif isinstance(value, tuple) and any(isinstance(item, np.ndarray) for item in value):
+        advice = "give the array in it alone: VideoCapture.read() gives (ok, frame)"
+    elif isinstance(value, (list, tuple)):
+        advice = "give np.asarray(pixels, np.uint8)"
+    return f"{kind}; {advice}" if advice else kind
 
 
 def _conversion(value: npt.NDArray[Any]) -> str:
@@ -118,7 +130,8 @@ def _conversion(value: npt.NDArray[Any]) -> str:
     if 0 <= low <= high <= _MOST_OF_8_BITS:
         return "its values are 0 to 255 already: convert it with pixels.astype(np.uint8)"
     if value.dtype == np.uint16:
-        return "convert it with (pixels >> 8).astype(np.uint8)"
+        shift = 4 if high <= _MOST_OF_12_BITS else 8
+        return f"its values end at {high}: convert it with (pixels >> {shift}).astype(np.uint8)"
     return f"its values are {low:g} to {high:g}: scale it to 0..255, then astype(np.uint8)"
 
 
@@ -128,5 +141,5 @@ def _shape_advice(shape: tuple[int, ...]) -> str:
     if len(shape) == _COLOR_AXES and shape[0] in (1, _RGB):
         return "; its channels come first: give pixels.transpose(1, 2, 0)"
     if len(shape) == _BATCH_AXES:
-        return "; give several crops to predict_batch"
+        return "; give several crops to predict_batch, and frames one by one"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_a_fitting_crop_passes_as_it_is(shape: tuple[int, ...]) -> None:
 
 UNFIT = [
     pytest.param(
-        None, "a numpy array or a path, not None; cv2.imread gives None for a file", id="nothing"
+        None, "pixels in a numpy array, not None; cv2.imread gives None for a file", id="nothing"
     ),
     pytest.param([[0] * 48] * 48, r"not list; give np\.asarray\(pixels, np\.uint8\)", id="list"),
     pytest.param(
@@ -50,11 +51,14 @@ UNFIT = [
         id="float 255",
     ),
     pytest.param(np.full((9, 9), -3.0), r"its values are -3 to -3: scale it", id="negative"),
-    pytest.param(np.full((9, 9), 4095, np.uint16), r"\(pixels >> 8\)\.astype", id="16 bits"),
+    pytest.param(np.full((9, 9), 4095, np.uint16), r"end at 4095.*\(pixels >> 4\)", id="12 bits"),
+    pytest.param(np.full((9, 9), 4096, np.uint16), r"end at 4096.*\(pixels >> 8\)", id="16 bits"),
+    pytest.param((True, np.zeros((9, 9, 3), np.uint8)), r"tuple; give the array in", id="read"),
+    pytest.param(of("cv2", "UMat"), r"not cv2\.UMat; give the array that it holds", id="UMat"),
     pytest.param(io.BytesIO(b"x"), "not BytesIO; give its path, or data = file.read", id="file"),
     pytest.param(of("PIL.Image", "Image"), "not PIL.Image; give np.asarray", id="PIL"),
     pytest.param(of("torch", "Tensor"), r"not torch.Tensor; give tensor\.cpu\(\)", id="torch"),
-    pytest.param(object(), "a numpy array or a path, not object", id="object"),
+    pytest.param(object(), "pixels in a numpy array, not object", id="object"),
     pytest.param(np.zeros((), np.uint8), r"for colour, not \(\)", id="scalar"),
     pytest.param(np.zeros(48, np.uint8), r"for colour, not \(48,\)", id="one axis"),
     pytest.param(
@@ -112,6 +116,12 @@ def test_a_crop_has_as_many_pixels_as_a_picture_may_have() -> None:
     assert check_crop(largest) is largest
     with pytest.raises(InputError, match=r"up to 100,000,000 pixels, .* FaceAnalyzer"):
         check_crop(np.broadcast_to(np.uint8(0), (10_000, MAX_PIXELS // 10_000 + 1)))
+
+
+@pytest.mark.parametrize("path", ["a.png", Path("a.png")])
+def test_the_path_of_a_frame_is_told_to_be_read_first(path: object) -> None:
+    with pytest.raises(InputError, match=r"not the path 'a\.png'; read it first: .*read_image"):
+        check_frame(path)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 4), (5, 4, 3)])

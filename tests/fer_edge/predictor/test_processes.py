@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fer_edge import ConfigurationError, EngineError, Predictor
@@ -74,6 +75,26 @@ def test_in_a_child_of_fork_a_stream_of_the_parent_is_an_error(fer: Predictor) -
     next(stream)
     assert in_a_child(lambda: next(stream)).startswith("EngineError: this Stream was made before")
     assert len(list(stream)) == 199
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_in_a_child_of_fork_a_stream_that_a_thread_waits_for_is_an_error(fer: Predictor) -> None:
+    asked, forked = threading.Event(), threading.Event()
+
+    def crops() -> Iterator[npt.NDArray[np.uint8]]:
+        asked.set()
+        forked.wait(20)
+        yield CROP
+
+    stream = fer.predict_stream(crops())
+    waiting = threading.Thread(target=next, args=(stream,))
+    waiting.start()
+    assert asked.wait(10)
+    outcome = in_a_child(lambda: next(stream))
+    forked.set()
+    waiting.join()
+    assert outcome.startswith("EngineError: this Stream was made before")
 
 
 @needs_fork

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def test_one_unfit_crop_refuses_its_batch_and_is_named(
     assert double.batches == []
 
 
-@pytest.mark.parametrize("nothing", [None, 3])
+@pytest.mark.parametrize("nothing", [None, 3, b"\xff\xd8", io.BytesIO(b"x")])
 def test_what_cannot_be_iterated_is_no_batch(fer: Predictor, nothing: Any) -> None:
     with pytest.raises(InputError, match="expected an iterable of crops, not"):
         fer.predict_batch(nothing)
