@@ -39,10 +39,11 @@ from fer_edge.evaluation.layout import (
     Survey,
     is_named_as_fer2013,
     survey,
+    test_table_beside,
 )
 from fer_edge.evaluation.lists import MAX_LISTED, read_list
 from fer_edge.evaluation.picture_files import open_file, opened
-from fer_edge.evaluation.tables import open_table
+from fer_edge.evaluation.tables import SEPARATORS, open_table
 
 __all__ = [
     "SIDE",
@@ -72,7 +73,8 @@ _PIXELS = {str(value): value for value in range(256)}
 _NUMBERS: Mapping[str, int | None] = {str(index): index for index in range(len(LABELS))}
 
 Data: TypeAlias = str | Path | DataSource
-_Table: TypeAlias = tuple[Callable[[], IO[bytes]], str]
+_Table: TypeAlias = tuple[Callable[[], IO[bytes]], str, str | None]
+"""What opens a table, its name, and what stands beside it that could be its test half."""
 _Row: TypeAlias = tuple[str, int, npt.NDArray[np.uint8]]
 
 
@@ -143,7 +145,7 @@ def entries_of(data: Data) -> Iterator[Survey | _Table]:
         with opened(path) as listing:
             tables = (f for f in listing.files if f.name.rpartition("/")[2].lower() in _TABLES)
             if table := next(tables, None):
-                yield table.open, f"{path}:{table.name}"
+                yield table.open, f"{path}:{table.name}", test_table_beside(listing, table)
             else:
                 yield survey(listing, path)
     elif not os.path.isfile(path):
@@ -155,15 +157,15 @@ def entries_of(data: Data) -> Iterator[Survey | _Table]:
         raise DataError(
             f"{path} is neither a folder, a zip nor a CSV file of FER2013: {what_it_is(path)}"
         )
-    elif path.suffix.lower() == ".csv" and _is_of_pixels(path):
-        yield lambda: open_file(path), str(path)
+    elif _is_of_pixels(path):
+        yield lambda: open_file(path), str(path), None
     else:
         yield read_list(path)
 
 
 def _is_of_pixels(path: Path) -> bool:
-    with open_table(open_file(path), str(path), MAX_LISTED) as table:
-        lowered = {name.lower() for line in table.header for name in line.split(";")}
+    with open_table(open_file(path), str(path), MAX_LISTED, SEPARATORS) as table:
+        lowered = {name.lower() for name in table.header}
         return not table.header or bool(lowered & {"pixels", "usage"} and lowered & {"emotion"})
 
 
@@ -240,10 +242,15 @@ def _of_table(
     mapping: Mapping[str, str] | None,
     labels: Sequence[str] | None,
 ) -> LabelledCrops:
-    stream, name = table
+    stream, name, beside = table
     index, names = _numbers(mapping, labels, name)
     rows = list(_rows_of_csv(stream(), split, name, index))
     if not rows:
+        if split != TRAIN and beside is not None:
+            raise DataError(
+                f"{name} has no rows of the split {split}, and {beside} beside it could be its "
+                f"test half; give {name.rpartition(':')[2]} alone, or move {beside} away"
+            )
         raise EmptySplitError(_empty_message(source, split, None))
     titles, numbers, images = zip(*rows, strict=True)
     crops = LabelledCrops(np.stack(images), np.array(numbers, np.int64), titles, names)
@@ -278,14 +285,14 @@ def _rows_of_csv(
     # icml_face_data.csv writes its header as "emotion, Usage, pixels"
     with open_table(stream, source, _MAX_PICTURES) as table:
         columns = table.columns(*_COLUMNS)
-        for number, row in table.rows:
+        for place, (number, row) in enumerate(table.rows, 1):
             if parsed := _parse_row(row, columns, split, f"{source} line {number}", index):
-                yield parsed
+                yield f"{source} row {place}", *parsed  # empty lines are no rows
 
 
 def _parse_row(
     row: list[str], columns: list[int], split: str, where: str, index: Mapping[str, int | None]
-) -> _Row | None:
+) -> tuple[int, npt.NDArray[np.uint8]] | None:
     if len(row) <= max(columns):
         raise DataError(f"{where} has {len(row)} fields; expected emotion, pixels and Usage")
     emotion, pixels, usage = (row[column].strip() for column in columns)
@@ -304,7 +311,7 @@ def _parse_row(
         data = bytes(_PIXELS[value] for value in values)
     except KeyError as problem:
         raise DataError(f"{where} has the pixel {problem}, no number from 0 to 255") from problem
-    return where, place, np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
+    return place, np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
 
 
 def _range_of(keys: list[str]) -> str:

@@ -23,6 +23,7 @@ _STARTS = (
     (b"\x80", "it is a pickle, which could run code; write its pictures into train/<class>/"),
     (b"<", "it is a web page; download the data set itself"),
 )
+_PACKED_ALONE = {".gz": "gunzip", ".bz2": "bunzip2", ".xz": "unxz"}
 _TAR_AT, _TAR = 257, b"ustar"
 _SHOWN = 16
 
@@ -35,9 +36,12 @@ def what_it_is(path: Path) -> str:
         return "it is empty; download it again"
     if start[_TAR_AT:].startswith(_TAR):
         return f"it is a tar archive; unpack it (tar xf {path}) and give the folder"
+    if _PACKED_ALONE.get(path.suffix.lower()) and ".tar" not in path.suffixes:
+        tool = _PACKED_ALONE[path.suffix.lower()]
+        return f"it is one packed file; unpack it ({tool} {path}) and give {path.with_suffix('')}"
     for mark, told in _STARTS:
         if start.startswith(mark):
             return told.format(path=path)
     if b"emotion" in start.partition(b"\n")[0].lower():
-        return f"it looks like a CSV file without its suffix; rename it: mv {path} {path.name}.csv"
+        return f"it looks like a CSV file without its suffix; rename it: mv {path} {path}.csv"
     return f"it begins with {start[:_SHOWN]!r}"

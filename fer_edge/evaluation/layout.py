@@ -7,6 +7,7 @@ no place in this is an error that names it: a picture less would show nowhere el
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -18,7 +19,15 @@ from typing import IO, NamedTuple
 from fer_edge.errors import DataError
 from fer_edge.evaluation.picture_files import Listing, SourceFile
 
-__all__ = ["FER2013_NAMES", "Entry", "Survey", "half_named", "is_named_as_fer2013", "survey"]
+__all__ = [
+    "FER2013_NAMES",
+    "Entry",
+    "Survey",
+    "half_named",
+    "is_named_as_fer2013",
+    "survey",
+    "test_table_beside",
+]
 
 TRAIN, PUBLIC, PRIVATE, TEST = "train", "public-test", "private-test", "test"
 
@@ -26,15 +35,15 @@ FER2013_NAMES = {"Training": TRAIN, "PublicTest": PUBLIC, "PrivateTest": PRIVATE
 """FER2013's own words for its splits, which are also how its pictures' names begin."""
 
 _HALVES = {
-    **dict.fromkeys(("train", "training", "trn"), TRAIN),
+    **dict.fromkeys(("train", "training", "trn", "trainset"), TRAIN),
     **dict.fromkeys(
         ("val", "valid", "validation", "validate", "dev", "eval", "evaluation"), PUBLIC
     ),
     **dict.fromkeys(("publictest", "public test"), PUBLIC),
     **dict.fromkeys(("privatetest", "private test"), PRIVATE),
-    **dict.fromkeys(("test", "testing", "tst"), TEST),
+    **dict.fromkeys(("test", "tests", "testing", "tst", "testset"), TEST),
 }
-_FILLERS = {"set", "data", "images", "imgs", "pictures", "faces", "split", "folder", "half"}
+_FILLERS = {"set", "data", "images", "imgs", "pictures", "faces", "split", "folder", "half", "fer"}
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORDS = re.compile(r"[^a-z]+")
 
@@ -46,9 +55,11 @@ _PICTURES = {
 
 _PAPERS = {
     *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".bib", ".ini", ".db"),
-    *(".py", ".ipynb", ".log", ".yaml", ".yml", ".mat", ".npy", ".npz", ".pkl", ".pts", ".lnk"),
+    *(".py", ".ipynb", ".log", ".yaml", ".yml", ".mat", ".npy", ".npz", ".pkl", ".pts"),
 }
-_TABLES = {".csv", ".tsv", ".npz", ".npy", ".mat", ".pkl", ".h5", ".parquet"}
+_TABLES = {".csv", ".tsv", ".npz", ".npy", ".mat", ".pkl", ".h5", ".parquet", ".tfrecord"}
+_STAND_INS = {"", ".lnk", ".url"}
+"""Of files that stand for a folder: git's links on Windows are files, and so are shortcuts."""
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 _SHOWN = 8
 
@@ -83,9 +94,11 @@ def is_named_as_fer2013(entry: Entry) -> bool:
 @lru_cache(maxsize=4096)
 def half_named(folder: str) -> str | None:
     """The split that a folder's name stands for; None where it is another name."""
-    words = [word for word in _WORDS.split(_CAMEL.sub(" ", folder).lower()) if word]
-    kept = [word for word in words if word not in _FILLERS]
-    return _HALVES.get(" ".join(kept)) if kept else None
+    for spelled in (folder, _CAMEL.sub(" ", folder)):
+        words = [word for word in _WORDS.split(spelled.lower()) if word and word not in _FILLERS]
+        if half := _HALVES.get(" ".join(words)):
+            return half
+    return None
 
 
 def survey(listing: Listing, source: Path) -> Survey:
@@ -112,6 +125,7 @@ def survey(listing: Listing, source: Path) -> Survey:
         for file in _in_class_folders(listing, root, source):
             splits = _splits_of(file, split, has_validation=has_validation)
             entries.append(Entry(file.name, file.folders[depth], splits, file.open))
+    entries = _without_second_copies(entries, listing, notes)
     order = {file.name: number for number, file in enumerate(listing.files)}
     entries.sort(key=lambda entry: order[entry.name])
     return Survey(tuple(entries), tuple(notes), ", ".join(sorted(kept.values())))
@@ -138,18 +152,54 @@ def _only_tree(
 ) -> str:
     """The folder of a half; where the same files stand in several, the outermost of them."""
     first, *others = sorted(trees, key=lambda root: (_depth(root), root))
-
-    def content(root: str) -> set[tuple[str, int]]:
-        return {(file.name[len(root) :], file.size) for file in trees[root]}
-
     for other in others:
-        if content(other) != content(first):
+        if not _are_the_same(trees[first], first, trees[other], other):
             raise DataError(
                 f"{source} has two folders of {split}, {first} and {other}, with different "
                 "pictures; give the folder around the one that you mean, or move the other away"
             )
         notes.append(f"{other} holds the same pictures as {first} and is left out")
     return first
+
+
+def _are_the_same(
+    some: list[SourceFile], root: str, others: list[SourceFile], other_root: str
+) -> bool:
+    """Whether two folders hold the same files under the same names."""
+    by_name = {file.name[len(root) :]: file for file in some}
+    pairs = [(by_name.get(file.name[len(other_root) :]), file) for file in others]
+    if len(by_name) != len(others) or any(one is None or one.size != b.size for one, b in pairs):
+        return False
+    return all(one is not None and _content(one) == _content(file) for one, file in pairs)
+
+
+def _content(file: SourceFile) -> bytes:
+    digest = hashlib.sha256()
+    with file.open() as stream:
+        for part in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(part)
+    return digest.digest()
+
+
+def _without_second_copies(entries: list[Entry], listing: Listing, notes: list[str]) -> list[Entry]:
+    """Leave out a folder that holds the files of another folder of its class and half."""
+    files = {file.name: file for file in listing.files}
+    by_folder: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_folder[entry.name.rpartition("/")[0]].append(entry)
+    seen: dict[tuple[object, ...], str] = {}
+    left_out = set()
+    for folder in sorted(by_folder, key=lambda folder: (_depth(folder), folder)):
+        within = [files[entry.name] for entry in by_folder[folder]]
+        first = by_folder[folder][0]
+        names = tuple(sorted((file.name[len(folder) :], file.size) for file in within))
+        known = seen.setdefault((first.splits, first.key.lower(), names), folder)
+        if known != folder:
+            same = [files[entry.name] for entry in by_folder[known]]
+            if _are_the_same(same, known, within, folder):
+                notes.append(f"{folder} holds the same pictures as {known} and is left out")
+                left_out.add(folder)
+    return [entry for entry in entries if entry.name.rpartition("/")[0] not in left_out]
 
 
 def _splits_of(file: SourceFile, split: str, *, has_validation: bool) -> tuple[str, ...]:
@@ -227,16 +277,32 @@ def _refuse_empty_halves(
                 f"{source}: {folder} is there and has no pictures; fill it, or remove it"
             )
     for file in listing.files:
-        if file.suffix not in _ARCHIVES and (file.suffix not in _TABLES or set(kept) != {TRAIN}):
-            continue
         base, _, name = file.name.rpartition("/")
-        first = _WORDS.split(name.lower())[0]
-        if first in _HALVES and (base in around or not kept):
-            kind = "packed; unpack it" if file.suffix in _ARCHIVES else "a table; read it by itself"
-            if file.suffix in _ARCHIVES or _HALVES[first] != TRAIN:
-                raise DataError(
-                    f"{source}: {file.name} could be a half, and is {kind}, or move it away"
-                )
+        half = _HALVES.get(_WORDS.split(name.lower())[0])
+        if half is None or not (base in around or not kept):
+            continue
+        if file.suffix in _ARCHIVES:
+            kind = "packed; unpack it"
+        elif file.suffix in _STAND_INS:
+            kind = "a file, no folder; put the folder in its place"
+        elif file.suffix in _TABLES and set(kept) == {TRAIN} and half != TRAIN:
+            kind = "a table; read it by itself"
+        else:
+            continue
+        raise DataError(f"{source}: {file.name} could be a half, and is {kind}, or move it away")
+
+
+def test_table_beside(listing: Listing, table: SourceFile) -> str | None:
+    """The name of a table or folder next to ``table`` that could be its test half."""
+    base = table.name.rpartition("/")[0]
+    for name in (*(file.name for file in listing.files), *listing.folders):
+        around, _, last = name.rpartition("/")
+        if around == base and name != table.name:
+            suffix = last[last.rfind(".") :] if "." in last else ""
+            is_half = half_named(last.removesuffix(suffix)) not in (None, TRAIN)
+            if is_half and suffix in {"", *_TABLES, *_ARCHIVES}:
+                return name
+    return None
 
 
 def _without_halves(listing: Listing, pictures: list[SourceFile], source: Path) -> Survey:
@@ -259,8 +325,9 @@ def _without_halves(listing: Listing, pictures: list[SourceFile], source: Path) 
             )
         if file.folders[: len(root)] == root:
             entries.append(Entry(file.name, inner[0], (TRAIN,), file.open))
-    note = "there are no folders train and test, so all pictures are taken for training"
-    return Survey(tuple(entries), (note,), _told(listing))
+    notes = ["there are no folders train and test, so all pictures are taken for training"]
+    entries = _without_second_copies(entries, listing, notes)
+    return Survey(tuple(entries), tuple(notes), _told(listing))
 
 
 def _common_root(pictures: list[SourceFile]) -> tuple[str, ...]:

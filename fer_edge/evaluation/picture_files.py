@@ -48,8 +48,8 @@ def opened(path: Path) -> Iterator[Listing]:
     """List a folder or a zip; its files can be opened within the block.
 
     Links are followed, and those that lead back to a folder around them are left out. Raises
-    DataError for what cannot be listed or read: a dangling link, a folder without permission, a
-    zip that is damaged, encrypted or unpacks to more than it should.
+    DataError for what cannot be listed or read: a dangling link, a pipe, a folder without
+    permission, a zip that is damaged, encrypted or unpacks to more than it should.
     """
     if os.path.isdir(path):
         yield _of_folder(path)
@@ -119,7 +119,7 @@ def _walk(
                 elif entry.is_symlink() and not os.path.exists(entry.path):
                     raise _unreadable(entry.path, OSError())
                 elif not stat.S_ISREG(entry.stat().st_mode):
-                    continue  # a socket, pipe or device is no picture
+                    raise DataError(f"{entry.path} is a pipe, socket or device; move it away")
     except OSError as problem:
         raise _unreadable(problem.filename or folder, problem) from problem
 

@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from typing import IO
 
 from fer_edge.errors import DataError
+from fer_edge.system.read_file import git_lfs_advice
 
-__all__ = ["MAX_LINE", "Table", "open_table"]
+__all__ = ["MAX_LINE", "SEPARATORS", "Table", "open_table"]
 
 MAX_LINE = 1 << 16
 """Characters of a line; FER2013's longest row has 9,200 (2304 numbers with spaces)."""
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_NAMED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+SEPARATORS = "".join(_NAMED)
+"""What tables separate their columns with, except spaces."""
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _LISTED, _SHOWN = 12, 30
+_PEEKED, _MARK = 64, 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Table:
         if not self.header:
             return f"is empty; expected the columns {', '.join(names)}"
         if self.separator != ",":
-            used = _SEPARATORS.get(self.separator, "spaces")
+            used = _NAMED.get(self.separator, "spaces")
             return f"separates its columns with {used}; expected commas. Save it as CSV with commas"
         said = ", ".join(f"{name:.{_SHOWN}}" for name in self.header[:_LISTED])
         lowered = {name.lower(): name for name in self.header}
@@ -70,7 +74,7 @@ def open_table(stream: IO[bytes], source: str, most: int, separators: str = ",")
     the block too, for a file that is no text of UTF-8, no CSV, or beyond the bounds.
     """
     with stream:
-        _refuse_utf_16(stream, source)
+        _refuse_other_text(stream, source)
         with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
             try:
                 lines = _bounded_lines(text, source, most)
@@ -88,10 +92,14 @@ def open_table(stream: IO[bytes], source: str, most: int, separators: str = ",")
                 ) from problem
 
 
-def _refuse_utf_16(stream: IO[bytes], source: str) -> None:
+def _refuse_other_text(stream: IO[bytes], source: str) -> None:
     peek = getattr(stream, "peek", None)
-    start = b"" if peek is None else peek(4)[:4]
-    if start.startswith(_UTF_16) or b"\0" in start:
+    start = b"" if peek is None else peek(_PEEKED)[:_PEEKED]
+    if advice := git_lfs_advice(start):
+        raise DataError(f"{source} {advice}")
+    if start.lstrip()[:1] == b"<":
+        raise DataError(f"{source} is a web page; download the file itself")
+    if start.startswith(_UTF_16) or b"\0" in start[:_MARK]:
         raise DataError(
             f"{source} is text in UTF-16; expected UTF-8. Save it as 'CSV UTF-8', or convert it: "
             "iconv -f UTF-16 -t UTF-8"
@@ -100,7 +108,7 @@ def _refuse_utf_16(stream: IO[bytes], source: str) -> None:
 
 def _separator_of(line: str) -> str:
     """The separator that occurs most often in the first line; spaces only if there is no other."""
-    found = max(_SEPARATORS, key=lambda mark: (line.count(mark), mark == ","))
+    found = max(_NAMED, key=lambda mark: (line.count(mark), mark == ","))
     return " " if not line.count(found) and " " in line.strip() else found
 
 

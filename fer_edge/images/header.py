@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fer_edge.errors import InputError
+from fer_edge.system.read_file import git_lfs_advice
 
 __all__ = ["FORMATS", "PictureSize", "check_complete", "orientation", "picture_size"]
 
@@ -91,6 +92,8 @@ def picture_size(data: bytes, where: str = "the file") -> PictureSize:
     ``where`` names the source in messages. An animation has the size of its canvas. Raises
     InputError for no bytes, another format, and a header that is damaged or cut off.
     """
+    if advice := git_lfs_advice(data):
+        raise InputError(f"{where} {advice}")
     kind = _format_of(data, where)
     try:
         size = PictureSize(*kind.size(data))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_fer2013 import as_fer2013_csv, made
 
 from fer_edge import LABELS
 from fer_edge.errors import DataError
-from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_edge.evaluation.fer2013 import LabelledCrops, load
 from fer_train.targets import log_priors, soft_targets
 from fer_train.votes import read_votes
 
@@ -114,12 +115,25 @@ FERPLUS = (
 
 def test_ferplus_own_table_fits_the_rows_of_fer2013_csv(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text(FERPLUS)
-    names = tuple(f"fer2013.csv line {number}" for number in (2, 3, 4))
+    names = tuple(f"fer2013.csv row {number}" for number in (1, 2, 3))
     crops = LabelledCrops(np.zeros((3, 48, 48), np.uint8), np.array([0, 0, 0]), names)
     votes = read_votes(tmp_path / "fer2013new.csv").of(crops)
     assert {row: LABELS[shares.argmax()] for row, shares in votes.items()} == {
         0: "neutral",
         2: "happy",
+    }
+
+
+@pytest.mark.parametrize("between", [b"\r\n", b"\r\n\r\n"])
+def test_empty_lines_of_fer2013_csv_shift_no_votes(between: bytes, tmp_path: Path) -> None:
+    rows = as_fer2013_csv(made(["Training", "PublicTest"])).splitlines()[:4]
+    (tmp_path / "fer2013.csv").write_bytes(between.join(rows))
+    (tmp_path / "fer2013new.csv").write_text(FERPLUS)
+    crops = load(tmp_path / "fer2013.csv", "train")
+    votes = read_votes(tmp_path / "fer2013new.csv").of(crops)
+    assert {crops.names[at][-5:]: LABELS[s.argmax()] for at, s in votes.items()} == {
+        "row 1": "neutral",
+        "row 3": "happy",
     }
 
 

@@ -40,7 +40,7 @@ _COLUMNS = {
 _FILE, _IMAGE, _USAGE = "file", "Image name", "Usage"
 _MIN_VOTES, _MAX_VOTES = 5, 1e6
 _MAX_ROWS = 150_000
-_ROW = re.compile(r" line (\d+)$")
+_ROW = re.compile(r" row (\d+)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Votes:
             if row is None:
                 shares = self.by_name.get(PurePosixPath(name).name)
             else:
-                shares = self.by_row.get(int(row[1]) - 2)  # the first line is the header
+                shares = self.by_row.get(int(row[1]) - 1)
             if shares is not None:
                 found[position] = shares
         if not found:

@@ -7,11 +7,28 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
-from made_fer2013 import FORMS, Picture, as_files, made, noise, png, write_folder, write_zip
+from made_fer2013 import (
+    FORMS,
+    Picture,
+    as_fer2013_csv,
+    as_files,
+    as_icml_csv,
+    made,
+    noise,
+    png,
+    write_folder,
+    write_zip,
+)
 
 from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import load, load_clean_train
+
+
+def bmp(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".bmp", pixels)[1].tobytes()
 
 
 def renamed(files: dict[str, bytes], **halves: str) -> dict[str, bytes]:
@@ -30,7 +47,11 @@ def with_copies(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["Test", "TEST", "testing", "test_set", "validation", "Val", "valid", "dev", "eval"]
+    "name",
+    [
+        *("Test", "TEST", "tEsT", "testing", "tests", "testset", "test_set", "fer2013_test"),
+        *("validation", "Val", "valid", "dev", "eval"),
+    ],
 )
 def test_copies_are_left_out_whatever_the_test_half_is_called(name: str, with_copies: Path) -> None:
     (with_copies / "test").rename(with_copies / name)
@@ -69,6 +90,16 @@ def _as_a_table(data: Path) -> None:
     (data / "test_labels.csv").write_text("path,label\n")
 
 
+def _as_a_link_of_git_on_windows(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "test").write_text("../elsewhere/test")
+
+
+def _as_a_shortcut(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "test.lnk").write_bytes(b"L")
+
+
 def _without_classes(data: Path) -> None:
     for file in list((data / "test").rglob("*.png")):
         file.rename(data / "test" / f"{file.parent.name}_{file.name}")
@@ -84,6 +115,8 @@ def _without_classes(data: Path) -> None:
         (_emptied, "test is there and has no pictures"),
         (_packed, r"test\.zip could be a half, and is packed; unpack it"),
         (_as_a_table, r"test_labels\.csv could be a half, and is a table"),
+        (_as_a_link_of_git_on_windows, "test could be a half, and is a file, no folder"),
+        (_as_a_shortcut, r"test\.lnk could be a half, and is a file, no folder"),
         (_of_another_name, "holdout stands beside train, has pictures, and is not read"),
         (_without_classes, "test stands beside train, has pictures, and is not read"),
     ],
@@ -104,6 +137,20 @@ def test_a_test_half_without_permission_is_told(with_copies: Path) -> None:
             load_clean_train(with_copies)
     finally:
         (with_copies / "test").chmod(0o755)
+
+
+@pytest.mark.parametrize("beside", ["test.csv", "PublicTest.csv", "test.zip", "test/a.png"])
+def test_a_table_without_test_rows_has_no_test_half_beside_it(beside: str, tmp_path: Path) -> None:
+    files = {"fer2013.csv": as_fer2013_csv(made(["Training"])), beside: b"x"}
+    with pytest.raises(DataError, match="beside it could be its test half"):
+        load_clean_train(write_folder(tmp_path / "a", files))
+
+
+def test_a_table_with_its_test_rows_may_have_others_beside_it(tmp_path: Path) -> None:
+    files = {"icml_face_data.csv": as_icml_csv(made()), "test.csv": b"x", "fer2013.tar.gz": b"x"}
+    assert (
+        load_clean_train(write_zip(tmp_path / "a.zip", files))[1]["copies of a test picture"] == 0
+    )
 
 
 def test_without_a_test_half_copies_are_not_counted(tmp_path: Path) -> None:
@@ -175,8 +222,6 @@ def test_a_dangling_link_among_the_pictures_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".webp", ".bmp", ".jfif", ".jpe", ".JPG", ".PNG"])
 def test_every_format_that_is_read_elsewhere_is_read_here(suffix: str, tmp_path: Path) -> None:
-    import cv2
-
     kind = {".jfif": ".jpg", ".jpe": ".jpg"}.get(suffix.lower(), suffix.lower())
     encoded = cv2.imencode(kind, noise(99))[1].tobytes()
     data = write_folder(
@@ -202,6 +247,38 @@ def test_the_same_tree_once_more_inside_is_read_once(inner: str, tmp_path: Path)
     assert len(load(write_zip(tmp_path / "a.zip", doubled), "train")) == 14
 
 
+@pytest.mark.parametrize("copy", ["train/happy/happy", "train/Happy", "train/happy/old/files"])
+def test_a_class_once_more_is_read_once(copy: str, tmp_path: Path) -> None:
+    files = as_files(made())
+    doubled = {n.replace("train/happy", copy): d for n, d in files.items() if "train/happy" in n}
+    crops = load(write_zip(tmp_path / "a.zip", {**files, **doubled}), "train")
+    assert len(crops) == 14
+    assert "holds the same pictures as train/" in crops.notes[0]
+
+
+def test_folders_of_different_pictures_with_the_same_names_stay(tmp_path: Path) -> None:
+    """Cameras number their pictures; uncompressed ones all have one size."""
+    faces = {f"train/happy/{who}/0.bmp": bmp(noise(seed)) for who, seed in (("a", 1), ("b", 2))}
+    files = {**as_files(made()), **faces}
+    assert len(load(write_zip(tmp_path / "a.zip", files), "train")) == 16
+
+
+def test_a_pipe_among_the_pictures_is_named(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", as_files(made()))
+    os.mkfifo(data / "train/happy/x.png")
+    with pytest.raises(DataError, match=r"x\.png is a pipe, socket or device; move it away"):
+        load(data, "train")
+
+
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_a_picture_that_git_lfs_did_not_fetch_is_told(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    pointer = {"train/happy/x.png": b"version https://git-lfs.github.com/spec/v1\n"}
+    with pytest.raises(DataError, match="git lfs pull"):
+        load(write(tmp_path / "a", {**as_files(made()), **pointer}), "train")
+
+
 def test_two_trees_of_different_pictures_are_told_apart(tmp_path: Path) -> None:
     files = as_files(made())
     other = {f"other/{name}": data for name, data in list(files.items())[1:]}
@@ -212,7 +289,11 @@ def test_two_trees_of_different_pictures_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("fer2013", b"emotion,pixels,Usage\n", r"without its suffix; rename it: mv .*fer2013\.csv"),
+        ("fer2013", b"emotion,pixels,Usage\n", r"without its suffix; rename it: mv (.*) \1\.csv"),
+        ("fer2013.csv", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ("fer2013.csv", b"<!DOCTYPE html>", "is a web page"),
+        ("fer2013.csv", b"emotion\tpixels\tUsage\n", "with tabs; expected commas"),
+        ("fer2013.csv.gz", b"\x1f\x8b\x08", r"gunzip .*fer2013\.csv\.gz\) and give .*2013\.csv$"),
         ("fer2013.tar.gz", b"\x1f\x8b\x08", "packed with gzip; unpack it"),
         ("fer2013.tar", b"x".ljust(257, b"\0") + b"ustar", "is a tar archive; unpack it"),
         ("fer2013.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
