@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check system lint types bindings nvidia speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page page-types onnxruntime-web clean
+.PHONY: help demo test check system lint types bindings nvidia speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page bulk-page page-types onnxruntime-web clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench   measure speed and accuracy, beside what else there is (DATA=fer2013.zip)"
 	@echo "make runtime-page   measure what the runtime adds to its engines"
 	@echo "make live-page   measure whole frames, cameras and streams"
+	@echo "make bulk-page   run the example with Ray, and time it"
 	@echo "make train   the packaged model's training (DATA=fer2013.zip VOTES=ferplus_votes.csv)"
 	@echo "make default-model, vit-tiny   export, measure and draw what was trained (DATA=...)"
 	@echo "make baseline   record what the regression suite compares with (DATA=...)"
@@ -165,6 +166,12 @@ runtime-page: $(VENV)/dev.installed
 # The figures and the picture of docs/live.md; wants an idle machine with make system's programs.
 live-page: system $(VENV)/dev.installed
 	$(PAGES) live --write docs/live.md --timeline docs/timeline.png --losses 100 --slow-seconds 600
+
+# In an environment of its own, as Ray is 500 MB and serves this page alone.
+bulk-page: $(VENV)/dev.installed
+	python3 -m venv $(VENV)/ray
+	$(VENV)/ray/bin/pip install --quiet 'ray[data]' .
+	$(PAGES) bulk --python $(VENV)/ray/bin/python
 
 # Needs a machine with nothing else to do; takes a quarter of an hour.
 bench: $(VENV)/dev.installed

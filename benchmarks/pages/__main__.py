@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fer_edge.command import command_parser, run_command
 from pages import (
     benchmark_page,
+    bulk,
     framing,
     live,
     margins,
@@ -19,7 +20,17 @@ from pages import (
 
 __all__ = ["main"]
 
-PAGES = (benchmark_page, model_card, framing, margins, live, overhead, soak_page, smoothing_plot)
+PAGES = (
+    benchmark_page,
+    model_card,
+    framing,
+    margins,
+    live,
+    overhead,
+    soak_page,
+    smoothing_plot,
+    bulk,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
