@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from fer_edge.artifacts.artifact import (
@@ -188,7 +189,8 @@ class Model:
         if formats:  # what is asked for is not what the backend itself opens
             target = f"{formats[0]}-{wanted}"
         target = "onnx" if target == "onnx-fp32" else target
-        step = f"Make one with: fer-export --from-onnx {self.name} --target {target} --out DIR"
+        source = shlex.quote(self.name)
+        step = f"Make one with: fer-export --from-onnx {source} --target {target} --out DIR"
         if backend == "torch":
             step = "Give the checkpoint itself, a .safetensors file"
         others = [one for one in self.precisions if backend and self.entry(backend, one, formats)]
@@ -224,7 +226,8 @@ def _another_kind(path: Path) -> str:
     if suffix in _WEIGHTS:
         return (
             f"{path} holds weights, not an artifact. Make a checkpoint of it with: fer-train "
-            f"import --weights {path} --model NETWORK --out {path.with_suffix('.safetensors')}"
+            f"import --weights {shlex.quote(str(path))} --model NETWORK --out "
+            f"{shlex.quote(str(path.with_suffix('.safetensors')))}"
         )
     if suffix == ".bin" and os.path.exists(path.with_suffix(".xml")):
         return f"{path} holds the weights of an IR; give {path.with_suffix('.xml')}"

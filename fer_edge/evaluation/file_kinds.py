@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from fer_edge.evaluation.picture_files import open_file
@@ -32,16 +33,17 @@ def what_it_is(path: Path) -> str:
     """Tell in one sentence what the file is by its first bytes, and the next step."""
     with open_file(path) as stream:
         start = stream.read(512)
+    quoted = shlex.quote(str(path))
     if not start:
         return "it is empty; download it again"
     if start[_TAR_AT:].startswith(_TAR):
-        return f"it is a tar archive; unpack it (tar xf {path}) and give the folder"
+        return f"it is a tar archive; unpack it (tar xf {quoted}) and give the folder"
     if _PACKED_ALONE.get(path.suffix.lower()) and ".tar" not in path.suffixes:
         tool = _PACKED_ALONE[path.suffix.lower()]
-        return f"it is one packed file; unpack it ({tool} {path}) and give {path.with_suffix('')}"
+        return f"it is one packed file; unpack it ({tool} {quoted}) and give {path.with_suffix('')}"
     for mark, told in _STARTS:
         if start.startswith(mark):
-            return told.format(path=path)
+            return told.format(path=quoted)
     if b"emotion" in start.partition(b"\n")[0].lower():
-        return f"it looks like a CSV file without its suffix; rename it: mv {path} {path}.csv"
+        return f"it looks like a CSV file without its suffix; rename it: mv {quoted} {quoted}.csv"
     return f"it begins with {start[:_SHOWN]!r}"

@@ -173,9 +173,11 @@ def test_the_command_that_trains_a_head_works_when_pasted(  # noqa: PLR0917
     )
     command = ["--weights", str(path), "--recipe", str(recipe_file)]
     out = ["--out", str(tmp_path / "x.safetensors"), "--data", str(tiny_fer2013)]
-    assert main(["import", *command, *out]) == 2
+    half = ["--limit", "28", "--validation", str(tiny_fer2013)]
+    assert main(["import", *command, *out, *half]) == 2
     printed = capsys.readouterr().err.strip()
     pasted = shlex.split(printed[printed.index("fer-train --data") :])
+    assert pasted[-4:] == half
     assert main(pasted[1:]) == 0
     assert (tmp_path / "x" / "best.safetensors").is_file()
 

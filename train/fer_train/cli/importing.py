@@ -103,6 +103,7 @@ def _training(options: Namespace) -> str:
     network = ("--recipe", options.recipe) if options.recipe else ("--model", options.model)
     out = options.out.with_suffix("") if options.out.suffix else Path(f"{options.out}-run")
     words = ["fer-train", "--data", data, *network, "--init", options.weights, "--out", out]
-    if options.classes:
-        words += ["--classes", options.classes]
+    for name in ("classes", "limit", "validation", "validation_share", "subject", "seed"):
+        if value := getattr(options, name):
+            words += [f"--{name.replace('_', '-')}", value]
     return shlex.join(str(word) for word in words)

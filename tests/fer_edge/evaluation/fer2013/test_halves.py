@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -309,6 +312,17 @@ def test_a_file_that_is_no_data_set_is_told_for_what_it_is(
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
         load(tmp_path / name, "train")
+
+
+def test_the_command_that_unpacks_a_data_set_works_when_pasted(tmp_path: Path) -> None:
+    packed = tmp_path / "my data" / "fer2013.csv.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress(as_fer2013_csv(made())))
+    with pytest.raises(DataError) as told:
+        load(packed, "train")
+    command = str(told.value).partition("unpack it (")[2].partition(")")[0]
+    subprocess.run(shlex.split(command), check=True)
+    assert len(load(packed.with_suffix(""), "train")) == 14
 
 
 def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
