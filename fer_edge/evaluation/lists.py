@@ -45,13 +45,14 @@ _Box = tuple[int, int, int, int]
 def read_list(path: Path) -> Survey:
     """Read ``path,label`` and, with a header, a column of splits and four of boxes.
 
-    Paths are relative to the list. Lines without a split are for training. Raises DataError for a
-    line that does not fit and for pictures that are not there.
+    Paths are relative to the list. Without a header the label may come first: the first picture
+    tells. Lines without a split are for training. Raises DataError for a line that does not fit
+    and for pictures that are not there.
     """
     entries: list[Entry] = []
     missing: list[str] = []
     with open_table(open_file(path), str(path), MAX_LISTED, separators=",;\t| ") as table:
-        columns = _columns(table)
+        columns = _columns(table, path.parent)
         rows = table.rows if columns.header else _with_first(table)
         for number, row in rows:
             entry = _entry(path, row, columns, f"{path} line {number}")
@@ -80,11 +81,12 @@ class _Columns:
         return max(self.path, self.label, self.split or 0, *self.box, 0) + 1
 
 
-def _columns(table: Table) -> _Columns:
+def _columns(table: Table, folder: Path) -> _Columns:
     names = [name.lower() for name in table.header]
     path, label = _first_of(names, _PATHS), _first_of(names, _LABELS)
     if path is None and label is None and len(names) in _PLAIN_COLUMNS:
-        plain = _Columns(header=False, path=0, label=1, split=None)
+        swapped = [_is_there(folder, name) for name in table.header[:2]] == [False, True]
+        plain = _Columns(header=False, path=int(swapped), label=int(not swapped), split=None)
         plain.box = _PLAIN_COLUMNS[len(names)]
         return plain
     if path is None or label is None:
@@ -107,6 +109,15 @@ def _first_of(names: Sequence[str], known: Iterable[str]) -> int | None:
     return next((names.index(name) for name in known if name in names), None)
 
 
+def _with_slashes(folder: Path, name: str) -> str:
+    """A path that Windows wrote, as this system writes it."""
+    return name if os.path.exists(folder / name) else name.replace("\\", "/")
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return os.path.isfile(folder / _with_slashes(folder, name))
+
+
 def _with_first(table: Table) -> Iterable[tuple[int, list[str]]]:
     yield 1, list(table.header)
     yield from table.rows
@@ -118,8 +129,7 @@ def _entry(listing: Path, row: list[str], columns: _Columns, where: str) -> Entr
     name, key = row[columns.path].strip(), row[columns.label].strip()
     if not name or not key:
         raise DataError(f"{where} lacks its {'label' if name else 'path'}")
-    if "\\" in name and not os.path.exists(listing.parent / name):
-        name = name.replace("\\", "/")
+    name = _with_slashes(listing.parent, name)
     split = TRAIN if columns.split is None else _split(row[columns.split].strip(), where)
     opener = functools.partial(open_file, listing.parent / name)
     splits = (split,) if split in (TRAIN, TEST) else (split, TEST)

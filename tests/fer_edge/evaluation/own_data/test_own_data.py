@@ -288,6 +288,12 @@ def test_a_list_file_is_a_data_set(header: str, separator: str, tmp_path: Path) 
     assert len(load(write_list(tmp_path, text), "train")) == 21
 
 
+def test_without_a_header_the_label_may_come_first(tmp_path: Path) -> None:
+    rows = [",".join(reversed(row.split(","))) for row in ROWS]
+    crops = load(write_list(tmp_path, "\n".join(rows)), "train")
+    assert crops.names == tuple(row.split(",")[0] for row in ROWS)
+
+
 def test_a_list_may_tell_splits_and_boxes(tmp_path: Path) -> None:
     header = "path,label,split,face_x,face_y,face_width,face_height\n"
     splits = ("train", "val", "test")
