@@ -111,7 +111,8 @@ def _first_of(names: Sequence[str], known: Iterable[str]) -> int | None:
 
 def _with_slashes(folder: Path, name: str) -> str:
     """A path that Windows wrote, as this system writes it."""
-    return name if os.path.exists(folder / name) else name.replace("\\", "/")
+    unchanged = "\\" not in name or os.path.exists(folder / name)
+    return name if unchanged else name.replace("\\", "/")
 
 
 def _is_there(folder: Path, name: str) -> bool:
