@@ -32,6 +32,7 @@ from fer_edge.evaluation.decoding import decode_all
 from fer_edge.evaluation.file_kinds import what_it_is
 from fer_edge.evaluation.holding_out import held_out
 from fer_edge.evaluation.layout import (
+    ALL_FOR_TRAINING,
     FER2013_NAMES,
     TEST,
     TRAIN,
@@ -186,8 +187,9 @@ def _read(
         kept = limited(known, source)
         images = decode_all(kept, split or "public-test", wanted)
     numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
+    notes = tuple(note for note in found.notes if split is not None or note != ALL_FOR_TRAINING)
     return LabelledCrops(
-        images, numbers, tuple(entry.name for entry in kept), classes.labels, found.notes
+        images, numbers, tuple(entry.name for entry in kept), classes.labels, notes
     )
 
 

@@ -20,6 +20,7 @@ from fer_edge.errors import DataError
 from fer_edge.evaluation.picture_files import Listing, SourceFile
 
 __all__ = [
+    "ALL_FOR_TRAINING",
     "FER2013_NAMES",
     "Entry",
     "Survey",
@@ -62,6 +63,9 @@ _STAND_INS = {"", ".lnk", ".url"}
 """Of files that stand for a folder: git's links on Windows are files, and so are shortcuts."""
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 _SHOWN = 8
+
+ALL_FOR_TRAINING = "there are no folders train and test, so all pictures are taken for training"
+"""Noted of folders without halves; another use of the whole leaves it out."""
 
 
 class Entry(NamedTuple):
@@ -311,6 +315,11 @@ def _without_halves(listing: Listing, pictures: list[SourceFile], source: Path) 
             raise DataError(
                 f"{source} holds {packed[0]}, which is packed itself; unpack that, and give it"
             )
+        if tables := [file.name for file in listing.files if file.suffix == ".csv"]:
+            raise DataError(
+                f"{source} has no pictures, but {', '.join(tables[:_SHOWN])}; give such a table "
+                "itself, out of any zip: FER2013's of pixels, or a list of pictures"
+            )
         return Survey((), (), _told(listing))
     root = _common_root(pictures)
     entries = []
@@ -325,7 +334,7 @@ def _without_halves(listing: Listing, pictures: list[SourceFile], source: Path) 
             )
         if file.folders[: len(root)] == root:
             entries.append(Entry(file.name, inner[0], (TRAIN,), file.open))
-    notes = ["there are no folders train and test, so all pictures are taken for training"]
+    notes = [ALL_FOR_TRAINING]
     entries = _without_second_copies(entries, listing, notes)
     return Survey(tuple(entries), tuple(notes), _told(listing))
 

@@ -325,6 +325,15 @@ def test_the_command_that_unpacks_a_data_set_works_when_pasted(tmp_path: Path) -
     assert len(load(packed.with_suffix(""), "train")) == 14
 
 
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_a_table_of_another_name_is_told_to_be_given_itself(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a", {"fer.csv": as_fer2013_csv(made()), "README": b"x"})
+    with pytest.raises(DataError, match=r"no pictures, but fer\.csv; give such a table itself"):
+        load(path, "train")
+
+
 def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
     inner = write_zip(tmp_path / "fer2013.zip", as_files(made())).read_bytes()
     path = write_zip(tmp_path / "archive.zip", {"fer2013.zip": inner})

@@ -183,7 +183,9 @@ def test_val_is_to_select_on_and_test_is_beside_it(tmp_path: Path) -> None:
 def test_another_folder_is_to_select_on(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "a", folders(LABELS, ("train/",)))
     other = write_folder(tmp_path / "b", folders(LABELS, ("",), 2))
-    assert len(load(DataSource(path, validation=other), "public-test")) == 14
+    selected = load(DataSource(path, validation=other), "public-test")
+    assert len(selected) == 14
+    assert not selected.notes
 
 
 def test_a_share_of_each_class_is_drawn_to_select_on(tmp_path: Path) -> None:
