@@ -67,7 +67,12 @@ def _serve(options: Namespace) -> int:
     with requires("serve"):
         from fer_edge.serve.app import create_app
         from fer_edge.serve.running import bind, make_server
-        from fer_edge.serve.settings import ServerSettings, is_loopback, new_token
+        from fer_edge.serve.settings import (
+            ServerSettings,
+            is_loopback,
+            new_token,
+            reachable_name,
+        )
 
     secure = options.ssl_certfile is not None
     for file in (options.ssl_certfile, options.ssl_keyfile):
@@ -96,7 +101,8 @@ def _serve(options: Namespace) -> int:
         def started() -> None:
             if made:
                 say(f"the token of this server: {token}")
-            name = f"[{options.host}]" if ":" in options.host else options.host
+            name = reachable_name(options.host)
+            name = f"[{name}]" if ":" in name else name
             print(f"{'https' if secure else 'http'}://{name}:{port}/", flush=True)
 
         server = make_server(
@@ -128,5 +134,6 @@ def _token(options: Namespace) -> str | None:
         return Path(options.token_file).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigurationError(
-            f"cannot read the token in {options.token_file}: {problem}"
+            f"cannot read the token in {options.token_file}: "
+            f"{getattr(problem, 'strerror', None) or problem}"
         ) from problem

@@ -36,7 +36,8 @@ def bind(host: str, port: int) -> socket.socket:
         bound = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as problem:
         raise ConfigurationError(
-            f"cannot listen on {host}, port {port}: {problem}; choose another with --host or --port"
+            f"cannot listen on {host}, port {port}: {problem.strerror}; choose another with --host "
+            "or --port"
         ) from problem
     bound.setblocking(False)
     return bound

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["MIN_TOKEN", "Limits", "ServerSettings", "is_loopback", "new_token"]
+__all__ = ["MIN_TOKEN", "Limits", "ServerSettings", "is_loopback", "new_token", "reachable_name"]
 
 MIN_TOKEN = 16
 """Characters that a token has at least; the server answers a few guesses a second."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not bound to
 
 
 @dataclass(frozen=True)
@@ -94,21 +95,40 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def reachable_name(host: str) -> str:
+    """``host``; if a server there is bound to all addresses, that by which others reach it."""
+    if not _is_everywhere(host):
+        return host
+    is_v6 = ":" in host
+    family = socket.AF_INET6 if is_v6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            # sends nothing: the system only chooses the address that it would send from
+            probe.connect(("2001:db8::1" if is_v6 else "192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+    except OSError:  # no network
+        return "localhost"
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _names(host: str) -> set[str]:
     """What a browser may call a server that is bound to ``host``."""
     if is_loopback(host):
         return {host, "localhost", "127.0.0.1", "::1"}
-    try:
-        everywhere = ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        everywhere = False
-    if not everywhere:
+    if not _is_everywhere(host):
         return {host}
     name = socket.gethostname()
     try:
         found = {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(name, None)}
     except OSError:  # a machine that does not know its own name
         found = set()
+    found |= {reachable_name(every) for every in _EVERYWHERE}
     return {name, "localhost", "127.0.0.1", "::1", *found}
 
 

@@ -55,10 +55,12 @@ def test_beyond_the_loopback_it_makes_a_token_and_prints_it() -> None:
         told = process.stderr.readline()
         token = told.partition("the token of this server: ")[2].strip()
         assert len(token) == 32
-        here = address.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - as above
-        assert httpx.get(f"{here}page.json").status_code == 401
-        headers = {"authorization": f"Bearer {token}"}
-        assert httpx.get(f"{here}page.json", headers=headers).status_code == 200
+        printed = httpx.URL(address)
+        here = f"http://127.0.0.1:{printed.port}/page.json"
+        headers = {"host": printed.netloc.decode()}
+        assert httpx.get(here, headers=headers).status_code == 401
+        headers["authorization"] = f"Bearer {token}"
+        assert httpx.get(here, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(

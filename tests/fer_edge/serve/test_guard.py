@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+from unittest.mock import Mock, create_autospec
+
 import pytest
 
 from fer_edge import ConfigurationError
-from fer_edge.serve.settings import ServerSettings
+from fer_edge.serve.settings import ServerSettings, reachable_name
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("httpx", reason="no httpx to ask the server with")
@@ -148,3 +151,38 @@ def test_another_origin_brings_its_host() -> None:
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     with pytest.raises(ConfigurationError, match="an origin is like"):
         ServerSettings.for_address("127.0.0.1", 8000, origins=[origin])
+
+
+@pytest.fixture
+def probe(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """The socket by which the system is asked for this machine's address."""
+    double: Mock = create_autospec(socket.socket, instance=True)
+    double.__enter__.return_value = double
+    monkeypatch.setattr(socket, "socket", create_autospec(socket.socket, return_value=double))
+    monkeypatch.setattr(socket, "gethostname", lambda: "localhost")
+    return double
+
+
+@pytest.mark.parametrize(
+    ("host", "own", "called"),
+    [
+        ("0.0.0.0", "192.0.2.7", "192.0.2.7:8000"),  # noqa: S104 - nothing is bound
+        ("::", "2001:db8::7", "[2001:db8::7]:8000"),
+    ],
+)
+def test_a_server_on_all_addresses_answers_to_that_of_its_machine(
+    probe: Mock, host: str, own: str, called: str
+) -> None:
+    probe.getsockname.return_value = (own, 40000)
+    assert reachable_name(host) == own
+    assert called in ServerSettings.for_address(host, 8000, token=TOKEN).hosts
+
+
+def test_without_a_network_it_is_reached_from_this_machine(probe: Mock) -> None:
+    probe.connect.side_effect = OSError("Network is unreachable")
+    assert reachable_name("::") == "localhost"
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "faces.example.org", "127.0.0.1"])
+def test_a_server_on_one_address_is_called_by_it(host: str) -> None:
+    assert reachable_name(host) == host
