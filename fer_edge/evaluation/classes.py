@@ -35,6 +35,13 @@ class Classes:
     labels: tuple[str, ...]
     index: Mapping[str, int | None]
 
+    def without(self, names: Collection[str]) -> str:
+        """Write a text for ``--classes`` that leaves out ``names`` too."""
+        said = {key: DROP if at is None else self.labels[at] for key, at in self.index.items()}
+        kept = [label for label in self.labels if label not in names]
+        rest = {key: name for label in kept for key, name in said.items() if name == label}
+        return _option_text({**rest, **{key: DROP for key in said if key not in rest}})
+
 
 def emotion_named(name: str) -> str | None:
     """The emotion that a name stands for, in the usual variants; None where it is none."""
@@ -101,11 +108,11 @@ def resolve(
         _check_labels(names)
         labels = names
     elif strangers := sorted({name for name in said.values() if name not in (*labels, DROP)}):
-        key = next(key for key, name in said.items() if name == strangers[0])
+        left_out = {key: DROP for key, name in said.items() if name in strangers}
         raise DataError(
             f"{source} has the class {', '.join(strangers)}, and the model's classes are "
             f"{', '.join(labels)}; leave such pictures out with --classes "
-            f"{_suggestion(by_key, {key: DROP})}"
+            f'"{_suggestion(by_key, {**said, **left_out})}"'
         )
     places = {name: place for place, name in enumerate(labels)}
     return Classes(tuple(labels), {key: places.get(name) for key, name in said.items()})
@@ -150,11 +157,17 @@ def _emotions(by_key: Mapping[str, str], source: str) -> dict[str, str]:
 
 def _suggestion(by_key: Mapping[str, str], known: Mapping[str, str]) -> str:
     """A text for ``--classes`` that has every class; NAME stands where only the user knows."""
-    items = []
-    for key in sorted(by_key):
-        name = known.get(key) or emotion_named(key) or ("NAME" if key.isdecimal() else key)
-        items.append(key if name == key else f"{key}={name}")
-    return ",".join(items)
+    return _option_text(
+        {
+            key: known.get(key) or emotion_named(key) or ("NAME" if key.isdecimal() else key)
+            for key in sorted(by_key)
+        }
+    )
+
+
+def _option_text(said: Mapping[str, str]) -> str:
+    """A text for ``--classes`` that gives each key of a data set its name, in this order."""
+    return ",".join(key if name == key else f"{key}={name}" for key, name in said.items())
 
 
 def _default_labels(found: Collection[str]) -> tuple[str, ...]:

@@ -219,7 +219,7 @@ def _require_all_classes(
         raise DataError(
             f"{source}: {half if split else 'it'} lacks the class folders {', '.join(missing)}; "
             f"is it complete? If it is, say what its classes are: --classes "
-            f'"{",".join(name for name in classes.labels if name not in missing)}"'
+            f'"{classes.without(missing)}"'
         )
 
 

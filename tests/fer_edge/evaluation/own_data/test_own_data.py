@@ -128,6 +128,25 @@ def test_classes_that_the_model_lacks_are_named(tmp_path: Path) -> None:
         load(path, "train", labels=LABELS)
 
 
+def test_a_class_that_the_model_lacks_is_left_out_by_what_the_message_says(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders([*LABELS, "8"]))
+    names = f"{','.join(LABELS)},8=contempt"
+    with pytest.raises(DataError, match="leave such pictures out") as caught:
+        load(DataSource(path, names), "train", labels=LABELS)
+    advice = str(caught.value).split('"')[1]
+    assert load(DataSource(path, advice), "train", labels=LABELS).classes == LABELS
+
+
+def test_a_class_in_one_half_alone_is_left_out_by_what_the_message_says(tmp_path: Path) -> None:
+    files = {**folders("123", ["train/"]), **folders("12", ["val/"])}
+    path = write_folder(tmp_path / "a", files)
+    with pytest.raises(DataError, match="lacks the class folders joy") as caught:
+        load(DataSource(path, "1=calm,2=rage,3=joy"), "public-test")
+    advice = str(caught.value).split('"')[1]
+    assert advice == "1=calm,2=rage,3=drop"
+    assert load(DataSource(path, advice), "public-test").classes == ("calm", "rage")
+
+
 def test_pictures_of_any_size_and_colour_become_the_networks_input(tmp_path: Path) -> None:
     pictures = {
         f"train/{name}/{n}.png": colour(10 * k + n, 80 + 20 * n, 90)
