@@ -19,13 +19,21 @@ from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.spec import PRECISIONS, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 
-__all__ = ["DEFAULT_MODEL", "Model", "check_model", "model_path", "packaged_models"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "WEIGHTS",
+    "Model",
+    "check_model",
+    "import_advice",
+    "model_path",
+    "packaged_models",
+]
 
 DEFAULT_MODEL = "default"
 """The name of the packaged model that is taken where the caller names none."""
 
 _MODELS = Path(__file__).parents[1] / "models"
-_WEIGHTS = (".pth", ".pt", ".ckpt", ".npz", ".h5", ".keras")
+WEIGHTS = (".pth", ".pt", ".ckpt", ".npz", ".h5", ".keras")
 """Suffixes of weights that fer-train import reads, or says why it cannot."""
 
 _TARGETS = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "trt"}
@@ -221,14 +229,21 @@ def _formats(backend: str | None, formats: tuple[str, ...] | None) -> tuple[str,
     return OPENED_BY.get(backend or "", ())
 
 
+def import_advice(path: Path) -> str:
+    """The command that makes a checkpoint of a file of weights."""
+    out = path.with_suffix(".safetensors")
+    if out == path:
+        out = path.with_stem(f"{path.stem}-checkpoint")
+    return (
+        "Make a checkpoint of it with: fer-train import --weights "
+        f"{shlex.quote(str(path))} --model NETWORK --out {shlex.quote(str(out))}"
+    )
+
+
 def _another_kind(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix in _WEIGHTS:
-        return (
-            f"{path} holds weights, not an artifact. Make a checkpoint of it with: fer-train "
-            f"import --weights {shlex.quote(str(path))} --model NETWORK --out "
-            f"{shlex.quote(str(path.with_suffix('.safetensors')))}"
-        )
+    if suffix in WEIGHTS:
+        return f"{path} holds weights, not an artifact. {import_advice(path)}"
     if suffix == ".bin" and os.path.exists(path.with_suffix(".xml")):
         return f"{path} holds the weights of an IR; give {path.with_suffix('.xml')}"
     return f"{path} is not an artifact; the name of one ends in {', '.join(FORMATS)}"

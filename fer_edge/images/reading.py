@@ -22,6 +22,7 @@ settings of the whole process would silence them, and those are not a library's 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -50,6 +51,8 @@ MAX_BYTES = 256 << 20
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""A path has one of the two slashes left; a drive has a single letter."""
 _DEPTHS = (8, 12, 16)
 """Bits of a pixel that a picture stored with 16 may have in truth."""
 _UPRIGHT: dict[int, Callable[[Image], Image]] = {
@@ -77,7 +80,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
             "predict and analyze as a numpy array"
         )
     where = os.fspath(path)
-    if "://" in where:
+    if _ADDRESS.match(where) and not os.path.lexists(where):
         raise InputError(
             f"{where!r:.200} is an address; download the picture and give the path of its file. "
             "FaceAnalyzer.track opens the addresses of cameras and videos"

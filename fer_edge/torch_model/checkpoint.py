@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from fer_edge.artifacts.model import WEIGHTS, import_advice
 from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
@@ -118,9 +119,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _spec(metadata: dict[str, str] | None, path: Path) -> ModelSpec:
     if not metadata or METADATA_KEY not in metadata:
-        raise ArtifactError(
-            f"{path} has weights but no model spec; checkpoints are written by fer-train"
-        )
+        raise ArtifactError(f"{path} has weights but no model spec; {import_advice(path)}")
     return ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {path}")
 
 
@@ -142,6 +141,10 @@ def _opened(path: Path) -> safe_open:
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as problem:
+        if path.suffix.lower() in WEIGHTS:
+            raise ArtifactError(
+                f"{path} holds weights, not a checkpoint. {import_advice(path)}"
+            ) from problem
         raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
 
 

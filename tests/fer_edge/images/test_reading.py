@@ -394,8 +394,14 @@ def test_floating_point_pixels_are_refused() -> None:
         decode_image(encoded(np.zeros((8, 8, 3), np.float32), ".tiff"), "depth.tiff")
 
 
-@pytest.mark.parametrize("address", ["https://example.org/face.jpg", "rtsp://camera/1"])
-def test_an_address_is_told_from_a_path(address: str) -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("https://example.org/face.jpg", "rtsp://camera/1"),
+        Path("https://example.org/face.jpg"),
+    ],
+)
+def test_an_address_is_told_from_a_path(address: str | Path) -> None:
     with pytest.raises(InputError, match="is an address; download the picture"):
         read_image(address)
 

@@ -158,3 +158,17 @@ def test_a_disk_that_is_full_is_an_error_of_the_system_and_keeps_the_old_file(
     assert caught.value.filename == str(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_weights_that_torch_saved_are_told_to_be_imported(tmp_path: Path) -> None:
+    path = tmp_path / "my weights.pth"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ArtifactError, match=r"fer-train import --weights '.*my weights\.pth'"):
+        checkpoint.read_spec(path)
+
+
+def test_tensors_without_a_spec_are_told_to_be_imported_beside(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ArtifactError, match=r"no model spec.*--out .*x-checkpoint\.safetensors"):
+        checkpoint.read_spec(path)
