@@ -119,7 +119,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _spec(metadata: dict[str, str] | None, path: Path) -> ModelSpec:
     if not metadata or METADATA_KEY not in metadata:
-        raise ArtifactError(f"{path} has weights but no model spec; {import_advice(path)}")
+        raise ArtifactError(f"{path} has weights but no model spec. {import_advice(path)}")
     return ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {path}")
 
 
