@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import pytest
 
 from fer_edge.live import sources
 from fer_edge.live.ahead import Ahead
-from fer_edge.live.sources import Frame, open_source
+from fer_edge.live.sources import Frame, FrameSource, open_source
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -69,15 +70,25 @@ def address(port: int) -> str:
     return f"rtsp://user:s3cret@127.0.0.1:{port}/test"
 
 
-def take(frames: Ahead[Frame], until: Callable[[Frame], bool], seconds: float = 60) -> Frame:
-    """The first frame that fits; a test that waits longer than this hangs."""
-    ended = time.monotonic() + seconds
-    for frame in frames:
-        if until(frame):
-            return frame
-        if time.monotonic() > ended:
-            break
+def take(
+    source: FrameSource, frames: Ahead[Frame], until: Callable[[Frame], bool], seconds: float = 60
+) -> Frame:
+    """The first frame that fits; after so many seconds the source is stopped: a failure."""
+    too_late = threading.Timer(seconds, source.stop)
+    too_late.start()
+    try:
+        for frame in frames:
+            if until(frame):
+                return frame
+    finally:
+        too_late.cancel()
     pytest.fail(f"no such frame within {seconds} s")
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_captured(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever level an earlier test or a library of it left behind."""
+    caplog.set_level(logging.WARNING, "fer_edge.live")
 
 
 def test_a_stream_is_read_as_it_comes(start: Start, port: int) -> None:
@@ -104,7 +115,9 @@ def test_a_server_that_is_killed_and_started_again_is_found_again(
         restarted = threading.Timer(0.5, start, ["640x480"])
         restarted.start()
         # another size is taken as it is
-        take(frames, lambda frame: frame.session >= 1 and frame.pixels.shape == (480, 640, 3))
+        take(
+            source, frames, lambda frame: frame.session >= 1 and frame.pixels.shape == (480, 640, 3)
+        )
         source.stop()
     restarted.join()
     assert "was lost; opening it again" in caplog.text
@@ -120,7 +133,8 @@ def test_a_server_that_stalls_is_left_and_found_again(
     source = open_source(address(port))
 
     def resume_once_it_is_missed() -> None:
-        while "was lost" not in caplog.text:
+        ended = time.monotonic() + 30
+        while "was lost" not in caplog.text and time.monotonic() < ended:
             time.sleep(0.05)
         server.send_signal(signal.SIGCONT)
 
@@ -129,7 +143,7 @@ def test_a_server_that_stalls_is_left_and_found_again(
         server.send_signal(signal.SIGSTOP)
         resumed = threading.Thread(target=resume_once_it_is_missed)
         resumed.start()
-        take(frames, lambda frame: frame.session >= 1)
+        take(source, frames, lambda frame: frame.session >= 1)
         source.stop()
     resumed.join()
 
