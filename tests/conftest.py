@@ -35,16 +35,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Reach no other machine from here on, nor let Python processes that tests start do so.
-
-    And let Ctrl-C reach them, even where the tests themselves run in the background.
-    """
+    """Reach no other machine from here on, nor let Python processes that tests start do so."""
     from offline import sitecustomize
 
     guard, others = str(Path(sitecustomize.__file__).parent), os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([guard, others] if others else [guard])
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup() -> None:
+    """Let Ctrl-C reach each test, whatever an earlier one or a library of it left behind.
+
+    Where the tests run in the background, it would not reach any.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
