@@ -37,10 +37,15 @@ demo: $(VENV)/demo.installed
 # a process for each core; the tests of a file share what they make
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
+# It sends Ctrl-C to the process of the tests, which pytest-xdist's do not survive.
+CTRL_C := $(BIN)/python -m pytest -q tests/fer_bench/test_launching.py -k ctrl_c
+
 test: system lint types page-types bindings
+	$(CTRL_C)
 	$(PYTEST)
 
 check: system lint types page-types bindings nvidia
+	$(CTRL_C)
 	FER_KILLS=50 FER_FUZZ_EXAMPLES=2000 $(PYTEST) --long
 
 # Limits on times, which a busy machine does not keep.
