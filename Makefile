@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check system lint types bindings nvidia speed fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page bulk-page page-types onnxruntime-web clean
+.PHONY: help demo test check system lint types bindings nvidia fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page bulk-page page-types onnxruntime-web clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -12,7 +12,6 @@ help:
 	@echo "             function that takes data, 10,000 corruptions, lowest versions, a minute of soak"
 	@echo "             for each backend"
 	@echo "make system  install ffmpeg, chromium and an RTSP server for tests (Debian, as root)"
-	@echo "make speed   the tests that hold limits on times; wants an idle machine"
 	@echo "make fuzz    200,000 inputs for each function that takes data; by far the longest"
 	@echo "make nvidia  NVIDIA's own parser and builder of TensorRT plans, fetched into .nvidia (450 MB):"
 	@echo "             our graphs parse and build, without a GPU"
@@ -23,7 +22,7 @@ help:
 	@echo "make audit   known vulnerabilities of every dependency; asks over the network"
 	@echo "make bench   measure speed and accuracy, beside what else there is (DATA=fer2013.zip)"
 	@echo "make runtime-page   measure what the runtime adds to its engines"
-	@echo "make live-page   measure whole frames, cameras and streams"
+	@echo "make live-page   measure whole frames, cameras, streams, the page and its server"
 	@echo "make bulk-page   run the example with Ray, and time it"
 	@echo "make train   the packaged model's training (DATA=fer2013.zip VOTES=ferplus_votes.csv)"
 	@echo "make default-model, vit-tiny   export, measure and draw what was trained (DATA=...)"
@@ -47,10 +46,6 @@ test: system lint types page-types bindings
 check: system lint types page-types bindings nvidia
 	$(CTRL_C)
 	FER_KILLS=50 FER_FUZZ_EXAMPLES=2000 $(PYTEST) --long
-
-# Limits on times, which a busy machine does not keep.
-speed: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -q -m speed
 
 # What tests of videos, of streams and of the page need beside Python. Where it cannot be installed
 # those tests skip and say what they lack.
@@ -111,7 +106,7 @@ soak: $(VENV)/dev.installed
 	  code=$$?; $(PAGES) soak runs/soak.json; exit $$code
 
 # Measure, and write into this project's own pages; in no wheel.
-PAGES := PYTHONPATH=benchmarks $(BIN)/python -m pages
+PAGES := PYTHONPATH=benchmarks:tests/support $(BIN)/python -m pages
 
 LOWEST := $(BIN)/python -m pytest -q --long tests/packaging/test_lowest_versions.py
 
@@ -168,9 +163,11 @@ runtime-page: $(VENV)/dev.installed
 	$(PAGES) smoothing
 	$(PAGES) overhead --backend all --threads 1 --write docs/runtime.md --check
 
-# The figures and the picture of docs/live.md; wants an idle machine with make system's programs.
+# The figures of docs/live.md and docs/page.md, and a picture; wants an idle machine with make
+# system's programs, and 20 minutes.
 live-page: system $(VENV)/dev.installed
 	$(PAGES) live --write docs/live.md --timeline docs/timeline.png --losses 100 --slow-seconds 600
+	$(PAGES) page --write docs/page.md
 
 # In an environment of its own, as Ray is 500 MB and serves this page alone.
 bulk-page: $(VENV)/dev.installed

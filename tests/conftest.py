@@ -51,15 +51,11 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long tests, and those that hold limits on time, unless they are asked for."""
-    reasons = {"long": "long: run with --long or make check", "speed": "speed: run by make speed"}
-    if config.getoption("--long"):
-        del reasons["long"]
-    if "speed" in str(config.getoption("-m")):
-        del reasons["speed"]
-    for item in items:
-        for marker in reasons.keys() & {mark.name for mark in item.iter_markers()}:
-            item.add_marker(pytest.mark.skip(reason=reasons[marker]))
+    """Skip the long tests unless they are asked for."""
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="long: run with --long or make check"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from pages import (
     margins,
     model_card,
     overhead,
+    page_speed,
     smoothing_plot,
     soak_page,
 )
@@ -26,6 +27,7 @@ PAGES = (
     framing,
     margins,
     live,
+    page_speed,
     overhead,
     soak_page,
     smoothing_plot,

@@ -14,7 +14,6 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,16 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
-from fer_bench.tables import markdown_table
 from fer_edge import FaceAnalyzer, FaceDetector, read_image
-from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.live.ahead import Ahead
 from fer_edge.live.recording import Outputs, record
 from fer_edge.live.sources import Frame, FrameSource, SourceInfo, open_source
 from fer_edge.live.tracker import FaceTracker
-from fer_edge.system.cores import usable_cores
-from fer_edge.system.machine import cpu_name
 from pages.blocks import MeasuredBlock
+from pages.figures import Figure, machine, report, table
 
-__all__ = ["Figure", "add_parser", "measure"]
+__all__ = ["add_parser", "measure"]
 
 SCHEMA = "fer-pages-live/1"
 
@@ -47,24 +43,6 @@ _SIZE, _FPS, _SECONDS = (1280, 720), 30, 10
 _LONG_S, _AWAY_S = 60.0, (7, 12)
 
 Image = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One thing that was measured; ``goal`` is a bound on ``value`` in the same unit."""
-
-    name: str
-    value: float
-    unit: str
-    goal: float | None = None
-    at_least: bool = False
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether the goal is met; True where there is none."""
-        if self.goal is None:
-            return True
-        return self.value >= self.goal if self.at_least else self.value <= self.goal
 
 
 def measure(folder: Path, *, slow_s: float = _LONG_S, losses: int = 10) -> list[Figure]:
@@ -256,17 +234,6 @@ def _median_ms(call: Callable[[], object], clock: Callable[[], float]) -> float:
     return float(np.median(spent[20:]))
 
 
-def table(figures: Iterable[Figure]) -> str:
-    """Lay the figures out as a Markdown table."""
-    rows = []
-    for it in figures:
-        bound = "at least" if it.at_least else "at most"
-        goal = "" if it.goal is None else f"{bound} {it.goal:.3g} {it.unit}".rstrip()
-        reached = "" if it.goal is None else "yes" if it.is_reached else "**no**"
-        rows.append([it.name, f"{it.value:.3g} {it.unit}".rstrip(), goal, reached])
-    return markdown_table(["what", "measured", "goal", "reached"], rows)
-
-
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "live", "measure whole frames, cameras and streams", _live)
@@ -288,8 +255,6 @@ def _live(options: Namespace) -> int:
     text = table(figures)
     print(text)
     if page:
-        machine = f"On {usable_cores()} cores of {cpu_name()}"
-        page.write(f"{machine}, with the packaged model and detector.\n\n{text}")
-    results = [{**encode(figure), "reached": figure.is_reached} for figure in figures]
-    write_result(options, {"schema": SCHEMA, "results": results})
+        page.write(f"{machine()}, with the packaged model and detector.\n\n{text}")
+    write_result(options, report(SCHEMA, figures))
     return 0

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import tomllib
-from speed import comes_below
 
 PACKAGES = {
     "fer_edge": (".", set()),
@@ -83,34 +82,19 @@ def test_importing_the_runtime_brings_nothing_that_may_be_broken() -> None:
     assert second in refused
 
 
-def test_importing_the_runtime_takes_150_ms_at_most() -> None:
-    """Of its own: numpy, OpenCV and ONNX Runtime are there. A busy machine may take twice that."""
-    code = (
-        "import time, numpy, cv2, onnxruntime; start = time.process_time(); "
-        f"{EVERYTHING}; print(time.process_time() - start)"
-    )
-    assert comes_below(2 * 0.15, lambda: float(in_a_new_process(code)))
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_first_answer_takes_half_a_second_at_most() -> None:
-    """And the process stays small. With the packaged model and the engine that is always there."""
+def test_a_process_that_predicts_stays_below_165_mb() -> None:
+    """With the packaged model and the engine that is always there."""
     code = (
-        "import pathlib, re, time, fer_edge, numpy as np, cv2, onnxruntime\n"
+        "import pathlib, re, fer_edge, numpy as np\n"
         "crop = np.zeros((180, 160, 3), np.uint8)\n"
-        "fer_edge.Predictor\n"
-        "start = time.process_time()\n"
         "fer = fer_edge.Predictor(backend='onnxruntime', threads=1)\n"
-        "fer.predict(crop)\n"
-        "print(time.process_time() - start)\n"
         "list(fer.predict_stream([crop] * 64))\n"
         # what getrusage calls the largest includes what this process was forked from
         "status = pathlib.Path('/proc/self/status').read_text()\n"
         "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) * 1024)\n"
     )
-    answers = [in_a_new_process(code).split() for _ in range(2)]
-    assert min(float(seconds) for seconds, _ in answers) < 0.5
-    assert min(int(peak) for _, peak in answers) < 150e6 * 1.1
+    assert int(in_a_new_process(code)) < 165e6
 
 
 def in_a_new_process(code: str) -> str:

@@ -9,6 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import browser
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -18,20 +19,6 @@ from fer_edge.page.site import write_site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE = 120_000  # milliseconds: a machine may be busy with other things
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--host-resolver-rules=MAP page.test 127.0.0.1",
-]
 
 Image = npt.NDArray[np.uint8]
 OpenPage = Callable[..., "Page"]
@@ -46,14 +33,8 @@ def portrait() -> Image:
 
 @pytest.fixture(scope="session")
 def film(portrait: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the camera sees: a face that moves in a circle, two seconds long."""
-    large = cv2.resize(portrait, (1024, 1024))
-    path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    with path.open("wb") as stream:
-        for angle in np.linspace(0, 2 * np.pi, 60, endpoint=False):
-            x, y = int(150 + 60 * np.sin(angle)), int(40 + 20 * np.cos(angle))
-            stream.write(cv2.imencode(".jpg", large[y : y + 480, x : x + 640])[1].tobytes())
-    return path
+    """What the camera sees."""
+    return browser.write_film(tmp_path_factory.mktemp("camera") / "camera.mjpeg", portrait)
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +43,11 @@ def chromium(film: Path) -> Iterator[Browser]:
 
     For one module: as long as playwright runs, its thread can have no other event loop.
     """
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no playwright to drive Chromium"
-    )
-    if not CHROMIUM.is_file():
-        pytest.skip(f"no {CHROMIUM}; install it with: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=[*_ARGUMENTS, f"--use-file-for-fake-video-capture={film}"],
-        )
-        yield browser
-        browser.close()
+    pytest.importorskip("playwright.sync_api", reason="no playwright to drive Chromium")
+    if not browser.CHROMIUM.is_file():
+        pytest.skip(f"no {browser.CHROMIUM}; install it with: apt-get install chromium")
+    with browser.chromium(film) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +103,7 @@ def open_page(chromium: Browser, site_address: str) -> Iterator[OpenPage]:
     ) -> Page:
         context = chromium.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(browser.PATIENCE)
         if camera:
             context.grant_permissions(["camera"])
         if script:
@@ -148,8 +122,7 @@ def open_page(chromium: Browser, site_address: str) -> Iterator[OpenPage]:
         page.problems = problems  # type: ignore[attr-defined]
         page.goto(address)
         if accept:
-            page.get_by_label("The people in view know").check()
-            page.get_by_role("button", name="Continue").click()
+            browser.accept_notice(page)
         return page
 
     yield open_
