@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from fer_bench.environment import differences
@@ -22,21 +22,21 @@ from fer_bench.paired_tests import PairedTest, paired_test, unpack_mask
 from fer_edge.errors import ConfigurationError
 
 __all__ = [
+    "METRICS",
     "SEARCHED",
+    "Changes",
     "Collected",
     "Comparison",
     "Dot",
     "accuracy_changes",
     "accuracy_of",
+    "changes_since",
     "collect",
     "comparison_csv",
     "dots",
-    "got_worse",
     "latency_changes",
     "machine_changes",
-    "newly_failing",
     "pareto_front",
-    "row_name",
 ]
 
 SEARCHED = "rate per s"
@@ -45,6 +45,9 @@ LEAST_CHANGE = 0.03
 """Smaller changes do not count, however certain: machines differ more from day to day."""
 
 _SIGNIFICANT = 0.05
+_NOT_IN_CSV = ("rounds", "notes", "stages_ms")
+_STAGES = ("preprocess", "inference", "postprocess")
+_OF_ACCURACY = ("accuracy", "accuracy_ci95", "split")
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Collected:
 class Dot:
     """One (model, backend, precision): its fastest single-stream row and its accuracy.
 
-    ``latency_ms`` is the chosen percentile; ``accuracy`` None where it was not measured;
+    ``latency_ms`` is the chosen percentile; ``accuracy`` is None where it was not measured;
     ``on_front`` says that no other is both faster and more accurate.
     """
 
@@ -87,6 +90,26 @@ class Comparison:
     new: float
     change: Change | None
     worse: bool
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed since a baseline.
+
+    ``failing`` names candidates that were measured in the baseline and fail now, ``machine`` what
+    else differs and may explain a change.
+    """
+
+    latency: tuple[Comparison, ...]
+    accuracy: tuple[PairedTest, ...]
+    failing: tuple[str, ...] = ()
+    machine: tuple[str, ...] = ()
+
+    @property
+    def worse(self) -> bool:
+        """Whether anything is slower beyond noise, significantly less accurate, or fails."""
+        lost = [t for t in self.accuracy if t.difference < 0 and t.p_value < _SIGNIFICANT]
+        return bool(lost or self.failing) or any(entry.worse for entry in self.latency)
 
 
 def collect(paths: Iterable[Path]) -> Collected:
@@ -125,10 +148,7 @@ def dots(found: Collected, metric: str = "p50_ms") -> list[Dot]:
             best[key] = row
     made = [_dot(row, found.accuracy, metric) for row in best.values()]
     front = pareto_front([(dot.latency_ms, dot.accuracy) for dot in made])
-    marked = [
-        Dot(d.row, d.latency_ms, d.latency_ci95, d.accuracy, d.accuracy_ci95, d.split, on)
-        for d, on in zip(made, front, strict=True)
-    ]
+    marked = [replace(dot, on_front=on) for dot, on in zip(made, front, strict=True)]
     return sorted(marked, key=lambda dot: dot.latency_ms)
 
 
@@ -147,6 +167,23 @@ def pareto_front(points: Sequence[tuple[float, float | None]]) -> list[bool]:
     ]
 
 
+def changes_since(old: Collected, new: Collected) -> Changes:
+    """Compare results with a baseline. Raises ConfigurationError if they have nothing in common."""
+    pairs = [(was, run) for run in new.runs for was in old.runs]
+    found = Changes(
+        latency=tuple(entry for pair in pairs for entry in latency_changes(*pair)),
+        accuracy=tuple(accuracy_changes(old.accuracy, new.accuracy)),
+        failing=tuple(line for pair in pairs for line in _newly_failing(*pair)),
+        machine=tuple(line for pair in pairs for line in machine_changes(*pair)),
+    )
+    if not found.latency and not found.accuracy and not found.failing:
+        raise ConfigurationError(
+            "the baseline has no candidate in common with these results; were they measured with "
+            "the same models, backends, threads, batches and scenarios?"
+        )
+    return found
+
+
 def latency_changes(old: LatencyRun, new: LatencyRun) -> list[Comparison]:
     """Compare the candidates of both runs by their p50, offline ones by their throughput.
 
@@ -155,41 +192,29 @@ def latency_changes(old: LatencyRun, new: LatencyRun) -> list[Comparison]:
     """
     before = {row.key: row for row in old.results if not row.error}
     pairs = [(before[row.key], row) for row in new.results if not row.error and row.key in before]
-    found = []
-    for was, now in pairs:
-        if now.scenario == "server":
-            if was.rate_per_s and now.rate_per_s:
-                found.append(
-                    Comparison(row_name(now), SEARCHED, was.rate_per_s, now.rate_per_s, None, False)
-                )
-            continue
-        offline = now.scenario == "offline"
-        figure = "throughput_per_s" if offline else "p50_ms"
-        change = change_between(
-            [getattr(entry, figure) for entry in was.rounds],
-            [getattr(entry, figure) for entry in now.rounds],
-            comparisons=len(pairs),
-            least=LEAST_CHANGE,
-        )
-        slower = change is not None and (change.ratio < 1 if offline else change.ratio > 1)
-        found.append(
-            Comparison(
-                row_name(now),
-                "crops per s" if offline else "p50 ms",
-                getattr(was, figure),
-                getattr(now, figure),
-                change,
-                bool(change and change.beyond_noise and slower),
-            )
-        )
-    return found
+    return [entry for was, now in pairs if (entry := _compared(was, now, comparisons=len(pairs)))]
 
 
-def newly_failing(old: LatencyRun, new: LatencyRun) -> list[str]:
+def _compared(was: LatencyRow, now: LatencyRow, *, comparisons: int) -> Comparison | None:
+    name = f"{now.name}, {now.place}"
+    if now.scenario == "server":
+        if not (was.rate_per_s and now.rate_per_s):
+            return None
+        return Comparison(name, SEARCHED, was.rate_per_s, now.rate_per_s, None, worse=False)
+    offline = now.scenario == "offline"
+    figure, what = ("throughput_per_s", "crops per s") if offline else ("p50_ms", "p50 ms")
+    old, new = ([getattr(entry, figure) for entry in row.rounds] for row in (was, now))
+    change = change_between(old, new, comparisons=comparisons, least=LEAST_CHANGE)
+    slower = change is not None and (change.ratio < 1 if offline else change.ratio > 1)
+    worse = bool(change and change.beyond_noise and slower)
+    return Comparison(name, what, getattr(was, figure), getattr(now, figure), change, worse)
+
+
+def _newly_failing(old: LatencyRun, new: LatencyRun) -> list[str]:
     """Candidates that were measured in the baseline and fail now, with the reason."""
     measured = [row for row in old.results if not row.error]
     return [
-        f"{row_name(row)}: measured in the baseline, and now: {row.error}"
+        f"{row.name}, {row.place}: measured in the baseline, and now: {row.error}"
         for row in new.results
         if row.error and any(_may_be(row, was) for was in measured)
     ]
@@ -208,11 +233,16 @@ def accuracy_changes(
     old: Iterable[AccuracyResult], new: Iterable[AccuracyResult]
 ) -> list[PairedTest]:
     """McNemar's exact test of the same candidate then and now, on the same pictures."""
-    before = {_accuracy_key(result): result for result in old}
+
+    def key(result: AccuracyResult) -> tuple[object, ...]:
+        ran = (result.backend, result.precision, result.inference_precision)
+        return (result.model, *ran, result.split, result.data_sha256)
+
+    before = {key(result): result for result in old}
     found = []
     for now in new:
-        was = before.get(_accuracy_key(now))
-        if was is None or was.data_sha256 != now.data_sha256 or not (was.right and now.right):
+        was = before.get(key(now))
+        if was is None or not (was.right and now.right):
             continue
         name = f"{now.model} ({now.backend}, {now.precision}) on {now.split}"
         try:
@@ -221,13 +251,6 @@ def accuracy_changes(
             raise ConfigurationError(f"the answers of {name} are damaged: {problem}") from problem
         found.append(paired_test(name, "baseline", *right))
     return found
-
-
-def got_worse(latency: Iterable[Comparison], accuracy: Iterable[PairedTest]) -> bool:
-    """Whether anything is slower beyond noise, or significantly less accurate."""
-    return any(entry.worse for entry in latency) or any(
-        test.difference < 0 and test.p_value < _SIGNIFICANT for test in accuracy
-    )
 
 
 def machine_changes(old: LatencyRun, new: LatencyRun) -> list[str]:
@@ -240,25 +263,15 @@ def machine_changes(old: LatencyRun, new: LatencyRun) -> list[str]:
 
 def comparison_csv(found: Collected) -> str:
     """Every latency row with the accuracy that belongs to it, as CSV."""
-    plain = [
-        entry.name
-        for entry in fields(LatencyRow)
-        if entry.name not in ("rounds", "notes", "stages_ms")
-    ]
-    stages = ("preprocess", "inference", "postprocess")
+    plain = [entry.name for entry in fields(LatencyRow) if entry.name not in _NOT_IN_CSV]
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(
-        [*plain, *(f"{stage}_ms" for stage in stages), "accuracy", "accuracy_ci95", "split"]
-    )
+    writer.writerow([*plain, *(f"{stage}_ms" for stage in _STAGES), *_OF_ACCURACY])
     for row in found.latency:
-        accuracy = accuracy_of(row, found.accuracy)
-        values = [_cell(getattr(row, name)) for name in plain]
-        values += [_cell((row.stages_ms or {}).get(stage)) for stage in stages]
-        values += [
-            _cell(getattr(accuracy, name, None)) for name in ("accuracy", "accuracy_ci95", "split")
-        ]
-        writer.writerow(values)
+        accuracy, stages = accuracy_of(row, found.accuracy), row.stages_ms or {}
+        values = [getattr(row, name) for name in plain] + [stages.get(stage) for stage in _STAGES]
+        values += [getattr(accuracy, name, None) for name in _OF_ACCURACY]
+        writer.writerow(" ".join(map(str, v)) if isinstance(v, tuple) else v for v in values)
     return text.getvalue()
 
 
@@ -271,38 +284,8 @@ def accuracy_of(row: LatencyRow, results: Iterable[AccuracyResult]) -> AccuracyR
     return fitting[-1] if fitting else None
 
 
-def row_name(row: LatencyRow) -> str:
-    """A candidate in words."""
-    parts = [row.model, "bare" if row.kind == "bare" else None, row.backend, row.precision]
-    if row.inference_precision not in (None, "unknown", row.precision):
-        parts.append(f"in {row.inference_precision}")
-    parts += [f"{row.threads} threads" if row.threads else None, f"batch {row.batch}", row.scenario]
-    return ", ".join(part for part in parts if part)
-
-
 def _dot(row: LatencyRow, results: Sequence[AccuracyResult], metric: str) -> Dot:
-    accuracy = accuracy_of(row, results)
-    return Dot(
-        row,
-        getattr(row, metric),
-        getattr(row, metric.replace("_ms", "_ci95")),
-        accuracy.accuracy if accuracy else None,
-        accuracy.accuracy_ci95 if accuracy else None,
-        accuracy.split if accuracy else None,
-    )
-
-
-def _accuracy_key(result: AccuracyResult) -> tuple[object, ...]:
-    return (
-        result.model,
-        result.backend,
-        result.precision,
-        result.inference_precision,
-        result.split,
-    )
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    found = accuracy_of(row, results)
+    interval = getattr(row, metric.replace("_ms", "_ci95"))
+    accuracy = (found.accuracy, found.accuracy_ci95, found.split) if found else (None, None, None)
+    return Dot(row, getattr(row, metric), interval, *accuracy)

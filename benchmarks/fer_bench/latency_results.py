@@ -25,6 +25,10 @@ __all__ = [
 
 LATENCY_SCHEMA = "fer-bench-latency/1"
 _MAX_BYTES = 256 << 20
+_KEY = (
+    "model", "kind", "scenario", "batch", "query",
+    "backend", "device", "precision", "inference_precision", "threads",
+)  # fmt: skip
 
 Interval = tuple[float, ...]
 
@@ -93,20 +97,31 @@ class LatencyRow:
     rounds: tuple[RoundSummary, ...] = ()
 
     @property
+    def name(self) -> str:
+        """How tables call the model."""
+        return f"{self.model} (bare engine)" if self.kind == "bare" else self.model
+
+    @property
+    def precisions(self) -> str:
+        """The artifact's precision, and the one that the engine computes in if it is another."""
+        own, computed = self.precision, self.inference_precision
+        if own is None:
+            return "-"
+        return own if computed in (own, None, "unknown") else f"{own} in {computed}"
+
+    @property
+    def place(self) -> str:
+        """Engine and precision, then threads, scenario and batch where they are not the usual."""
+        parts = [self.backend, self.precisions]
+        parts += [f"{self.threads} threads"] if self.threads and self.threads > 1 else []
+        parts += [self.scenario] if self.scenario != "single-stream" else []
+        parts += [f"batch {self.batch}"] if self.batch > 1 else []
+        return ", ".join(parts)
+
+    @property
     def key(self) -> tuple[object, ...]:
-        """What makes it the same candidate in another run; the artifact may be another."""
-        return (
-            self.model,
-            self.kind,
-            self.backend,
-            self.device,
-            self.precision,
-            self.inference_precision,
-            self.threads,
-            self.batch,
-            self.query,
-            self.scenario,
-        )
+        """What makes it the same candidate in another run; its artifact may have changed."""
+        return tuple(getattr(self, name) for name in _KEY)
 
 
 @dataclass(frozen=True)

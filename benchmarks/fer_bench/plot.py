@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_bench.comparison import Dot
 from fer_edge.errors import ConfigurationError
@@ -14,7 +14,7 @@ from fer_edge.system.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_plot", "label"]
+__all__ = ["draw_plot"]
 
 _COLORS = {
     "onnxruntime": "#4c78a8",
@@ -42,7 +42,6 @@ def draw_plot(dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle:
     height = 5.6 if known else 1.4 + 0.34 * len(dots)
     figure = Figure(figsize=(10, height), layout="constrained")
     axes = figure.add_subplot()
-    title = "Accuracy against latency" if known else "Latency"
     if known:
         _draw_accuracies(axes, known)
         _draw_marks(axes, [dot for dot in dots if dot.accuracy is None])
@@ -58,18 +57,46 @@ def draw_plot(dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle:
         axes.set_xlim(left=0)
     axes.set_xlabel(f"latency of one crop, {metric}, ms{' (log)' if wide else ''}")
     axes.grid(visible=True, which="major", color="0.92", zorder=0)
+    title = "Accuracy against latency" if known else "Latency"
     axes.set_title(f"{title}\n{subtitle}" if subtitle else title)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 
 
 def _draw_accuracies(axes: Axes, known: Sequence[Dot]) -> None:
+    """Dots with letters that the legend explains, as names would overlap."""
     for place, dot in enumerate(known):
-        _draw_dot(axes, dot, place)
-    front = sorted((d for d in known if d.on_front), key=lambda dot: dot.latency_ms)
+        letter = f"{chr(ord('A') + place % 26)}{place // 26 or ''}"
+        accuracy = dot.accuracy or 0
+        _, _, intervals = axes.errorbar(
+            dot.latency_ms,
+            100 * accuracy,
+            xerr=_reach(dot.latency_ms, dot.latency_ci95),
+            yerr=_reach(100 * accuracy, [100 * end for end in dot.accuracy_ci95 or ()]),
+            markersize=12,
+            markeredgecolor="black" if dot.on_front else "white",
+            markeredgewidth=1.6 if dot.on_front else 0.8,
+            elinewidth=0.8,
+            zorder=3 + place,
+            label=f"{letter}  {_label(dot)}",
+            **_style(dot),
+        )
+        for interval in intervals:
+            interval.set_zorder(2)
+        axes.annotate(
+            letter,
+            (dot.latency_ms, 100 * accuracy),
+            ha="center",
+            va="center_baseline",
+            fontsize=7,
+            fontweight="bold",
+            color="white",
+            zorder=3.5 + place,
+        )
+    front = sorted((d.latency_ms, 100 * (d.accuracy or 0)) for d in known if d.on_front)
     axes.step(
-        [dot.latency_ms for dot in front],
-        [100 * (dot.accuracy or 0) for dot in front],
+        [latency for latency, _ in front],
+        [accuracy for _, accuracy in front],
         where="post",
         color="0.35",
         linewidth=1,
@@ -81,82 +108,22 @@ def _draw_accuracies(axes: Axes, known: Sequence[Dot]) -> None:
         loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, labelspacing=1
     )
     splits = sorted({dot.split for dot in known if dot.split})
-    where = f" on {', '.join(splits)}" if splits else ""
-    axes.set_ylabel(f"accuracy{where}, %")
+    axes.set_ylabel(f"accuracy on {', '.join(splits)}, %")
 
 
 def _draw_latencies(axes: Axes, dots: Sequence[Dot]) -> None:
     """One line for each dot, with its interval, the fastest on top."""
     for place, dot in enumerate(dots):
-        low, high = _bounds(dot)
-        axes.errorbar(
-            dot.latency_ms,
-            -place,
-            xerr=[[dot.latency_ms - low], [high - dot.latency_ms]],
-            fmt="o" if dot.row.kind == "model" else "s",
-            color=_COLORS.get(dot.row.backend, _OTHER),
-            markersize=8,
-            capsize=3,
-        )
-    axes.set_yticks([-place for place in range(len(dots))], [label(dot) for dot in dots])
-
-
-def _bounds(dot: Dot) -> tuple[float, float]:
-    """The interval of the latency, the dot itself included."""
-    low, high = dot.latency_ci95 or (dot.latency_ms, dot.latency_ms)
-    return min(low, dot.latency_ms), max(high, dot.latency_ms)
-
-
-def label(dot: Dot) -> str:
-    """A short name of a dot."""
-    row = dot.row
-    precision = row.precision or "?"
-    if row.inference_precision not in (None, "unknown", row.precision):
-        precision += f" in {row.inference_precision}"
-    return f"{row.model}, {row.backend}, {precision}"
-
-
-def _draw_dot(axes: Axes, dot: Dot, place: int) -> None:
-    """A dot with its intervals and a letter that the legend explains; names would overlap."""
-    color = _COLORS.get(dot.row.backend, _OTHER)
-    letter = f"{chr(ord('A') + place % 26)}{place // 26 or ''}"
-    accuracy = 100 * (dot.accuracy or 0)
-    low, high = (100 * value for value in dot.accuracy_ci95 or (accuracy / 100, accuracy / 100))
-    fastest, slowest = _bounds(dot)
-    _, _, intervals = axes.errorbar(
-        dot.latency_ms,
-        accuracy,
-        xerr=[[dot.latency_ms - fastest], [slowest - dot.latency_ms]],
-        yerr=[[max(0, accuracy - low)], [max(0, high - accuracy)]],
-        fmt="o" if dot.row.kind == "model" else "s",
-        color=color,
-        markersize=12,
-        markeredgecolor="black" if dot.on_front else "white",
-        markeredgewidth=1.6 if dot.on_front else 0.8,
-        elinewidth=0.8,
-        zorder=3 + place,
-        label=f"{letter}  {label(dot)}",
-    )
-    for interval in intervals:
-        interval.set_zorder(2)
-    axes.annotate(
-        letter,
-        (dot.latency_ms, accuracy),
-        ha="center",
-        va="center_baseline",
-        fontsize=7,
-        fontweight="bold",
-        color="white",
-        zorder=3.5 + place,
-    )
+        reach = _reach(dot.latency_ms, dot.latency_ci95)
+        axes.errorbar(dot.latency_ms, -place, xerr=reach, markersize=8, capsize=3, **_style(dot))
+    axes.set_yticks([-place for place in range(len(dots))], [_label(dot) for dot in dots])
 
 
 def _draw_marks(axes: Axes, without: Sequence[Dot]) -> None:
     for dot in without:
-        color = _COLORS.get(dot.row.backend, _OTHER)
-        axes.axvline(dot.latency_ms, ymax=0.06, color=color, linewidth=2)
+        axes.axvline(dot.latency_ms, ymax=0.06, color=_style(dot)["color"], linewidth=2)
         axes.annotate(
-            f"{label(dot)} (accuracy not measured)",
+            f"{_label(dot)} (accuracy not measured)",
             (dot.latency_ms, 0.07),
             xycoords=axes.get_xaxis_transform(),
             rotation=90,
@@ -165,3 +132,18 @@ def _draw_marks(axes: Axes, without: Sequence[Dot]) -> None:
             fontsize=7,
             color="0.35",
         )
+
+
+def _label(dot: Dot) -> str:
+    return f"{dot.row.model}, {dot.row.backend}, {dot.row.precisions}"
+
+
+def _style(dot: Dot) -> dict[str, Any]:
+    marker = "o" if dot.row.kind == "model" else "s"
+    return {"fmt": marker, "color": _COLORS.get(dot.row.backend, _OTHER)}
+
+
+def _reach(value: float, interval: Sequence[float] | None) -> list[list[float]]:
+    """How far an interval goes below and above the value, as error bars take it."""
+    low, high = interval or (value, value)
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]

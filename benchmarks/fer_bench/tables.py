@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fer_bench.comparison import SEARCHED, Collected, Comparison, accuracy_of, dots, row_name
+from fer_bench.comparison import SEARCHED, Changes, Collected, Comparison, accuracy_of, dots
 from fer_bench.latency_results import LatencyRow, LatencyRun
+from fer_bench.measure_accuracy import AccuracyResult
 from fer_bench.paired_tests import PairedTest
 
 __all__ = [
     "aligned_table",
-    "change_table",
+    "change_sections",
     "comparison_summary",
     "comparison_table",
     "failures",
@@ -23,7 +24,10 @@ __all__ = [
     "with_interval",
 ]
 
-
+_WHO = ("model", "backend", "precision", "threads", "batch", "scenario")
+_TIMES = ("p50 ms", "p90 ms", "p99 ms")
+_INTERVALS = ("p50 ms [95 %]", "p90 ms [95 %]", "p99 ms [95 %]")
+_COST = ("cold ms", "RSS MB", "CPU s/1000")
 _TEXT_COLUMNS, _NAME_LENGTH = 2, 36
 
 
@@ -65,129 +69,26 @@ def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
 
 def latency_table(run: LatencyRun) -> str:
     """One row per candidate, in full; below it why others failed, and notes."""
-    header = (
-        "model", "backend", "precision", "threads", "batch", "scenario", "p50 ms",
-        "p90 ms", "p99 ms", "crops/s", "cold ms", "RSS MB", "CPU s/1000", "queries",
-    )  # fmt: skip
-    rows = [
-        (
-            _name(row),
-            row.backend,
-            _precision(row),
-            times(row.threads),
-            str(row.batch),
-            row.scenario,
-            with_interval(row.p50_ms, row.p50_ci95),
-            with_interval(row.p90_ms, row.p90_ci95),
-            with_interval(row.p99_ms, row.p99_ci95),
-            _rate(row),
-            times(row.cold_ms),
-            times(row.rss_mb),
-            times(row.cpu_s_per_1000),
-            str(row.count),
-        )
-        for row in run.results
-        if row.error is None
-    ]
-    return _with_remarks(run, markdown_table(header, rows) if rows else "")
+    header = (*_WHO, *_INTERVALS, "crops/s", *_COST, "queries")
+    return _with_remarks(run, markdown_table(header, _lines(run.results, header)))
 
 
 def latency_summary(run: LatencyRun) -> str:
     """Five columns that fit a terminal; JSON and Markdown have all."""
-    header = ("model", "runs on", "p50 ms", "p99 ms", "crops/s")
-    rows = [
-        (
-            _short(_name(row)),
-            _place(row),
-            with_interval(row.p50_ms, row.p50_ci95),
-            times(row.p99_ms),
-            _rate(row),
-        )
-        for row in run.results
-        if row.error is None
-    ]
-    return _with_remarks(run, aligned_table(header, rows) if rows else "")
-
-
-def _with_remarks(run: LatencyRun, table: str) -> str:
-    parts = [table] if table else []
-    parts += [f"{_name(row)}, {row.scenario}: {row.error}" for row in run.results if row.error]
-    measured = [row for row in run.results if row.error is None]
-    parts += [f"{_name(row)} ({_place(row)}): {note}" for row in measured for note in row.notes]
-    return "\n".join(parts)
-
-
-def noise_lines(run: LatencyRun) -> Iterator[str]:
-    """A warning if the machine was not quiet, with its reasons, one line each."""
-    if not run.noise.quiet:
-        yield "this machine was not quiet, so the figures are less certain:"
-        yield from (f"  {finding}" for finding in run.noise.findings)
-
-
-def _rate(row: LatencyRow) -> str:
-    return times(row.rate_per_s if row.scenario == "server" else row.throughput_per_s, 4)
-
-
-def _place(row: LatencyRow) -> str:
-    """Where a row ran, in words: engine and precision, and what is not the usual."""
-    parts = [row.backend, _precision(row)]
-    parts += [f"{row.threads} threads"] if row.threads and row.threads > 1 else []
-    parts += [row.scenario] if row.scenario != "single-stream" else []
-    parts += [f"batch {row.batch}"] if row.batch > 1 else []
-    return ", ".join(parts)
-
-
-def _short(name: str) -> str:
-    """The end of a long name, which may be a path."""
-    return name if len(name) <= _NAME_LENGTH else f"…{name[1 - _NAME_LENGTH :]}"
-
-
-def _name(row: LatencyRow) -> str:
-    return f"{row.model} (bare engine)" if row.kind == "bare" else row.model
-
-
-def _precision(row: LatencyRow) -> str:
-    own, computed = row.precision, row.inference_precision
-    if own is None:
-        return "-"
-    return own if computed in (own, None, "unknown") else f"{own} in {computed}"
+    header = ("model", "runs on", _INTERVALS[0], "p99 ms", "crops/s")
+    lines = [[_short(name), *rest] for name, *rest in _lines(run.results, header)]
+    return _with_remarks(run, aligned_table(header, lines))
 
 
 def comparison_table(found: Collected) -> str:
     """One line per candidate: speed, accuracy, cost; the Pareto front in bold."""
-    header = (
-        "model", "backend", "precision", "threads", "batch", "scenario", "p50 ms", "p90 ms",
-        "p99 ms", "crops/s", "accuracy", "split", "cold ms", "RSS MB", "CPU s/1000", "MB",
-    )  # fmt: skip
-    front = {id(dot.row) for dot in dots(found) if dot.on_front}
-    rows = []
-    for row in found.latency:
-        if row.error:
-            continue
-        accuracy = accuracy_of(row, found.accuracy)
-        name = _name(row)
-        rows.append(
-            (
-                f"**{name}**" if id(row) in front else name,
-                row.backend,
-                _precision(row),
-                times(row.threads),
-                str(row.batch),
-                row.scenario,
-                times(row.p50_ms),
-                times(row.p90_ms),
-                times(row.p99_ms),
-                _rate(row),
-                f"{accuracy.accuracy:.2%}" if accuracy else "-",
-                accuracy.split if accuracy else "-",
-                times(row.cold_ms),
-                times(row.rss_mb),
-                times(row.cpu_s_per_1000),
-                times(None if row.size_bytes is None else row.size_bytes / 1e6),
-            )
-        )
-    if rows:
-        return markdown_table(header, rows)
+    header = (*_WHO, *_TIMES, "crops/s", "accuracy", "split", *_COST, "MB")
+    front = _front(found)
+    lines = _lines(found.latency, header, found.accuracy)
+    for row, line in zip(_measured(found.latency), lines, strict=True):
+        line[0] = f"**{line[0]}**" if id(row) in front else line[0]
+    if lines:
+        return markdown_table(header, lines)
     short = [
         (r.model, r.backend, r.precision or "-", f"{r.accuracy:.2%}", r.split)
         for r in found.accuracy
@@ -197,50 +98,30 @@ def comparison_table(found: Collected) -> str:
 
 def comparison_summary(found: Collected) -> str:
     """Five columns that fit a terminal, the Pareto front marked with a star."""
-    front = {id(dot.row) for dot in dots(found) if dot.on_front}
-    rows = []
-    for row in found.latency:
-        if not row.error:
-            accuracy = accuracy_of(row, found.accuracy)
-            rows.append(
-                (
-                    f"{_short(_name(row))}{' *' if id(row) in front else ''}",
-                    _place(row),
-                    with_interval(row.p50_ms, row.p50_ci95),
-                    _rate(row),
-                    f"{accuracy.accuracy:.2%}" if accuracy else "-",
-                )
-            )
-    if not rows:
+    header = ("model", "runs on", _INTERVALS[0], "crops/s", "accuracy")
+    front = _front(found)
+    lines = _lines(found.latency, header, found.accuracy)
+    for row, line in zip(_measured(found.latency), lines, strict=True):
+        line[0] = f"{_short(line[0])}{' *' if id(row) in front else ''}"
+    if not lines:
         return comparison_table(found)
     star = ["* no other is both faster and more accurate"] if front else []
-    header = ("model", "runs on", "p50 ms", "crops/s", "accuracy")
-    return "\n".join([aligned_table(header, rows), *star])
+    return "\n".join([aligned_table(header, lines), *star])
 
 
 def failures(found: Collected) -> str:
     """A line for each candidate that could not be measured."""
-    return "\n".join(f"- {row_name(row)}: {row.error}" for row in found.latency if row.error)
+    return "\n".join(f"- {r.name}, {r.place}: {r.error}" for r in found.latency if r.error)
 
 
-def change_table(changes: Sequence[Comparison]) -> str:
+def change_sections(changes: Changes) -> list[str]:
     """What changed since the baseline, and whether it is more than noise."""
-    if not changes:
-        return ""
-    rows = []
-    for entry in changes:
-        change = entry.change
-        if change is None:
-            searched = entry.what == SEARCHED
-            verdict = "one search, no interval" if searched else "too few rounds to say"
-            span = f"{entry.new / entry.old:.3f}"
-        else:
-            low, high = change.interval
-            span = f"{change.ratio:.3f} [{low:.3f}, {high:.3f}]"
-            better = "**slower**" if entry.worse else "faster"
-            verdict = better if change.beyond_noise else "no change beyond noise"
-        rows.append((entry.name, entry.what, times(entry.old), times(entry.new), span, verdict))
-    return markdown_table(("candidate", "figure", "baseline", "now", "ratio", "verdict"), rows)
+    header = ("candidate", "figure", "baseline", "now", "ratio", "verdict")
+    rows = [_change_row(entry) for entry in changes.latency]
+    sections = [markdown_table(header, rows)] if rows else []
+    sections += map(paired_sentence, changes.accuracy)
+    sections += [f"- **fails**: {line}" for line in changes.failing]
+    return sections + [f"- {line}" for line in changes.machine]
 
 
 def paired_sentence(test: PairedTest) -> str:
@@ -251,3 +132,80 @@ def paired_sentence(test: PairedTest) -> str:
         f"right alone on {test.only_first} and {test.only_second} of {test.n} pictures, "
         f"McNemar p = {test.p_value:.2g}"
     )
+
+
+def noise_lines(run: LatencyRun) -> Iterator[str]:
+    """A warning if the machine was not quiet, with its reasons, one line each."""
+    if not run.noise.quiet:
+        yield "this machine was not quiet, so the figures are less certain:"
+        yield from (f"  {finding}" for finding in run.noise.findings)
+
+
+def _lines(
+    rows: Sequence[LatencyRow], header: Sequence[str], results: Sequence[AccuracyResult] = ()
+) -> list[list[str]]:
+    """The named columns of the rows that were measured."""
+    cells = [_cells(row, accuracy_of(row, results)) for row in _measured(rows)]
+    return [[own[name] for name in header] for own in cells]
+
+
+def _cells(row: LatencyRow, accuracy: AccuracyResult | None) -> dict[str, str]:
+    """Every column that a table may have."""
+    rate = row.rate_per_s if row.scenario == "server" else row.throughput_per_s
+    return {
+        "model": row.name,
+        "runs on": row.place,
+        "backend": row.backend,
+        "precision": row.precisions,
+        "threads": times(row.threads),
+        "batch": str(row.batch),
+        "scenario": row.scenario,
+        "p50 ms": times(row.p50_ms),
+        "p90 ms": times(row.p90_ms),
+        "p99 ms": times(row.p99_ms),
+        "p50 ms [95 %]": with_interval(row.p50_ms, row.p50_ci95),
+        "p90 ms [95 %]": with_interval(row.p90_ms, row.p90_ci95),
+        "p99 ms [95 %]": with_interval(row.p99_ms, row.p99_ci95),
+        "crops/s": times(rate, 4),
+        "accuracy": f"{accuracy.accuracy:.2%}" if accuracy else "-",
+        "split": accuracy.split if accuracy else "-",
+        "cold ms": times(row.cold_ms),
+        "RSS MB": times(row.rss_mb),
+        "CPU s/1000": times(row.cpu_s_per_1000),
+        "MB": times(None if row.size_bytes is None else row.size_bytes / 1e6),
+        "queries": str(row.count),
+    }
+
+
+def _measured(rows: Sequence[LatencyRow]) -> list[LatencyRow]:
+    return [row for row in rows if row.error is None]
+
+
+def _front(found: Collected) -> set[int]:
+    return {id(dot.row) for dot in dots(found) if dot.on_front}
+
+
+def _with_remarks(run: LatencyRun, table: str) -> str:
+    measured = _measured(run.results)
+    parts = [table] if measured else []
+    parts += [f"{row.name}, {row.scenario}: {row.error}" for row in run.results if row.error]
+    parts += [f"{row.name} ({row.place}): {note}" for row in measured for note in row.notes]
+    return "\n".join(parts)
+
+
+def _short(name: str) -> str:
+    """The end of a long name, which may be a path."""
+    return name if len(name) <= _NAME_LENGTH else f"…{name[1 - _NAME_LENGTH :]}"
+
+
+def _change_row(entry: Comparison) -> tuple[str, ...]:
+    change = entry.change
+    if change is None:
+        verdict = "one search, no interval" if entry.what == SEARCHED else "too few rounds to say"
+        span = f"{entry.new / entry.old:.3f}"
+    else:
+        low, high = change.interval
+        span = f"{change.ratio:.3f} [{low:.3f}, {high:.3f}]"
+        verdict = "**slower**" if entry.worse else "faster"
+        verdict = verdict if change.beyond_noise else "no change beyond noise"
+    return entry.name, entry.what, times(entry.old), times(entry.new), span, verdict
