@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
 
+from fer_edge.cli.serve import show_camera
 from fer_edge.cli.video import add_tracking_options
 from fer_edge.command import Commands, add_command
+from fer_edge.errors import ConfigurationError
 
 __all__ = ["add_parser"]
 
@@ -20,6 +22,11 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument(
         "--seconds", type=_seconds, metavar="S", help="stop after so long; default: at Ctrl-C"
+    )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="watch it on the live page, which has settings of its own, instead of recording it",
     )
     add_tracking_options(parser)
     parser.set_defaults(timeline=None)
@@ -36,6 +43,13 @@ def _seconds(text: str) -> float:
 
 
 def _camera(options: Namespace) -> int:
+    if options.show:
+        recorded = [name for name in ("out", "csv", "json", "seconds") if getattr(options, name)]
+        if recorded:
+            raise ConfigurationError(
+                f"--show is for watching; leave out --{recorded[0]}, or record without --show"
+            )
+        return show_camera(options)
     from fer_edge.cli.following import follow_camera  # needs OpenCV, which doctor starts without
 
     return follow_camera(options)

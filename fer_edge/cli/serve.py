@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import webbrowser
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from fer_edge.command import (
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.dependencies import requires
 
-__all__ = ["TOKEN_VARIABLE", "add_parser"]
+__all__ = ["TOKEN_VARIABLE", "add_parser", "show_camera"]
 
 TOKEN_VARIABLE = "FER_EDGE_TOKEN"  # noqa: S105 - the name of the variable that holds it
 
@@ -61,7 +63,14 @@ def add_parser(commands: Commands) -> None:
     add_predictor_options(parser)
 
 
-def _serve(options: Namespace) -> int:
+def show_camera(options: Namespace) -> int:
+    """Serve the page to this machine alone, with the camera of ``fer-edge camera``, and open it."""
+    unused = {"token_file": None, "origin": [], "ssl_certfile": None, "ssl_keyfile": None}
+    changes = {"host": "127.0.0.1", "port": 0, "model": [options.model], "camera": [options.source]}
+    return _serve(Namespace(**{**vars(options), **unused, **changes}), started=webbrowser.open)
+
+
+def _serve(options: Namespace, started: Callable[[str], object] = lambda _: None) -> int:
     from fer_edge.live.sources import open_source, without_secrets  # needs OpenCV
 
     with requires("serve"):
@@ -98,17 +107,19 @@ def _serve(options: Namespace) -> int:
         }
         app = create_app(predictors, settings, cameras)
 
-        def started() -> None:
+        def tell() -> None:
             if made:
                 say(f"the token of this server: {token}")
             name = reachable_name(options.host)
             name = f"[{name}]" if ":" in name else name
-            print(f"{'https' if secure else 'http'}://{name}:{port}/", flush=True)
+            address = f"{'https' if secure else 'http'}://{name}:{port}/"
+            print(address, flush=True)
+            started(address)
 
         server = make_server(
             app,
             settings.limits,
-            started,
+            tell,
             certificate=options.ssl_certfile,
             key=options.ssl_keyfile,
         )

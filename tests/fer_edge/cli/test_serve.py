@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,14 @@ import httpx
 @contextmanager
 def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start it on a free port; gives the process and the line with its address."""
-    command = [sys.executable, "-m", "fer_edge", "serve", "--port", "0", *options]
+    with started("serve", "--port", "0", *options) as running:
+        yield running
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start a command of fer-edge; gives the process and its first line."""
+    command = [sys.executable, "-m", "fer_edge", *arguments]
     paths = os.pathsep.join(path for path in sys.path if path)
     with subprocess.Popen(
         command,
@@ -47,6 +55,27 @@ def test_it_prints_its_address_answers_and_ends_when_it_is_told_to(ending: signa
         assert httpx.get(f"{address}healthz").json()["status"] == "ok"
         process.send_signal(ending)
         assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def test_a_camera_is_shown_on_the_page_that_the_browser_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\ncd {tmp_path} && echo "$1" > asked && mv asked opened\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(browser))
+    with started("camera", "--show", "--source", "rtsp://me:secret@camera.local/1") as (_, address):
+        (camera,) = httpx.get(f"{address}page.json").json()["server"]["sources"]
+        assert camera == {"id": "0", "name": "rtsp://***@camera.local/1"}
+        until = time.monotonic() + 60
+        while not (tmp_path / "opened").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+    assert (tmp_path / "opened").read_text().strip() == address
+
+
+def test_what_is_shown_is_not_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["camera", "--show", "--out", str(tmp_path / "out.mp4")]) == 2
+    assert "leave out --out" in capsys.readouterr().err
 
 
 def test_beyond_the_loopback_it_makes_a_token_and_prints_it() -> None:
