@@ -91,7 +91,7 @@ bindings: $(VENV)/dev.installed
 # NVIDIA's wheels have their own licence: nothing of .nvidia is committed or shipped.
 nvidia: $(VENV)/dev.installed
 	@PYTHONPATH=tests/support $(BIN)/python -m nvidia_builder .nvidia \
-	  $(BIN)/python -m pytest -q tests/fer_export/tensorrt tests/fer_edge/backends/test_tensorrt.py
+	  $(BIN)/python -m pytest -q tests/fer_export/tensorrt tests/fer_edge/backends/test_tensorrt*.py
 
 # Verbs of their own for each long form (SECURITY.md, docs/reliability.md); check has all but these
 # 200,000 inputs and this hour.

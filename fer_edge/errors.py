@@ -79,23 +79,26 @@ class MissingDependencyError(FerEdgeError):
     """A package that this call needs is not installed.
 
     ``extra`` is the extra that installs it; it is empty for a package that fer-edge always needs.
+    ``advice`` says how to get what pip cannot install.
     """
 
     exit_code = 3
 
-    def __init__(self, package: str, extra: str, reason: str | None = None) -> None:
+    def __init__(
+        self, package: str, extra: str, reason: str | None = None, advice: str | None = None
+    ) -> None:
         detail = f" ({reason})" if reason else ""
         requirement = f"'fer-edge[{extra}]'" if extra else "fer-edge"
-        super().__init__(
-            f"{package} is not installed{detail}. Install it with: pip install {requirement}"
-        )
+        advice = advice or f"Install it with: pip install {requirement}"
+        super().__init__(f"{package} is not installed{detail}. {advice}")
         self.package = package
         self.extra = extra
         self.reason = reason
+        self.advice = advice
 
-    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str | None]]:
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str | None, ...]]:
         # a process pool pickles errors, by default with the message as the only argument
-        return type(self), (self.package, self.extra, self.reason)
+        return type(self), (self.package, self.extra, self.reason, self.advice)
 
 
 class DownloadError(FerEdgeError):

@@ -203,7 +203,8 @@ def check_targets(
         raise MissingDependencyError(
             "tensorrt",
             "tensorrt",
-            f"{plans[0]} is built on the device itself; --prepare-only makes what it builds from",
+            advice=f"{plans[0]} is built on the device itself; add --prepare-only to make the ONNX "
+            "that it is built from",
         )
     if "triton" in names:
         _check_for_triton(batch)

@@ -38,7 +38,7 @@ def backend_class(name: str) -> type[Backend]:
         missing = [p for p in entry.packages if f"{p}.".startswith(f"{problem.name}.")]
         if not missing:
             raise
-        raise MissingDependencyError(missing[0], entry.extra, entry.source) from problem
+        raise entry.absence(missing[0]) from problem
     return cast("type[Backend]", getattr(module, entry.class_name))
 
 

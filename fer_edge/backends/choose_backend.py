@@ -124,6 +124,6 @@ def _no_choice(
         return model.nothing_for(None, precision)
     for entry in opening.values():
         if entry.takes_device(device) and (missing := entry.missing()):
-            return MissingDependencyError(missing, entry.extra, entry.source)
+            return entry.absence(missing)
     devices = "; ".join(f"{name} has {', '.join(e.devices)}" for name, e in opening.items())
     return ConfigurationError(f"no backend runs {model.name} on the device {device!r}; {devices}")

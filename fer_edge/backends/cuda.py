@@ -1,6 +1,6 @@
-"""CUDA through cuda-python: memory, a stream, and a graph of each size of a call.
+"""CUDA through cuda-python: memory, a stream, and a graph for each number of rows.
 
-Nothing here knows TensorRT: any work that is enqueued on a stream runs in a ``CudaLane``.
+Nothing here knows TensorRT: a ``CudaLane`` runs any work that can be enqueued on a stream.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fer_edge.system.forking import ProcessBound
 __all__ = ["CudaLane", "Enqueue", "Layout", "describe_gpu", "on_gpu"]
 
 Enqueue = Callable[[int], None]
-"""Enqueues work on the stream whose handle it is given, and waits for nothing."""
+"""Enqueues work on the stream with this handle and returns before the work is done."""
 
 
 def _import_runtime() -> Any:
@@ -60,23 +60,23 @@ class Layout:
 
 @contextmanager
 def on_gpu(number: int) -> Iterator[None]:
-    """Let this thread use one GPU, whichever it has chosen; afterwards that one again.
+    """Use one GPU in this thread until the block ends, then the thread's own GPU again.
 
-    The device is a setting of each thread, and what is made on one does not work on another.
-    Raises EngineError without that GPU.
+    CUDA keeps the device for each thread, and what is made on one device works on no other.
+    Raises EngineError if there is no such GPU.
     """
-    chosen = _check("tell which GPU is used", cudart.cudaGetDevice())
+    chosen = _check("tell which GPU this thread uses", cudart.cudaGetDevice())
     if chosen != number:
         _check(f"use GPU {number}", cudart.cudaSetDevice(number))
     try:
         yield
     finally:
         if chosen != number:
-            _check("use another GPU again", cudart.cudaSetDevice(chosen))
+            _check(f"go back to GPU {chosen}", cudart.cudaSetDevice(chosen))
 
 
 def describe_gpu(number: int) -> Gpu:
-    """Describe a GPU by its number. Raises EngineError where there is none that is usable."""
+    """Describe the GPU with this number. Raises EngineError if it cannot be used."""
     try:
         error, found = cudart.cudaGetDeviceProperties(number)
         reason = None if error == _SUCCESS else _describe(error)
@@ -84,8 +84,8 @@ def describe_gpu(number: int) -> Gpu:
         reason = str(problem)
     if reason is not None:
         raise EngineError(
-            f"CUDA finds no usable GPU {number} ({reason}); install NVIDIA's driver, or run this "
-            "on the device itself"
+            f"CUDA finds no usable GPU {number} ({reason}); GPUs are counted from 0. If there is "
+            "one, install NVIDIA's driver; if not, run this on the device itself"
         )
     return Gpu(
         name=found.name.rstrip(b"\0").decode(),
@@ -97,9 +97,9 @@ def describe_gpu(number: int) -> Gpu:
 class CudaLane(ProcessBound):
     """A stream with pinned host memory, device memory, and one graph for each number of rows.
 
-    ``inputs`` and ``outputs`` are numpy arrays over pinned memory, ``(max_rows, …)`` each;
-    ``addresses`` are their counterparts on the device, ``scratch_address`` is memory for whatever
-    the work itself needs. All is allocated once, here. A lane serves one thread at a time.
+    ``inputs`` and ``outputs`` are numpy arrays ``(max_rows, …)`` in pinned memory. ``addresses``
+    tells where each of them is on the device, and ``scratch_address`` where the work may keep its
+    own data. All memory is allocated here, once. One thread at a time may use a lane.
     ``spinning`` waits with a busy core, which is faster by microseconds.
     """
 
@@ -133,19 +133,19 @@ class CudaLane(ProcessBound):
             }
             self.scratch_address = _on_device(held, scratch_bytes)
             self._held = held.pop_all()
-        # for one that is dropped without close; a forked child has no part in its parent's memory
+        # for a lane that is dropped without close; at exit a forked child must free nothing
         self._dropped = weakref.finalize(self, self._held.close)
         self._dropped.atexit = False
 
     def run(self, rows: int, enqueue: Enqueue) -> None:
         """Copy ``rows`` rows of the inputs to the device, do the work, copy the outputs back.
 
-        ``enqueue`` is called when a number of rows comes for the first time: once to do the work,
-        which lets it set itself up, and once more to be captured. From then on the graph runs,
-        so it must stand for the same work each time. Raises EngineError.
+        The first call for a number of rows calls ``enqueue`` twice: to do the work, so that it can
+        set itself up, and to capture it as a graph. Later calls launch the graph, so ``enqueue``
+        must always do the same work. Raises EngineError.
 
-        A capture is spoilt where another thread waits for the whole device meanwhile, so it is
-        tried three times. What cannot be captured runs without a graph, with a warning.
+        A capture fails if another thread waits for the whole device at the same time, so three
+        calls try it. After that the work runs without a graph, and a warning says so.
         """
         graph = self._graphs.get(rows)
         if graph is not None:
@@ -162,14 +162,14 @@ class CudaLane(ProcessBound):
         except EngineError as problem:
             if self._attempts[rows] == _ATTEMPTS:
                 warnings.warn(
-                    f"a batch of {rows} runs without a CUDA graph, and slower, because it could "
-                    f"not be captured: {problem}",
+                    f"batches of {rows} run without a CUDA graph, which is slower, because "
+                    f"capturing one failed {_ATTEMPTS} times: {problem}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
 
     def close(self) -> None:
-        """Free everything; the arrays must not be touched afterwards. May be repeated."""
+        """Free everything; the arrays must not be used afterwards. May be repeated."""
         self._graphs.clear()
         self._dropped.detach()
         self._held.close()
@@ -196,8 +196,8 @@ class CudaLane(ProcessBound):
         _check("copy", cudart.cudaMemcpyAsync(target, source, size, kind, self._stream))
 
     def _captured(self, rows: int, enqueue: Enqueue) -> Any:
-        """Capture the work as a graph. Raises EngineError where it cannot be captured."""
-        # other threads may allocate meanwhile, which the global mode would forbid them
+        """Capture the work as a graph. Raises EngineError if that fails."""
+        # the global mode would forbid other threads to allocate during the capture
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         _check("start a capture", cudart.cudaStreamBeginCapture(self._stream, mode))
         with ExitStack() as captured:
@@ -205,7 +205,7 @@ class CudaLane(ProcessBound):
                 self._copy_and_enqueue(rows, enqueue)
             finally:
                 error, graph = cudart.cudaStreamEndCapture(self._stream)
-                if error == _SUCCESS:  # work that was refused leaves a graph of the rest
+                if error == _SUCCESS:  # even if ``enqueue`` failed: then a graph of the rest
                     captured.callback(_release, cudart.cudaGraphDestroy, graph)
             _check("end a capture", (error,))
             launchable = _check("build a graph", cudart.cudaGraphInstantiate(graph, 0))
@@ -218,7 +218,7 @@ class CudaLane(ProcessBound):
 
 
 def _handle(stream: Any) -> int:
-    """The address by which others know a stream."""
+    """The address of a stream, which TensorRT takes."""
     try:
         from cuda.bindings.utils import get_cuda_native_handle
     except ImportError:  # before 12.9.1
@@ -253,8 +253,8 @@ def _check(doing: str, answer: tuple[Any, ...]) -> Any:
 
 def _release(call: Callable[[Any], tuple[Any, ...]], what: Any) -> None:
     error, *_ = call(what)
-    if error != _SUCCESS:  # after a failed launch, CUDA tells that one again, whatever it is asked
-        _logger.warning("CUDA could not give back what it held: %s", _describe(error))
+    if error != _SUCCESS:  # after a failed launch CUDA answers every call with that error
+        _logger.warning("CUDA could not free what it held: %s", _describe(error))
 
 
 def _describe(error: Any) -> str:

@@ -144,7 +144,10 @@ def _register_rtx() -> None:
         ) from problem
     if not hasattr(ort, "register_execution_provider_library"):
         raise MissingDependencyError(
-            "an ONNX Runtime with plugins", "", f"{ort.__version__} has none; upgrade onnxruntime"
+            "an ONNX Runtime that takes plugins",
+            "",
+            f"this is {ort.__version__}",
+            "Upgrade it with: pip install --upgrade onnxruntime",
         )
     if RTX in {device.ep_name for device in ort.get_ep_devices()}:
         return

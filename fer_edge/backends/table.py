@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fer_edge.artifacts.artifact import OPENED_BY
+from fer_edge.errors import MissingDependencyError
 from fer_edge.system.dependencies import EXTRAS, missing_packages
 
 __all__ = ["AUTO_ORDER", "BACKENDS", "BackendEntry"]
@@ -17,7 +18,7 @@ class BackendEntry:
     ``package`` is the import name of its engine, ``extra`` what installs it, and ``formats`` the
     artifacts that it opens, its own first. ``devices`` are the kinds that it accepts besides
     ``auto``. ``distributions`` are the names under which the engine may be installed, and
-    ``source`` says where it comes from if not from the extra.
+    ``advice`` says how to get it if the extra does not bring it.
     """
 
     module: str
@@ -27,7 +28,7 @@ class BackendEntry:
     formats: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)
     distributions: tuple[str, ...] = ()
-    source: str | None = None
+    advice: str | None = None
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -37,6 +38,11 @@ class BackendEntry:
     def missing(self) -> str | None:
         """The first package that is not installed, or None; none is imported to find out."""
         return next(iter(missing_packages(self.packages)), None)
+
+    def absence(self, package: str, reason: str | None = None) -> MissingDependencyError:
+        """The error that says how to get the engine, or another of ``packages``."""
+        advice = None if package in EXTRAS.get(self.extra, ()) else self.advice
+        return MissingDependencyError(package, self.extra, reason, advice)
 
     def takes_device(self, device: str) -> bool:
         """Whether ``device``, such as ``cuda:1`` or ``gpu.0``, is of a kind that it accepts."""
@@ -82,7 +88,9 @@ BACKENDS: dict[str, BackendEntry] = {
         OPENED_BY["tensorrt"],
         ("cuda",),
         ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
-        "TensorRT itself comes with JetPack, or from NVIDIA: pip install tensorrt",
+        "On a Jetson, JetPack 6.1 or later has it, and a virtual environment sees it if it was "
+        "made with --system-site-packages; elsewhere: pip install tensorrt. It also needs "
+        "cuda-python: pip install 'fer-edge[tensorrt]'",
     ),
     "torch": BackendEntry(
         "fer_edge.backends.torch",

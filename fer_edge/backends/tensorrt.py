@@ -1,4 +1,4 @@
-"""TensorRT, from 10.3 (JetPack 6.1) to 11."""
+"""TensorRT, from 10.3 (JetPack 6.1) on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.backends.table import BACKENDS
 from fer_edge.errors import (
     ArtifactError,
     ConfigurationError,
@@ -26,25 +27,15 @@ except ImportError as problem:
         raise MissingDependencyError(
             missing[1].rstrip(":"),
             "tensorrt",
-            "TensorRT's Python package is here and this library of it is not; install TensorRT "
-            "as a whole, or add its folder to LD_LIBRARY_PATH",
+            "TensorRT's Python package needs this library",
+            "Install TensorRT as a whole, or add the folder of its libraries to LD_LIBRARY_PATH",
         ) from problem
     if not isinstance(problem, ModuleNotFoundError) or problem.name != "tensorrt":
         raise
-    raise MissingDependencyError(
-        "tensorrt",
-        "tensorrt",
-        "it comes with JetPack or from NVIDIA, and a virtual environment sees JetPack's with "
-        "--system-site-packages; the extra adds cuda-python",
-    ) from problem
+    raise BACKENDS["tensorrt"].absence("tensorrt") from problem
 else:
     if tuple(map(int, trt.__version__.split(".")[:2])) < (10, 3):
-        raise MissingDependencyError(
-            "TensorRT 10.3 or later",
-            "tensorrt",
-            f"{trt.__version__} is installed; on a Jetson, JetPack 6.1 or later brings it, and "
-            "elsewhere NVIDIA does; the extra adds cuda-python",
-        )
+        raise BACKENDS["tensorrt"].absence("TensorRT 10.3 or later", f"this is {trt.__version__}")
 
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.plan import Gpu, PlanSidecar, read_sidecar, require_trust
@@ -65,16 +56,16 @@ _logger = logging.getLogger(__name__)
 
 
 class EngineLog(trt.ILogger):  # type: ignore[misc]
-    """TensorRT's log: warnings are passed on, errors kept for the error that follows from them."""
+    """TensorRT's log: warnings go to Python's log, ``errors`` are kept for our own messages."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
-        self._errors: list[str] = []
+        self.errors: list[str] = []
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
         """Take one message; called by TensorRT, from any of its threads."""
         if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-            self._errors.append(" ".join(msg.split()))
+            self.errors.append(" ".join(msg.split()))
         elif severity == trt.ILogger.Severity.WARNING:
             self.warn(" ".join(msg.split()))
 
@@ -83,12 +74,12 @@ class EngineLog(trt.ILogger):  # type: ignore[misc]
         _logger.warning("TensorRT: %s", message)
 
     def clear(self) -> None:
-        """Forget the errors so far: some, such as a skipped tactic, are followed by success."""
-        self._errors.clear()
+        """Forget the errors so far: TensorRT survives some of them, such as a skipped tactic."""
+        self.errors.clear()
 
     def reason(self) -> str:
-        """The last that TensorRT said went wrong since this was asked or cleared."""
-        errors, self._errors = self._errors, []
+        """Take the errors so far as one line, the last ones if there are many."""
+        errors, self.errors = self.errors, []
         told = "; ".join(dict.fromkeys(errors)) or "TensorRT gave no reason"
         return told if len(told) <= _MAX_REASON else f"…{told[-_MAX_REASON:]}"
 

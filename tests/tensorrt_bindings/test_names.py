@@ -21,7 +21,12 @@ SOURCES = (
     "export/fer_export/tensorrt/builder.py",
     "export/fer_export/tensorrt/monitor.py",
 )
-TESTS = ("tests/fer_edge/backends/test_tensorrt.py", "tests/fer_export/tensorrt/test_building.py")
+TESTS = (
+    "tests/fer_edge/backends/test_tensorrt.py",
+    "tests/fer_edge/backends/test_tensorrt_refusals.py",
+    *(f"tests/fer_export/tensorrt/test_{name}.py" for name in ("building", "monitor", "options")),
+    "tests/fer_export/tensorrt/test_timing_cache.py",
+)
 
 
 def names_used(source: str) -> set[str]:

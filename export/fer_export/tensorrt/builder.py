@@ -5,6 +5,8 @@ What a layer computes in is what the ONNX says; 11 has no flag for it, and in 10
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,24 +43,19 @@ class BuiltEngine:
 
 
 def build_engine(
-    model: bytes,
-    spec: ModelSpec,
-    options: PlanOptions,
-    *,
-    cache: Path,
-    report: Callable[[str], None],
+    model: bytes, spec: ModelSpec, options: PlanOptions, report: Callable[[str], None]
 ) -> BuiltEngine:
     """Build an engine from an ONNX file's bytes, and inspect it.
 
-    ``cache`` is the timing cache to use and to keep. Raises ConfigurationError for options that
-    this TensorRT or this model lacks, EngineError without a usable GPU and where the build fails,
-    ArtifactError where the parser refuses the model, and KeyboardInterrupt soon after Ctrl-C.
+    Raises ConfigurationError for options that this TensorRT or this model lacks, EngineError
+    without a usable GPU and if the build fails, ArtifactError if the parser refuses the model, and
+    KeyboardInterrupt soon after Ctrl-C.
     """
     _check_release(options)
     gpu = describe_gpu(options.gpu)
     log = BuildLog(report, verbose=options.verbose)
     with on_gpu(options.gpu), catch_interrupt() as interrupt:
-        plan, batches = _build(model, spec, options, cache, log, report, interrupt)
+        plan, batches = _build(model, spec, options, log, interrupt)
         interrupt.check()
         inspection = _inspect(plan, spec, batches[1], options, log)
     return BuiltEngine(plan, inspection, batches, trt.__version__, gpu)
@@ -66,30 +63,22 @@ def build_engine(
 
 def _check_release(options: PlanOptions) -> None:
     """Refuse what this release of TensorRT lacks."""
-    level = options.hardware.upper().replace("-", "_")
-    if options.hardware == "same-compute-capability" and not hasattr(
-        trt.HardwareCompatibilityLevel, level
-    ):
+    if not hasattr(trt.HardwareCompatibilityLevel, _level(options)):
         raise ConfigurationError(
-            f"TensorRT {trt.__version__} has no plans for the same compute capability; build one "
-            "for this GPU alone, or upgrade TensorRT"
+            f"TensorRT {trt.__version__} has no --hardware-compat {options.hardware}; leave it out "
+            "to build for this GPU alone, or install a later TensorRT"
         )
     release = tuple(map(int, trt.__version__.split(".")[:3]))
     if options.dla_core is not None and _NO_DLA[0] <= release < _NO_DLA[1]:
         raise ConfigurationError(
             f"TensorRT {trt.__version__} cannot build for a deep learning accelerator; releases up "
-            "to 10.7 can, and from 11.4.1 on. Leave out --dla-core"
+            "to 10.7 can, and 11.4.1 and later on AGX Orin. Leave out --dla-core, or install one "
+            "of those"
         )
 
 
-def _build(  # noqa: PLR0917
-    model: bytes,
-    spec: ModelSpec,
-    options: PlanOptions,
-    cache: Path,
-    log: BuildLog,
-    report: Callable[[str], None],
-    interrupt: Interrupt,
+def _build(
+    model: bytes, spec: ModelSpec, options: PlanOptions, log: BuildLog, interrupt: Interrupt
 ) -> tuple[bytes, tuple[int, int, int]]:
     builder = _builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -98,15 +87,15 @@ def _build(  # noqa: PLR0917
     config = builder.create_builder_config()
     _configure(builder, config, options)
     batches = _add_profile(builder, config, network, spec, options)
-    timings = _use_timing_cache(config, cache, log, report)
-    log.clear()  # errors that the build survived are no reason for a later one
+    timings = _use_timing_cache(config, options.timing_cache, log)
+    log.clear()  # TensorRT survived these errors, so they are not why a build fails
     try:
         with progress(100, "building") as bar:
             config.progress_monitor = BuildMonitor(bar, interrupt)
             plan = builder.build_serialized_network(network, config)
     finally:
-        _keep_timing_cache(config, cache, report)
-    # the network's weights belong to the parser, and the config holds the cache only weakly
+        _keep_timing_cache(config, options.timing_cache, log)
+    # until here the parser owns the network's weights, and the config does not own the cache
     del parser, timings
     interrupt.check()
     if plan is None:
@@ -119,13 +108,13 @@ def _builder(log: BuildLog) -> trt.Builder:
         return trt.Builder(log)
     except TypeError as problem:  # what pybind11 makes of a null pointer
         raise EngineError(
-            f"TensorRT {trt.__version__} makes no builder; it needs a usable GPU and its driver: "
+            f"TensorRT {trt.__version__} does not start; it needs a usable GPU and its driver: "
             f"{log.reason()}"
         ) from problem
 
 
 def _parse(model: bytes, network: trt.INetworkDefinition, log: BuildLog) -> trt.OnnxParser:
-    """Fill the network; the parser that is returned must live until the engine is built."""
+    """Fill the network. The parser that is returned must live until the engine is built."""
     parser = trt.OnnxParser(network, log)
     if parser.parse(model):
         return parser
@@ -146,18 +135,22 @@ def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: PlanOp
         config.builder_optimization_level = options.opt_level
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    if options.hardware != "this-gpu":
-        config.hardware_compatibility_level = getattr(
-            trt.HardwareCompatibilityLevel, options.hardware.upper().replace("-", "_")
-        )
+    config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, _level(options))
     if options.dla_core is not None:
         if options.dla_core >= builder.num_DLA_cores:
             raise ConfigurationError(
-                f"there is no DLA core {options.dla_core}: this device has {builder.num_DLA_cores}"
+                f"there is no DLA core {options.dla_core}: this device has "
+                f"{builder.num_DLA_cores}, counted from 0; leave out --dla-core to build for the "
+                "GPU alone"
             )
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = options.dla_core
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+
+
+def _level(options: PlanOptions) -> str:
+    """TensorRT's name for the GPUs that a plan is built for."""
+    return "NONE" if options.hardware == "this-gpu" else options.hardware.upper().replace("-", "_")
 
 
 def _add_profile(
@@ -188,36 +181,44 @@ def _add_profile(
 
 
 def _use_timing_cache(
-    config: trt.IBuilderConfig, path: Path, log: BuildLog, report: Callable[[str], None]
+    config: trt.IBuilderConfig, path: Path | None, log: BuildLog
 ) -> trt.ITimingCache:
-    """Attach the cache, or a new one; what is returned must live until the engine is built.
+    """Attach what an earlier build kept; what is returned must live until the engine is built.
 
-    TensorRT warns of a cache that is damaged or another device's, and starts with an empty one.
+    For a cache that is damaged or of another release, TensorRT logs an error and gives an empty
+    one; it does not attach one of another GPU.
     """
+    kept = b""
     try:
-        kept = path.read_bytes() if path.exists() else b""
+        kept = path.read_bytes() if path and path.exists() else b""
     except OSError as problem:
-        report(f"the timing cache {path} cannot be read ({problem.strerror}): timing everything")
-        kept = b""
+        log.report(f"the timing cache {path} cannot be read ({problem.strerror})")
+    log.clear()
     cache = config.create_timing_cache(kept)
-    if not config.set_timing_cache(cache, False):
-        report(f"the timing cache {path} is another device's: timing everything again")
+    attached = cache is not None and config.set_timing_cache(cache, False)
+    if log.errors or not attached:
+        log.report(
+            f"the timing cache {path} is of no use here: it is damaged, or another GPU's or "
+            "TensorRT's. Everything is timed anew and replaces it; name another file with "
+            "--timing-cache to keep both"
+        )
+    if not attached:
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     return cache
 
 
-def _keep_timing_cache(
-    config: trt.IBuilderConfig, path: Path, report: Callable[[str], None]
-) -> None:
+def _keep_timing_cache(config: trt.IBuilderConfig, path: Path | None, log: BuildLog) -> None:
     """Write what was timed, after a failed or interrupted build too."""
     cache = config.get_timing_cache()
-    if cache is None:
+    if cache is None or path is None:
         return
     try:
+        if path.exists() and not os.access(path, os.W_OK):  # it could be replaced nevertheless
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         write_bytes(path, bytes(cache.serialize()))
     except OSError as problem:
-        report(
+        log.report(
             f"the timing cache {path} cannot be written ({problem.strerror}), so the next build "
             "takes as long; name another place with --timing-cache"
         )

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fer_edge.artifacts.plan import PlanSidecar, trust_plan
@@ -50,8 +51,9 @@ def build_plan(
 
     spec, products = prepared.spec, prepared.products
     cache = options.timing_cache or out_plan.with_suffix(".timing-cache")
+    options = replace(options, timing_cache=cache)
     report(f"{target}: building, which takes minutes on a small device")
-    built = build_engine(prepared.data, spec, options, cache=cache, report=report)
+    built = build_engine(prepared.data, spec, options, report)
     kernels = read_kernels(built.inspection)
     try:
         check_kernels(kernels, products, spec.precision, out_plan.name)

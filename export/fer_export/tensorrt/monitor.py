@@ -20,11 +20,11 @@ _TOTAL = 100
 
 
 class BuildLog(EngineLog):
-    """Reports each warning once; ``verbose`` reports every message."""
+    """Reports each warning once; with ``verbose``, every message."""
 
     def __init__(self, report: Callable[[str], None], *, verbose: bool = False) -> None:
         super().__init__()
-        self._report = report
+        self.report = report
         self._verbose = verbose
         self._told: set[str] = set()
 
@@ -32,13 +32,13 @@ class BuildLog(EngineLog):
         """Take one message; called by TensorRT, from any of its threads."""
         super().log(severity, msg)
         if self._verbose and severity != trt.ILogger.Severity.WARNING:
-            self._report(f"TensorRT: {msg}")
+            self.report(f"TensorRT: {msg}")
 
     def warn(self, message: str) -> None:
         """Report a warning that was not reported before."""
         if message not in self._told:
             self._told.add(message)
-            self._report(f"TensorRT warns: {message}")
+            self.report(f"TensorRT warns: {message}")
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from fer_edge.artifacts.plan import HARDWARE
@@ -27,8 +27,8 @@ _FLAGS = {
     "gpu": "--gpu",
     "dla_core": "--dla-core",
     "hardware": "--hardware-compat",
+    "version_compatible": "--version-compatible",
 }
-_SWITCHES = {"version_compatible": "--version-compatible"}
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class PlanOptions:
     """The optimisation profile, and what the builder may do.
 
     The engine takes batches from ``min_batch`` to ``max_batch`` and is tuned for ``opt_batch``; an
-    ONNX with a static batch leaves no choice. ``workspace_mb`` bounds the memory that a layer may
+    ONNX with a static batch leaves no choice. ``workspace_mb`` is the most memory that a layer may
     use while it works. ``opt_level``, 0 to 5, is how long the builder searches (None: TensorRT's
-    own, 3). ``gpu`` is the number of the GPU that builds, as CUDA counts them. ``dla_core`` puts
-    what it can on that core of a Jetson's deep learning accelerator, the rest on the GPU.
-    ``hardware`` is one of ``HARDWARE``; a ``version_compatible`` plan runs under later minor
-    versions of TensorRT too; both cost speed. ``timing_cache`` keeps what the builder measured, so
-    that the next build is shorter; by default it lies beside the plan. ``verbose`` reports all
+    own, 3). ``gpu`` is the number of the GPU that builds, as CUDA counts them. ``dla_core`` is a
+    core of a Jetson's deep learning accelerator: it runs what it can, the GPU the rest.
+    ``hardware`` is one of ``HARDWARE``; a ``version_compatible`` plan also runs under later minor
+    versions of TensorRT; both cost speed. ``timing_cache`` is the file that keeps what the builder
+    measured, so that the next build is shorter (None: beside the plan). ``verbose`` reports all
     that TensorRT says.
     """
 
@@ -76,13 +76,10 @@ class PlanOptions:
 def plan_flags(options: PlanOptions) -> list[str]:
     """The command line's words for what differs from the default and holds on any machine."""
     words = []
-    for field in fields(options):
-        if field.name not in _FLAGS.keys() | _SWITCHES.keys():
-            continue
-        value = getattr(options, field.name)
-        if value != field.default:
-            switch = _SWITCHES.get(field.name)
-            words += [switch] if switch else [_FLAGS[field.name], str(value)]
+    for name, flag in _FLAGS.items():
+        value = getattr(options, name)
+        if value != getattr(PlanOptions, name):
+            words += [flag] if value is True else [flag, str(value)]
     return words
 
 

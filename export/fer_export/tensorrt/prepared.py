@@ -12,7 +12,7 @@ from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import BackendOptions
 from fer_edge.backends.onnxruntime import OnnxRuntimeBackend
-from fer_edge.backends.onnxruntime_engine import ort, quiet_options
+from fer_edge.backends.onnxruntime_engine import quiet_session
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_export.tensorrt.options import PRODUCTS_KEY, TRT_TARGETS, PlanOptions, plan_flags
 
@@ -23,29 +23,28 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class PreparedOnnx:
-    """An ONNX of ours: its bytes, its spec, and the type of each product (Conv, Gemm, MatMul).
+    """An ONNX of ours: its bytes, its spec, and its convolutions and matrix products.
 
-    ``products`` maps a node's name to ``int8``, ``fp16`` or ``fp32``.
+    ``products`` maps the name of each Conv, Gemm and MatMul node to the type that it computes in.
     """
 
-    path: Path
     data: bytes
     spec: ModelSpec
     products: dict[str, str]
 
 
 def read_onnx_spec(path: Path) -> ModelSpec:
-    """Read the spec that an ONNX of ours carries; its graph is held against it.
+    """Read the spec that an ONNX of ours carries, with ONNX Runtime instead of the package onnx.
 
-    Needs ONNX Runtime, which the runtime brings, and not the package onnx. Raises ArtifactError.
+    Raises ArtifactError where there is none, or where the graph does not fit it.
     """
     return _read(path)[1]
 
 
 def check_precision(path: Path, target: str) -> PreparedOnnx:
-    """Read an ONNX whose precision is that of ``target``.
+    """Read an ONNX in the precision of ``target``.
 
-    Raises ConfigurationError for another precision, which building cannot change, and for an
+    Raises ConfigurationError for another precision, because building cannot change it, and for an
     unknown target.
     """
     if target not in TRT_TARGETS:
@@ -58,11 +57,11 @@ def check_precision(path: Path, target: str) -> PreparedOnnx:
             "in the precision that the ONNX has. Prepare one on a workstation with: "
             f"fer-export --weights CHECKPOINT --prepare-only --target {target} --out DIR"
         )
-    return PreparedOnnx(path, data, spec, _products(data, path))
+    return PreparedOnnx(data, spec, _products(data, path))
 
 
 def finish_command(onnx: Path, target: str, out: Path, options: PlanOptions) -> str:
-    """Tell the one command that finishes a prepared ONNX on the device, as ``options`` ask."""
+    """The command that builds a prepared ONNX's plan on the device, with these options."""
     words = ["fer-export", "--from-onnx", str(onnx), "--target", target, "--out", str(out)]
     return shlex.join([*words, *plan_flags(options)])
 
@@ -75,12 +74,8 @@ def _read(path: Path) -> tuple[bytes, ModelSpec]:
 
 
 def _products(data: bytes, path: Path) -> dict[str, str]:
-    settings = quiet_options(1)
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
-    text = session.get_modelmeta().custom_metadata_map.get(PRODUCTS_KEY)
-    if text is None:
-        text = _listed(data, path)
+    metadata = quiet_session(data, 1).get_modelmeta().custom_metadata_map
+    text = metadata.get(PRODUCTS_KEY) or _listed(data, path)
     where = f"the list of products in {path}"
     found = parse_json(text, where, _MAX_BYTES)
     kinds = {"fp32", "fp16", "bf16", "int8"}
@@ -93,15 +88,15 @@ def _products(data: bytes, path: Path) -> dict[str, str]:
 
 
 def _listed(data: bytes, path: Path) -> str:
-    """The list for an ONNX that an earlier release wrote; only the package onnx can make it."""
+    """Make the list that an ONNX of an earlier release lacks, with the package onnx."""
     try:
         import onnx
 
         from fer_export.products import product_types
     except ModuleNotFoundError as problem:
         raise ArtifactError(
-            f"{path} does not list its convolutions and matrix products, so the precision of an "
-            "engine could not be checked; export it again with this release of fer-export, or "
-            "install the package onnx here"
+            f"{path} does not list its convolutions and matrix products, by which the precision of "
+            "an engine is checked; export it again with this release of fer-export, or install the "
+            "package onnx here: pip install onnx"
         ) from problem
     return product_types(onnx.load_from_string(data))

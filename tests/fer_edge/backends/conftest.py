@@ -15,6 +15,8 @@ from tensorrt_double.fixtures import (  # noqa: F401 - pytest finds fixtures by 
     backend,
     bindings_cache,
     cuda,
+    opened,
+    plan,
     tensorrt,
     tensorrt_bindings,
 )

@@ -68,9 +68,9 @@ def test_a_package_of_its_extra_that_is_lacking_is_named(monkeypatch: pytest.Mon
 def test_an_engine_that_the_extra_does_not_bring_says_where_it_comes_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = replace(BACKENDS["fake"], source="it comes with the device")
+    told = replace(BACKENDS["fake"], advice="It comes with the device")
     monkeypatch.setitem(BACKENDS, "fake", told)
-    with pytest.raises(MissingDependencyError, match="it comes with the device"):
+    with pytest.raises(MissingDependencyError, match="It comes with the device"):
         backend_class("fake")
 
 

@@ -239,7 +239,7 @@ def test_work_that_cannot_be_captured_runs_without_a_graph_and_says_so(
 
     for turn in range(5):
         lane.inputs["x"][:2] = rows(turn)
-        told = r"a batch of 2 .*cudaErrorStreamCaptureUnsupported"
+        told = r"batches of 2 .*cudaErrorStreamCaptureUnsupported"
         with pytest.warns(RuntimeWarning, match=told) if turn == 2 else nullcontext():
             lane.run(2, work)
         assert (lane.outputs["same"][:2] == rows(turn) * 2).all()
@@ -284,7 +284,7 @@ def test_what_cannot_be_given_back_is_logged_and_hides_nothing(
         host.failing[name] = host.cudaError_t.cudaErrorIllegalAddress
     with caplog.at_level(logging.WARNING):  # libraries of other tests change the root's
         lane.close()
-    assert caplog.text.count("CUDA could not give back what it held: cudaErrorIllegalAddress") == 9
+    assert caplog.text.count("CUDA could not free what it held: cudaErrorIllegalAddress") == 9
 
 
 @pytest.mark.parametrize("number", [0, 2])

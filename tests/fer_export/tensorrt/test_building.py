@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
-import io
 import json
 import os
 import signal
@@ -129,38 +128,6 @@ def test_a_version_compatible_plan_may_bring_its_own_runtime(
     options = PlanOptions(version_compatible=True)
     assert build_plan(prepared, out, "trt-fp16", options=options).version_compatible
     assert nvidia.host_code_allowed  # or the new plan could not be inspected
-
-
-def test_the_timing_cache_is_kept_where_it_was_asked_for(
-    nvidia: TensorRtDouble, prepared: Path, out: Path, tmp_path: Path
-) -> None:
-    cache = tmp_path / "kept" / "cache"
-    options = PlanOptions(timing_cache=cache)
-    build_plan(prepared, out, "trt-fp16", options=options)
-    assert cache.stat().st_size > 0
-    build_plan(prepared, out, "trt-fp16", options=options)
-    assert cache.stat().st_size > 0
-
-
-def test_garbage_for_a_timing_cache_is_replaced(
-    nvidia: TensorRtDouble, prepared: Path, out: Path, tmp_path: Path
-) -> None:
-    cache = tmp_path / "cache"
-    cache.write_bytes(b"damaged")
-    build_plan(prepared, out, "trt-fp16", options=PlanOptions(timing_cache=cache))
-    assert cache.read_bytes() != b"damaged"
-
-
-def test_a_timing_cache_that_cannot_be_written_costs_a_line_and_not_the_plan(
-    nvidia: TensorRtDouble, prepared: Path, out: Path, tmp_path: Path
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.touch()
-    lines: list[str] = []
-    options = PlanOptions(timing_cache=blocked / "cache")
-    build_plan(prepared, out, "trt-fp16", options=options, report=lines.append)
-    assert out.exists()
-    assert sum("cannot be written" in line and "--timing-cache" in line for line in lines) == 1
 
 
 def test_everything_that_tensorrt_says_is_reported_on_demand(
@@ -287,64 +254,12 @@ def test_a_full_disk_leaves_no_plan(
     assert not sidecar_path(out).exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"hardware": "same-compute-capability"}, "no plans for the same compute capability"),
-        ({"dla_core": 0}, "cannot build for a deep learning accelerator"),
-    ],
-)
-def test_options_that_a_release_lacks_are_refused(
-    tensorrt: TensorRtDouble, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import importlib
-
-    builder = importlib.import_module("fer_export.tensorrt.builder")
-    levels = tensorrt.bindings.HardwareCompatibilityLevel
-    release = "10.9.0" if "dla_core" in changes else tensorrt.bindings.__version__
-    monkeypatch.setattr(builder.trt, "__version__", release)
-    if "hardware" in changes and hasattr(levels, "SAME_COMPUTE_CAPABILITY"):
-        builder._check_release(PlanOptions(**changes))
-        monkeypatch.setattr(builder.trt, "HardwareCompatibilityLevel", object)
-    with pytest.raises(ConfigurationError, match=message):
-        builder._check_release(PlanOptions(**changes))
-
-
-@pytest.mark.parametrize("release", ["10.3.0", "10.7.0", "11.4.1"])
-def test_releases_that_build_for_a_dla_are_not_refused(
-    tensorrt: TensorRtDouble, release: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import importlib
-
-    builder = importlib.import_module("fer_export.tensorrt.builder")
-    monkeypatch.setattr(builder.trt, "__version__", release)
-    builder._check_release(PlanOptions(dla_core=0))
-
-
 def test_a_dla_core_that_is_not_there_is_refused(
     nvidia: TensorRtDouble, prepared: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fer_export.tensorrt.builder._check_release", lambda _: None)
     problem = refused(ConfigurationError, prepared, out, options=PlanOptions(dla_core=1))
     assert "no DLA core 1: this device has 0" in str(problem)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"min_batch": 0},
-        {"opt_batch": 33},
-        {"max_batch": 0},
-        {"workspace_mb": 0},
-        {"opt_level": 6},
-        {"gpu": -1},
-        {"dla_core": -1},
-        {"hardware": "any"},
-    ],
-)
-def test_options_check_themselves(changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
-        dataclasses.replace(PlanOptions(), **changes)
 
 
 # ---- Ctrl-C
@@ -366,24 +281,6 @@ def test_ctrl_c_during_a_build_ends_it_and_leaves_nothing(
         build_plan(prepare("fp16"), out, "trt-fp16", report=press)
     assert not out.exists()
     assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_nothing_that_a_callback_could_lose_is_raised_in_it(tensorrt: TensorRtDouble) -> None:
-    from fer_edge.system.progress import Progress
-    from fer_export.tensorrt.monitor import BuildMonitor, catch_interrupt
-
-    answers = []
-
-    def build() -> None:
-        with catch_interrupt() as interrupt:
-            monitor = BuildMonitor(Progress(100, "building", Terminal()), interrupt)
-            answers.append(monitor.step_complete("any", 0))
-            signal.raise_signal(signal.SIGINT)  # os.kill may reach it later, by another thread
-            answers.append(monitor.step_complete("any", 1))
-
-    with pytest.raises(KeyboardInterrupt):
-        build()
-    assert answers == [True, False]
 
 
 # ---- what is not installed
@@ -442,48 +339,3 @@ def test_the_commands_of_nvidias_tools_can_be_pasted_into_a_shell(tiny_spec: Mod
     newer = dataclasses.replace(sidecar, tensorrt="11.4.0", min_batch=8, opt_batch=8)
     assert "--stronglyTyped" not in diagnostic_commands(Path("m.onnx"), newer)
     assert "Shapes" not in diagnostic_commands(Path("m.onnx"), newer)
-
-
-# ---- progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def monitored(tensorrt: TensorRtDouble) -> tuple[Any, Any]:
-    """A bar, and the monitor that moves it."""
-    from fer_edge.system.progress import Progress
-    from fer_export.tensorrt.monitor import BuildMonitor, Interrupt
-
-    bar = Progress(100, "building", Terminal())
-    return bar, BuildMonitor(bar, Interrupt())
-
-
-def test_nested_phases_move_one_bar_forward(monitored: tuple[Any, Any]) -> None:
-    bar, monitor = monitored
-    seen = [bar.done]
-    monitor.phase_start("outer", "", 2)
-    for _ in range(2):
-        monitor.phase_start("inner", "outer", 4)
-        for step in range(4):
-            assert monitor.step_complete("inner", step)
-            seen.append(bar.done)
-        monitor.phase_finish("inner")
-        assert monitor.step_complete("outer", len(seen) // 5)
-        seen.append(bar.done)
-    monitor.phase_finish("outer")
-    assert seen == sorted(seen)
-    assert seen[1:3] == [12, 25]
-    assert seen[-1] == 100
-
-
-def test_a_second_outermost_phase_does_not_move_the_bar_back(monitored: tuple[Any, Any]) -> None:
-    bar, monitor = monitored
-    for name in ("first", "second"):
-        monitor.phase_start(name, None, 2)
-        monitor.step_complete(name, 0)
-        assert bar.done == 50
-        monitor.phase_finish(name)

@@ -17,8 +17,12 @@ from nvidia_builder.layers import HEADING, read_layers
 from tensorrt_double import bindings
 
 if TYPE_CHECKING:
+    from fer_edge.artifacts.artifact import Artifact
+    from fer_edge.artifacts.spec import ModelSpec
+    from fer_edge.backends import Backend
     from tensorrt_double.cuda import CudaDouble
     from tensorrt_double.engine import TensorRtDouble
+    from tensorrt_double.plans import Open, Plan
 
 _STANDING_ON_TENSORRT = (
     "fer_edge.backends.tensorrt",
@@ -109,3 +113,31 @@ def play(double: TensorRtDouble, patch: pytest.MonkeyPatch) -> None:
 def backend(tensorrt: TensorRtDouble) -> ModuleType:
     """``fer_edge.backends.tensorrt`` on the double."""
     return importlib.import_module("fer_edge.backends.tensorrt")
+
+
+@pytest.fixture
+def plan(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tensorrt: TensorRtDouble, tmp_path: Path
+) -> Plan:
+    """A plan of the tiny model, which this machine trusts."""
+    from tensorrt_double.plans import Plan
+
+    version = tensorrt.bindings.__version__
+    return Plan(tmp_path / "model.plan", tiny_artifact.read_bytes(), tiny_spec, version)
+
+
+@pytest.fixture
+def opened(backend: ModuleType, plan: Plan) -> Iterator[Open]:
+    """Open the plan with options; whatever was opened is closed at the end."""
+    from fer_edge.backends import BackendOptions
+
+    held: list[Backend] = []
+
+    def make(artifact: Artifact | None = None, **options: Any) -> Backend:
+        chosen = plan.artifact() if artifact is None else artifact
+        held.append(backend.TensorRtBackend(chosen, BackendOptions(**options)))
+        return held[-1]
+
+    yield make
+    for item in held:
+        item.close()
