@@ -25,9 +25,8 @@ from fer_bench.regression.baseline import (
 from fer_bench.regression.cells import Cell
 from fer_bench.regression.outcome import NotCompared, Outcome, table
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
-from fer_bench.regression.pictures import EvaluationData
 from fer_bench.regression.reference_checks import latency, parity
-from fer_bench.regression.subject import Subject
+from fer_bench.regression.subject import EvaluationData, Run, Subject
 from fer_edge import LABELS, FerEdgeError
 from fer_edge.artifacts.manifest import ArtifactEntry
 from fer_edge.artifacts.record import encode
@@ -37,7 +36,7 @@ from fer_edge.evaluation.fer2013 import LabelledCrops
 FUZZ = settings(settings.get_profile("fuzz"))
 HASH = "a" * 64
 LABELLED = LabelledCrops(np.zeros((7, 48, 48), np.uint8), np.arange(7), ("x.png",) * 7)
-PICTURES = EvaluationData("public-test", LABELLED, HASH)
+PICTURES = EvaluationData(LABELLED, RecordedData("public-test", 7, HASH))
 ANSWERS = np.eye(7)
 PROBES = {"drawing-000": LABELLED.images[0]}
 CELL = RecordedCell(
@@ -52,14 +51,12 @@ CELL = RecordedCell(
 BASELINE = Baseline("m", {"m.onnx[onnxruntime]": CELL}, data=RecordedData("public-test", 7, HASH))
 
 
-def _subject(folder: Path, file: str, baseline: Baseline, **settings: Any) -> Subject:
+def _subject(folder: Path, file: str, run: Run) -> Subject:
     """One that has answered already, so that nothing is opened."""
-    data = (folder / file).read_bytes()
-    entry = ArtifactEntry(file, hashlib.sha256(data).hexdigest(), len(data), "onnx", "fp32")
+    (folder / file).write_bytes(b"abc")
+    entry = ArtifactEntry(file, hashlib.sha256(b"abc").hexdigest(), 3, "onnx", "fp32")
     cell = Cell(folder, file, "onnxruntime", entry)
-    made = Subject(cell, "m", PROBES, (), baseline, data=PICTURES, **settings)
-    made._on_probes, made._on_data = ANSWERS[:1], ANSWERS
-    return made
+    return Subject(cell, run, _on_probes=ANSWERS[:1], _on_data=ANSWERS)
 
 
 def _report(check: Callable[[Subject], Outcome], subject: Subject) -> str:
@@ -80,9 +77,8 @@ def test_any_baseline_is_refused_or_held_against_a_model(
     assert isinstance(found, (Baseline, DataError))
     assert str(found).encode()
     if isinstance(found, Baseline):
-        for file in ("r.onnx", "m.onnx"):
-            (folder / file).write_bytes(b"abc")
-        reference = _subject(folder, "r.onnx", found)
-        subject = _subject(folder, "m.onnx", found, reference=reference, other_data=meant)
+        run = Run("m", found, (), PROBES, PICTURES, other_data=meant)
+        run.reference = _subject(folder, "r.onnx", run)
+        subject = _subject(folder, "m.onnx", run)
         for check in (recorded, answers, parity, accuracy, recall, calibration, size, latency):
             assert survive(_report, check, subject).encode()

@@ -27,21 +27,21 @@ _FAR_OFF = 255.0
 def intact(subject: Subject) -> Outcome:
     """The files are those that the manifest lists, and the artifact opens and answers.
 
-    Raises ArtifactError for other files; they are not opened.
+    Raises ArtifactError for other files, and does not open them.
     """
     return Outcome((at_least("probes answered", len(subject.answers()), 1, "d"),))
 
 
 def recorded(subject: Subject) -> Outcome:
-    """The baseline is of this model and has this cell, so that no artifact ships unguarded."""
+    """The baseline is of this model and has this cell. Otherwise an artifact ships unguarded."""
     kept = subject.recorded
     if kept is None:
         return Outcome((Row("in the baseline, or --fer-update-baseline", "", "no", "yes", False),))
     rows = [
-        _the_same("model", subject.baseline.model, subject.model),
+        _the_same("model", subject.run.baseline.model, subject.run.model),
         _the_same("precision", kept.precision, subject.precision),
     ]
-    if subject.data is not None:
+    if subject.run.data is not None:
         known = kept.accuracy is not None
         rows.append(Row("accuracy in the baseline", "", "yes" if known else "no", "yes", known))
     return Outcome(tuple(rows))
@@ -50,7 +50,7 @@ def recorded(subject: Subject) -> Outcome:
 def golden(subject: Subject) -> Outcome:
     """The manifest's golden crops: pixel for pixel the same tensor, and the same answer."""
     bound, rows = subject.bounds.answer_difference, []
-    for number, crop in enumerate(subject.golden):
+    for number, crop in enumerate(subject.run.golden):
         pixels, tensor = crop.arrays()
         made = np.empty(subject.spec.input.shape, np.uint8)
         preprocess(pixels, subject.spec.input, made)
@@ -64,8 +64,8 @@ def golden(subject: Subject) -> Outcome:
 
 
 def answers(subject: Subject) -> Outcome:
-    """Probes get the recorded answers. This guards the fp32 reference, too."""
-    kept, now = subject.required().answers, subject.answers()
+    """Probes get the recorded answers. This guards the fp32 reference too."""
+    kept, now = subject.required.answers, subject.answers()
     bound = subject.bounds.answer_difference
     common = [name for name in kept if name in now]
     if not common:
@@ -75,11 +75,11 @@ def answers(subject: Subject) -> Outcome:
         before = read_answer(kept[name], len(labels))
         gap = _gap(now[name], before)
         if not gap <= bound:
-            told = f"|Δp| ≤ {bound:g}, is {gap:.2g}"
             was, says = spoken(before, labels), spoken(now[name], labels)
-            failing.append(Row(name, was, says, told, holds=False))
+            allowed = f"|Δp| ≤ {bound:g}, is {gap:.2g}"
+            failing.append(Row(name, was, says, allowed, holds=False))
             caption = f"{was}, now {says}"
-            changed.append(ChangedPicture(name, subject.probes[name], caption, worse=True))
+            changed.append(ChangedPicture(name, subject.run.probes[name], caption, worse=True))
     right = len(common) - len(failing)
     summary = at_least("probes that answer as recorded", right, len(common), "d", str(len(common)))
     return Outcome((summary, *failing), tuple(changed))
@@ -87,7 +87,7 @@ def answers(subject: Subject) -> Outcome:
 
 def size(subject: Subject) -> Outcome:
     """The artifact did not grow."""
-    kept, now = subject.required().size_bytes, subject.cell.read().size_bytes
+    kept, now = subject.required.size_bytes, subject.cell.read().size_bytes
     bound = kept * (1 + subject.bounds.size_growth)
     return Outcome((at_most("size in bytes", now, bound, ",.0f", f"{kept:,}"),))
 

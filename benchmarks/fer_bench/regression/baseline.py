@@ -15,6 +15,7 @@ from fer_edge.artifacts.record import decode, encode, parse_json
 from fer_edge.artifacts.spec import check_schema
 from fer_edge.errors import ArtifactError, DataError
 from fer_edge.system.files import write_json
+from fer_edge.system.read_file import read_file
 
 __all__ = [
     "DEFAULT_BOUNDS",
@@ -30,8 +31,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _MAX_BYTES = 64 << 20
-_MAX_COUNT = 1 << 53
-"""Of bytes or pictures: what arithmetic with fractions keeps exact."""
+_MAX_COUNT = 1 << 53  # the largest number of bytes or pictures that a float holds exactly
 _ANSWER_DIGITS = 6
 
 
@@ -39,18 +39,17 @@ _ANSWER_DIGITS = 6
 class Bounds:
     """What may change before a check fails, for artifacts of one precision.
 
-    The bounds are in the baseline file, where a reviewer may change them.
+    The baseline file holds them, and a reviewer may change them there.
 
-    Against the fp32 reference, on the same pictures in the same run: ``top1_agreement`` at least,
-    ``mean_kl`` (nats) and ``max_probability_difference`` at most. ``answer_difference`` bounds
-    |Δp| on golden crops and on the recorded answers to probes.
+    Compared with the fp32 reference on the same pictures in the same run: ``top1_agreement`` is the
+    least, ``mean_kl`` (nats) and ``max_probability_difference`` are the most. On golden crops and
+    recorded answers no probability may differ by more than ``answer_difference``.
 
-    Against the baseline, fractions of 1: ``accuracy_loss`` and ``recall_loss``, which fail only if
-    the exact McNemar test is below ``significance`` as well; ``ece_growth`` is added to the
-    recorded ECE; ``kl_growth`` is the factor by which the mean KL to the reference may grow:
-    another calibration set of the same kind makes up to 1.4 of it, one scale per tensor in place
-    of one per channel 1.7 or more. ``size_growth`` and ``latency_growth`` are the shares by which
-    size and the ratio of latencies may.
+    Compared with the baseline, as fractions of 1: ``accuracy_loss`` and ``recall_loss`` fail only
+    if the p of McNemar's exact test is below ``significance`` too. The ECE may grow by
+    ``ece_growth``, the size and the ratio of latencies by the shares ``size_growth`` and
+    ``latency_growth``. The mean KL may become ``kl_growth`` times the recorded one: another
+    calibration set of the same kind makes up to 1.4 times, one scale per tensor 1.7 or more.
     """
 
     top1_agreement: float
@@ -84,7 +83,7 @@ DEFAULT_BOUNDS = {
 
 @dataclass(frozen=True)
 class RecordedData:
-    """The pictures that accuracies were measured on; ``sha256`` does not depend on their order."""
+    """The pictures that accuracy was measured on. Their order does not change ``sha256``."""
 
     split: str
     n: int
@@ -99,7 +98,7 @@ class RecordedAccuracy:
     """Rates are fractions of 1; ``recall`` is by class name.
 
     ``hits`` is the mask of right answers as text (``fer_bench.paired_tests.pack_mask``), in the
-    order of ``fer_bench.regression.pictures.EvaluationData``.
+    order of ``LabelledCrops.canonical_order``.
     """
 
     accuracy: float
@@ -135,8 +134,8 @@ class RecordedLatency:
 class RecordedCell:
     """What one artifact did on one backend.
 
-    ``answers`` has the probabilities of each probe, as text on one line. ``mean_kl`` is to
-    the fp32 reference (nats), None for the reference itself.
+    ``answers`` holds the probabilities for each probe as one line of text. ``mean_kl`` is the
+    divergence from the fp32 reference in nats, None for the reference itself.
     """
 
     precision: str
@@ -174,18 +173,12 @@ class Baseline:
     @classmethod
     def read(cls, path: Path) -> Baseline:
         """Read and check a baseline. Raises DataError."""
-        if not os.path.isfile(path):  # Path.is_file raises where it may not look
+        if not os.path.lexists(path):  # Path.exists raises where it may not look
             raise DataError(
                 f"there is no baseline at {path}; record one with --fer-update-baseline, or tell "
                 "where it is: --fer-baseline"
             )
-        try:
-            with path.open("rb") as stream:
-                text = stream.read(_MAX_BYTES + 1)
-        except OSError as problem:
-            raise DataError(f"cannot read the baseline {path}: {problem.strerror}") from problem
-        if len(text) > _MAX_BYTES:
-            raise DataError(f"{path} is larger than {_MAX_BYTES} bytes; that is no baseline")
+        text = read_file(path, "baseline", _MAX_BYTES, DataError)
         try:
             value = parse_json(text, str(path))
             _check_printable(value, str(path))

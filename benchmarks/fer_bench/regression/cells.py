@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_edge.artifacts.artifact import Artifact, format_of, read_artifact, read_entry
-from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
+from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.model import Model, model_path
 from fer_edge.backends import BACKENDS, backend_problem
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["Cell", "ModelUnderTest", "file_name", "find_model"]
+__all__ = ["Cell", "ModelUnderTest", "file_name", "find_model", "split_name"]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,7 @@ class Cell:
         return self.folder / self.file
 
     def read(self) -> Artifact:
-        """The artifact and its companions as the runtime reads them; what it refuses, this does.
-
-        Raises ArtifactError.
-        """
+        """Read the artifact and its companions as the runtime does. Raises ArtifactError."""
         if self.entry is not None:
             return read_entry(self.folder, self.entry)
         return read_artifact(self.path)
@@ -47,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """A model directory, or one artifact (``manifest`` None), and its cells.
+    """A model directory, or one artifact (``manifest`` is None), and its cells.
 
     ``absent`` lists backends that this machine lacks, with the reason.
     """
@@ -63,17 +60,12 @@ class ModelUnderTest:
         return self.manifest.name if self.manifest else self.path.stem
 
     @property
-    def golden(self) -> tuple[GoldenCrop, ...]:
-        """The manifest's golden crops."""
-        return self.manifest.golden if self.manifest else ()
-
-    @property
     def files(self) -> set[str]:
-        """Names of all artifacts, those that nothing opens here included."""
+        """Names of all artifacts, including those that no backend here opens."""
         return {e.file for e in self.manifest.artifacts} if self.manifest else {self.path.name}
 
     def hashes(self) -> dict[str, str]:
-        """The sha256 of each of ``files``: the manifest's, or that of the one artifact.
+        """The sha256 of each of ``files``, read from the manifest if there is one.
 
         Raises ArtifactError.
         """
@@ -97,40 +89,36 @@ def find_model(
         )
     opened = Model.open(model)
     path, manifest = opened.path, opened.manifest
-    files: list[tuple[str, ArtifactEntry | None]] = [(path.name, None)]
-    if manifest:
-        files = [(entry.file, entry) for entry in manifest.artifacts]
-    wanted = [
-        name
-        for name in backends or BACKENDS
-        if any(_fits(file, name, entry) for file, entry in files)
+    entries = manifest.artifacts if manifest else (None,)
+    folder = path if manifest else path.parent
+    fitting = [
+        Cell(folder, entry.file if entry else path.name, backend, entry)
+        for entry in entries
+        for backend in backends or BACKENDS
+        if _fits(entry.file if entry else path.name, backend, entry)
     ]
-    absent = _absent(wanted)
+    wanted = dict.fromkeys(cell.backend for cell in fitting)
+    absent = {name: problem for name in wanted if (problem := backend_problem(name))}
     if backends and absent:
         raise ConfigurationError(" ".join(absent.values()))
-    folder = path if manifest else path.parent
-    cells = [
-        Cell(folder, file, backend, entry)
-        for file, entry in files
-        for backend in wanted
-        if backend not in absent and _fits(file, backend, entry)
-    ]
+    cells = tuple(cell for cell in fitting if cell.backend not in absent)
     if not cells:
         raise ConfigurationError(
             f"no backend of this machine opens an artifact of {path}; {' '.join(absent.values())}"
         )
-    return ModelUnderTest(path, manifest, tuple(cells), absent)
+    return ModelUnderTest(path, manifest, cells, absent)
 
 
 def file_name(model: str | os.PathLike[str]) -> str:
-    """How the file of a model's baseline is called: after its folder, or its one artifact."""
+    """The name of a model's baseline file, after the model's folder or its one artifact."""
     path = model_path(model)
     return f"{path.resolve().name if os.path.isdir(path) else path.stem}.json"
 
 
-def _absent(backends: Sequence[str]) -> dict[str, str]:
-    """Those whose engine is not installed, or broken, and why."""
-    return {name: problem for name in backends if (problem := backend_problem(name))}
+def split_name(cell: str) -> tuple[str, str]:
+    """The file and the backend in the name of a cell."""
+    file, _, backend = cell.rpartition("[")
+    return file, backend.removesuffix("]")
 
 
 def _fits(file: str, backend: str, entry: ArtifactEntry | None) -> bool:

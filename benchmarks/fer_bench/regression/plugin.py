@@ -8,8 +8,9 @@ which a device may have.
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,84 +24,74 @@ BASELINES = "fer_baselines"
 folder if there are none.
 """
 
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "model": {
+        "metavar": "MODEL",
+        "help": "test a model directory, an artifact, or 'default' (the packaged model)",
+    },
+    "data": {
+        "metavar": "DATA",
+        "type": Path,
+        "help": "FER2013 (zip, folder or CSV), a folder of classes, or a list file",
+    },
+    "classes": {"metavar": "NAMES", "help": "what its classes are, such as 1=surprise,2=fear"},
+    "validation": {
+        "metavar": "DATA",
+        "type": Path,
+        "help": "another data set, whose pictures are public-test",
+    },
+    "validation-share": {
+        "metavar": "SHARE",
+        "type": float,
+        "default": 0.0,
+        "help": "take this share of each class of train as public-test, as the training did",
+    },
+    "seed": {"metavar": "N", "type": int, "default": 0, "help": "of the share"},
+    "subject": {"metavar": "REGEX", "help": "draws the share by person"},
+    "split": {"metavar": "SPLIT", "default": "public-test", "help": "default: %(default)s"},
+    "other-data": {
+        "action": "store_true",
+        "default": False,
+        "help": "the pictures are not those of the baseline, and that is meant",
+    },
+    "baseline": {
+        "metavar": "FILE",
+        "help": f"compare with this baseline (default: {BASELINES}/NAME.json beside pytest's "
+        "settings, or in the current folder; NAME is that of the model's folder)",
+    },
+    "update-baseline": {
+        "action": "store_true",
+        "default": False,
+        "help": "measure, and write the baseline if what holds of any model holds of this one",
+    },
+    "backend": {
+        "metavar": "NAME",
+        "action": "append",
+        "help": "test this backend alone; may be repeated (default: every one that is installed)",
+    },
+    "out": {
+        "metavar": "DIR",
+        "help": "on failure, draw the pictures that changed into DIR; keep it out of the "
+        "repository",
+    },
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options, all of them beginning with ``--fer-``."""
     group = parser.getgroup("fer", "accuracy regression of facial expression models (fer-edge)")
-    group.addoption(
-        "--fer-model",
-        metavar="MODEL",
-        help="test a model directory, an artifact, or 'default' (the packaged model)",
-    )
-    group.addoption(
-        "--fer-data",
-        metavar="DATA",
-        help="FER2013 (zip, folder or CSV), a folder of classes, or a list file",
-    )
-    group.addoption(
-        "--fer-classes", metavar="NAMES", help="what its classes are, such as 1=surprise,2=fear"
-    )
-    group.addoption(
-        "--fer-validation", metavar="DATA", help="another data set, whose pictures are public-test"
-    )
-    group.addoption(
-        "--fer-validation-share",
-        metavar="SHARE",
-        type=float,
-        default=0.0,
-        help="take this share of each class of train as public-test, as the training did",
-    )
-    group.addoption("--fer-seed", metavar="N", type=int, default=0, help="of the share")
-    group.addoption("--fer-subject", metavar="REGEX", help="draws the share by person")
-    group.addoption(
-        "--fer-split", metavar="SPLIT", default="public-test", help="default: %(default)s"
-    )
-    group.addoption(
-        "--fer-other-data",
-        action="store_true",
-        help="the pictures are not those of the baseline, and that is meant",
-    )
-    group.addoption(
-        "--fer-baseline",
-        metavar="FILE",
-        help=f"baseline to compare with (default: {BASELINES}/NAME.json beside pytest's settings, "
-        "or in the current folder; NAME being that of the model's folder)",
-    )
-    group.addoption(
-        "--fer-update-baseline",
-        action="store_true",
-        help="measure, and write the baseline if what holds of any model holds of this one",
-    )
-    group.addoption(
-        "--fer-backend",
-        metavar="NAME",
-        action="append",
-        help="test this backend alone; may be repeated (default: every one that is installed)",
-    )
-    group.addoption(
-        "--fer-out",
-        metavar="DIR",
-        help="on failure, draw the pictures that changed into DIR; keep it out of the repository",
-    )
+    for name, settings in _OPTIONS.items():
+        group.addoption(f"--fer-{name}", **settings)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and open the suite."""
     config.addinivalue_line("markers", "fer_regression: a check of --fer-model")
-    model = config.getoption("fer_model")
-    if model is None:
-        options = (
-            "data",
-            "classes",
-            "validation",
-            "other_data",
-            "baseline",
-            "update_baseline",
-            "backend",
-            "out",
-        )
-        if given := [name for name in options if config.getoption(f"fer_{name}")]:
-            raise pytest.UsageError(f"--fer-{given[0].replace('_', '-')} needs --fer-model")
+    chosen = {name: config.getoption(f"fer_{name.replace('-', '_')}") for name in _OPTIONS}
+    if chosen["model"] is None:
+        given = [n for n, v in chosen.items() if v not in (None, _OPTIONS[n].get("default"))]
+        if given:
+            raise pytest.UsageError(f"--fer-{given[0]} needs --fer-model")
         return
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--fer-model measures latency, so it does not run with -n")
@@ -111,33 +102,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
     try:
         suite = Suite(
-            model,
-            baseline_path(config, file_name(model)),
-            data=_data(config),
-            split=config.getoption("fer_split"),
-            backends=config.getoption("fer_backend"),
-            other_data=config.getoption("fer_other_data"),
-            update=config.getoption("fer_update_baseline"),
+            chosen["model"],
+            baseline_path(config, file_name(chosen["model"])),
+            data=_data(chosen),
+            split=chosen["split"],
+            backends=chosen["backend"],
+            other_data=chosen["other-data"],
+            update=chosen["update-baseline"],
         )
     except FerEdgeError as problem:
         raise pytest.UsageError(str(problem)) from problem
     config.pluginmanager.register(SuiteHooks(suite), "fer_bench.regression.pytest_run")
 
 
-def _data(config: pytest.Config) -> DataSource | None:
-    from fer_edge.evaluation.data_source import DataSource
+def _data(chosen: dict[str, Any]) -> DataSource | None:
+    from fer_edge.command import data_of
 
-    data, other = config.getoption("fer_data"), config.getoption("fer_validation")
-    if data is None:
-        return None
-    return DataSource(
-        Path(data),
-        config.getoption("fer_classes"),
-        validation=None if other is None else Path(other),
-        validation_share=config.getoption("fer_validation_share"),
-        seed=config.getoption("fer_seed"),
-        subject=config.getoption("fer_subject"),
-    )
+    options = Namespace(limit=None, **{n.replace("-", "_"): v for n, v in chosen.items()})
+    return data_of(options) if options.data else None
 
 
 def baseline_path(config: pytest.Config, name: str) -> Path:

@@ -31,7 +31,7 @@ class SuiteHooks:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, HookResult[pytest.CollectReport], None]:
-        """Add the steps to what the session itself collects: they are in no file."""
+        """Add the steps, which are in no file, to what the session itself collects."""
         made = yield
         if isinstance(collector, pytest.Session):
             found = made.get_result()
@@ -53,10 +53,7 @@ class SuiteHooks:
         """Say what was not tested here, and which baseline was written."""
         suite = self._suite
         lines = [f"{backend} is not tested: {why}" for backend, why in suite.model.absent.items()]
-        if suite.untested:
-            lines.append(f"in the baseline and not tested here: {', '.join(suite.untested)}")
-        if suite.without_data:
-            lines.append(suite.without_data)
+        lines += [f"{name} is left out: {why}" for name, why in suite.untested.items()]
         if suite.written is not None:
             lines.append(f"wrote the baseline {suite.written}")
         if self._unwritten:
@@ -83,7 +80,7 @@ class SuiteCollector(pytest.Collector):
 
 
 class StepItem(pytest.Item):
-    """One step; its report is a table, and no traceback."""
+    """One step, which reports a table instead of a traceback."""
 
     def __init__(self, *, suite: Suite, step: Step, **arguments: object) -> None:
         super().__init__(**arguments)  # type: ignore[arg-type]
@@ -100,7 +97,7 @@ class StepItem(pytest.Item):
             pytest.skip(result.reason)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """Where it is: in no file. Its name is told as it is."""
+        """It is in no file, so its name alone is reported."""
         # pytest would turn the dots of a name that ends the node's id into colons
         return self.config.rootpath, None, self.nodeid.replace("::", " ")
 

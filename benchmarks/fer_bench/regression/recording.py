@@ -16,6 +16,7 @@ from fer_bench.regression.baseline import (
     RecordedLatency,
     write_answer,
 )
+from fer_bench.regression.cells import split_name
 from fer_bench.regression.latency_ratio import measure_pair
 from fer_bench.regression.probes import RECORDED
 from fer_bench.regression.subject import Subject
@@ -23,7 +24,7 @@ from fer_edge.evaluation import metrics
 from fer_edge.evaluation.agreement import mean_kl_divergence
 from fer_edge.system.machine import cpu_name
 
-__all__ = ["artifact_of", "backend_of", "merge", "record"]
+__all__ = ["merge", "record"]
 
 _RATE_DIGITS, _SMALL_DIGITS = 5, 3
 
@@ -33,12 +34,12 @@ def record(subject: Subject) -> RecordedCell:
 
     The latency is left out if the machine is not quiet.
     """
-    reference = subject.reference
+    reference = subject.run.reference
     mean_kl = latency = None
-    if reference is not None:
-        mean_kl = _short(mean_kl_divergence(reference.probe_matrix(), subject.probe_matrix()))
+    if reference is not None and reference is not subject:
+        mean_kl = _short(mean_kl_divergence(reference.on_probes(), subject.on_probes()))
         measured = measure_pair(subject.predictor, reference.predictor)
-        if not measured.disturbances:  # a ratio of a busy machine would allow too much
+        if not measured.disturbances:  # the ratio of a busy machine would allow too much
             latency = RecordedLatency(_short(measured.ratio), reference.cell.name, cpu_name())
     answers = islice(subject.answers().items(), RECORDED)
     artifact = subject.cell.read()
@@ -49,7 +50,7 @@ def record(subject: Subject) -> RecordedCell:
         answers={name: write_answer(given) for name, given in answers},
         mean_kl=mean_kl,
         latency=latency,
-        accuracy=None if subject.data is None else _accuracy(subject),
+        accuracy=_accuracy(subject) if subject.run.data else None,
     )
 
 
@@ -61,16 +62,16 @@ def merge(
 ) -> Baseline:
     """Put what was recorded now into a baseline; its bounds stay as they are.
 
-    ``files`` maps the artifacts that are there to their sha256. A cell that was not measured now
-    is kept while its artifact is the same file and the pictures are the same, so that a baseline
-    can hold cells of several machines. Without pictures (``data`` None), accuracies of artifacts
-    that did not change are kept.
+    ``files`` maps the model's artifacts to their sha256. A cell that was not measured now is kept
+    if its artifact is the same file and the pictures are the same: a baseline can hold cells of
+    several machines. Without pictures (``data`` is None) artifacts that did not change keep their
+    accuracy.
     """
     now = old.data if data is None else data
     same = {
         name: cell
         for name, cell in old.cells.items()
-        if files.get(artifact_of(name)) == cell.sha256 and now == old.data
+        if files.get(split_name(name)[0]) == cell.sha256 and now == old.data
     }
     if data is None:
         recorded = {
@@ -80,18 +81,8 @@ def merge(
     return replace(old, cells={**same, **recorded}, data=now)
 
 
-def artifact_of(cell: str) -> str:
-    """The file in the name of a cell."""
-    return cell.rpartition("[")[0]
-
-
-def backend_of(cell: str) -> str:
-    """The backend in the name of a cell."""
-    return cell.rpartition("[")[2].removesuffix("]")
-
-
 def _accuracy(subject: Subject) -> RecordedAccuracy:
-    given, labels = subject.on_data(), subject.labels
+    given, labels = subject.on_data(), subject.data.crops.labels
     right = given.argmax(axis=1) == labels
     recall = {
         name: _rate(right[labels == index].mean())

@@ -2,42 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_bench.predict_crops import predict_crops
-from fer_bench.regression.baseline import Baseline, Bounds, RecordedCell
+from fer_bench.regression.baseline import Baseline, Bounds, RecordedCell, RecordedData
 from fer_bench.regression.cells import Cell
 from fer_bench.regression.outcome import NotCompared
-from fer_bench.regression.pictures import EvaluationData, same_data
 from fer_edge.artifacts.manifest import GoldenCrop
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError
+from fer_edge.evaluation import fer2013
+from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.predictor import Predictor
 
-__all__ = ["Subject"]
+__all__ = ["EvaluationData", "Run", "Subject"]
 
 Probabilities = npt.NDArray[np.floating]
 
 
-@dataclass(eq=False)
-class Subject:
-    """One cell of the model called ``model``; it is opened and measured once, when it is needed.
+@dataclass(frozen=True, eq=False)
+class EvaluationData:
+    """The labelled pictures of a run, and what a baseline keeps of them."""
 
-    ``other_data`` says that other pictures than the baseline's are meant.
+    crops: LabelledCrops
+    record: RecordedData
+
+    @classmethod
+    def load(cls, data: fer2013.Data, split: str, spec: ModelSpec | None = None) -> EvaluationData:
+        """Read a split, for the model of ``spec`` if it is given. Raises DataError.
+
+        The pictures are sorted by the hash of label and pixels, so that any container gives the
+        same order.
+        """
+        labels, wanted = (None, None) if spec is None else (spec.labels, spec.input)
+        crops = fer2013.load(data, split, labels=labels, wanted=wanted)
+        record = RecordedData(split, len(crops), crops.sha256)
+        return cls(crops.take(crops.canonical_order()), record)
+
+
+@dataclass(eq=False)
+class Run:
+    """What the subjects of a run share.
+
+    ``reference`` is the fp32 subject that others are compared with. ``other_data`` says that
+    pictures other than the baseline's are meant.
     """
 
-    cell: Cell
     model: str
-    probes: dict[str, npt.NDArray[np.uint8]]
-    golden: tuple[GoldenCrop, ...]
     baseline: Baseline
+    golden: tuple[GoldenCrop, ...] = ()
+    probes: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     data: EvaluationData | None = None
     other_data: bool = False
     reference: Subject | None = None
+
+    @property
+    def same_data(self) -> bool:
+        """Whether the baseline is of the very same pictures, whatever their split is called."""
+        kept, now = self.baseline.data, self.data
+        return kept is not None and now is not None and kept.sha256 == now.record.sha256
+
+
+@dataclass(eq=False)
+class Subject:
+    """One cell of a run. It is opened and measured once, when a check needs it."""
+
+    cell: Cell
+    run: Run
     _predictor: Predictor | None = None
     _on_probes: Probabilities | None = field(default=None, repr=False)
     _on_data: Probabilities | None = field(default=None, repr=False)
@@ -63,7 +98,7 @@ class Subject:
     @property
     def bounds(self) -> Bounds:
         """The baseline's for this precision. Raises ArtifactError."""
-        known = self.baseline.bounds
+        known = self.run.baseline.bounds
         if self.precision not in known:
             raise ArtifactError(
                 f"{self.cell.file} is of the precision {self.precision!r:.40}, which has no "
@@ -75,48 +110,51 @@ class Subject:
     @property
     def recorded(self) -> RecordedCell | None:
         """What the baseline has of this cell."""
-        return self.baseline.cells.get(self.cell.name)
+        return self.run.baseline.cells.get(self.cell.name)
 
     @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """Labels of the pictures, int64 ``(N,)``."""
-        return np.empty(0, np.int64) if self.data is None else self.data.crops.labels
+    def required(self) -> RecordedCell:
+        """What the baseline has of this cell; raises NotCompared if it has nothing."""
+        if self.recorded is None:
+            raise NotCompared("the baseline lacks this cell")
+        return self.recorded
+
+    @property
+    def reference(self) -> Subject:
+        """The fp32 subject to compare with; raises NotCompared if there is no other."""
+        found = self.run.reference
+        if found is None or found is self:
+            raise NotCompared("there is no other fp32 artifact to compare with")
+        return found
+
+    @property
+    def data(self) -> EvaluationData:
+        """The labelled pictures; raises NotCompared if none were given."""
+        if self.run.data is None:
+            raise NotCompared("no pictures were given; --fer-data")
+        return self.run.data
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, those of the pictures where there are any."""
-        return self.spec.labels if self.data is None else self.data.crops.classes
-
-    @property
-    def same_data(self) -> bool:
-        """Whether the baseline is of the very same pictures."""
-        return same_data(self.baseline, self.data)
-
-    def required(self) -> RecordedCell:
-        """What the baseline has of this cell; raises NotCompared if it has nothing."""
-        kept = self.recorded
-        if kept is None:
-            raise NotCompared("the baseline lacks this cell")
-        return kept
+        return self.spec.labels if self.run.data is None else self.run.data.crops.classes
 
     def predict(self, crops: Sequence[npt.NDArray[np.uint8]]) -> Probabilities:
         """Classify crops; ``(N, K)``."""
         return predict_crops(self.predictor, crops, self.cell.name)
 
-    def probe_matrix(self) -> Probabilities:
+    def on_probes(self) -> Probabilities:
         """Answers to all probes, ``(N, K)``."""
         if self._on_probes is None:
-            self._on_probes = self.predict(list(self.probes.values()))
+            self._on_probes = self.predict(list(self.run.probes.values()))
         return self._on_probes
 
     def answers(self) -> dict[str, Probabilities]:
         """Answers to all probes, by name."""
-        return dict(zip(self.probes, self.probe_matrix(), strict=True))
+        return dict(zip(self.run.probes, self.on_probes(), strict=True))
 
     def on_data(self) -> Probabilities:
         """Answers to all labelled pictures, ``(N, K)``; raises NotCompared if none were given."""
-        if self.data is None:
-            raise NotCompared("no pictures were given; --fer-data")
         if self._on_data is None:
             self._on_data = self.predict(list(self.data.crops.images))
         return self._on_data

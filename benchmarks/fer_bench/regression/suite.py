@@ -9,32 +9,20 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
-
 from fer_bench.regression.artifact_checks import answers, golden, intact, recorded, size
 from fer_bench.regression.baseline import Baseline, RecordedCell
-from fer_bench.regression.cells import Cell, find_model
+from fer_bench.regression.cells import find_model, split_name
 from fer_bench.regression.outcome import NotCompared, Outcome, Row
-from fer_bench.regression.picture_checks import accuracy, calibration, recall
-from fer_bench.regression.pictures import EvaluationData, check_data, load_data
+from fer_bench.regression.picture_checks import accuracy, calibration, pictures, recall
 from fer_bench.regression.probes import probes
-from fer_bench.regression.recording import artifact_of, backend_of, merge, record
+from fer_bench.regression.recording import merge, record
 from fer_bench.regression.reference_checks import latency, parity
-from fer_bench.regression.subject import Subject
+from fer_bench.regression.subject import EvaluationData, Run, Subject
 from fer_edge.errors import ConfigurationError, DataError, FerEdgeError, GateError
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.fer2013 import SPLITS
 
-__all__ = [
-    "CHECKS",
-    "DATA_CHECKS",
-    "LASTING_CHECKS",
-    "PAIRED_CHECKS",
-    "Check",
-    "Result",
-    "Step",
-    "Suite",
-]
+__all__ = ["CHECKS", "LASTING_CHECKS", "Check", "Result", "Step", "Suite"]
 
 Check = Callable[[Subject], Outcome]
 
@@ -52,25 +40,22 @@ CHECKS: dict[str, Check] = {
 }
 """By name, in the order in which they run.
 
-A check raises NotCompared where it has nothing to compare with, and lets errors of fer_edge pass:
-an artifact that cannot be opened or run has failed.
+A check raises NotCompared where it has nothing to compare with. An artifact that cannot be opened
+or run has failed, so errors of fer_edge pass through.
 """
 
-DATA_CHECKS = frozenset({"accuracy", "recall", "calibration"})
-"""Those that need labelled pictures."""
-
-PAIRED_CHECKS = frozenset({"parity", "latency"})
-"""Those that compare with the fp32 reference."""
+_DATA_CHECKS = frozenset({"accuracy", "recall", "calibration"})  # need labelled pictures
+_PAIRED_CHECKS = frozenset({"parity", "latency"})  # compare with the fp32 reference
 
 LASTING_CHECKS = frozenset({"intact", "golden", "parity"})
-"""Those that have to hold of any model, so that a new baseline has to pass them too."""
+"""Those that hold of any sound model, so a new baseline has to pass them too."""
 
 _REFERENCE_BACKEND = "onnxruntime"
 
 
 @dataclass(frozen=True)
 class Step:
-    """A part of the run, called ``name``; without an outcome where nothing is compared."""
+    """A part of a run. ``do`` gives no outcome where nothing is compared."""
 
     name: str
     do: Callable[[], Outcome | None]
@@ -90,14 +75,12 @@ class Suite:
     """The checks of a model against its baseline.
 
     ``baseline`` has to exist: without it most checks would have nothing to compare with, and would
-    pass. ``update`` records a new one: only the checks that have to hold of any model are run, and
-    the last step writes what was measured. Nothing but the manifest and the baseline is opened
-    before a step needs it. Raises ArtifactError, ConfigurationError or DataError for what cannot
-    be used.
+    pass. ``update`` records a new one instead: only ``LASTING_CHECKS`` are run, and the last step
+    writes what was measured. Pictures other than the recorded ones fail unless ``other_data`` says
+    that they are meant. No artifact is opened and no picture is read before a step needs it.
 
     ``failed`` tells whether a step has failed so far, ``written`` where the new baseline was
-    written. Pictures other than the recorded ones fail, unless ``other_data`` says that they are
-    meant.
+    written. Raises ArtifactError, ConfigurationError or DataError for what cannot be used.
     """
 
     def __init__(
@@ -121,9 +104,7 @@ class Suite:
         self.update = update
         self.failed = False
         self.written: Path | None = None
-        self._other_data = other_data
-        self._path = baseline
-        self._data_path, self._split = data, split
+        self._path, self._data, self._split = baseline, data, split
         fresh = update and not os.path.exists(baseline)  # Path.exists raises where it may not look
         self._stored = Baseline(self.model.name) if fresh else Baseline.read(baseline)
         if update and self._stored.model != self.model.name:
@@ -132,31 +113,35 @@ class Suite:
                 f"{self.model.name!r}: record this one in another file (--fer-baseline). If it is "
                 "the same model under a new name, change the name in the file"
             )
+        # a new baseline is not compared with the old one, but keeps its bounds
+        known = replace(self._stored, cells={}) if update else self._stored
+        manifest = self.model.manifest
+        shown = manifest.golden if manifest else ()
+        self._run = Run(self.model.name, known, shown, other_data=other_data)
+        self.subjects = tuple(Subject(cell, self._run) for cell in self.model.cells)
         self._recorded: dict[str, RecordedCell] = {}
         self._held: set[str] = set()
-        self._subjects: dict[str, Subject] = {}
 
     def steps(self) -> list[Step]:
         """Everything that a run does, in its order; opens no artifact that has a manifest."""
         found = [Step(f"fer::{n}::present", partial(_lost, why)) for n, why in self.lost.items()]
-        if self._data_path is not None and not self.update:
-            found.append(Step("fer::data", self._check_data))
-        for cell in self.model.cells:
+        if self._data is not None and not self.update:
+            found.append(Step("fer::data", lambda: pictures(self._ready())))
+        for subject in self.subjects:
+            name = subject.cell.name
             found += [
-                Step(f"fer::{cell.name}::{name}", partial(self.check, cell, name))
-                for name in self.checks(cell)
+                Step(f"fer::{name}::{check}", partial(self.check, subject, check))
+                for check in self.checks(subject)
             ]
             if self.update:
-                found.append(Step(f"fer::{cell.name}::record", partial(self._record, cell)))
+                found.append(Step(f"fer::{name}::record", partial(self._record, subject)))
         if self.update:
             found.append(Step("fer::baseline", self._save))
         return found
 
     def results(self) -> list[Result]:
         """Do in one call what ``pytest --fer-model`` does, and close the engines."""
-        found = [Result(f"fer::{n}::tested", False, None, why) for n, why in self.untested.items()]
-        if self.without_data:
-            found.append(Result("fer::data", False, None, self.without_data))
+        found = [Result(name, False, None, why) for name, why in self.untested.items()]
         try:
             return found + [self.run(step) for step in self.steps()]
         finally:
@@ -164,109 +149,103 @@ class Suite:
 
     def run(self, step: Step) -> Result:
         """Take one step. Errors of fer_edge are failures with a reason; others are raised."""
+        outcome, failed, reason = None, False, ""
         try:
             outcome = step.do()
-        except NotCompared as reason:
-            self._held.add(step.name)
-            return Result(step.name, False, None, str(reason))
+            failed = outcome is not None and not outcome.holds
+        except NotCompared as why:
+            reason = str(why)
         except FerEdgeError as problem:
-            self.failed = True
-            return Result(step.name, True, None, f"{type(problem).__name__}: {problem}")
+            failed, reason = True, f"{type(problem).__name__}: {problem}"
         except Exception:
             self.failed = True
             raise
-        if outcome is None or outcome.holds:
+        if failed:
+            self.failed = True
+        else:
             self._held.add(step.name)
-            return Result(step.name, False, outcome)
-        self.failed = True
-        return Result(step.name, True, outcome)
+        return Result(step.name, failed, outcome, reason)
 
-    def checks(self, cell: Cell) -> list[str]:
-        """Names of the checks that apply to a cell, in their order."""
-        left_out = set() if self._data_path is not None else set(DATA_CHECKS)
-        left_out |= set() if self.model.golden else {"golden"}
-        if cell.entry is not None and self.reference is self._subject(cell):
-            left_out |= PAIRED_CHECKS
+    def checks(self, subject: Subject) -> list[str]:
+        """Names of the checks that apply to a subject, in their order."""
+        left_out = set() if self._data is not None else set(_DATA_CHECKS)
+        left_out |= set() if self._run.golden else {"golden"}
+        if subject.cell.entry is not None and subject is self._reference:
+            left_out |= _PAIRED_CHECKS
         if self.update:
             left_out |= CHECKS.keys() - LASTING_CHECKS
         return [name for name in CHECKS if name not in left_out]
 
-    def check(self, cell: Cell, name: str) -> Outcome:
-        """Run one check of a cell.
+    def check(self, subject: Subject, name: str) -> Outcome:
+        """Run one check.
 
-        Raises NotCompared where there is nothing to compare with, and whatever the artifact
-        raises that cannot be opened or run.
+        Raises NotCompared where there is nothing to compare with, and whatever an artifact raises
+        that cannot be opened or run.
         """
-        return CHECKS[name](self._ready(cell))
-
-    @cached_property
-    def data(self) -> EvaluationData | None:
-        """The labelled pictures, read once; None if none were given."""
-        if self._data_path is None:
-            return None
-        spec = None
-        with suppress(FerEdgeError):  # of an artifact that does not open each check tells
-            spec = None if self.reference is None else self.reference.spec
-        return load_data(self._data_path, self._split, spec)
-
-    @cached_property
-    def reference(self) -> Subject | None:
-        """The first fp32 artifact, on ONNX Runtime where that opens it.
-
-        An artifact without a manifest tells its own precision, unless it cannot be opened.
-        """
-        fitting = [c for c in self.model.cells if self._precision(c) == "fp32"]
-        same = [c for c in fitting if c.file == fitting[0].file and c.backend == _REFERENCE_BACKEND]
-        return self._subject((same or fitting)[0]) if fitting else None
+        self._ready(subject)
+        return CHECKS[name](subject)
 
     @property
     def lost(self) -> dict[str, str]:
         """Cells of the baseline whose artifact is no longer in the model, each with a message."""
-        gone = [name for name in self._expected if artifact_of(name) not in self.model.files]
-        return {n: f"{artifact_of(n)} is in the baseline and not in the model" for n in gone}
-
-    @property
-    def untested(self) -> dict[str, str]:
-        """Cells of the baseline whose artifact is there and is not tested, and why."""
-        tested = {cell.name for cell in self.model.cells}
+        files = {name: split_name(name)[0] for name in self._run.baseline.cells}
         return {
-            name: self.model.absent.get(backend_of(name), "its backend was not chosen for this run")
-            for name in self._expected
-            if name not in tested and artifact_of(name) in self.model.files
+            name: f"{file} is in the baseline and not in the model"
+            for name, file in files.items()
+            if file not in self.model.files
         }
 
     @property
-    def without_data(self) -> str:
-        """A message if the baseline has accuracies and this run has no pictures; else empty."""
-        if self._data_path is not None or not any(c.accuracy for c in self._expected.values()):
-            return ""
-        return "the baseline has accuracies; without --fer-data they are not tested"
+    def untested(self) -> dict[str, str]:
+        """Steps that the baseline has results for and this run leaves out, and why."""
+        expected, tested = self._run.baseline.cells, {cell.name for cell in self.model.cells}
+        found = {
+            f"fer::{name}::tested": self.model.absent.get(
+                split_name(name)[1], "its backend was not chosen for this run"
+            )
+            for name in expected
+            if name not in tested and name not in self.lost
+        }
+        if self._data is None and any(cell.accuracy for cell in expected.values()):
+            why = "the baseline has accuracies; without --fer-data they are not tested"
+            found["fer::data"] = why
+        return found
 
     def close(self) -> None:
         """Close every Predictor."""
-        for subject in self._subjects.values():
+        for subject in self.subjects:
             subject.close()
 
-    def _check_data(self) -> Outcome:
-        assert self.data is not None  # noqa: S101 - a step of runs that have pictures
-        return check_data(self._stored, self.data, other_data=self._other_data)
-
-    def _record(self, cell: Cell) -> None:
+    def _record(self, subject: Subject) -> None:
         """Measure what the new baseline keeps of a cell."""
         if self.failed:
             raise NotCompared("a check failed, so nothing is recorded")
-        self._recorded[cell.name] = record(self._ready(cell))
+        self._ready(subject)
+        self._recorded[subject.cell.name] = record(subject)
 
     def _save(self) -> None:
-        """Write the baseline with everything that was recorded.
+        """Write the baseline, unless something failed or was not checked.
 
-        Its bounds stay as they are, and so do its cells of other engines. Nothing is written after
-        a failure, or unless every check that has to hold of any model was run.
+        Recording what nobody checked would make a fault the standard. The bounds stay as they are,
+        and so do the cells of other engines.
         """
         if self.failed:
             raise NotCompared("a check failed, so the baseline stays as it was")
-        self._demand_checks()
-        seen = None if self.data is None else self.data.record
+        lacking = [
+            f"{check} of {subject.cell.name}"
+            for subject in self.subjects
+            if subject.cell.name in self._recorded
+            for check in self.checks(subject)
+            if f"fer::{subject.cell.name}::{check}" not in self._held
+        ]
+        if lacking or not self._recorded:
+            why = f"not seen to hold: {', '.join(lacking)}" if lacking else "nothing was recorded"
+            raise GateError(
+                f"the baseline stays as it was; {why}. It is written only if "
+                f"{', '.join(sorted(LASTING_CHECKS))} were run and hold of each artifact in it: "
+                "run --fer-update-baseline without -k, -m and --deselect"
+            )
+        seen = self._run.data.record if self._run.data else None
         merged = merge(self._stored, self._recorded, seen, self.model.hashes())
         try:
             merged.write(self._path)
@@ -277,67 +256,40 @@ class Suite:
             ) from problem
         self.written = self._path
 
-    def _demand_checks(self) -> None:
-        """Refuse to record what nobody checked: that would make a fault the standard."""
-        lacking = [
-            f"{name} of {cell.name}"
-            for cell in self.model.cells
-            if cell.name in self._recorded
-            for name in self.checks(cell)
-            if f"fer::{cell.name}::{name}" not in self._held
-        ]
-        if lacking or not self._recorded:
-            why = f"not seen to hold: {', '.join(lacking)}" if lacking else "nothing was recorded"
-            raise GateError(
-                f"the baseline stays as it was; {why}. It is written only if "
-                f"{', '.join(sorted(LASTING_CHECKS))} were run and hold of each artifact in it: "
-                "run --fer-update-baseline without -k, -m and --deselect"
-            )
+    def _ready(self, subject: Subject | None = None) -> Run:
+        """Read what the checks of a subject need.
 
-    def _ready(self, cell: Cell) -> Subject:
-        """The subject with what its checks compare it with.
-
-        Other engines are closed: they would compete with this one for the cores.
+        Other engines are closed, as they would compete with this one for the cores.
         """
-        subject, reference = self._subject(cell), self.reference
-        for other in self._subjects.values():
+        run, reference = self._run, self._reference
+        for other in self.subjects:
             if other is not subject and other is not reference:
                 other.close()
-        for used in (subject, reference):
-            if used is not None:
-                used.data = self.data
-        if reference is not subject:
-            subject.reference = reference
-        return subject
-
-    def _subject(self, cell: Cell) -> Subject:
-        if cell.name not in self._subjects:
-            # a new baseline is not compared with the old one, but keeps its bounds
-            known = replace(self._stored, cells={}) if self.update else self._stored
-            self._subjects[cell.name] = Subject(
-                cell,
-                self.model.name,
-                self._probes,
-                self.model.golden,
-                known,
-                other_data=self._other_data,
-            )
-        return self._subjects[cell.name]
-
-    def _precision(self, cell: Cell) -> str | None:
-        try:
-            return self._subject(cell).precision
-        except FerEdgeError:
-            return None  # each check of the cell fails with this error
-
-    @property
-    def _expected(self) -> dict[str, RecordedCell]:
-        """What the model is compared with; nothing if a new baseline is recorded."""
-        return {} if self.update else self._stored.cells
+        run.reference = reference
+        run.probes = run.probes or probes()
+        if self._data is not None and run.data is None:
+            spec = None
+            with suppress(FerEdgeError):  # the checks of a reference that does not open tell why
+                spec = reference.spec if reference else None
+            run.data = EvaluationData.load(self._data, self._split, spec)
+        return run
 
     @cached_property
-    def _probes(self) -> dict[str, np.ndarray]:
-        return probes()
+    def _reference(self) -> Subject | None:
+        """The first fp32 artifact, on ONNX Runtime where that opens it.
+
+        An artifact without a manifest tells its own precision, unless it cannot be opened.
+        """
+        fitting = [subject for subject in self.subjects if _is_fp32(subject)]
+        first = [subject for subject in fitting if subject.cell.file == fitting[0].cell.file]
+        preferred = [s for s in first if s.cell.backend == _REFERENCE_BACKEND]
+        return next(iter(preferred or first), None)
+
+
+def _is_fp32(subject: Subject) -> bool:
+    with suppress(FerEdgeError):  # each check of the cell fails with this error
+        return subject.precision == "fp32"
+    return False
 
 
 def _lost(reason: str) -> Outcome:

@@ -10,7 +10,7 @@ import pytest
 
 from fer_bench.regression.baseline import DEFAULT_BOUNDS, Baseline
 from fer_bench.regression.cells import Cell, file_name, find_model
-from fer_bench.regression.subject import Subject
+from fer_bench.regression.subject import Run, Subject
 from fer_edge import ArtifactError, ConfigurationError
 from fer_edge.artifacts.manifest import ArtifactEntry, Companion, Manifest
 from fer_edge.backends import BACKENDS
@@ -120,10 +120,10 @@ def test_each_model_has_a_baseline_of_its_own(
 def test_a_precision_without_bounds_is_told() -> None:
     cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
     with pytest.raises(ArtifactError, match="'int4', which has no bounds; there are fp32"):
-        _ = Subject(cell, "m", {}, (), Baseline("m")).bounds
+        _ = Subject(cell, Run("m", Baseline("m"))).bounds
 
 
 def test_a_baseline_may_bound_a_precision_of_its_own() -> None:
     cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
     bounds = {**DEFAULT_BOUNDS, "int4": DEFAULT_BOUNDS["int8"]}
-    assert Subject(cell, "m", {}, (), Baseline("m", bounds=bounds)).bounds == DEFAULT_BOUNDS["int8"]
+    assert Subject(cell, Run("m", Baseline("m", bounds=bounds))).bounds == DEFAULT_BOUNDS["int8"]

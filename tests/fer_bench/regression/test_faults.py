@@ -19,9 +19,8 @@ import pytest
 
 from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.latency_ratio import PairedLatency
-from fer_bench.regression.suite import CHECKS, DATA_CHECKS, Suite
+from fer_bench.regression.suite import CHECKS, Suite
 from fer_edge import ArtifactError
-from fer_edge.evaluation import fer2013
 from fer_edge.predictor import Predictor
 
 REFERENCE = "fer::model.onnx[onnxruntime]"
@@ -76,12 +75,7 @@ def test_a_fault_of_the_fp32_artifact_fails_by_name(fault: Any, workbench: Any) 
     failed = workbench.failures(broken)
     assert expected <= failed
     assert f"{INT8}::parity" in failed, "the sound INT8 artifact is not that reference's"
-
-
-@pytest.mark.parametrize("fault", FAULTS_OF_THE_REFERENCE, ids=lambda fault: fault.__name__)
-def test_it_fails_without_pictures_too(fault: Any, workbench: Any) -> None:
-    broken = workbench.directory(fault.__name__, edit=fault, int8=workbench.int8)
-    assert f"{REFERENCE}::answers" in workbench.failures(broken, data=None)
+    assert f"{REFERENCE}::answers" in workbench.failures(broken, data=None), "without pictures"
 
 
 def _round_to_six_bits(kernel: np.ndarray) -> np.ndarray:
@@ -308,7 +302,8 @@ def test_pictures_that_are_cut_short_fail(workbench: Any, sound: Path, tmp_path:
     fewer = _part_of(workbench.data, tmp_path / "fewer.zip", "0")
     results = {r.name: r for r in workbench.judge(sound, data=fewer)}
     failed = {name for name, result in results.items() if result.failed}
-    needing = {f"{one}::{check}" for one in (REFERENCE, INT8) for check in DATA_CHECKS}
+    checks = ("accuracy", "recall", "calibration")
+    needing = {f"{one}::{check}" for one in (REFERENCE, INT8) for check in checks}
     assert failed == {"fer::data", *needing}
     told = results["fer::data"].reason
     assert "the baseline is of 280 pictures of public-test" in told
@@ -337,12 +332,7 @@ def test_too_few_other_pictures_fail_although_they_are_meant(
     assert [row.what for row in rows if not row.holds] == ["half of the 95 % interval"]
 
 
-def test_ten_runs_of_an_untouched_model_pass(workbench: Any, sound: Path) -> None:
-    for _ in range(10):
-        results = workbench.judge(sound)
-        assert [(r.name, r.reason) for r in results if r.failed] == []
-        assert len(results) == 19
-
-
-def test_the_pictures_are_read_as_fer2013(workbench: Any) -> None:
-    assert len(fer2013.load(workbench.data, "public-test")) == 280
+def test_an_untouched_model_passes(workbench: Any, sound: Path) -> None:
+    results = workbench.judge(sound)
+    assert [(r.name, r.reason) for r in results if r.failed] == []
+    assert len(results) == 19

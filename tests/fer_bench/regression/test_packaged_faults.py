@@ -135,9 +135,9 @@ def broken(file: str, fault: Fault) -> onnx.ModelProto:
 def failures(model: Path | str, file: str, data: Path | None = None) -> set[str]:
     """Names of the checks of one artifact that fail; its time is not what is tested here."""
     with closing(Suite(model, BASELINE, backends=["onnxruntime"], data=data)) as suite:
-        (cell,) = [cell for cell in suite.model.cells if cell.file == file]
-        checks = [name for name in suite.checks(cell) if name != "latency"]
-        return {name for name in checks if not suite.check(cell, name).holds}
+        (subject,) = [subject for subject in suite.subjects if subject.cell.file == file]
+        checks = [name for name in suite.checks(subject) if name != "latency"]
+        return {name for name in checks if not suite.check(subject, name).holds}
 
 
 @pytest.mark.parametrize("file", [FP32, INT8, INT8_ORT])

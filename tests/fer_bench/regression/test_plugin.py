@@ -21,6 +21,7 @@ from fer_bench.regression import plugin, pytest_run
 from fer_bench.regression.outcome import ChangedPicture, Outcome, Row
 from fer_bench.regression.pytest_run import SuiteHooks, report
 from fer_bench.regression.suite import Result, Suite
+from fer_edge.errors import FerEdgeError
 
 PLUGIN = "fer_bench.regression.plugin"
 BACKEND = ("--fer-backend", "onnxruntime")
@@ -201,9 +202,8 @@ def summary(suite: Suite, *, listed: bool = False) -> tuple[str, int]:
 
 def test_what_is_not_tested_here_stands_in_the_summary() -> None:
     text, code = summary(Suite("default", BASELINE, backends=["onnxruntime"]))
-    assert "in the baseline and not tested here: " in text
-    assert "model.int8.openvino.xml[openvino]" in text
-    assert "the baseline has accuracies; without --fer-data they are not tested" in text
+    assert "fer::model.int8.openvino.xml[openvino]::tested is left out: its backend" in text
+    assert "fer::data is left out: the baseline has accuracies; without --fer-data" in text
     assert code == pytest.ExitCode.OK
 
 
@@ -263,19 +263,8 @@ def test_where_a_baseline_is(chosen: str | None, ini: str | None, path: str) -> 
     ("arguments", "message"),
     [
         (("--fer-data", "x.zip"), "--fer-data needs --fer-model"),
-        (("--fer-update-baseline",), "--fer-update-baseline needs --fer-model"),
         (("--fer-other-data",), "--fer-other-data needs --fer-model"),
-        (
-            ("--fer-model", "SOUND", "--fer-other-data"),
-            "other pictures are meant and none are given; add --fer-data",
-        ),
         (("--fer-model", "nowhere"), "there is no model at nowhere"),
-        (
-            ("--fer-model", "SOUND", "--fer-data", "nowhere.zip"),
-            "there is no FER2013 at nowhere.zip",
-        ),
-        (("--fer-model", "SOUND", "--fer-split", "half"), "unknown split 'half'; there are train"),
-        (("--fer-model", "SOUND", "--fer-backend", "tflite"), "unknown backend tflite; there are"),
         (
             ("--fer-model", "SOUND", "--fer-baseline", "no.json"),
             "there is no baseline at no.json; record one with --fer-update-b",
@@ -290,6 +279,20 @@ def test_what_cannot_be_met_is_told_before_any_test_runs(
     said = capsys.readouterr().err
     assert message in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"other_data": True}, "other pictures are meant and none are given; add --fer-data"),
+        ({"data": "nowhere.zip"}, "there is no FER2013 at nowhere.zip"),
+        ({"split": "half"}, "unknown split 'half'; there are train"),
+        ({"backends": ["tflite"]}, "unknown backend tflite; there are"),
+    ],
+)
+def test_a_suite_refuses_what_it_cannot_do(settings: Any, message: str, sound: Path) -> None:
+    with pytest.raises(FerEdgeError, match=message):
+        Suite(sound, BASELINE, **settings)
 
 
 def test_the_plugin_costs_nothing_where_it_is_not_asked_for() -> None:
