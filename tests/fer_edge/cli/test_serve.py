@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -12,34 +15,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+import fer_edge
 from fer_edge.cli import main
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("httpx", reason="no httpx to ask the server with")
 
 import httpx
+from websockets.sync.client import connect
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    *options: str, within: tuple[str, ...] = (), **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start it on a free port; gives the process and the line with its address."""
-    with started("serve", "--port", "0", *options) as running:
+    with started("serve", "--port", "0", *options, within=within, **environment) as running:
         yield running
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(
+    *arguments: str, within: tuple[str, ...] = (), **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start a command of fer-edge; gives the process and its first line."""
-    command = [sys.executable, "-m", "fer_edge", *arguments]
+    command = [*within, sys.executable, "-m", "fer_edge", *arguments]
     paths = os.pathsep.join(path for path in sys.path if path)
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths, **environment},
     ) as process:
         assert process.stdout is not None
         try:
@@ -76,6 +87,62 @@ def test_a_camera_is_shown_on_the_page_that_the_browser_opens(
 def test_what_is_shown_is_not_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["camera", "--show", "--out", str(tmp_path / "out.mp4")]) == 2
     assert "leave out --out" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_it_speaks_tls_with_a_certificate(tmp_path: Path) -> None:
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    asked = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*asked, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    trusting = ssl.create_default_context(cafile=certificate)
+    with serving("--ssl-certfile", certificate, "--ssl-keyfile", key) as (_, address):
+        assert address.startswith("https://127.0.0.1:")
+        assert httpx.get(f"{address}healthz", verify=trusting).json()["status"] == "ok"
+        stream = f"wss{address.removeprefix('https')}v1/stream"
+        with connect(stream, ssl=trusting, origin=address.rstrip("/")) as socket:
+            socket.send(b"no picture")
+            assert "error" in json.loads(socket.recv(timeout=60))
+
+
+CONTAINED = (
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    "mount -o remount,bind,ro / && mount -t tmpfs none /tmp && "
+    'exec setpriv --reuid 1000 --regid 1000 --clear-groups --bounding-set=-all --no-new-privs "$@"',
+    "sh",
+)
+"""What the container of docs/serving.md is: another user, a read-only root, an empty /tmp."""
+
+
+def test_it_runs_as_another_user_on_a_read_only_root() -> None:
+    try:
+        probe = [*CONTAINED, sys.executable, "-c", f"open({fer_edge.__file__!r})"]
+        subprocess.run(probe, check=True, capture_output=True, cwd="/")
+    except (OSError, subprocess.CalledProcessError) as problem:
+        pytest.skip(f"no such container can be made here: {problem}")
+    settings = {"FER_EDGE_HOME": "/tmp/fer_edge", "HOME": "/", "FER_EDGE_TOKEN": "t" * 16}  # noqa: S108
+    with serving("--host", "0.0.0.0", within=CONTAINED, **settings) as (process, address):  # noqa: S104
+        printed = httpx.URL(address)
+        answer = httpx.post(
+            f"http://127.0.0.1:{printed.port}/v1/predict",
+            content=cv2.imencode(".png", np.zeros((64, 64), np.uint8))[1].tobytes(),
+            headers={
+                "host": printed.netloc.decode(),
+                "content-type": "image/png",
+                "authorization": f"Bearer {'t' * 16}",
+            },
+            timeout=60,
+        )
+        assert (answer.status_code, answer.json()["results"][0]["faces"]) == (200, [])
+        own = Path(f"/proc/{process.pid}")
+        assert own.stat().st_uid == 1000
+        mounts = [line.split() for line in (own / "mounts").read_text().splitlines()]
+        assert [options.split(",")[0] for _, at, _, options, *_ in mounts if at == "/"] == ["ro"]
+        process.terminate()
+        process.wait(60)
 
 
 def test_beyond_the_loopback_it_makes_a_token_and_prints_it() -> None:
