@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import TracebackType
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.emotion import Emotion
 from fer_edge.errors import ClosedError
+from fer_edge.faces.analyzed_face import AnalyzedFace
 from fer_edge.faces.detection import Face, FaceDetector, cut_face
 from fer_edge.images.reading import read_image
 from fer_edge.live.sources import Source
@@ -24,34 +22,6 @@ from fer_edge.system.forking import ProcessBound
 Picture: TypeAlias = "npt.NDArray[np.uint8] | str | os.PathLike[str]"
 
 __all__ = ["AnalyzedFace", "FaceAnalyzer"]
-
-
-@dataclass(frozen=True, slots=True)
-class AnalyzedFace:
-    """One face of a picture and its apparent expression.
-
-    ``box`` is (x, y, width, height) in pixels, the upper left corner first, within the picture.
-    ``score`` is how sure the detector is, in its own scale (`Face`).
-    """
-
-    box: tuple[int, int, int, int]
-    score: float
-    prediction: Prediction
-
-    @property
-    def label(self) -> str:
-        """The name of the most probable class."""
-        return self.prediction.label
-
-    @property
-    def emotion(self) -> Emotion | None:
-        """``label`` as an Emotion; None if the model's class is none of those."""
-        return self.prediction.emotion
-
-    @property
-    def confidence(self) -> float:
-        """Its probability, 0 to 1."""
-        return self.prediction.confidence
 
 
 class FaceAnalyzer(ProcessBound):
@@ -128,12 +98,7 @@ class FaceAnalyzer(ProcessBound):
     def __enter__(self) -> FaceAnalyzer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

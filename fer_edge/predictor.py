@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
-from types import TracebackType
 from typing import Literal, overload
 
 import numpy as np
@@ -205,12 +204,7 @@ class Predictor(ProcessBound):
     def __enter__(self) -> Predictor:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

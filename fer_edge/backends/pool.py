@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from fer_edge.errors import ClosedError
@@ -90,10 +89,5 @@ class Lease(Generic[T]):
         self._item = self._pool._take()
         return self._item
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool._give_back(self._item)

@@ -6,7 +6,6 @@ import atexit
 import threading
 from collections import deque
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from fer_edge.errors import ClosedError
@@ -82,12 +81,7 @@ class Ahead(ProcessBound, Generic[Item]):
     def __enter__(self) -> Ahead[Item]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _work(self) -> None:

@@ -6,21 +6,19 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from types import TracebackType
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_edge.arguments import whole_number
-from fer_edge.emotion import Emotion
 from fer_edge.errors import ClosedError
+from fer_edge.faces.analyzed_face import AnalyzedFace
 from fer_edge.faces.detection import Face, FaceDetector
 from fer_edge.live.ahead import Ahead
 from fer_edge.live.sources import Frame, FrameSource, Source, open_source
 from fer_edge.live.tracker import FaceTracker
-from fer_edge.prediction import Prediction
 from fer_edge.smoothing import EmotionSmoother, SmoothedPrediction
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.forking import ProcessBound
@@ -38,33 +36,14 @@ _MOST_WORKERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class TrackedFace:
+class TrackedFace(AnalyzedFace):
     """One face of a frame, with a number that stays with it through the video.
 
-    ``box`` is (x, y, width, height) in pixels of the frame. ``prediction`` is of this frame alone,
-    ``smoothed`` averages the frames before.
+    ``prediction`` is of this frame alone, ``smoothed`` averages the frames before.
     """
 
     track_id: int
-    box: tuple[int, int, int, int]
-    score: float
-    prediction: Prediction
     smoothed: SmoothedPrediction
-
-    @property
-    def label(self) -> str:
-        """The name of the most probable class in this frame."""
-        return self.prediction.label
-
-    @property
-    def emotion(self) -> Emotion | None:
-        """``label`` as an Emotion; None if the model's class is none of those."""
-        return self.prediction.emotion
-
-    @property
-    def confidence(self) -> float:
-        """Its probability, 0 to 1."""
-        return self.prediction.confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +126,7 @@ class Tracking(ProcessBound, Iterator[TrackedFrame]):
     def __enter__(self) -> Tracking:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -206,7 +180,7 @@ class Tracking(ProcessBound, Iterator[TrackedFrame]):
         for (number, face), prediction in zip(faces, predictions, strict=True):
             smoother = self._smoothers.setdefault(number, EmotionSmoother())
             smoothed = smoother.update(prediction, frame.time)
-            found.append(TrackedFace(number, face.box, face.score, prediction, smoothed))
+            found.append(TrackedFace(face.box, face.score, prediction, number, smoothed))
         return found
 
     def _moved(self, frame: Frame) -> list[TrackedFace]:
@@ -220,9 +194,7 @@ class Tracking(ProcessBound, Iterator[TrackedFrame]):
             top, bottom = (min(max(round(at), 0), height) for at in (y, y + down))
             if right > left and bottom > top:
                 box = (left, top, right - left, bottom - top)
-                moved.append(
-                    TrackedFace(face.track_id, box, face.score, face.prediction, face.smoothed)
-                )
+                moved.append(replace(face, box=box))
         return moved
 
 

@@ -22,7 +22,7 @@ def face(number: int, label: str, share: float = 0.75) -> TrackedFace:
     rest = (1 - share) / (len(LABELS) - 1)
     shares = np.array([share if name == label else rest for name in LABELS], np.float32)
     smoothed = SmoothedPrediction(shares, held=LABELS.index(label))
-    return TrackedFace(number, (10, 10, 40, 40), 0.9, Prediction(shares), smoothed)
+    return TrackedFace((10, 10, 40, 40), 0.9, Prediction(shares), number, smoothed)
 
 
 def drawn(seconds: float, *stays: tuple[int, str, float, float], fps: float = 10) -> Image:
