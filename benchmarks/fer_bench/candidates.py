@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -23,7 +23,6 @@ __all__ = [
     "bare_candidates",
     "candidates_for",
     "choices",
-    "peer_candidates",
 ]
 
 ALL = "all"
@@ -44,7 +43,6 @@ class Candidate:
     precision: str | None = None
     inference_precision: str | None = None
     threads: int | None = None
-    spinning: bool = False
     peer: Peer | None = None
     artifact: Path | None = None
 
@@ -63,25 +61,16 @@ class Candidate:
     @property
     def program(self) -> Program:
         """The process that measures it. Raises ConfigurationError if a peer is not installed."""
+        parameters: dict[str, Any] = {"threads": self.threads}
+        if self.kind != "peer":
+            goal = SCENARIOS[self.scenario].goal
+            parameters |= {"inference_precision": self.inference_precision, "goal": goal}
         if self.peer is not None:
-            extra: dict[str, Any] = {"threads": self.threads, "spinning": self.spinning}
             if self.artifact is not None:
-                extra |= {
-                    "artifact": str(self.artifact.absolute()),
-                    "inference_precision": self.inference_precision,
-                    "goal": SCENARIOS[self.scenario].goal,
-                    "batch": self.calls,
-                }
-            return adapter_program(self.peer, extra)
-        parameters = {
-            "model": self.model,
-            "backend": self.backend,
-            "device": self.device,
-            "precision": self.precision,
-            "inference_precision": self.inference_precision,
-            "threads": self.threads,
-            "spinning": self.spinning,
-            "goal": SCENARIOS[self.scenario].goal,
+                parameters |= {"artifact": str(self.artifact.absolute()), "batch": self.calls}
+            return adapter_program(self.peer, parameters)
+        parameters |= {
+            name: getattr(self, name) for name in ("model", "backend", "device", "precision")
         }
         return Program(WORKER, parameters)
 
@@ -103,7 +92,6 @@ class Request:
     batches: tuple[int | None, ...] = (None,)
     scenarios: tuple[str, ...] = ("single-stream",)
     device: str = "auto"
-    spinning: bool = False
     peers: tuple[Peer, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -119,43 +107,27 @@ class Request:
 def candidates_for(request: Request) -> list[Candidate]:
     """Every combination of the models, then of the peers, scenario by scenario.
 
-    ``all`` backends or precisions are those that the model and this machine have. What was named
-    stays in, and fails with its reason when it is opened.
+    ``all`` stands for the backends that this machine has, or the precisions that the model has.
+    What was named stays in, and fails with its reason when it is opened.
     """
     found = []
     for scenario, batch, threads in product(request.scenarios, request.batches, request.threads):
         for model in request.models:
             for backend, precision in choices(model, request.backends, request.precisions):
+                asked = (model, scenario, batch, backend, request.device, precision)
                 found += [
-                    Candidate(
-                        model,
-                        scenario,
-                        batch,
-                        backend,
-                        request.device,
-                        precision,
-                        inference,
-                        threads,
-                        request.spinning,
-                    )
+                    Candidate(*asked, inference, threads)
                     for inference in request.inference_precisions
                 ]
-        found += peer_candidates(request.peers, scenario, batch, threads)
+        found += [
+            Candidate(peer.name, scenario, batch, peer.backend, threads=threads, peer=peer)
+            for peer in request.peers
+        ]
     return found
 
 
-def peer_candidates(
-    peers: Iterable[Peer], scenario: str, batch: int | None, threads: int | None
-) -> list[Candidate]:
-    """One candidate per peer."""
-    return [
-        Candidate(peer.name, scenario, batch, peer.backend, threads=threads, peer=peer)
-        for peer in peers
-    ]
-
-
 def bare_candidates(candidates: Sequence[Candidate], peers: dict[str, Peer]) -> list[Candidate]:
-    """Put behind each model on ONNX Runtime or OpenVINO the same file without Predictor.
+    """Add the same file without Predictor after each model on ONNX Runtime or OpenVINO.
 
     Raises ConfigurationError for the backend ``auto``: it has to be named.
     """
@@ -177,14 +149,11 @@ def bare_candidates(candidates: Sequence[Candidate], peers: dict[str, Peer]) -> 
             except FerEdgeError:  # the model's own row says why
                 continue
             peer = peers[_BARE[candidate.backend]]
-            threads = candidate.threads or _default_threads(candidate.scenario)
+            # as many threads as our backends take by default
+            latency = SCENARIOS[candidate.scenario].goal == "latency"
+            threads = candidate.threads or (default_threads() if latency else usable_cores())
             found.append(replace(candidate, peer=peer, artifact=artifact.path, threads=threads))
     return found
-
-
-def _default_threads(scenario: str) -> int:
-    """What our backends take by default, so that the bare loop has as many."""
-    return default_threads() if SCENARIOS[scenario].goal == "latency" else usable_cores()
 
 
 def choices(

@@ -1,4 +1,4 @@
-"""The machine and the software that a result was measured on. All of it is optional."""
+"""The machine and the software that a result was measured on."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import os
 import platform
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from fer_edge import __version__
+from fer_edge.artifacts.record import encode
 from fer_edge.backends.table import BACKENDS
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.machine import Machine
 
 __all__ = ["Cpu", "Environment", "Gpu", "describe_environment", "differences"]
 
+_CHANGING = ("temperatures_c", "frequency_mhz", "jetson_clocks")
 _DISTRIBUTIONS = (
     "numpy",
     "opencv-python",
@@ -68,41 +71,47 @@ class Environment:
 def describe_environment(machine: Machine | None = None) -> Environment:
     """Look at this machine."""
     machine = machine or Machine()
-    memory = re.search(r"MemTotal: +(\d+) kB", machine.text("proc/meminfo") or "")
+    memory = _found(r"MemTotal: +(\d+) kB", machine.text("proc/meminfo"))
+    name = _found(r'^PRETTY_NAME="?([^"\n]+)', machine.text("etc/os-release"))
     flags = machine.cpu_field("flags", "Features")
+    clocks = machine.output("jetson_clocks", "--show")
     return Environment(
         fer_edge=__version__,
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        system=f"{_distribution(machine) or platform.system()}, kernel {platform.release()}",
+        system=f"{name or platform.system()}, kernel {platform.release()}",
         board=machine.text("proc/device-tree/model"),
         hypervisor=None if flags is None else "hypervisor" in flags.split(),
         cpu=_cpu(machine),
-        memory_mb=int(memory[1]) // 1024 if memory else None,
+        memory_mb=int(memory) // 1024 if memory else None,
         temperatures_c=machine.temperatures_c(),
         gpus=_gpus(machine),
-        power_mode=_power_mode(machine),
-        jetson_clocks=_one_line(machine.output("jetson_clocks", "--show")),
+        power_mode=_found(r"NV Power Mode: *(\S+)", machine.output("nvpmodel", "-q")),
+        jetson_clocks=" ".join(clocks.split()) if clocks else None,
         versions=_versions(),
     )
 
 
 def differences(old: Environment, new: Environment) -> list[str]:
-    """What differs between two machines, one sentence each; the temperature may."""
-    pairs = [
-        ("CPU", old.cpu.model, new.cpu.model),
-        ("CPU flags", ", ".join(old.cpu.flags), ", ".join(new.cpu.flags)),
-        ("usable cores", old.cpu.usable_cores, new.cpu.usable_cores),
-        ("governor", old.cpu.governor, new.cpu.governor),
-        ("board", old.board, new.board),
-        ("power mode", old.power_mode, new.power_mode),
-        ("GPUs", [(g.name, g.driver) for g in old.gpus], [(g.name, g.driver) for g in new.gpus]),
-        ("system", old.system, new.system),
-        ("python", old.python, new.python),
-        ("fer_edge", old.fer_edge, new.fer_edge),
+    """What differs between two machines, one sentence each, except for what changes by itself."""
+    was, now = _facts(old), _facts(new)
+    return [
+        f"{name}: {was.get(name) or 'none'} → {now.get(name) or 'none'}"
+        for name in dict.fromkeys([*was, *now])
+        if was.get(name) != now.get(name)
     ]
-    names = sorted({*old.versions, *new.versions})
-    pairs += [(name, old.versions.get(name), new.versions.get(name)) for name in names]
-    return [f"{name}: {was or 'none'} → {now or 'none'}" for name, was, now in pairs if was != now]
+
+
+def _facts(environment: Environment) -> dict[str, Any]:
+    """Everything that stays the same on an unchanged machine, by a name for readers."""
+    plain = encode(environment)
+    cpu = plain.pop("cpu")
+    plain |= {"CPU": cpu.pop("model"), **cpu, **plain.pop("versions")}
+    plain["gpus"] = [f"{gpu['name']} with driver {gpu['driver']}" for gpu in plain["gpus"]]
+    return {
+        name.replace("_", " "): ", ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in plain.items()
+        if name not in _CHANGING
+    }
 
 
 def _cpu(machine: Machine) -> Cpu:
@@ -118,8 +127,8 @@ def _cpu(machine: Machine) -> Cpu:
     )
 
 
-def _distribution(machine: Machine) -> str | None:
-    found = re.search(r'^PRETTY_NAME="?([^"\n]+)', machine.text("etc/os-release") or "", re.M)
+def _found(pattern: str, text: str | None) -> str | None:
+    found = re.search(pattern, text or "", re.MULTILINE)
     return found[1] if found else None
 
 
@@ -132,15 +141,6 @@ def _gpus(machine: Machine) -> tuple[Gpu, ...]:
     rows = [[cell.strip() for cell in line.split(",")] for line in (said or "").splitlines()]
     columns = 4
     return tuple(Gpu(*row) for row in rows if len(row) == columns)
-
-
-def _power_mode(machine: Machine) -> str | None:
-    found = re.search(r"NV Power Mode: *(\S+)", machine.output("nvpmodel", "-q") or "")
-    return found[1] if found else None
-
-
-def _one_line(text: str | None) -> str | None:
-    return " ".join(text.split()) if text else None
 
 
 def _versions() -> dict[str, str]:

@@ -78,24 +78,14 @@ def measure_round(
     request = {"work": "latency", "crops": crops, "scenario": dict(scenario)}
     started = time.monotonic_ns()  # one clock for all processes of a system
     reply = ask(program, request, timeout_s)
-    marks = reply["marks_ns"]
+    marks = reply.pop("marks_ns")
     return RoundSample(
-        samples_ms=np.array(reply["samples_ms"], np.float64),
-        unanswered=reply["unanswered"],
-        predictions=reply["predictions"],
-        wall_s=reply["wall_s"],
-        cpu_s=reply["cpu_s"],
-        clients=reply["clients"],
-        batch=reply["batch"],
-        warm=reply["warm_up"]["stable"],
-        stages_ms=reply["stages_ms"],
+        samples_ms=np.array(reply.pop("samples_ms"), np.float64),
         cold_ms=(marks["answered"] - started) / 1e6,
         load_ms=(marks["loaded"] - marks["begun"]) / 1e6,
         first_call_ms=(marks["answered"] - marks["loaded"]) / 1e6,
-        rss_mb=reply["rss_mb"],
-        peak_rss_mb=reply["peak_rss_mb"],
-        describe=reply["describe"],
         rate=scenario["rate"],
+        **reply,
     )
 
 

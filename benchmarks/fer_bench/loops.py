@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from random import Random
 from statistics import median
+from typing import Any
 
 __all__ = [
     "Clock",
     "Steps",
-    "WarmUp",
     "closed_loop",
     "open_loop",
     "poisson_arrivals",
@@ -27,7 +26,7 @@ __all__ = [
 
 Clock = Callable[[], int]
 Call = Callable[[int], object]
-Steps = tuple[Callable[[int], object], Callable[[object], object], Callable[[object], object]]
+Steps = tuple[Callable[[Any], object], Callable[[Any], object], Callable[[Any], object]]
 """Preprocess query ``i``, infer, postprocess; each takes what the one before gave."""
 
 SECOND = 1_000_000_000
@@ -37,36 +36,27 @@ STABLE_SPREAD = 0.10
 _NEAR_NS = 200_000
 
 
-@dataclass(frozen=True)
-class WarmUp:
-    """How warming up went; ``stable`` is False if it ran into its limit."""
-
-    calls: int
-    seconds: float
-    stable: bool
-
-
-def warm_up(call: Call, clock: Clock, *, limit_s: float) -> WarmUp:
+def warm_up(call: Call, clock: Clock, *, limit_s: float) -> bool:
     """Call until the medians of three windows in a row lie within 10 % of each other.
 
-    A window is one call or 30 ms of calls, whichever is longer. Gives up after ``limit_s``.
+    A window is one call or 30 ms of calls, whichever is longer. Returns False if this did not
+    happen within ``limit_s``.
     """
-    start, calls = clock(), 0
+    start, calls = clock(), itertools.count()
     medians: list[float] = []
     while True:
         times: list[int] = []
         opened = clock()
         while not times or clock() - opened < WINDOW_NS:
             before = clock()
-            call(calls)
+            call(next(calls))
             times.append(clock() - before)
-            calls += 1
         medians.append(median(times))
         last = medians[-STABLE_WINDOWS:]
-        stable = len(last) == STABLE_WINDOWS and max(last) <= min(last) * (1 + STABLE_SPREAD)
-        seconds = (clock() - start) / SECOND
-        if stable or seconds >= limit_s:
-            return WarmUp(calls, seconds, stable)
+        if len(last) == STABLE_WINDOWS and max(last) <= min(last) * (1 + STABLE_SPREAD):
+            return True
+        if clock() - start >= limit_s * SECOND:
+            return False
 
 
 def closed_loop(
@@ -79,37 +69,29 @@ def closed_loop(
     """
     samples: list[int] = []
     start, enough, limit = clock(), round(seconds * SECOND), round(limit_s * SECOND)
-    for index in itertools.count():
+    passed = 0
+    while (passed < enough or len(samples) < count) and passed < limit:
         before = clock()
-        call(index)
+        call(len(samples))
         after = clock()
         samples.append(after - before)
         passed = after - start
-        if (passed >= enough and len(samples) >= count) or passed >= limit:
-            return samples
-    raise AssertionError("unreachable")
+    return samples
 
 
 def staged_loop(
     steps: Steps, clock: Clock, *, seconds: float, count: int
 ) -> tuple[list[int], list[int], list[int]]:
     """Time the three stages of each query apart, for ``seconds`` and ``count`` queries at least."""
-    preprocess, infer, postprocess = steps
     stages: tuple[list[int], list[int], list[int]] = ([], [], [])
     start, enough = clock(), round(seconds * SECOND)
-    for index in itertools.count():
-        marks = [clock()]
-        value = preprocess(index)
-        marks.append(clock())
-        value = infer(value)
-        marks.append(clock())
-        postprocess(value)
-        marks.append(clock())
-        for stage, begin, end in zip(stages, marks, marks[1:], strict=False):
-            stage.append(end - begin)
-        if marks[-1] - start >= enough and len(stages[0]) >= count:
-            return stages
-    raise AssertionError("unreachable")
+    while clock() - start < enough or len(stages[0]) < count:
+        value: object = len(stages[0])
+        for stage, step in zip(stages, steps, strict=True):
+            before = clock()
+            value = step(value)
+            stage.append(clock() - before)
+    return stages
 
 
 def side_by_side(loop: Callable[[int], list[int]], clients: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from fer_bench.environment import Environment, describe_environment
 from fer_bench.latency_results import check_schema, read_json
 from fer_bench.launching import ask
-from fer_bench.paired_tests import PairedTest, ReferenceAgreement, pack_mask, paired_tests
+from fer_bench.paired_tests import PairedTest, ReferenceAgreement, pack_mask, paired_test
 from fer_bench.peers import Peer, adapter_program, prepare
 from fer_bench.predict_crops import predict_crops
 from fer_bench.reliability import ReliabilityBin, reliability_bins
@@ -48,12 +49,13 @@ ACCURACY_SCHEMA = "fer-bench-accuracy/1"
 
 T = TypeVar("T")
 
+_RAN = ("sha256", "backend", "provider", "precision", "inference_precision")
 _PEER_S = 1200.0
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSplit:
-    """Crops to measure on; ``copied`` marks, bool ``(N,)``, those that stand in train too.
+    """Crops to measure on. ``copied``, bool ``(N,)``, marks those that also stand in train.
 
     It is None where the archive has no training half, or where train itself is measured.
     """
@@ -68,8 +70,8 @@ class AccuracyResult:
     """One model on one split; rates are fractions of 1, NLL in nats.
 
     ``right`` is the mask of right answers as text (``fer_bench.paired_tests.pack_mask``), in the
-    order of the pictures' own hashes, which does not depend on the container; ``data_sha256``
-    identifies pictures and labels. ``agreement`` is with the reference, if there is one.
+    order of ``LabelledCrops.canonical_order``; ``data_sha256`` identifies pictures and labels.
+    ``agreement`` is with the reference, if there is one.
     """
 
     model: str
@@ -142,7 +144,8 @@ def measure_all(
 ) -> AccuracyRun:
     """Measure models, each with the keywords of its Predictor, and peers on the same pictures.
 
-    One that cannot be opened is a failure that says why; a reference that cannot, raises.
+    A model that cannot be opened becomes a failure that says why. A reference that cannot be
+    opened raises.
     """
     asked = None
     if reference is not None:
@@ -194,8 +197,8 @@ def read_accuracy(path: Path) -> AccuracyRun:
 def load_split(data: fer2013.Data, split: str, spec: ModelSpec | None = None) -> EvaluationSplit:
     """Read a split, and which of its pictures stand in train.
 
-    ``spec`` is of a model that the classes have to fit, and whose input pictures of other sizes
-    than FER2013's are brought to. Raises DataError.
+    The classes have to fit the model of ``spec``, and pictures of another size than FER2013's are
+    resized to its input. Raises DataError.
     """
     labels, wanted = (None, None) if spec is None else (spec.labels, spec.input)
     crops = fer2013.load(data, split, labels=labels, wanted=wanted)
@@ -211,7 +214,7 @@ def load_split(data: fer2013.Data, split: str, spec: ModelSpec | None = None) ->
 def measure_accuracy(
     model: str, predictor: Predictor, split: EvaluationSplit, label: str = "measuring"
 ) -> AccuracyResult:
-    """Classify every crop of a split; ``model`` is the name that the result bears."""
+    """Classify every crop of a split, and score the answers under the name ``model``."""
     return scored(answers_of(model, predictor, split, label), split)
 
 
@@ -222,16 +225,12 @@ def answers_of(
     labels, classes = predictor.info.spec.labels, split.crops.classes
     if labels != classes:
         raise DataError(
-            f"{model} is of the classes {', '.join(labels)}, and the pictures are of "
+            f"{model} knows the classes {', '.join(labels)}, and the pictures have the classes "
             f"{', '.join(classes)}; measure it on a data set of its own classes"
         )
     probabilities = predict_crops(predictor, list(split.crops.images), label)
     info = predictor.info
-    described = {
-        name: getattr(info, name)
-        for name in ("sha256", "backend", "provider", "precision", "inference_precision")
-    }
-    return Answers(model, probabilities, described)
+    return Answers(model, probabilities, {name: getattr(info, name) for name in _RAN})
 
 
 def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:
@@ -251,7 +250,7 @@ def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:
     if probabilities.shape != (len(split.crops), classes):
         raise ConfigurationError(
             f"the peer {peer.name} gives {probabilities.shape} instead of a row of "
-            f"{classes} probabilities per picture; it is there for its latency alone"
+            f"{classes} probabilities per picture; only its latency can be measured"
         )
     return Answers(peer.name, probabilities.astype(np.float32), reply["describe"])
 
@@ -261,30 +260,21 @@ def scored(
 ) -> AccuracyResult:
     """Score answers against the labels, and against a reference's answers."""
     crops, probabilities = split.crops, answers.probabilities
-    scores = metrics.score(crops.labels, probabilities, crops.classes)
     right = probabilities.argmax(axis=1) == crops.labels
-    alone = None if split.copied is None else ~split.copied
-    described = answers.described
+    alone = None if split.copied is None else right[~split.copied]
+    found = None
+    if reference is not None:
+        compared = agreement(reference.probabilities, probabilities)
+        found = ReferenceAgreement(**vars(compared), reference=reference.model)
     return AccuracyResult(
         model=answers.model,
-        sha256=described.get("sha256"),
-        backend=described["backend"],
-        provider=described.get("provider"),
-        precision=described.get("precision"),
-        inference_precision=described.get("inference_precision"),
+        **{name: answers.described.get(name) for name in _RAN},
         split=split.name,
-        n=scores.n,
-        accuracy=scores.accuracy,
-        accuracy_ci95=scores.accuracy_ci95,
-        accuracy_without_copies=float(right[alone].mean()) if _any(alone) else None,
-        n_without_copies=None if alone is None else int(alone.sum()),
-        macro_f1=scores.macro_f1,
-        ece=scores.ece,
-        nll=scores.nll,
-        per_class=scores.per_class,
-        confusion=scores.confusion,
+        **vars(metrics.score(crops.labels, probabilities, crops.classes)),
+        accuracy_without_copies=None if alone is None or not len(alone) else float(alone.mean()),
+        n_without_copies=None if alone is None else len(alone),
         reliability=reliability_bins(crops.labels, probabilities),
-        agreement=None if reference is None else _agreement(reference, probabilities),
+        agreement=found,
         right=pack_mask(right[crops.canonical_order()]),
         data_sha256=crops.sha256,
     )
@@ -292,19 +282,13 @@ def scored(
 
 def compare_answers(answers: Sequence[Answers], split: EvaluationSplit) -> list[PairedTest]:
     """McNemar's exact test for every pair of models."""
-    right = [a.probabilities.argmax(axis=1) == split.crops.labels for a in answers]
-    return paired_tests([_title(a) for a in answers], right)
-
-
-def _agreement(reference: Answers, given: npt.NDArray[np.float32]) -> ReferenceAgreement:
-    found = agreement(reference.probabilities, given)
-    return ReferenceAgreement(**vars(found), reference=reference.model)
+    right = [(_title(a), a.probabilities.argmax(axis=1) == split.crops.labels) for a in answers]
+    return [
+        paired_test(first, second, one, other)
+        for (first, one), (second, other) in combinations(right, 2)
+    ]
 
 
 def _title(answers: Answers) -> str:
     described = answers.described
     return f"{answers.model} ({described['backend']}, {described.get('precision')})"
-
-
-def _any(mask: np.ndarray | None) -> bool:
-    return mask is not None and bool(mask.any())

@@ -31,6 +31,10 @@ from fer_edge.system.progress import progress, track
 __all__ = ["measure_latency"]
 
 _CROPS = 16
+_RAN = (
+    "sha256", "backend", "version", "device", "provider", "precision", "inference_precision",
+    "threads", "size_bytes",
+)  # fmt: skip
 _LEVELS = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 _KEEPS_UP = 0.9
 """Share of a rate that is answered in time where no queue grows; arrivals are random."""
@@ -54,21 +58,19 @@ def measure_latency(
     watch = watch or NoiseWatch()
     loads = [load_for(c.scenario, c.batch, settings) for c in candidates]
     environment = describe_environment()
-    with _launcher(launch, settings) as start:
-        unprepared = _prepare(candidates) if launch is None else {}
-        ready = [place for place in range(len(candidates)) if place not in unprepared]
-        rounds = settings.rounds
-        with progress(rounds * len(ready), "measuring") as bar:
-            measured = run_rounds(
-                [candidates[place] for place in ready],
-                [loads[place] for place in ready],
-                start,
-                rounds=rounds,
-                watch=watch,
-                advance=lambda candidate: bar.advance(note=str(candidate)),
-            )
-    outcome = _placed(measured, ready, len(candidates))
-    outcome.failures |= unprepared
+    with (
+        _launcher(launch, settings) as start,
+        progress(settings.rounds * len(candidates), "measuring") as bar,
+    ):
+        outcome = run_rounds(
+            candidates,
+            loads,
+            start,
+            rounds=settings.rounds,
+            watch=watch,
+            failures=_prepare(candidates) if launch is None else None,
+            advance=lambda candidate: bar.advance(note=str(candidate)),
+        )
     rows = [
         _row(candidate, loads[place], outcome, place, settings)
         for place, candidate in enumerate(candidates)
@@ -120,15 +122,6 @@ def _prepare(candidates: Sequence[Candidate]) -> dict[int, str]:
     }
 
 
-def _placed(measured: MeasuredRounds, ready: Sequence[int], count: int) -> MeasuredRounds:
-    """The outcome with the places of all ``count`` candidates; ``ready`` are those that ran."""
-    samples: list[list[RoundSample]] = [[] for _ in range(count)]
-    for place, own in zip(ready, measured.samples, strict=True):
-        samples[place] = own
-    failures = {ready[place]: reason for place, reason in measured.failures.items()}
-    return MeasuredRounds(samples, failures, measured.rounds, measured.interrupted)
-
-
 def _row(
     candidate: Candidate, load: Load, outcome: MeasuredRounds, place: int, settings: Settings
 ) -> LatencyRow:
@@ -145,7 +138,7 @@ def _row(
 def _judged(
     load: Load, samples: list[RoundSample], settings: Settings, scenario: str
 ) -> tuple[list[RoundSample], str | None]:
-    """The samples of a row, or why there are none: a server may not hold its rate."""
+    """The samples of a row, or the reason why there are none: a server may not hold its rate."""
     if isinstance(load, RateSearch) and samples:
         if best := load.best:
             return best, None
@@ -170,30 +163,22 @@ def _judged(
 
 
 def _identity(candidate: Candidate, described: Mapping[str, Any], error: str | None) -> LatencyRow:
-    scenario = SCENARIOS[candidate.scenario]
+    """A row with what ran, or with what was asked for where nothing did."""
     return LatencyRow(
         model=candidate.model,
         kind=candidate.kind,
         title=candidate.peer.title if candidate.peer else candidate.model,
-        sha256=described.get("sha256"),
-        backend=described.get("backend", candidate.backend),
-        version=described.get("version"),
-        device=described.get("device", candidate.device),
-        provider=described.get("provider"),
-        precision=described.get("precision", candidate.precision),
-        inference_precision=described.get("inference_precision", candidate.inference_precision),
-        threads=described.get("threads", candidate.threads),
         batch=candidate.calls,
-        query=scenario.query or candidate.calls,
+        query=SCENARIOS[candidate.scenario].query or candidate.calls,
         clients=None,
         scenario=candidate.scenario,
         error=error,
-        size_bytes=described.get("size_bytes"),
+        **{name: described.get(name, getattr(candidate, name, None)) for name in _RAN},
     )
 
 
 def _with_precision(row: LatencyRow, rows: Sequence[LatencyRow]) -> LatencyRow:
-    """A bare engine does not know the precision of a file of ours; the model's own row does."""
+    """Take the precision of a bare engine's file from the model's row: the engine does not know."""
     for model in rows:
         same = (model.sha256, model.backend) == (row.sha256, row.backend) and row.sha256
         if row.kind == "bare" and model.kind == "model" and same:
@@ -213,59 +198,50 @@ def _figures(
     for name, level in _LEVELS.items():
         figures[f"{name}_ms"] = percentile(pooled, level)
         figures[f"{name}_ci95"] = bootstrap.interval(bootstrap.percentiles(rounds, level))
+    for name in ("cold_ms", "load_ms", "first_call_ms", "rss_mb"):
+        known = [v for sample in samples if (v := getattr(sample, name)) is not None]
+        figures[name] = median(known) if known else None
+    first, search = samples[0], load if isinstance(load, RateSearch) else None
     predictions = [sample.predictions for sample in samples]
     walls = [sample.wall_s for sample in samples]
-    server = candidate.scenario == "server"
-    rate = samples[0].rate if isinstance(load, RateSearch) else settings.rate
+    rate = first.rate if search else settings.rate
     return figures | {
-        "clients": samples[0].clients,
-        "batch": samples[0].batch,
-        "notes": tuple(_notes(samples, load, len(pooled))),
+        "clients": first.clients,
+        "batch": first.batch,
+        "notes": tuple(_notes(samples, search, len(pooled))),
         "count": len(pooled),
         "mean_ms": float(pooled.mean()),
         "max_ms": float(pooled.max()),
         "throughput_per_s": sum(predictions) / sum(walls),
         "throughput_ci95": bootstrap.interval(bootstrap.ratios(predictions, walls)),
-        "rate_per_s": rate if server else None,
-        "p99_bound_ms": load.bound_ms if isinstance(load, RateSearch) else None,
+        "rate_per_s": rate if candidate.scenario == "server" else None,
+        "p99_bound_ms": search.bound_ms if search else None,
         "stages_ms": {
-            name: median(sample.stages_ms[name] for sample in samples)
-            for name in samples[0].stages_ms
+            name: median(sample.stages_ms[name] for sample in samples) for name in first.stages_ms
         },
-        "cold_ms": median(sample.cold_ms for sample in samples),
-        "load_ms": median(sample.load_ms for sample in samples),
-        "first_call_ms": median(sample.first_call_ms for sample in samples),
-        "rss_mb": _median_of([sample.rss_mb for sample in samples]),
         "peak_rss_mb": max(sample.peak_rss_mb for sample in samples),
         "cpu_s_per_1000": 1000 * sum(sample.cpu_s for sample in samples) / max(sum(predictions), 1),
-        "rounds": tuple(_summary(sample) for sample in samples),
+        "rounds": tuple(map(_summary, samples)),
     }
 
 
 def _summary(sample: RoundSample) -> RoundSummary:
     times = sample.samples_ms
     p50, p90, p99 = (percentile(times, level) for level in _LEVELS.values())
-    return RoundSummary(
-        len(times),
-        p50,
-        p90,
-        p99,
-        float(times.mean()),
-        sample.predictions / sample.wall_s,
-        sample.cold_ms,
-    )
+    rate = sample.predictions / sample.wall_s
+    return RoundSummary(len(times), p50, p90, p99, float(times.mean()), rate, sample.cold_ms)
 
 
-def _notes(samples: Sequence[RoundSample], load: Load, count: int) -> Iterator[str]:
+def _notes(samples: Sequence[RoundSample], search: RateSearch | None, count: int) -> Iterator[str]:
     unsteady = sum(not sample.warm for sample in samples)
     if unsteady:
         yield f"warming up did not become stable in {unsteady} of {len(samples)} rounds"
     if count < 1 / (1 - _LEVELS["p99"]):
         yield f"the p99 of {count} queries is their slowest"
-    if isinstance(load, RateSearch) and not load.finished:
+    if search and not search.finished:
         yield (
-            f"the search ended before the rate was confirmed; below {load.failed:.4g} per second "
-            "it is open"
+            "the search ended before the rate was confirmed; the highest rate that holds may be "
+            f"anything below {search.failed:.4g} per second"
         )
 
 
@@ -288,8 +264,3 @@ def _ratios(rows: Sequence[LatencyRow], outcome: MeasuredRounds, seed: int) -> I
             assert other.p50_ms is not None  # noqa: S101
             interval = bootstrap.interval(draws[first] / draws[second])
             yield Ratio(first, second, one.p50_ms / other.p50_ms, interval)
-
-
-def _median_of(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None

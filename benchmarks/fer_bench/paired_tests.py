@@ -1,11 +1,9 @@
-"""Every pair of models on the same pictures, and masks of right answers as text."""
+"""Two models on the same pictures, and masks of right answers as text."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +15,6 @@ __all__ = [
     "ReferenceAgreement",
     "pack_mask",
     "paired_test",
-    "paired_tests",
     "unpack_mask",
 ]
 
@@ -42,14 +39,6 @@ class PairedTest(PairedDifference):
 def paired_test(first: str, second: str, right: Bools, other: Bools) -> PairedTest:
     """Compare the masks of right answers, bool ``(N,)``, of two models on the same pictures."""
     return PairedTest(**vars(paired_difference(right, other)), first=first, second=second)
-
-
-def paired_tests(names: Sequence[str], right: Sequence[Bools]) -> list[PairedTest]:
-    """Compare every pair."""
-    return [
-        paired_test(names[i], names[j], right[i], right[j])
-        for i, j in combinations(range(len(names)), 2)
-    ]
 
 
 def pack_mask(mask: Bools) -> str:

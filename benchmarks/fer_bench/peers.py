@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,15 @@ _PREPARE_S = 1200.0
 _TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 
-@dataclass(frozen=True)
-class _Entry:
+@dataclass(frozen=True, eq=False)
+class Peer:
+    """One peer, as ``peers.json`` tells it, with its ``name``.
+
+    ``needs`` are the imports of its adapter, ``install`` the arguments of pip that install them in
+    ``environment``, a virtual environment that peers may share. ``bare`` marks an engine that runs
+    a file of ours without Predictor, in our own environment.
+    """
+
     title: str
     adapter: str
     backend: str
@@ -39,31 +46,7 @@ class _Entry:
     install: tuple[tuple[str, ...], ...] = ()
     parameters: dict[str, str] = field(default_factory=dict)
     bare: bool = False
-
-
-@dataclass(frozen=True)
-class _Table:
-    peers: dict[str, _Entry]
-
-
-@dataclass(frozen=True, eq=False)
-class Peer:
-    """One peer.
-
-    ``needs`` are the imports of its adapter, ``install`` the arguments of pip that install them in
-    ``environment``, a virtual environment that peers may share. ``bare`` marks an engine that runs
-    a file of ours without Predictor, in our own environment.
-    """
-
-    name: str
-    title: str
-    adapter: Path
-    backend: str
-    environment: str
-    needs: tuple[str, ...]
-    install: tuple[tuple[str, ...], ...]
-    parameters: Mapping[str, str]
-    bare: bool
+    name: str = ""
 
     @property
     def python(self) -> Path | None:
@@ -88,35 +71,26 @@ def load_peers(folder: Path | None = None) -> dict[str, Peer]:
             "from a checkout (pip install -e .)"
         )
     value = parse_json(path.read_bytes(), str(path))
-    table = decode(_Table, {"peers": value}, str(path), ConfigurationError)
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{path} is damaged: it should hold the peers by their names")
+    peers = {
+        name: decode(Peer, entry, f"{path}.{name}", ConfigurationError)
+        for name, entry in value.items()
+    }
     return {
-        name: Peer(
-            name,
-            entry.title,
-            folder / entry.adapter,
-            entry.backend,
-            entry.environment,
-            entry.needs,
-            entry.install,
-            entry.parameters,
-            entry.bare,
-        )
-        for name, entry in table.peers.items()
+        name: replace(peer, name=name, adapter=str(folder / peer.adapter))
+        for name, peer in peers.items()
     }
 
 
 def choose_peers(names: Sequence[str], peers: Mapping[str, Peer]) -> tuple[Peer, ...]:
     """Peers by name; ``all`` is every one but the bare engines. Raises ConfigurationError."""
-    wanted = []
+    known = {name: peer for name, peer in peers.items() if not peer.bare}
     for name in names:
-        if name == "all":
-            wanted += [peer for peer in peers.values() if not peer.bare]
-        elif name in peers and not peers[name].bare:
-            wanted.append(peers[name])
-        else:
-            known = ", ".join(peer.name for peer in peers.values() if not peer.bare)
-            raise ConfigurationError(f"unknown peer {name!r}; there are all, {known}")
-    return tuple(dict.fromkeys(wanted))
+        if name != "all" and name not in known:
+            raise ConfigurationError(f"unknown peer {name!r}; there are all, {', '.join(known)}")
+    wanted = [one for name in names for one in (known if name == "all" else [name])]
+    return tuple(known[name] for name in dict.fromkeys(wanted))
 
 
 def environment_folder(name: str) -> Path:
@@ -133,12 +107,12 @@ def adapter_program(peer: Peer, extra: Mapping[str, Any]) -> Program:
             f"fer-bench peers install {peer.name}"
         )
     return Program(
-        (str(python), str(peer.adapter)),
+        (str(python), peer.adapter),
         {**peer.parameters, **extra, "folder": str(_graphs())},
         {
-            # the adapters import fer_bench.protocol from beside them, and nothing else of ours
+            # the adapters import fer_bench.protocol from here, and nothing else of ours
             "PYTHONPATH": str(_ROOT),
-            # and ONNX Runtime as it comes, but without its telemetry, unless the user wants it
+            # ONNX Runtime as it is installed, but without its telemetry unless the user wants it
             _TELEMETRY: os.environ.get(_TELEMETRY, "1"),
         },
     )

@@ -11,7 +11,6 @@ standard library and NumPy, so that a peer's adapter can use it in an environmen
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -19,7 +18,7 @@ import resource
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -92,35 +91,24 @@ class Adapter(ABC):
 
 def serve(adapter: type[Adapter]) -> None:
     """Do what the request on standard input asks, and reply."""
-    imported = time.monotonic_ns()
-    with _reply_stream() as reply:
-        request = json.loads(sys.stdin.readline())
-        try:
-            answer = _WORKS[request["work"]](adapter, request, imported)
-        except Exception as problem:  # whatever an engine raises becomes a row that says why
-            answer = {"failed": _reason(problem)}
-        reply(answer)
-
-
-@contextlib.contextmanager
-def _reply_stream() -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Keep standard output for the reply: engines that print write to standard error instead."""
+    # standard output is kept for the reply: what an engine prints goes to standard error
     kept = os.dup(1)
     os.dup2(2, 1)
+    request = json.loads(sys.stdin.readline())
+    try:
+        answer = _WORKS[request["work"]](adapter, request)
+    except Exception as problem:  # whatever an engine raises becomes a row that says why
+        answer = {"failed": _reason(problem)}
+    with os.fdopen(kept, "w", encoding="utf-8") as stream:
+        stream.write(json.dumps(answer) + "\n")
 
-    def reply(value: dict[str, Any]) -> None:
-        with os.fdopen(kept, "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(value) + "\n")
 
-    yield reply
-
-
-def _prepare(adapter: type[Adapter], request: dict[str, Any], _imported: int) -> dict[str, Any]:
+def _prepare(adapter: type[Adapter], request: dict[str, Any]) -> dict[str, Any]:
     adapter.prepare(Path(request["folder"]), request["parameters"])
     return {"prepared": True}
 
 
-def _classify(adapter: type[Adapter], request: dict[str, Any], _imported: int) -> dict[str, Any]:
+def _classify(adapter: type[Adapter], request: dict[str, Any]) -> dict[str, Any]:
     crops = np.load(request["crops"], allow_pickle=False)
     opened = adapter(request["parameters"])
     rows = [opened.predict(crops[i : i + 1]) for i in range(len(crops))]
@@ -128,7 +116,7 @@ def _classify(adapter: type[Adapter], request: dict[str, Any], _imported: int) -
     return {"describe": opened.describe()}
 
 
-def _latency(adapter: type[Adapter], request: dict[str, Any], imported: int) -> dict[str, Any]:
+def _latency(adapter: type[Adapter], request: dict[str, Any]) -> dict[str, Any]:
     crops = list(np.load(request["crops"], allow_pickle=False))
     begun = time.monotonic_ns()
     opened = adapter(request["parameters"])
@@ -138,14 +126,14 @@ def _latency(adapter: type[Adapter], request: dict[str, Any], imported: int) -> 
     measured = _measure(opened, crops, request["scenario"])
     return {
         "describe": opened.describe(),
-        "marks_ns": {"imported": imported, "begun": begun, "loaded": loaded, "answered": answered},
+        "marks_ns": {"begun": begun, "loaded": loaded, "answered": answered},
         **measured,
         "rss_mb": _memory_mb("VmRSS"),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
-_WORKS: dict[str, Callable[[type[Adapter], dict[str, Any], int], dict[str, Any]]] = {
+_WORKS: dict[str, Callable[[type[Adapter], dict[str, Any]], dict[str, Any]]] = {
     "prepare": _prepare,
     "classify": _classify,
     "latency": _latency,
@@ -163,7 +151,7 @@ def _measure(opened: Adapter, crops: list[Any], scenario: dict[str, Any]) -> dic
             opened.predict(part)
 
     clock, limit_s = time.perf_counter_ns, scenario["limit_s"]
-    warmth = warm_up(call, clock, limit_s=scenario["warm_up_s"])
+    warm = warm_up(call, clock, limit_s=scenario["warm_up_s"])
     gc.collect()
     closed_loop(call, clock, seconds=_SETTLE_S, count=1, limit_s=limit_s)
     seconds, count, rate = scenario["seconds"], scenario["count"], scenario["rate"]
@@ -188,7 +176,7 @@ def _measure(opened: Adapter, crops: list[Any], scenario: dict[str, Any]) -> dic
         "cpu_s": cpu,
         "clients": clients,
         "batch": batch,
-        "warm_up": {"calls": warmth.calls, "seconds": warmth.seconds, "stable": warmth.stable},
+        "warm": warm,
         "stages_ms": _stages(opened, queries, seconds),
     }
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BINS", "ReliabilityBin", "reliability_bins"]
+from fer_edge.system.dependencies import requires
+from fer_edge.system.files import atomic_path
+
+if TYPE_CHECKING:
+    from fer_bench.measure_accuracy import AccuracyResult
+
+__all__ = ["BINS", "ReliabilityBin", "draw_reliability", "reliability_bins"]
 
 BINS = 15
 """As many as ``fer_edge.evaluation.metrics.expected_calibration_error`` takes."""
@@ -29,22 +38,42 @@ def reliability_bins(
 ) -> tuple[ReliabilityBin, ...]:
     """Sort pictures into 15 bins of confidence; labels ``(N,)``, probabilities ``(N, K)``.
 
-    The weighted gaps between confidence and accuracy sum up to the expected calibration error.
+    The gaps between confidence and accuracy, weighted by count, sum up to the expected calibration
+    error.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
+    confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    place = np.clip(np.ceil(probabilities.max(axis=1) * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     found = []
     for index in range(BINS):
         own = place == index
-        any_there = bool(own.any())
-        found.append(
-            ReliabilityBin(
-                index / BINS,
-                (index + 1) / BINS,
-                int(own.sum()),
-                float(confidence[own].mean()) if any_there else None,
-                float(right[own].mean()) if any_there else None,
-            )
-        )
+        means: tuple[float | None, float | None] = (None, None)
+        if own.any():
+            means = float(confidence[own].mean(dtype=np.float64)), float(right[own].mean())
+        found.append(ReliabilityBin(index / BINS, (index + 1) / BINS, int(own.sum()), *means))
     return tuple(found)
+
+
+def draw_reliability(results: Sequence[AccuracyResult], path: Path) -> None:
+    """Draw a panel per model as PNG: accuracy by confidence, and how many pictures.
+
+    Raises MissingDependencyError without matplotlib.
+    """
+    with requires("bench"):
+        from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * len(results), 4.6), layout="constrained")
+    for place, result in enumerate(results):
+        axes = figure.add_subplot(1, len(results), place + 1)
+        bins = [entry for entry in result.reliability if entry.count]
+        most = max(entry.count for entry in bins)
+        for entry in bins:
+            width, share = entry.high - entry.low, 0.2 * entry.count / most
+            axes.bar(entry.low, entry.accuracy or 0, width, align="edge", color="#4c78a8")
+            axes.bar(entry.low, share, width, align="edge", color="#f2b447", alpha=0.8)
+        axes.plot([0, 1], [0, 1], "--", color="0.4", linewidth=1)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+        axes.set_title(f"{result.model}\n{result.backend}, ECE {result.ece:.3f}", fontsize=9)
+    figure.supxlabel("blue: share of right answers; yellow: pictures per bin", fontsize=8)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

@@ -42,13 +42,15 @@ def run_rounds(
     *,
     rounds: int,
     watch: NoiseWatch,
+    failures: Mapping[int, str] | None = None,
     advance: Callable[[C], None] = lambda _: None,
 ) -> MeasuredRounds:
     """Run ``rounds`` rounds. Ctrl-C keeps those that are complete.
 
-    ``advance`` is called after each turn. A candidate that fails is left out of later rounds.
+    A candidate that fails is left out of later rounds; those at the places in ``failures`` have
+    failed already. ``advance`` is called after each turn.
     """
-    outcome = MeasuredRounds([[] for _ in candidates])
+    outcome = MeasuredRounds([[] for _ in candidates], dict(failures or {}))
     for number in range(rounds):
         measured: dict[int, RoundSample] = {}
         try:

@@ -17,7 +17,7 @@ from fer_bench.intervals import percentile
 from fer_bench.launching import RoundSample
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["SCENARIOS", "FixedLoad", "Load", "RateSearch", "Scenario", "Settings", "load_for"]
+__all__ = ["SCENARIOS", "Load", "RateSearch", "Scenario", "Settings", "load_for"]
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ class Settings:
                 raise ConfigurationError(f"{name} should be above 0, not {value}")
         if self.rate is not None and not 0 < self.rate <= _MAX_RATE:
             raise ConfigurationError(
-                f"the rate should be above 0 and at most {_MAX_RATE:,} per second, which no "
-                f"machine holds already, not {self.rate}"
+                f"the rate should be above 0 and at most {_MAX_RATE:,} per second, not {self.rate}"
             )
         if self.clients is not None and not 1 <= self.clients <= 1024:  # noqa: PLR2004
             raise ConfigurationError(f"clients should be 1 to 1024, not {self.clients}")
@@ -89,28 +88,17 @@ class Settings:
 
 
 class Load:
-    """What each round asks of one candidate, which earlier rounds may decide."""
-
-    def request(self, number: int) -> Mapping[str, Any] | None:
-        """The scenario to send in round ``number``; None when there is nothing left to do."""
-        raise NotImplementedError
-
-    def record(self, measured: RoundSample) -> None:
-        """Take what a round gave."""
-
-
-class FixedLoad(Load):
-    """The same every round."""
+    """What each round asks of one candidate: the same every time, with other arrivals."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self._request = request
 
-    def request(self, number: int) -> Mapping[str, Any]:
-        """The same load; arrivals differ by round."""
+    def request(self, number: int) -> Mapping[str, Any] | None:
+        """The scenario to send in round ``number``; None when there is nothing left to do."""
         return _trial(self._request, self._request["rate"], number)
 
     def record(self, measured: RoundSample) -> None:
-        """Nothing depends on it."""
+        """Take what a round gave, which may decide what the next one asks."""
 
 
 class RateSearch(Load):
@@ -118,13 +106,15 @@ class RateSearch(Load):
 
     The first trial sends query after query, without a queue, and shows the capacity. Then the rate
     is halved until it holds, and the gap to the lowest rate that does not hold is bisected down to
-    5 %. The rate found has to hold twice more, with other arrivals, or it is lowered by 5 %.
+    5 %. The rate found has to hold twice more, with other arrivals. If it does not, it is lowered
+    by 5 %.
     """
 
     CLOSE, CONFIRMATIONS = 1.05, 2
 
     def __init__(self, request: Mapping[str, Any], bound_ms: float) -> None:
-        self._request, self.bound_ms = request, bound_ms
+        super().__init__(request)
+        self.bound_ms = bound_ms
         self.held = 0.0
         self.failed = math.inf
         self.trials: list[RoundSample] = []
@@ -214,7 +204,7 @@ def load_for(scenario: str, batch: int | None, settings: Settings) -> Load:
     }
     if server and settings.rate is None:
         return RateSearch(request, settings.p99_bound_ms)
-    return FixedLoad(request)
+    return Load(request)
 
 
 def _trial(request: Mapping[str, Any], rate: float | None, number: int) -> dict[str, Any]:

@@ -24,8 +24,7 @@ class BareOnnxRuntime(Adapter):
         self._threads = int(parameters["threads"])
         self._abreast = parameters["goal"] == "throughput"
         options.intra_op_num_threads = 1 if self._abreast else self._threads
-        spinning = "1" if parameters["spinning"] else "0"
-        options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = ort.InferenceSession(
             parameters["artifact"], options, providers=["CPUExecutionProvider"]
         )

@@ -39,7 +39,6 @@ def test_every_combination_is_a_candidate(tiny_artifact: Path) -> None:
         "precision": "fp32",
         "inference_precision": None,
         "threads": 1,
-        "spinning": False,
         "goal": "latency",
     }
 

@@ -59,23 +59,25 @@ def test_a_closed_loop_lasts_for_its_time_and_its_count(fake_time: Any) -> None:
     assert measure(0.01, 10_000) == 500  # the limit
 
 
-def test_warm_up_ends_when_the_windows_agree(fake_time: Any) -> None:
-    # 200, 100, 50 ms: each window is one call; then three alike
-    times = iter([200.0, 100.0, 50.0, *[40.0] * 100])
-    warmth = warm_up(lambda _: fake_time.work(next(times)), fake_time.clock, limit_s=60)
-    assert (warmth.calls, warmth.stable) == (6, True)
-    assert warmth.seconds == pytest.approx(0.47)
+@pytest.mark.parametrize(
+    ("times", "limit_s", "stable", "calls"),
+    [
+        ([200, 100, 50, *[40] * 9], 60, True, 6),  # a window is one call; then three alike
+        ([200, 100] * 20, 3, False, 20),  # never settles
+        ([1] * 99, 3, True, 90),  # a window of a fast engine holds 30 calls
+    ],
+)
+def test_warm_up_ends_when_three_windows_agree_or_its_time_is_up(
+    fake_time: Any, times: list[float], limit_s: float, stable: bool, calls: int
+) -> None:
+    called: list[int] = []
 
+    def call(index: int) -> None:
+        called.append(index)
+        fake_time.work(times[index])
 
-def test_warm_up_of_what_never_settles_gives_up_and_says_so(fake_time: Any) -> None:
-    warmth = warm_up(lambda i: fake_time.work(100 if i % 2 else 200), fake_time.clock, limit_s=3.0)
-    assert not warmth.stable
-    assert warmth.seconds >= 3.0
-
-
-def test_a_window_of_a_fast_engine_holds_many_calls(fake_time: Any) -> None:
-    warmth = warm_up(lambda _: fake_time.work(1), fake_time.clock, limit_s=3.0)
-    assert (warmth.calls, warmth.stable) == (90, True)
+    assert warm_up(call, fake_time.clock, limit_s=limit_s) is stable
+    assert called == list(range(calls))
 
 
 def test_stages_are_timed_apart(fake_time: Any) -> None:

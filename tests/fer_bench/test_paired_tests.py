@@ -9,8 +9,7 @@ import pytest
 
 from fer_bench.measure_accuracy import Answers, EvaluationSplit, compare_answers, scored
 from fer_bench.paired_tests import pack_mask, paired_test, unpack_mask
-from fer_bench.reliability import reliability_bins
-from fer_bench.reliability_diagram import draw_reliability
+from fer_bench.reliability import draw_reliability, reliability_bins
 from fer_edge.evaluation.fer2013 import LabelledCrops
 
 

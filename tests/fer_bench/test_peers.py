@@ -57,7 +57,7 @@ def test_every_peer_has_its_adapter_and_the_way_to_install_it() -> None:
         peers
     )
     for peer in peers.values():
-        assert peer.adapter.is_file()
+        assert Path(peer.adapter).is_file()
         assert peer.needs
         assert peer.bare or (peer.install and peer.environment)
 
@@ -140,7 +140,6 @@ def test_a_bare_engine_gives_the_answers_of_the_predictor(
     np.save(crops, images)
     extra = {
         "threads": 1,
-        "spinning": False,
         "artifact": str(tiny_artifact),
         "inference_precision": None,
         "goal": "latency",

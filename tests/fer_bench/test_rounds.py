@@ -10,7 +10,7 @@ import pytest
 from fer_bench.launching import CandidateError, RoundSample
 from fer_bench.noise import NoiseWatch
 from fer_bench.rounds import MeasuredRounds, run_rounds
-from fer_bench.scenarios import FixedLoad
+from fer_bench.scenarios import Load
 
 
 class Recorder:
@@ -28,7 +28,7 @@ class Recorder:
 
 
 def run(launch: Recorder, watch: NoiseWatch, names: str = "ABC", rounds: int = 3) -> MeasuredRounds:
-    loads = [FixedLoad({"seed": 0, "rate": None, "limit_s": 1}) for _ in names]
+    loads = [Load({"seed": 0, "rate": None, "limit_s": 1}) for _ in names]
     return run_rounds(list(names), loads, launch, rounds=rounds, watch=watch)
 
 
@@ -63,14 +63,12 @@ def test_a_defect_of_the_bench_is_no_row(make_sample: Any, quiet_watch: NoiseWat
 
 
 def test_a_load_that_is_done_rests(make_sample: Any, quiet_watch: NoiseWatch) -> None:
-    class Once(FixedLoad):
+    class Once(Load):
         def request(self, number: int) -> Any:
             return super().request(number) if number == 0 else None
 
     launch = Recorder(make_sample)
     base = {"seed": 0, "rate": None, "limit_s": 1}
-    outcome = run_rounds(
-        ["A", "B"], [Once(base), FixedLoad(base)], launch, rounds=3, watch=quiet_watch
-    )
+    outcome = run_rounds(["A", "B"], [Once(base), Load(base)], launch, rounds=3, watch=quiet_watch)
     assert "".join(launch.order) == "ABBB"
     assert [len(own) for own in outcome.samples] == [1, 3]

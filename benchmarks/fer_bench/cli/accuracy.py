@@ -8,13 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fer_bench.candidates import ALL, choices
+from fer_bench.candidates import choices
+from fer_bench.cli.options import add_candidate_options
 from fer_bench.measure_accuracy import AccuracyResult, load_split, measure_all
 from fer_bench.peers import choose_peers, load_peers
-from fer_bench.reliability_diagram import draw_reliability
+from fer_bench.reliability import draw_reliability
 from fer_bench.tables import paired_sentence
 from fer_edge.artifacts.model import check_model
-from fer_edge.artifacts.spec import PRECISIONS, ModelSpec
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.command import (
     MODEL_HELP,
     Commands,
@@ -44,20 +45,10 @@ def add_parser(commands: Commands) -> None:
     add_data_option(parser)
     add_validation_options(parser, seed=True)
     parser.add_argument("--split", choices=SPLITS, default="public-test")
-    parser.add_argument(
-        "--backend",
-        action="append",
-        metavar="NAME",
-        help="auto, the name of one, or all (repeatable)",
-    )
-    parser.add_argument(
-        "--precision", action="append", choices=(*PRECISIONS, ALL), help="repeatable"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    add_candidate_options(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="default: the backend's choice")
-    parser.add_argument("--peer", action="append", metavar="NAME", help="a peer (repeatable)")
     parser.add_argument(
-        "--reference", metavar="MODEL", help="tell agreement with it and KL divergence from it"
+        "--reference", metavar="MODEL", help="compare all answers with those of this model"
     )
     parser.add_argument(
         "--reliability", metavar="PNG", type=Path, help="draw the reliability diagram"
@@ -87,7 +78,7 @@ def _accuracy(options: Namespace) -> int:
 
 
 def _first_spec(models: Sequence[tuple[str, dict[str, Any]]]) -> ModelSpec | None:
-    """What the first model takes and tells; None where there is none that opens."""
+    """The spec of the first model, or None if it does not open."""
     for model, keywords in models[:1]:
         with suppress(FerEdgeError), Predictor(model, **keywords) as predictor:
             return predictor.info.spec
@@ -96,16 +87,9 @@ def _first_spec(models: Sequence[tuple[str, dict[str, Any]]]) -> ModelSpec | Non
 
 def _models(options: Namespace) -> list[tuple[str, dict[str, Any]]]:
     backends, precisions = options.backend or ["auto"], options.precision or [None]
+    given = {"device": options.device, "threads": options.threads}
     return [
-        (
-            model,
-            {
-                "backend": backend,
-                "precision": precision,
-                "device": options.device,
-                "threads": options.threads,
-            },
-        )
+        (model, {"backend": backend, "precision": precision, **given})
         for model in options.models
         for backend, precision in choices(model, backends, precisions)
     ]

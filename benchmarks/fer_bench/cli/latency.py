@@ -6,13 +6,13 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from fer_bench.candidates import ALL, Request, bare_candidates, candidates_for
+from fer_bench.cli.options import add_candidate_options
 from fer_bench.latency_results import LatencyRun
 from fer_bench.measure_latency import measure_latency
 from fer_bench.peers import choose_peers, load_peers
 from fer_bench.scenarios import SCENARIOS, Settings
 from fer_bench.tables import latency_summary, latency_table, noise_lines
 from fer_edge.artifacts.model import DEFAULT_MODEL
-from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.system.files import write_bytes
@@ -20,6 +20,17 @@ from fer_edge.system.files import write_bytes
 __all__ = ["add_parser"]
 
 _DEFAULTS = Settings()
+_METHOD = (
+    ("rounds", int, "each candidate runs once in each"),
+    ("seconds", float, "at least, of all rounds together"),
+    ("count", int, "queries at least, of all rounds together"),
+    ("rate", float, "server: queries per second, instead of searching for the highest that holds"),
+    ("p99_bound_ms", float, "server: the p99 that the rate has to keep"),
+    ("server_seconds", float, "server: how long one trial of a rate lasts at least"),
+    ("server_count", int, "server: queries of one trial at least"),
+    ("clients", int, "offline, server: calls at a time (default: what the engine advises)"),
+    ("seed", int, "of the crops and the arrivals"),
+)
 
 
 def add_parser(commands: Commands) -> None:
@@ -42,15 +53,7 @@ def add_parser(commands: Commands) -> None:
 
 def _add_candidates(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("candidates", "every combination of these is measured")
-    group.add_argument(
-        "--backend",
-        action="append",
-        metavar="NAME",
-        help="auto, the name of one, or all (repeatable)",
-    )
-    group.add_argument(
-        "--precision", action="append", choices=(*PRECISIONS, ALL), help="repeatable"
-    )
+    add_candidate_options(group)
     group.add_argument(
         "--inference-precision",
         action="append",
@@ -62,11 +65,6 @@ def _add_candidates(parser: ArgumentParser) -> None:
         "--batch", action="append", type=int, metavar="N", help="crops of one call (repeatable)"
     )
     group.add_argument("--scenario", action="append", choices=tuple(SCENARIOS), help="repeatable")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda")
-    group.add_argument("--spinning", action="store_true", help="let idle threads keep their cores")
-    group.add_argument(
-        "--peer", action="append", metavar="NAME", help="a peer's name, or all (repeatable)"
-    )
     group.add_argument(
         "--bare", action="store_true", help="also call each engine directly, without Predictor"
     )
@@ -74,35 +72,15 @@ def _add_candidates(parser: ArgumentParser) -> None:
 
 def _add_method(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("method")
-    group.add_argument("--rounds", type=int, metavar="N", default=_DEFAULTS.rounds)
-    group.add_argument(
-        "--seconds",
-        type=float,
-        metavar="S",
-        default=_DEFAULTS.seconds,
-        help="at least, of all rounds together",
-    )
-    group.add_argument(
-        "--count",
-        type=int,
-        metavar="N",
-        default=_DEFAULTS.count,
-        help="queries at least, of all rounds together",
-    )
-    group.add_argument("--rate", type=float, metavar="R", help="server: queries per second")
-    group.add_argument(
-        "--p99-bound",
-        type=float,
-        metavar="MS",
-        default=_DEFAULTS.p99_bound_ms,
-        help="server: the p99 that the rate has to keep",
-    )
-    group.add_argument(
-        "--server-seconds", type=float, metavar="S", default=_DEFAULTS.server_seconds
-    )
-    group.add_argument("--server-count", type=int, metavar="N", default=_DEFAULTS.server_count)
-    group.add_argument("--clients", type=int, metavar="N", help="offline, server: calls at a time")
-    group.add_argument("--seed", type=int, metavar="N", default=_DEFAULTS.seed)
+    for name, kind, what in _METHOD:
+        default = getattr(_DEFAULTS, name)
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            metavar="N" if kind is int else "X",
+            default=default,
+            help=what if default is None else f"{what} (default: {default:g})",
+        )
     group.add_argument(
         "--strict", action="store_true", help="exit code 1 if the machine was not quiet"
     )
@@ -141,20 +119,9 @@ def _request(options: Namespace) -> Request:
         batches=tuple(dict.fromkeys(options.batch or [None])),
         scenarios=tuple(dict.fromkeys(options.scenario or ["single-stream"])),
         device=options.device,
-        spinning=options.spinning,
         peers=choose_peers(options.peer, load_peers()) if options.peer else (),
     )
 
 
 def _settings(options: Namespace) -> Settings:
-    return Settings(
-        rounds=options.rounds,
-        seconds=options.seconds,
-        count=options.count,
-        server_seconds=options.server_seconds,
-        server_count=options.server_count,
-        rate=options.rate,
-        p99_bound_ms=options.p99_bound,
-        clients=options.clients,
-        seed=options.seed,
-    )
+    return Settings(**{name: getattr(options, name) for name, _, _ in _METHOD})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fer_edge.errors import FerEdgeError, InputError
 from fer_edge.images.synthetic import synthetic_crops
+from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 
 __all__ = ["TOLERANCE", "CallResult", "Workload"]
@@ -21,8 +22,8 @@ __all__ = ["TOLERANCE", "CallResult", "Workload"]
 UInt8Array = npt.NDArray[np.uint8]
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-3, "int8": 5e-2}
-"""How far a probability may be from the single-threaded one, by precision: for other batch sizes
-engines choose other kernels, which round differently.
+"""How far a probability may be from the single-threaded one, by precision. Engines choose other
+kernels for other batch sizes, and these round differently.
 """
 
 _CROPS = 96
@@ -30,7 +31,7 @@ _SIDES = (8, 16, 33, 48, 64, 97, 150, 224, 400)
 _MAX_BATCH = 8
 _MAX_STREAM = 40
 _WEIGHTS = {"one": 0.58, "batch": 0.25, "stream": 0.02, "mistake": 0.12, "in a batch": 0.03}
-_BAD: tuple[object, ...] = (
+_BAD: tuple[Any, ...] = (
     None,
     np.zeros((0, 0), np.uint8),
     np.zeros((4, 4), np.uint8),
@@ -44,30 +45,25 @@ _BAD: tuple[object, ...] = (
 
 @dataclass(frozen=True)
 class CallResult:
-    """One call: its kind, crops and seconds, and what was wrong with the outcome."""
+    """One call: its kind, how many crops it answered, and what was wrong with the outcome.
+
+    ``seconds`` is how long a call for one crop took, ``refused`` whether it refused a mistake.
+    """
 
     kind: str
-    crops: int
-    seconds: float
+    crops: int = 0
     wrong: str = ""
+    seconds: float = 0.0
+    refused: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """Crops of many sizes with the answers that one thread got, one by one."""
+    """Crops of many sizes, with the answers that a single thread got."""
 
     crops: tuple[UInt8Array, ...]
     answers: npt.NDArray[np.float32]
     tolerance: float
-    _kinds: dict[str, Callable[[Workload, Predictor, np.random.Generator], CallResult]] = field(
-        default_factory=lambda: {
-            "one": _one,
-            "batch": _batch,
-            "stream": _stream,
-            "mistake": _mistake,
-            "in a batch": _mistake_in_a_batch,
-        }
-    )
 
     @classmethod
     def of(cls, predictor: Predictor, seed: int = 0) -> Workload:
@@ -77,41 +73,44 @@ class Workload:
         answers = np.stack([predictor.predict(crop).probabilities for crop in crops])
         return cls(tuple(crops), answers, TOLERANCE[predictor.info.precision])
 
-    def difference(self, given: npt.NDArray[np.float32], chosen: npt.NDArray[np.int64]) -> str:
-        """What is wrong with answers to the chosen crops; empty if nothing is."""
-        gap = float(np.abs(given - self.answers[chosen]).max())
-        return "" if gap <= self.tolerance else f"a probability is off by {gap:.2g}"
-
     def step(self, predictor: Predictor, rng: np.random.Generator) -> CallResult:
         """Make one call of a random kind, and judge what came of it."""
         kind = str(rng.choice(list(_WEIGHTS), p=list(_WEIGHTS.values())))
         try:
-            return self._kinds[kind](self, predictor, rng)
+            return _KINDS[kind](self, predictor, rng)
         except FerEdgeError as problem:
-            return CallResult(kind, 0, 0.0, f"{type(problem).__name__}: {problem}")
-        except Exception as problem:  # whatever else comes out is what a soak looks for
-            return CallResult(kind, 0, 0.0, f"untyped {type(problem).__name__}: {problem}")
+            return CallResult(kind, wrong=f"{type(problem).__name__}: {problem}")
+        except Exception as problem:  # a soak looks for whatever else comes out
+            return CallResult(kind, wrong=f"untyped {type(problem).__name__}: {problem}")
+
+    def judge(
+        self,
+        kind: str,
+        given: Sequence[Prediction],
+        chosen: npt.NDArray[np.int64],
+        seconds: float = 0.0,
+    ) -> CallResult:
+        """Compare the answers to the chosen crops with those of a single thread."""
+        if len(given) != len(chosen):
+            return CallResult(kind, wrong=f"{len(given)} answers to {len(chosen)} crops")
+        rows = np.array([answer.probabilities for answer in given]).reshape(len(chosen), -1)
+        gap = float(np.abs(rows - self.answers[chosen]).max()) if len(rows) else 0.0
+        wrong = "" if gap <= self.tolerance else f"a probability is off by {gap:.2g}"
+        return CallResult(kind, len(rows), wrong, seconds)
 
 
 def _one(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
     index = int(rng.integers(len(load.crops)))
     start = time.perf_counter()
-    given = predictor.predict(load.crops[index]).probabilities
-    taken = time.perf_counter() - start
-    return CallResult("one", 1, taken, load.difference(given[None], np.array([index])))
+    given = predictor.predict(load.crops[index])
+    seconds = time.perf_counter() - start
+    return load.judge("one", [given], np.array([index]), seconds)
 
 
 def _batch(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
     chosen = rng.integers(len(load.crops), size=int(rng.integers(0, _MAX_BATCH + 1)))
-    start = time.perf_counter()
     given = predictor.predict_batch([load.crops[index] for index in chosen])
-    taken = time.perf_counter() - start
-    if len(given) != len(chosen):
-        return CallResult("batch", 0, taken, f"{len(given)} answers to {len(chosen)} crops")
-    if not given:
-        return CallResult("batch", 0, taken)
-    rows = np.stack([answer.probabilities for answer in given])
-    return CallResult("batch", len(chosen), taken, load.difference(rows, chosen))
+    return load.judge("batch", given, chosen)
 
 
 def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
@@ -119,47 +118,52 @@ def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> C
     chosen = rng.integers(len(load.crops), size=int(rng.integers(0, _MAX_STREAM + 1)))
     items: list[Any] = [load.crops[index] for index in chosen]
     place = int(rng.integers(len(items) + 1))
-    items.insert(place, _BAD[int(rng.integers(len(_BAD)))])
+    items.insert(place, _any_mistake(rng))
     wanted = int(rng.integers(len(items) + 1))
-    start = time.perf_counter()
     with predictor.predict_stream(items, errors="yield") as stream:
         given = list(stream if wanted == len(items) else islice(stream, wanted))
-    taken = time.perf_counter() - start
     refused = [(at, one.index) for at, one in enumerate(given) if isinstance(one, InputError)]
     if len(given) != wanted or refused != [(place, place)] * (place < wanted):
-        return CallResult(
-            "stream", 0, taken, f"{len(given)} of {wanted}, {refused} for {place} refused"
-        )
+        told = f"{len(given)} of {wanted} items came, {refused} was refused, not item {place}"
+        return CallResult("stream", wrong=told)
     answers = [answer for answer in given if not isinstance(answer, InputError)]
-    if not answers:
-        return CallResult("stream", 0, taken)
-    rows = np.stack([answer.probabilities for answer in answers])
-    return CallResult("stream", len(rows), taken, load.difference(rows, chosen[: len(rows)]))
+    return load.judge("stream", answers, chosen[: len(answers)])
 
 
 def _mistake(_load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
-    bad = _BAD[int(rng.integers(len(_BAD)))]
-    start = time.perf_counter()
+    bad = _any_mistake(rng)
     try:
-        predictor.predict(bad)  # type: ignore[arg-type]
+        predictor.predict(bad)
     except InputError:
-        return CallResult("mistake", 0, time.perf_counter() - start)
-    return CallResult("mistake", 0, 0.0, f"{bad!r:.60} was answered")
+        return CallResult("mistake", refused=True)
+    return CallResult("mistake", wrong=f"{bad!r:.60} was answered")
 
 
 def _mistake_in_a_batch(
     load: Workload, predictor: Predictor, rng: np.random.Generator
 ) -> CallResult:
-    place = int(rng.integers(0, 4))
-    crops: list[object] = list(load.crops[:4])
-    crops[place] = _BAD[int(rng.integers(len(_BAD)))]
-    start = time.perf_counter()
+    place, crops = int(rng.integers(0, 4)), list(load.crops[:4])
+    crops[place] = _any_mistake(rng)
     try:
-        predictor.predict_batch(crops)  # type: ignore[arg-type]
+        predictor.predict_batch(crops)
     except InputError as problem:
-        wrong = "" if problem.index == place else f"crop {place} was bad, {problem.index} is named"
-        return CallResult("mistake", 0, time.perf_counter() - start, wrong)
-    return CallResult("mistake", 0, 0.0, f"{crops[place]!r:.60} in a batch was answered")
+        if problem.index == place:
+            return CallResult("in a batch", refused=True)
+        return CallResult("in a batch", wrong=f"crop {place} was bad, {problem.index} is named")
+    return CallResult("in a batch", wrong=f"{crops[place]!r:.60} in a batch was answered")
+
+
+_KINDS: dict[str, Callable[[Workload, Predictor, np.random.Generator], CallResult]] = {
+    "one": _one,
+    "batch": _batch,
+    "stream": _stream,
+    "mistake": _mistake,
+    "in a batch": _mistake_in_a_batch,
+}
+
+
+def _any_mistake(rng: np.random.Generator) -> Any:
+    return _BAD[int(rng.integers(len(_BAD)))]
 
 
 def _resized(crop: UInt8Array, rng: np.random.Generator) -> UInt8Array:

@@ -1,4 +1,4 @@
-"""What a process holds, and how long its calls take; the records themselves do not grow."""
+"""What a process holds, and how long its calls take, in records that do not grow."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LOOKS, _PAUSE_S = 5, 0.05
 class Holdings:
     """Resident memory in bytes, open file handles, and threads.
 
-    Threads that wait for the next stream do not count: as many are kept as streams ran side by side
-    within the last minute.
+    Threads that wait for the next stream do not count: the package keeps as many of them as streams
+    ran side by side within the last minute.
     """
 
     memory: int
@@ -50,10 +50,10 @@ def observe() -> Holdings:
 
 
 def resident_memory() -> int:
-    """In bytes.
+    """Resident memory in bytes, after the allocator gave back what nobody uses.
 
-    The allocator first gives back what nobody uses (glibc's malloc_trim). How much it keeps depends
-    on which thread freed it, which would hide a leak.
+    How much memory glibc keeps depends on which thread freed it, which would hide a leak. Its
+    malloc_trim gives it back.
     """
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
@@ -83,9 +83,7 @@ class Histogram:
 
 @dataclass(eq=False)
 class Window:
-    """A part of the run: how long single calls took, and resident memory in bytes, sample by
-    sample.
-    """
+    """A part of the run: how long single calls took, and samples of resident memory in bytes."""
 
     latency: Histogram = field(default_factory=Histogram)
     samples: list[int] = field(default_factory=list)

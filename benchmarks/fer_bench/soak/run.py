@@ -19,7 +19,7 @@ import numpy as np
 from fer_bench.soak.load import Workload
 from fer_bench.soak.observation import Holdings, Window, observe, resident_memory
 from fer_edge.errors import ConfigurationError
-from fer_edge.predictor import Predictor, PredictorInfo
+from fer_edge.predictor import Predictor
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.machine import cpu_name
 from fer_edge.system.progress import Progress, progress
@@ -65,13 +65,13 @@ Pair: TypeAlias = tuple[Holdings, Holdings]
 
 @dataclass(frozen=True)
 class SoakResult:
-    """What a soak saw; memory in MB, times in ms, growth as a fraction of 1. ``cores`` are those
-    that the process may use.
+    """What a soak saw; memory in MB, times in ms, growth as a fraction of 1.
 
-    The first and the last window, of memory and p99, are each an eighth of the time after warm-up.
-    Handles and threads are counted before and after that time, while nobody calls. ``defects`` says
-    what does not hold; empty is a pass. ``wrong`` counts answers that differ from those of a single
-    thread, ``examples`` has the first few of them.
+    ``cores`` are those that the process may use. The first and the last window, of memory and p99,
+    are each an eighth of the time after warm-up. Handles and threads are counted before and after
+    that time, while nobody calls. ``wrong`` counts answers that differ from those of a single
+    thread, and ``examples`` has the first few. ``defects`` says what does not hold; a pass has
+    none.
     """
 
     model: str
@@ -123,9 +123,9 @@ def soak(
 ) -> SoakResult:
     """Let ``workers`` threads share a Predictor for ``seconds``.
 
-    Their calls are of mixed sizes, and one in seven is a mistake that has to be refused. Then
-    Predictors are opened, used and closed one after the other. ``open_predictor`` gives a new one
-    each time. Raises ConfigurationError for less than 4 seconds or no workers, and what
+    Their calls are of mixed sizes, and one in seven is a mistake that has to be refused. After
+    that, Predictors are opened, used and closed one after the other; ``open_predictor`` gives a new
+    one each time. Raises ConfigurationError for less than 4 seconds or no workers, and what
     ``open_predictor`` raises.
     """
     if not seconds >= SHORTEST_S or workers < 1:
@@ -148,14 +148,36 @@ def soak(
             with callers(seed + workers):
                 _watch(tally, seconds * (1 - _WARM_UP), bar)
             late = observe()
-    return _result(
-        tally,
-        info,
-        rests=(early, late),
-        reopened=_reopen(open_predictor, load),
+    reopened = _reopen(open_predictor, load)
+    first, last = tally.windows[0], tally.windows[-1]
+    counts = tally.counts
+    return SoakResult(
         model=model,
+        backend=info.backend,
+        provider=info.provider,
+        precision=info.precision,
+        machine=cpu_name(),
+        cores=usable_cores(),
+        month=f"{date.today():%Y-%m}",
         seconds=seconds,
         workers=workers,
+        calls=counts["calls"],
+        crops=counts["crops"],
+        refused=counts["refused"],
+        reopened=REOPENED,
+        wrong=counts["wrong"],
+        examples=tuple(tally.examples),
+        memory_first_mb=first.memory / 1e6,
+        memory_last_mb=last.memory / 1e6,
+        memory_growth=last.memory / first.memory - 1,
+        handles_first=early.handles,
+        handles_last=late.handles,
+        threads_first=early.threads,
+        threads_last=late.threads,
+        p99_first_ms=1e3 * (first.latency.quantile(0.99) or 0.0),
+        p99_last_ms=1e3 * (last.latency.quantile(0.99) or 0.0),
+        p99_allowed_ms=1e3 * _allowed_p99(tally.windows),
+        defects=judge(tally.windows, counts["wrong"], (early, late), reopened),
     )
 
 
@@ -197,8 +219,8 @@ def _callers(
 def _watch(tally: _Tally, seconds: float, bar: Progress) -> None:
     """Tell the callers which window it is, and take samples of the memory.
 
-    A window lasts an eighth of the time, and on a very busy machine until one call in it has been
-    timed. All windows together may take a minute longer for that.
+    A window lasts an eighth of the time. On a very busy machine it lasts until one call in it has
+    been timed, but all windows together take at most a minute longer.
     """
     end = time.monotonic() + seconds + _PATIENCE_S
     for number, window in enumerate(tally.windows):
@@ -228,7 +250,7 @@ def _work(
         with tally.lock:
             tally.counts["calls"] += 1
             tally.counts["crops"] += result.crops
-            tally.counts["refused"] += result.kind == "mistake" and not result.wrong
+            tally.counts["refused"] += result.refused
             if result.wrong:
                 tally.counts["wrong"] += 1
                 if len(tally.examples) < _KEPT:
@@ -238,7 +260,7 @@ def _work(
 
 
 def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:
-    """Open, use and close again and again; what is held after a third of it, and at the end."""
+    """Open, use and close again and again: what is held after a third of it, and at the end."""
     rng, held = np.random.default_rng(0), []
     for number in range(REOPENED):
         with open_predictor() as another:
@@ -281,50 +303,3 @@ def judge(windows: Sequence[Window], wrong: int, rests: Pair, reopened: Pair) ->
 def _allowed_p99(windows: Sequence[Window]) -> float:
     early = [window.latency.quantile(0.99) for window in windows[: len(windows) // 2]]
     return P99_ALLOWANCE * max((value for value in early if value is not None), default=0.0)
-
-
-def _result(
-    tally: _Tally,
-    info: PredictorInfo,
-    *,
-    rests: Pair,
-    reopened: Pair,
-    model: str,
-    seconds: float,
-    workers: int,
-) -> SoakResult:
-    first, last = tally.windows[0], tally.windows[-1]
-    early, late = rests
-    counts = tally.counts
-    return SoakResult(
-        model=model,
-        backend=info.backend,
-        provider=info.provider,
-        precision=info.precision,
-        machine=cpu_name(),
-        cores=usable_cores(),
-        month=f"{date.today():%Y-%m}",
-        seconds=seconds,
-        workers=workers,
-        calls=counts["calls"],
-        crops=counts["crops"],
-        refused=counts["refused"],
-        reopened=REOPENED,
-        wrong=counts["wrong"],
-        examples=tuple(tally.examples),
-        memory_first_mb=first.memory / 1e6,
-        memory_last_mb=last.memory / 1e6,
-        memory_growth=last.memory / first.memory - 1,
-        handles_first=early.handles,
-        handles_last=late.handles,
-        threads_first=early.threads,
-        threads_last=late.threads,
-        p99_first_ms=_ms(first.latency.quantile(0.99)),
-        p99_last_ms=_ms(last.latency.quantile(0.99)),
-        p99_allowed_ms=_ms(_allowed_p99(tally.windows)),
-        defects=judge(tally.windows, counts["wrong"], rests, reopened),
-    )
-
-
-def _ms(seconds: float | None) -> float:
-    return 0.0 if seconds is None else seconds * 1e3
