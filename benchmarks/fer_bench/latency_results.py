@@ -1,4 +1,4 @@
-"""What a latency run says: its form in JSON, and reading it back."""
+"""The results of a latency run: their form in JSON, and reading them back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fer_bench.noise import Noise
 from fer_bench.scenarios import Settings
 from fer_edge.artifacts.record import decode, encode, parse_json
 from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.system.read_file import read_file
 
 __all__ = [
     "LATENCY_SCHEMA",
@@ -50,10 +51,11 @@ class RoundSummary:
 class LatencyRow:
     """One candidate in one scenario; what was not measured is None, and ``error`` says why.
 
-    Percentiles are nearest-rank over the queries of all rounds, in ms; ``count`` counts queries of
-    ``query`` crops, answered in calls of ``batch``. ``stages_ms`` and ``cold_ms`` are medians over
-    rounds; ``cold_ms`` runs from the start of a process to its first answer, files in the page
-    cache. ``cpu_s_per_1000`` is CPU time per 1,000 crops. ``rate_per_s`` is what a server held.
+    Percentiles are nearest-rank over the queries of all rounds, in ms. ``count`` is the number of
+    queries; each has ``query`` crops and is answered in calls of ``batch``. ``stages_ms`` and
+    ``cold_ms`` are medians over rounds. ``cold_ms`` runs from the start of a process to its first
+    answer, with the files in the page cache. ``cpu_s_per_1000`` is CPU time for 1,000 crops.
+    ``rate_per_s`` is the rate that a server held.
     """
 
     model: str
@@ -176,13 +178,10 @@ def check_schema(value: Mapping[str, object], expected: str, path: Path) -> None
 
 
 def read_json(path: Path) -> Mapping[str, object]:
-    """Read a result of fer-bench; its ``schema`` tells which. Raises ConfigurationError."""
+    """Read a result of fer-bench, whose ``schema`` tells its kind. Raises ConfigurationError."""
+    text = read_file(path, "result", _MAX_BYTES, ConfigurationError)
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigurationError(f"{path} is larger than {_MAX_BYTES} bytes; no result is")
-        value = parse_json(path.read_bytes(), str(path))
-    except OSError as problem:
-        raise ConfigurationError(f"cannot read {path}: {problem.strerror}") from problem
+        value = parse_json(text, str(path))
     except ArtifactError as problem:
         raise ConfigurationError(str(problem)) from problem
     if not isinstance(value, dict) or not isinstance(value.get("schema"), str):

@@ -40,8 +40,21 @@ SCENARIOS: dict[str, Scenario] = {
     "server": Scenario(None, 1, "throughput"),
 }
 
-_MAX_RATE = 1_000_000
 _LIMIT_S, _PATIENCE = 30.0, 3
+_DAY_S = 86_400
+_RANGES = {
+    "rounds": (1, 10_000),
+    "seconds": (1e-3, _DAY_S),
+    "count": (1, 10_000_000),
+    "warm_up_s": (1e-3, _DAY_S),
+    "server_seconds": (1e-3, _DAY_S),
+    "server_count": (1, 10_000_000),
+    "rate": (1e-3, 1e5),
+    "p99_bound_ms": (1e-3, 1e6),
+    "clients": (1, 1024),
+    "seed": (0, 1 << 53),
+    "timeout_s": (1e-3, _DAY_S),
+}
 
 
 @dataclass(frozen=True)
@@ -68,23 +81,10 @@ class Settings:
     timeout_s: float = 300.0
 
     def __post_init__(self) -> None:
-        most = {"rounds": 10_000, "count": 10_000_000, "server_count": 10_000_000}
-        for name, limit in most.items():
+        for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if not 1 <= value <= limit:
-                raise ConfigurationError(f"{name} should be 1 to {limit:,}, not {value}")
-        for name in ("seconds", "warm_up_s", "server_seconds", "p99_bound_ms", "timeout_s"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ConfigurationError(f"{name} should be above 0, not {value}")
-        if self.rate is not None and not 0 < self.rate <= _MAX_RATE:
-            raise ConfigurationError(
-                f"the rate should be above 0 and at most {_MAX_RATE:,} per second, not {self.rate}"
-            )
-        if self.clients is not None and not 1 <= self.clients <= 1024:  # noqa: PLR2004
-            raise ConfigurationError(f"clients should be 1 to 1024, not {self.clients}")
-        if self.seed < 0:
-            raise ConfigurationError(f"the seed should be 0 or above, not {self.seed}")
+            if value is not None and not least <= value <= most:
+                raise ConfigurationError(f"{name} should be {least:g} to {most:,g}, not {value}")
 
 
 class Load:
@@ -121,18 +121,13 @@ class RateSearch(Load):
         self._alone_ms = 0.0
 
     @property
-    def confirmed(self) -> int:
-        """How often the rate found held, the first time included."""
-        return len(self.at_held)
-
-    @property
     def at_held(self) -> list[RoundSample]:
-        """The trials at the highest rate that holds; none once it has just been lowered."""
+        """The trials at the highest rate that holds; none if it has just been lowered."""
         return [trial for trial in self.trials if trial.rate == self.held]
 
     @property
     def best(self) -> list[RoundSample]:
-        """The trials at the highest rate that was tried and held, every time."""
+        """The trials at the highest rate that was tried and held every time."""
         rates = {trial.rate for trial in self.trials if trial.rate and self.holds(trial)}
         highest = max((rate for rate in rates if rate <= self.held), default=None)
         return [trial for trial in self.trials if trial.rate == highest]
@@ -140,7 +135,7 @@ class RateSearch(Load):
     @property
     def finished(self) -> bool:
         """Whether another trial could change nothing."""
-        return self.impossible or (self._close and self.confirmed > self.CONFIRMATIONS)
+        return self.impossible or (self._close and len(self.at_held) > self.CONFIRMATIONS)
 
     @property
     def impossible(self) -> bool:
@@ -155,7 +150,14 @@ class RateSearch(Load):
         """The next trial."""
         if self.finished:
             return None
-        return _trial(self._request, self._next_rate(), number)
+        rate: float | None = math.sqrt(self.held * self.failed)
+        if math.isinf(self.failed):
+            rate = None
+        elif not self.held:
+            rate = self.failed / 2
+        elif self._close:
+            rate = self.held
+        return _trial(self._request, rate, number)
 
     def record(self, measured: RoundSample) -> None:
         """Learn whether the rate of a trial held."""
@@ -176,13 +178,6 @@ class RateSearch(Load):
         """Whether every query was answered and the p99 stayed within the bound."""
         answered = not trial.unanswered and len(trial.samples_ms) > 0
         return answered and percentile(trial.samples_ms, 0.99) <= self.bound_ms
-
-    def _next_rate(self) -> float | None:
-        if math.isinf(self.failed):
-            return None
-        if not self.held:
-            return self.failed / 2
-        return self.held if self._close else math.sqrt(self.held * self.failed)
 
 
 def load_for(scenario: str, batch: int | None, settings: Settings) -> Load:

@@ -87,11 +87,11 @@ def test_a_rate_that_fails_to_hold_again_is_lowered(make_sample: Any) -> None:
     load = RateSearch({"rate": None, "seed": 0, "seconds": 1, "count": 9, "limit_s": 9}, 10.0)
     load.record(make_sample([1.0] * 100, rate=None))  # capacity 1000 per second
     load.record(make_sample([1.0] * 100, rate=980.0))
-    assert (load.held, load.confirmed) == (980.0, 1)
+    assert (load.held, len(load.at_held)) == (980.0, 1)
     load.record(make_sample([99.0] * 100, rate=980.0))
     assert load.failed == 980.0
     assert load.held == pytest.approx(980 / 1.05)
-    assert (load.confirmed, load.finished) == (0, False)
+    assert (load.at_held, load.finished) == ([], False)
     assert load.best == []
     request = load.request(3)
     assert request is not None

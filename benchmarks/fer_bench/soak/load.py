@@ -93,10 +93,12 @@ class Workload:
         """Compare the answers to the chosen crops with those of a single thread."""
         if len(given) != len(chosen):
             return CallResult(kind, wrong=f"{len(given)} answers to {len(chosen)} crops")
-        rows = np.array([answer.probabilities for answer in given]).reshape(len(chosen), -1)
-        gap = float(np.abs(rows - self.answers[chosen]).max()) if len(rows) else 0.0
+        if not given:
+            return CallResult(kind)
+        rows = np.stack([answer.probabilities for answer in given])
+        gap = float(np.abs(rows - self.answers[chosen]).max())
         wrong = "" if gap <= self.tolerance else f"a probability is off by {gap:.2g}"
-        return CallResult(kind, len(rows), wrong, seconds)
+        return CallResult(kind, len(given), wrong, seconds)
 
 
 def _one(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
