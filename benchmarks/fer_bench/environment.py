@@ -6,7 +6,8 @@ import importlib.metadata
 import os
 import platform
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fer_edge import __version__
@@ -81,7 +82,16 @@ def describe_environment(machine: Machine | None = None) -> Environment:
         system=f"{name or platform.system()}, kernel {platform.release()}",
         board=machine.text("proc/device-tree/model"),
         hypervisor=None if flags is None else "hypervisor" in flags.split(),
-        cpu=_cpu(machine),
+        cpu=Cpu(
+            model=machine.cpu_field("model name", "Model")
+            or platform.processor()
+            or platform.machine(),
+            flags=machine.cpu_extensions(),
+            cores=os.cpu_count(),
+            usable_cores=usable_cores(),
+            governor=machine.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+            frequency_mhz=tuple(machine.frequencies_mhz()),
+        ),
         memory_mb=int(memory) // 1024 if memory else None,
         temperatures_c=machine.temperatures_c(),
         gpus=_gpus(machine),
@@ -114,19 +124,6 @@ def _facts(environment: Environment) -> dict[str, Any]:
     }
 
 
-def _cpu(machine: Machine) -> Cpu:
-    return Cpu(
-        model=machine.cpu_field("model name", "Model")
-        or platform.processor()
-        or platform.machine(),
-        flags=machine.cpu_extensions(),
-        cores=os.cpu_count(),
-        usable_cores=usable_cores(),
-        governor=machine.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        frequency_mhz=tuple(machine.frequencies_mhz()),
-    )
-
-
 def _found(pattern: str, text: str | None) -> str | None:
     found = re.search(pattern, text or "", re.MULTILINE)
     return found[1] if found else None
@@ -139,15 +136,12 @@ def _gpus(machine: Machine) -> tuple[Gpu, ...]:
         "--format=csv,noheader,nounits",
     )
     rows = [[cell.strip() for cell in line.split(",")] for line in (said or "").splitlines()]
-    columns = 4
-    return tuple(Gpu(*row) for row in rows if len(row) == columns)
+    return tuple(Gpu(*row) for row in rows if len(row) == len(fields(Gpu)))
 
 
 def _versions() -> dict[str, str]:
     found = {}
     for name in dict.fromkeys(_DISTRIBUTIONS):
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found

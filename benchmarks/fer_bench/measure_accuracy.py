@@ -262,13 +262,14 @@ def scored(
     crops, probabilities = split.crops, answers.probabilities
     right = probabilities.argmax(axis=1) == crops.labels
     alone = None if split.copied is None else right[~split.copied]
+    ran: dict[str, Any] = {name: answers.described.get(name) for name in _RAN}
     found = None
     if reference is not None:
         compared = agreement(reference.probabilities, probabilities)
         found = ReferenceAgreement(**vars(compared), reference=reference.model)
     return AccuracyResult(
         model=answers.model,
-        **{name: answers.described.get(name) for name in _RAN},
+        **ran,
         split=split.name,
         **vars(metrics.score(crops.labels, probabilities, crops.classes)),
         accuracy_without_copies=None if alone is None or not len(alone) else float(alone.mean()),

@@ -11,15 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from fer_edge.system.machine import CpuTimes, Machine
+from fer_edge.system.machine import Machine
 from fer_edge.system.timing import call_times
 
 __all__ = ["Noise", "NoiseWatch", "Reading"]
 
-OTHER_LOAD = 0.05
-STOLEN = 0.02
-SPEED_SPREAD = 0.10
-FREQUENCY_SPREAD = 0.25
+OTHER_LOAD, STOLEN, SPEED_SPREAD, FREQUENCY_SPREAD = 0.05, 0.02, 0.10, 0.25
 """Shares of 1 above which a machine counts as noisy."""
 
 _PROBE = bytes(1 << 20)
@@ -31,7 +28,7 @@ class Reading:
     """What else happened during one turn.
 
     ``other_load`` and ``stolen`` are shares of all cores' time, None where the system does not
-    tell; ``probe_ms`` is how long a fixed piece of work took on one core just before.
+    tell them. ``probe_ms`` is how long a fixed piece of work took on one core just before.
     """
 
     other_load: float | None
@@ -58,6 +55,17 @@ class Noise:
     temperatures_after_c: dict[str, float]
 
 
+def _own_cpu() -> float:
+    """Seconds of CPU of this process and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _probe() -> float:
+    """Median time of hashing a MiB, in ms: follows the clock of a core on every system."""
+    return median(call_times(lambda: hashlib.sha256(_PROBE).digest(), fewest=_PROBES)) * 1e3
+
+
 class NoiseWatch:
     """Looks at the machine before and after everything, and around each turn."""
 
@@ -65,14 +73,13 @@ class NoiseWatch:
         self,
         machine: Machine | None = None,
         *,
-        own_cpu: Callable[[], float] | None = None,
+        own_cpu: Callable[[], float] = _own_cpu,
         clock: Callable[[], float] = time.perf_counter,
-        probe: Callable[[], float] | None = None,
+        probe: Callable[[], float] = _probe,
         cores: int | None = None,
     ) -> None:
         self._machine = machine or Machine()
-        self._own_cpu = own_cpu or _own_cpu
-        self._clock, self._probe = clock, probe or _probe
+        self._own_cpu, self._clock, self._probe = own_cpu, clock, probe
         self._cores = cores or os.cpu_count() or 1
         self._throttled = self._machine.throttle_events()
         self._temperatures = self._machine.temperatures_c()
@@ -82,18 +89,25 @@ class NoiseWatch:
     @contextmanager
     def around(self) -> Iterator[None]:
         """Watch what runs within; a turn that raises is not counted."""
-        probe = self._probe()
-        frequencies = self._machine.frequencies_mhz()
-        begin = self._now()
+        probe, clocks = self._probe(), self._machine.frequencies_mhz()
+        start, own_before, before = self._clock(), self._own_cpu(), self._machine.cpu_times()
         yield
-        self.readings.append(self._read(begin, probe, frequencies))
+        end, own_after, after = self._clock(), self._own_cpu(), self._machine.cpu_times()
+        capacity = max(end - start, 1e-9) * self._cores
+        other = stolen = None
+        if before and after:
+            busy = after.busy_s - before.busy_s - (own_after - own_before)
+            other = max(0.0, busy / capacity)
+            stolen = max(0.0, (after.stolen_s - before.stolen_s) / capacity)
+        clocks = [*clocks, *self._machine.frequencies_mhz()]
+        self.readings.append(Reading(other, stolen, probe, fmean(clocks) if clocks else None))
 
     def verdict(self) -> Noise:
         """Judge everything so far."""
-        others = _known([reading.other_load for reading in self.readings])
-        stolen = _known([reading.stolen for reading in self.readings])
-        clocks = _known([reading.frequency_mhz for reading in self.readings])
-        probes = sorted(reading.probe_ms for reading in self.readings)
+        others, stolen, probes, clocks = (
+            sorted(v for reading in self.readings if (v := getattr(reading, name)) is not None)
+            for name in ("other_load", "stolen", "probe_ms", "frequency_mhz")
+        )
         spread = _spread(probes)
         now = self._machine.throttle_events()
         events = None if now is None or self._throttled is None else now - self._throttled
@@ -102,7 +116,7 @@ class NoiseWatch:
         if others and fmean(others) > OTHER_LOAD:
             findings.append(
                 f"other processes took {fmean(others):.0%} of the cores' time on average, "
-                f"{max(others):.0%} at most"
+                f"{others[-1]:.0%} at most"
             )
         if stolen and fmean(stolen) > STOLEN:
             findings.append(f"the hypervisor took {fmean(stolen):.0%} of the cores' time")
@@ -111,64 +125,30 @@ class NoiseWatch:
                 f"the speed of a core changed: the same work took {spread:.0%} longer in the slow "
                 "tenth of the turns than in the fast tenth"
             )
-        if _spread(sorted(clocks)) > FREQUENCY_SPREAD:
-            findings.append(
-                f"the clock of the cores changed between {min(clocks):.0f} and "
-                f"{max(clocks):.0f} MHz"
-            )
+        if _spread(clocks) > FREQUENCY_SPREAD:
+            span = f"{clocks[0]:.0f} and {clocks[-1]:.0f} MHz"
+            findings.append(f"the clock of the cores changed between {span}")
         if events:
-            findings.append(f"cores were throttled for their heat {events} times")
+            findings.append(f"cores were throttled {events} times because of their heat")
         if slowdowns:
             findings.append(f"a GPU ran below its clocks: {', '.join(slowdowns)}")
         return Noise(
             quiet=not findings,
             findings=tuple(findings),
             other_load_mean=fmean(others) if others else None,
-            other_load_max=max(others) if others else None,
+            other_load_max=others[-1] if others else None,
             stolen_mean=fmean(stolen) if stolen else None,
             speed_spread=spread,
-            frequency_min_mhz=min(clocks) if clocks else None,
-            frequency_max_mhz=max(clocks) if clocks else None,
+            frequency_min_mhz=clocks[0] if clocks else None,
+            frequency_max_mhz=clocks[-1] if clocks else None,
             throttle_events=events,
             gpu_slowdowns=tuple(slowdowns),
             temperatures_before_c=self._temperatures,
             temperatures_after_c=self._machine.temperatures_c(),
         )
 
-    def _now(self) -> tuple[float, float, CpuTimes | None]:
-        return self._clock(), self._own_cpu(), self._machine.cpu_times()
-
-    def _read(
-        self, begin: tuple[float, float, CpuTimes | None], probe: float, before: list[int]
-    ) -> Reading:
-        (start, own_before, cpu_before), (end, own_after, cpu_after) = begin, self._now()
-        capacity = max(end - start, 1e-9) * self._cores
-        other = stolen = None
-        if cpu_before and cpu_after:
-            busy = cpu_after.busy_s - cpu_before.busy_s - (own_after - own_before)
-            other = max(0.0, busy / capacity)
-            stolen = max(0.0, (cpu_after.stolen_s - cpu_before.stolen_s) / capacity)
-        clocks = [*before, *self._machine.frequencies_mhz()]
-        return Reading(other, stolen, probe, fmean(clocks) if clocks else None)
-
-
-def _own_cpu() -> float:
-    """Seconds of CPU of this process and of its children that have ended."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def _probe() -> float:
-    """Median time of hashing a MiB, in ms: follows the clock of a core wherever we run."""
-    return median(call_times(lambda: hashlib.sha256(_PROBE).digest(), fewest=_PROBES)) * 1e3
-
 
 def _spread(ordered: Sequence[float]) -> float:
-    if not ordered:
-        return 0.0
+    """How much larger the value a tenth below the top is than the one a tenth above the bottom."""
     tenth = len(ordered) // 10
-    return ordered[-1 - tenth] / ordered[tenth] - 1
-
-
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
+    return ordered[-1 - tenth] / ordered[tenth] - 1 if ordered else 0.0

@@ -127,23 +127,25 @@ def prepare(peer: Peer, timeout_s: float = _PREPARE_S) -> None:
     ask(adapter_program(peer, {}), {"work": "prepare", "folder": str(_graphs())}, timeout_s)
 
 
-def install(peer: Peer) -> Path:
-    """Make the environment of a peer and install into it; returns its folder.
+def install(peer: Peer) -> None:
+    """Make the environment of a peer, unless it is there already, and let the peer prepare.
 
-    Raises DownloadError where pip fails.
+    Raises DownloadError where pip fails, and CandidateError if the peer cannot prepare.
     """
     folder = environment_folder(peer.environment)
-    commands = [[sys.executable, "-m", "venv", str(folder)]]
+    done = folder / "installed"
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    commands = [[sys.executable, "-m", "venv", str(folder)]]
     commands += [[*pip, *arguments] for arguments in peer.install]
-    for command in commands:
+    for command in [] if done.exists() else commands:
         try:
             subprocess.run(command, check=True)  # noqa: S603 - our own table of packages
         except (OSError, subprocess.CalledProcessError) as problem:
             raise DownloadError(
                 f"cannot install the peer {peer.name}: {' '.join(command)} fails ({problem})"
             ) from problem
-    return folder
+    done.touch()
+    prepare(peer)
 
 
 def _graphs() -> Path:

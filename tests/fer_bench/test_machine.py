@@ -183,7 +183,7 @@ def test_a_clock_that_changes_is_found() -> None:
 
 def test_throttling_is_found() -> None:
     noise = watched(busy(1.0), throttled=[4, 6]).verdict()
-    assert noise.findings == ("cores were throttled for their heat 2 times",)
+    assert noise.findings == ("cores were throttled 2 times because of their heat",)
 
 
 def test_a_machine_that_tells_nothing_is_judged_by_its_speed_alone() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from fer_bench.peers import Peer, choose_peers, environment_folder, install, load_peers, prepare
+from fer_bench.peers import Peer, choose_peers, install, load_peers
 from fer_edge.command import Commands, add_command, say, write_result
-from fer_edge.errors import ConfigurationError, FerEdgeError
+from fer_edge.errors import ConfigurationError, FerEdgeError, GateError
 
 __all__ = ["add_parser"]
 
@@ -23,31 +23,21 @@ def add_parser(commands: Commands) -> None:
 
 
 def _peers(options: Namespace) -> int:
-    table = load_peers()
-    failed = False
+    table, code = load_peers(), 0
     if options.action == "install":
-        chosen = choose_peers(options.names or ["all"], table)
-        failed = sum(_installed(peer) for peer in chosen) < len(chosen)
+        for peer in choose_peers(options.names or ["all"], table):
+            try:
+                install(peer)
+            except FerEdgeError as problem:
+                say(f"{peer.name}: {problem}")
+                code = GateError.exit_code
     elif options.names:
         raise ConfigurationError("a list takes no names; to install them: fer-bench peers install")
     listed = [_entry(peer) for peer in table.values()]
     for entry in listed:
         print(f"{entry['name']:<30} {entry['title']}\n{'':<30} {entry['state']}")
     write_result(options, {"schema": SCHEMA, "peers": listed})
-    return int(failed)
-
-
-def _installed(peer: Peer) -> bool:
-    try:
-        # peers that share an environment install it once
-        if not (environment_folder(peer.environment) / "installed").exists():
-            folder = install(peer)
-            (folder / "installed").touch()
-        prepare(peer)
-    except FerEdgeError as problem:
-        say(f"{peer.name}: {problem}")
-        return False
-    return True
+    return code
 
 
 def _entry(peer: Peer) -> dict[str, object]:
