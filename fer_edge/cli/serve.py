@@ -65,9 +65,14 @@ def add_parser(commands: Commands) -> None:
 
 def show_camera(options: Namespace) -> int:
     """Serve the page to this machine alone, with the camera of ``fer-edge camera``, and open it."""
-    unused = {"token_file": None, "origin": [], "ssl_certfile": None, "ssl_keyfile": None}
-    changes = {"host": "127.0.0.1", "port": 0, "model": [options.model], "camera": [options.source]}
-    return _serve(Namespace(**{**vars(options), **unused, **changes}), started=webbrowser.open)
+    served = Namespace(
+        **{**vars(options), "model": [options.model], "camera": [options.source]},
+        **dict.fromkeys(("token_file", "ssl_certfile", "ssl_keyfile")),
+        host="127.0.0.1",
+        port=0,
+        origin=[],
+    )
+    return _serve(served, started=webbrowser.open)
 
 
 def _serve(options: Namespace, started: Callable[[str], object] = lambda _: None) -> int:
