@@ -166,7 +166,8 @@ runtime-page: $(VENV)/dev.installed
 # The figures of docs/live.md and docs/page.md, and a picture; wants an idle machine with make
 # system's programs, and 20 minutes.
 live-page: system $(VENV)/dev.installed
-	$(PAGES) live --write docs/live.md --timeline docs/timeline.png --losses 100 --slow-seconds 600
+	$(PAGES) live --write docs/live.md --readme README.md --timeline docs/timeline.png \
+	  --losses 100 --slow-seconds 600
 	$(PAGES) page --write docs/page.md
 
 # In an environment of its own, as Ray is 500 MB and serves this page alone.

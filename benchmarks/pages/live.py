@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import skimage.data
 
+from fer_bench.tables import markdown_table
 from fer_edge import FaceAnalyzer, FaceDetector, read_image
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.live.ahead import Ahead
@@ -48,7 +49,7 @@ Image = npt.NDArray[np.uint8]
 def measure(folder: Path, *, slow_s: float = _LONG_S, losses: int = 10) -> list[Figure]:
     """Measure everything; ``folder`` takes the videos, ``slow_s`` is how long one reads slowly."""
     video = one_face(folder / "one.mp4")
-    figures = [*_detection(), *_whole_frames(video, folder), _tracker()]
+    figures = [*_detection(), *picture(folder), *_whole_frames(video, folder), _tracker()]
     figures += [_age(slow_s), *_reconnects(losses)]
     return figures
 
@@ -115,6 +116,34 @@ def _detection() -> list[Figure]:
         name = f"detection at {size[0]} x {size[1]}, CPU time"
         figures.append(Figure(name, cpu_ms, "ms", goal))
     return figures
+
+
+def picture(folder: Path) -> list[Figure]:
+    """One picture from the file to the emotion, stage by stage and as one call."""
+    path = folder / "face.jpg"
+    cv2.imwrite(str(path), cv2.resize(_heads()[0], (640, 480)))
+    with FaceAnalyzer() as faces:
+        frame = read_image(path)
+        found = faces.detector.detect(frame)
+        stages = {
+            "decode": partial(read_image, path),
+            "detect": partial(faces.detector.detect, frame),
+            "classify": partial(faces.classify, frame, found),
+            "all in one call": partial(faces.analyze, path),
+        }
+        told = "JPEG of 640 x 480 with one face"
+        return [
+            Figure(f"{told}: {stage}", _median_ms(call, time.perf_counter), "ms")
+            for stage, call in stages.items()
+        ]
+
+
+def readme_lines(figures: Iterable[Figure]) -> str:
+    """The README's table of what a whole picture takes."""
+    cells = [figure for figure in figures if figure.name.startswith("JPEG of")]
+    header = ["from the file to the emotion", *(it.name.rpartition(": ")[2] for it in cells)]
+    row = [cells[0].name.rpartition(": ")[0], *(f"{it.value:.2g} ms" for it in cells)]
+    return f"{markdown_table(header, [row])}\n\n{machine()}, packaged model and detector."
 
 
 def _whole_frames(video: Path, folder: Path) -> list[Figure]:
@@ -238,6 +267,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "live", "measure whole frames, cameras and streams", _live)
     parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+    parser.add_argument("--readme", metavar="PAGE", type=Path, help="write its block as well")
     parser.add_argument("--timeline", metavar="PNG", type=Path, help="draw the page's timeline")
     parser.add_argument("--slow-seconds", type=float, default=_LONG_S, metavar="S")
     parser.add_argument("--losses", type=int, default=10, metavar="N", help="of a stream")
@@ -245,6 +275,7 @@ def add_parser(commands: Commands) -> None:
 
 def _live(options: Namespace) -> int:
     page = MeasuredBlock(options.write, "live") if options.write else None
+    readme = MeasuredBlock(options.readme, "frames") if options.readme else None
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if options.timeline:
@@ -256,5 +287,7 @@ def _live(options: Namespace) -> int:
     print(text)
     if page:
         page.write(f"{machine()}, with the packaged model and detector.\n\n{text}")
+    if readme:
+        readme.write(readme_lines(figures))
     write_result(options, report(SCHEMA, figures))
     return 0

@@ -20,3 +20,13 @@ def test_the_measured_video_is_ten_seconds_of_720p(tmp_path: Path) -> None:
 
 def test_the_tracker_is_measured_with_eight_faces() -> None:
     assert live._tracker().value > 0
+
+
+def test_a_picture_is_measured_from_the_file_to_the_emotion(tmp_path: Path) -> None:
+    figures = live.picture(tmp_path)
+    decode, detect, classify, whole = (figure.value for figure in figures)
+    assert min(decode, detect, classify) > 0
+    header, _, row, *_ = live.readme_lines(figures).splitlines()
+    assert header.split(" | ")[1:] == ["decode", "detect", "classify", "all in one call |"]
+    assert row.startswith("| JPEG of 640 x 480 with one face | ")
+    assert f"{whole:.2g} ms" in row
