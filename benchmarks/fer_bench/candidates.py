@@ -137,7 +137,7 @@ def bare_candidates(candidates: Sequence[Candidate], peers: dict[str, Peer]) -> 
         if candidate.kind != "model":
             continue
         if candidate.backend == "auto":
-            raise ConfigurationError("the bare loop needs to know the engine: name a --backend")
+            raise ConfigurationError("--bare needs an engine: name a --backend")
         if candidate.device not in ("auto", "cpu"):
             raise ConfigurationError(
                 f"the bare loops run on the CPU, not on {candidate.device}; leave --bare out"

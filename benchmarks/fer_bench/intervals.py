@@ -1,7 +1,7 @@
 """Percentiles, intervals and ratios of samples that come in rounds.
 
 Samples of one round share a process, a memory layout and a moment of the machine, so they are not
-independent; rounds are. Every interval here resamples or compares whole rounds.
+independent of each other. Rounds are, so every interval here resamples or compares whole rounds.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ MIN_ROUNDS = 3
 def percentile(samples: Floats, level: float) -> float:
     """The smallest sample that at least ``level`` of all samples do not exceed.
 
-    The nearest-rank method (Hyndman and Fan 1996, American Statistician 50:361, definition 1): no
-    value between two samples is made up.
+    This is the nearest-rank method (Hyndman and Fan 1996, American Statistician 50:361, definition
+    1). It always gives one of the samples.
     """
     rank = max(1, math.ceil(level * len(samples) - 1e-9))
     return float(np.partition(samples, rank - 1)[rank - 1])
@@ -42,10 +42,10 @@ def percentile(samples: Floats, level: float) -> float:
 class RoundBootstrap:
     """Intervals from drawing whole rounds with replacement (a cluster bootstrap).
 
-    Two candidates that are measured in the same rounds share the draws, so that a drift that hit
-    both cancels in their ratio. Few rounds make a percentile interval too narrow; its tails are
-    widened as Hesterberg does (2015, American Statistician 69:371, the expanded percentile
-    interval). Fewer than three rounds give no interval.
+    Two candidates that are measured in the same rounds share the draws, so a drift that affects
+    both cancels in their ratio. A percentile interval of few rounds is too narrow, so its tails are
+    widened (Hesterberg 2015, American Statistician 69:371, the expanded percentile interval). Fewer
+    than three rounds give no interval.
     """
 
     def __init__(self, rounds: int, *, seed: int = 0, draws: int = DRAWS) -> None:

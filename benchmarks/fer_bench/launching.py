@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -45,8 +44,8 @@ class RoundSample:
     """What one fresh process measured in one round.
 
     ``samples_ms`` is float64 ``(N,)``, one per query that was answered. ``batch`` is the crops of
-    one call, fewer than asked for if the artifact takes fewer. ``cold_ms`` counts from the
-    start of the process to its first answer, ``load_ms`` opening alone, ``first_call_ms`` the first
+    one call, fewer than asked for if the artifact takes fewer. ``cold_ms`` runs from the start of
+    the process to its first answer; ``load_ms`` is the opening alone, ``first_call_ms`` the first
     answer alone. ``rate`` is the arrival rate of a server trial, per second.
     """
 
@@ -94,33 +93,24 @@ def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[
     line = json.dumps({**request, "parameters": dict(program.parameters)}) + "\n"
     with tempfile.TemporaryFile() as errors:
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own worker, or a peer that was asked for
+            with subprocess.Popen(  # noqa: S603 - our own worker, or a peer that was asked for
                 program.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **program.environment},
                 start_new_session=True,  # Ctrl-C is the bench's to handle
-            )
+            ) as process:
+                try:
+                    answer, _ = process.communicate(line.encode(), timeout=timeout_s)
+                finally:  # also after a timeout or Ctrl-C; does nothing to one that has ended
+                    process.kill()
+                    process.wait()
         except OSError as problem:
             raise CandidateError(f"cannot start {program.command[0]}: {problem}") from problem
-        try:
-            answer, _ = process.communicate(line.encode(), timeout=timeout_s)
         except subprocess.TimeoutExpired as problem:
             raise CandidateError(f"no answer within {timeout_s:.0f} s") from problem
-        finally:
-            _end(process)
         return _reply(answer, process.returncode, errors)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream:
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
 
 
 def _reply(answer: bytes, code: int, errors: IO[bytes]) -> dict[str, Any]:
@@ -131,7 +121,7 @@ def _reply(answer: bytes, code: int, errors: IO[bytes]) -> dict[str, Any]:
         words = " ".join(errors.read().decode(errors="replace").split())[-_LAST_WORDS:]
         end = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         raise CandidateError(
-            f"its process {end} without a reply: {words or 'it said nothing'}"
+            f"its process {end} without a reply: {words or 'it printed nothing'}"
         ) from problem
     if not isinstance(value, dict):
         raise CandidateError(f"its process replied {value!s:.80}, which is no reply of ours")

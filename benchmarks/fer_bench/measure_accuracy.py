@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
@@ -147,23 +148,18 @@ def measure_all(
     A model that cannot be opened becomes a failure that says why. A reference that cannot be
     opened raises.
     """
-    asked = None
-    if reference is not None:
-        with Predictor(reference) as predictor:
-            asked = answers_of(reference, predictor, split, "asking the reference")
+    asked = _ask(reference, {}, split, "asking the reference") if reference else None
+    jobs = [
+        (name, partial(_ask, name, given, split, f"measuring {name}")) for name, given in models
+    ]
+    jobs += [(peer.name, partial(answers_of_peer, peer, split)) for peer in peers]
     answers: list[Answers] = []
     failures: list[AccuracyFailure] = []
-    for model, keywords in models:
+    for name, job in jobs:
         try:
-            with Predictor(model, **keywords) as predictor:
-                answers.append(answers_of(model, predictor, split, f"measuring {model}"))
+            answers.append(job())
         except FerEdgeError as problem:
-            failures.append(AccuracyFailure(model, str(problem)))
-    for peer in peers:
-        try:
-            answers.append(answers_of_peer(peer, split))
-        except FerEdgeError as problem:
-            failures.append(AccuracyFailure(peer.name, str(problem)))
+            failures.append(AccuracyFailure(name, str(problem)))
     return AccuracyRun(
         tuple(scored(own, split, asked) for own in answers),
         tuple(failures),
@@ -231,6 +227,11 @@ def answers_of(
     probabilities = predict_crops(predictor, list(split.crops.images), label)
     info = predictor.info
     return Answers(model, probabilities, {name: getattr(info, name) for name in _RAN})
+
+
+def _ask(model: str, keywords: Mapping[str, Any], split: EvaluationSplit, label: str) -> Answers:
+    with Predictor(model, **keywords) as predictor:
+        return answers_of(model, predictor, split, label)
 
 
 def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:

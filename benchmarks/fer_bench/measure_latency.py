@@ -146,8 +146,8 @@ def _judged(
             return [], f"no rate was tried in {len(samples)} rounds; the search takes about ten"
         alone = percentile(samples[0].samples_ms, _LEVELS["p99"])
         return [], (
-            f"no rate that was tried holds a p99 of {load.bound_ms:g} ms; without a queue it is "
-            f"{alone:.3g} ms"
+            f"no rate that was tried keeps the p99 within {load.bound_ms:g} ms; without a queue it "
+            f"is {alone:.3g} ms"
         )
     if scenario == "server" and samples and settings.rate is not None:
         answered = sum(len(sample.samples_ms) for sample in samples)

@@ -1,9 +1,9 @@
 """The four scenarios, after MLPerf Inference, and the search for the rate that a server holds.
 
 Names, query sizes, metrics and the meaning of latency (from the scheduled arrival) are MLPerf's
-(MLPerf Inference rules, section "Scenarios"). Not followed, and so no MLPerf result: the load
-generator and its seeds, 600 seconds a run, early-stopping estimates in place of percentiles, a
-data set in the loop, and the offline scenario's single query of 24,576 samples.
+(MLPerf Inference rules, section "Scenarios"). The results are no MLPerf results, as these rules are
+not followed: the load generator and its seeds, 600 seconds a run, early-stopping estimates in place
+of percentiles, a data set in the loop, and the offline scenario's single query of 24,576 samples.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Settings:
     """How long and how often to measure.
 
     ``seconds`` and ``count`` are the least for all rounds of a candidate together. A server trial
-    lasts ``server_seconds`` and ``server_count`` queries. ``rate`` fixes the server's rate instead
-    of searching for the highest that holds ``p99_bound_ms``. ``clients`` None leaves the number of
-    calls side by side, offline and server, to the engine.
+    lasts at least ``server_seconds`` and ``server_count`` queries. ``rate`` fixes the server's rate
+    instead of searching for the highest that holds ``p99_bound_ms``. ``clients`` is the number of
+    calls side by side in the offline and server scenarios; None leaves it to the engine.
     """
 
     rounds: int = 10

@@ -141,7 +141,7 @@ def test_a_person_reads_the_figures(
     (result,) = measured(tmp_path / "out.json")
     shown = capsys.readouterr().out
     assert f"accuracy {result['accuracy']:.2%} [" in shown
-    assert "on the 21 that do not stand in train" in shown
+    assert "on the 21 that are not in train" in shown
     assert all(f"\n  {label} " in shown for label in LABELS)
 
 

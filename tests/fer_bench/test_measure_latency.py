@@ -187,7 +187,7 @@ def test_a_bound_that_nothing_holds_is_an_error_of_the_row(
         watch=quiet_watch,
     )
     assert run.results[0].error == (
-        "no rate that was tried holds a p99 of 1 ms; without a queue it is 2 ms"
+        "no rate that was tried keeps the p99 within 1 ms; without a queue it is 2 ms"
     )
 
 

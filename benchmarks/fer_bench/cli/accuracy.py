@@ -59,7 +59,7 @@ def _accuracy(options: Namespace) -> int:
     if not options.models and not options.peer:
         raise ConfigurationError("there is nothing to measure; name a model or a peer")
     for model in [*options.models, *([options.reference] if options.reference else [])]:
-        # a wrong path should not cost the minutes of those before it
+        # a wrong path is found before minutes are spent on the other models
         check_model(model)
     peers = choose_peers(options.peer, load_peers()) if options.peer else ()
     models = _models(options)
@@ -101,7 +101,7 @@ def _print(result: AccuracyResult) -> None:
     print(f"  accuracy {result.accuracy:.2%} [{low:.2%}, {high:.2%}]", end="")
     if result.accuracy_without_copies is not None:
         print(f", {result.accuracy_without_copies:.2%} on the {result.n_without_copies} ", end="")
-        print("that do not stand in train", end="")
+        print("that are not in train", end="")
     print(f"\n  macro-F1 {result.macro_f1:.3f}, ECE {result.ece:.3f}, NLL {result.nll:.3f}")
     if (other := result.agreement) is not None:
         print(

@@ -22,7 +22,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands,
         "soak",
-        "make mixed calls for a long time: every answer is right, and nothing grows",
+        "make mixed calls for a long time, and check that answers stay right and nothing grows",
         _soak,
     )
     parser.add_argument(
@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
 
 def _soak(options: Namespace) -> int:
     results: list[SoakResult] = []
-    # every model is looked for before the first soak: a wrong path should not cost hours
+    # a wrong path is found before hours are spent on the other models
     found = [
         (model, find_model(model, options.backend).cells)
         for model in options.models or [DEFAULT_MODEL]
@@ -55,7 +55,7 @@ def _soak(options: Namespace) -> int:
         print(f"{name} on {result.backend}: {'; '.join(result.defects) or 'holds'}")
         for example in result.examples:
             print(f"  {example}")
-        # written after each artifact, so that an hour's figures survive whatever stops the next
+        # written after each artifact, so that whatever stops the next leaves these figures
         rows = [encode(one) for one in results]
         write_result(options, {"schema": SOAK_SCHEMA, "results": rows})
     return GateError.exit_code if any(result.defects for result in results) else 0

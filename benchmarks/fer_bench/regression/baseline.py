@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -32,7 +31,13 @@ __all__ = [
 SCHEMA_VERSION = 1
 _MAX_BYTES = 64 << 20
 _MAX_COUNT = 1 << 53  # the largest number of bytes or pictures that a float holds exactly
+_MAX_BOUND = 1_000_000
 _ANSWER_DIGITS = 6
+
+
+def _check_range(name: str, value: float, most: int) -> None:
+    if not 0 <= value <= most:
+        raise ValueError(f"{name} should be from 0 to {most:,}, not {value!r:.40}")
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,7 @@ class Bounds:
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            value = getattr(self, entry.name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(
-                    f"{entry.name} should be a finite number of 0 or more, not {value}"
-                )
+            _check_range(entry.name, getattr(self, entry.name), _MAX_BOUND)
 
 
 DEFAULT_BOUNDS = {
@@ -90,7 +91,7 @@ class RecordedData:
     sha256: str
 
     def __post_init__(self) -> None:
-        _check_count("n", self.n)
+        _check_range("n", self.n, _MAX_COUNT)
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,9 @@ class RecordedAccuracy:
     hits: str
 
     def __post_init__(self) -> None:
-        rates = {"accuracy": self.accuracy, "ece": self.ece}
-        rates |= {f"recall.{name}": rate for name, rate in self.recall.items()}
-        for name, rate in rates.items():
-            if not 0 <= rate <= 1:
-                raise ValueError(f"{name} should be a fraction of 1, not {rate}")
+        recalls = {f"recall.{name}": rate for name, rate in self.recall.items()}
+        for name, rate in {"accuracy": self.accuracy, "ece": self.ece, **recalls}.items():
+            _check_range(name, rate, 1)
 
     def right(self, n: int) -> npt.NDArray[np.bool_]:
         """Unpack ``hits``; bool ``(n,)``. Raises DataError for another number of pictures."""
@@ -147,7 +146,7 @@ class RecordedCell:
     accuracy: RecordedAccuracy | None = None
 
     def __post_init__(self) -> None:
-        _check_count("size_bytes", self.size_bytes)
+        _check_range("size_bytes", self.size_bytes, _MAX_COUNT)
 
 
 @dataclass(frozen=True)
@@ -202,11 +201,6 @@ def read_answer(text: str, classes: int) -> npt.NDArray[np.float64]:
     if values.shape != (classes,) or not np.isfinite(values).all():
         raise DataError(f"the baseline's answer {text!r:.60} is not {classes} numbers")
     return values
-
-
-def _check_count(name: str, count: int) -> None:
-    if not 0 <= count <= _MAX_COUNT:
-        raise ValueError(f"{name} should be from 0 to {_MAX_COUNT:,}, not {count!r:.40}")
 
 
 def _check_printable(value: object, where: str) -> None:

@@ -19,6 +19,7 @@ MAX_PICTURES = 60
 """What one sheet shows at most, the worse ones first."""
 
 _SIDE, _CAPTION, _BORDER, _COLUMNS = 120, 34, 3, 10
+_INNER = _SIDE - 2 * _BORDER
 _RED, _GREEN, _INK = (60, 60, 220), (80, 170, 60), (30, 30, 30)
 _FONT, _SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.36, 15
 
@@ -26,7 +27,7 @@ _FONT, _SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.36, 15
 def write_contact_sheet(folder: Path, name: str, pictures: Sequence[ChangedPicture]) -> Path:
     """Draw up to ``MAX_PICTURES`` into ``folder``; red is worse, green is better.
 
-    ``name`` becomes the file's, with what no file name should hold replaced. Raises
+    ``name`` becomes the name of the file, without characters that do not belong in one. Raises
     ConfigurationError for a folder that cannot be written.
     """
     shown = sorted(pictures, key=lambda picture: not picture.worse)[:MAX_PICTURES]
@@ -49,17 +50,13 @@ def write_contact_sheet(folder: Path, name: str, pictures: Sequence[ChangedPictu
 
 
 def _tile(picture: ChangedPicture) -> np.ndarray:
-    pixels = picture.pixels
-    if pixels.ndim == 2:  # noqa: PLR2004 - gray
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR).astype(np.uint8)
-    inner = _SIDE - 2 * _BORDER
-    face = cv2.resize(pixels, (inner, inner), interpolation=cv2.INTER_NEAREST)
-    color = _RED if picture.worse else _GREEN
-    framed = cv2.copyMakeBorder(
-        face, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_CONSTANT, value=color
-    )
-    caption = np.full((_CAPTION, _SIDE, 3), 255, np.uint8)
+    gray = picture.pixels.ndim == 2  # noqa: PLR2004
+    pixels = cv2.cvtColor(picture.pixels, cv2.COLOR_GRAY2BGR) if gray else picture.pixels
+    tile = np.full((_SIDE + _CAPTION, _SIDE, 3), 255, np.uint8)
+    tile[:_SIDE] = _RED if picture.worse else _GREEN
+    face = cv2.resize(pixels, (_INNER, _INNER), interpolation=cv2.INTER_NEAREST)
+    tile[_BORDER : _SIDE - _BORDER, _BORDER : _SIDE - _BORDER] = face
     for line, text in enumerate(picture.caption.split(", ", 1)):
-        place = (4, _LINE * (line + 1) - 2)
-        cv2.putText(caption, text, place, _FONT, _SCALE, _INK, 1, cv2.LINE_AA)
-    return np.vstack([framed, caption])
+        place = (4, _SIDE + _LINE * (line + 1) - 2)
+        cv2.putText(tile, text, place, _FONT, _SCALE, _INK, 1, cv2.LINE_AA)
+    return tile

@@ -34,7 +34,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": Path,
         "help": "FER2013 (zip, folder or CSV), a folder of classes, or a list file",
     },
-    "classes": {"metavar": "NAMES", "help": "what its classes are, such as 1=surprise,2=fear"},
+    "classes": {
+        "metavar": "NAMES",
+        "help": "what the classes of the data are, such as 1=surprise,2=fear",
+    },
     "validation": {
         "metavar": "DATA",
         "type": Path,
@@ -46,13 +49,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": 0.0,
         "help": "take this share of each class of train as public-test, as the training did",
     },
-    "seed": {"metavar": "N", "type": int, "default": 0, "help": "of the share"},
-    "subject": {"metavar": "REGEX", "help": "draws the share by person"},
+    "seed": {"metavar": "N", "type": int, "default": 0, "help": "seed of that share"},
+    "subject": {
+        "metavar": "REGEX",
+        "help": "finds the person in a picture's name: no person is in both halves",
+    },
     "split": {"metavar": "SPLIT", "default": "public-test", "help": "default: %(default)s"},
     "other-data": {
         "action": "store_true",
         "default": False,
-        "help": "the pictures are not those of the baseline, and that is meant",
+        "help": "allow other pictures than those of the baseline",
     },
     "baseline": {
         "metavar": "FILE",
@@ -62,7 +68,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "update-baseline": {
         "action": "store_true",
         "default": False,
-        "help": "measure, and write the baseline if what holds of any model holds of this one",
+        "help": "record a new baseline, if the checks that any sound model passes hold",
     },
     "backend": {
         "metavar": "NAME",

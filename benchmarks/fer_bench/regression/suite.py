@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from fer_bench.regression.artifact_checks import answers, golden, intact, recorded, size
-from fer_bench.regression.baseline import Baseline, RecordedCell
+from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.cells import find_model, split_name
 from fer_bench.regression.outcome import NotCompared, Outcome, Row
 from fer_bench.regression.picture_checks import accuracy, calibration, pictures, recall
@@ -99,7 +99,7 @@ class Suite:
         if data is not None and not DataSource.of(data).path.exists():
             raise DataError(f"there is no FER2013 at {data}; give Kaggle's zip or folder, or a CSV")
         if other_data and data is None:
-            raise ConfigurationError("other pictures are meant and none are given; add --fer-data")
+            raise ConfigurationError("other pictures are allowed and none given; add --fer-data")
         self.model = find_model(model, backends)
         self.update = update
         self.failed = False
@@ -119,7 +119,6 @@ class Suite:
         shown = manifest.golden if manifest else ()
         self._run = Run(self.model.name, known, shown, other_data=other_data)
         self.subjects = tuple(Subject(cell, self._run) for cell in self.model.cells)
-        self._recorded: dict[str, RecordedCell] = {}
         self._held: set[str] = set()
 
     def steps(self) -> list[Step]:
@@ -133,10 +132,8 @@ class Suite:
                 Step(f"fer::{name}::{check}", partial(self.check, subject, check))
                 for check in self.checks(subject)
             ]
-            if self.update:
-                found.append(Step(f"fer::{name}::record", partial(self._record, subject)))
         if self.update:
-            found.append(Step("fer::baseline", self._save))
+            found.append(Step("fer::baseline", self._record))
         return found
 
     def results(self) -> list[Result]:
@@ -216,15 +213,8 @@ class Suite:
         for subject in self.subjects:
             subject.close()
 
-    def _record(self, subject: Subject) -> None:
-        """Measure what the new baseline keeps of a cell."""
-        if self.failed:
-            raise NotCompared("a check failed, so nothing is recorded")
-        self._ready(subject)
-        self._recorded[subject.cell.name] = record(subject)
-
-    def _save(self) -> None:
-        """Write the baseline, unless something failed or was not checked.
+    def _record(self) -> None:
+        """Measure and write the baseline, unless something failed or was not checked.
 
         Recording what nobody checked would make a fault the standard. The bounds stay as they are,
         and so do the cells of other engines.
@@ -234,19 +224,21 @@ class Suite:
         lacking = [
             f"{check} of {subject.cell.name}"
             for subject in self.subjects
-            if subject.cell.name in self._recorded
             for check in self.checks(subject)
             if f"fer::{subject.cell.name}::{check}" not in self._held
         ]
-        if lacking or not self._recorded:
-            why = f"not seen to hold: {', '.join(lacking)}" if lacking else "nothing was recorded"
+        if lacking:
             raise GateError(
-                f"the baseline stays as it was; {why}. It is written only if "
-                f"{', '.join(sorted(LASTING_CHECKS))} were run and hold of each artifact in it: "
-                "run --fer-update-baseline without -k, -m and --deselect"
+                f"the baseline stays as it was; not seen to hold: {', '.join(lacking)}. It is "
+                f"written only if {', '.join(sorted(LASTING_CHECKS))} were run and hold of each "
+                "artifact: run --fer-update-baseline without -k, -m and --deselect"
             )
+        recorded = {}
+        for subject in self.subjects:
+            self._ready(subject)
+            recorded[subject.cell.name] = record(subject)
         seen = self._run.data.record if self._run.data else None
-        merged = merge(self._stored, self._recorded, seen, self.model.hashes())
+        merged = merge(self._stored, recorded, seen, self.model.hashes())
         try:
             merged.write(self._path)
         except OSError as problem:

@@ -96,7 +96,7 @@ def test_a_number_that_cannot_have_been_measured_is_refused(
     content = json.loads((tmp_path / "b.json").read_text())
     content["cells"]["x.onnx[onnxruntime]"][field] = value
     (tmp_path / "b.json").write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"should be (from 0 to|a fraction of 1)"):
+    with pytest.raises(DataError, match="should be from 0 to"):
         Baseline.read(tmp_path / "b.json")
 
 
@@ -119,7 +119,7 @@ def test_what_is_no_baseline_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_bound_is_a_number_that_can_bound() -> None:
-    with pytest.raises(ValueError, match="accuracy_loss should be a finite number of 0 or more"):
+    with pytest.raises(ValueError, match="accuracy_loss should be from 0 to"):
         replace(DEFAULT_BOUNDS["int8"], accuracy_loss=-1.0)
 
 

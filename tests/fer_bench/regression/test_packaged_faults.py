@@ -150,9 +150,9 @@ def test_a_fault_of_the_fp32_artifact_fails_by_name(fault: Fault, put: Callable[
     assert failures(put(FP32, broken(FP32, fault)), FP32) == {"answers"}
 
 
-@pytest.mark.parametrize("fault", FAULTS_OF_FP32, ids=lambda fault: fault.__name__)
-def test_golden_crops_of_the_sound_model_tell_too(fault: Fault, put: Callable[..., Path]) -> None:
-    model = put(FP32, broken(FP32, fault), stale_golden=True)
+def test_golden_crops_of_the_sound_model_tell_too(put: Callable[..., Path]) -> None:
+    """Even of the fault that changes the answers least."""
+    model = put(FP32, broken(FP32, zero_a_channel_in_the_middle), stale_golden=True)
     assert failures(model, FP32) == {"golden", "answers"}
 
 
