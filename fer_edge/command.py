@@ -10,7 +10,7 @@ import io
 import json
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -88,10 +88,22 @@ def add_data_option(parser: ArgumentParser, *, required: bool = True, use: str =
         "--data",
         metavar="DATA",
         type=Path,
+        action=_OneData,
         required=required,
         help=f"{DATA_HELP}{use}",
     )
     add_data_choices(parser)
+
+
+class _OneData(Action):
+    """Refuses a second data set, of which the first would be left out in silence."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: object, _option: object = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error("give --data once; a list file can name the pictures of several folders")
+        setattr(namespace, self.dest, values)
 
 
 def add_data_choices(parser: ArgumentParser) -> None:

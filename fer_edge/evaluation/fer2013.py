@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from fer_edge.evaluation.holding_out import held_out
 from fer_edge.evaluation.layout import (
     ALL_FOR_TRAINING,
     FER2013_NAMES,
+    PUBLIC,
     TEST,
     TRAIN,
     Entry,
@@ -53,6 +55,7 @@ __all__ = [
     "LabelledCrops",
     "clean",
     "copies_of",
+    "count",
     "entries_of",
     "limited",
     "load",
@@ -107,6 +110,23 @@ def load(
         held = held_out(whole, source)
         return whole.take(held if split == "public-test" else ~held)
     return _read(source, split, labels, wanted)
+
+
+def count(data: Data, split: str, labels: Sequence[str] | None = None) -> dict[str, int] | None:
+    """How many pictures of each class a split has, without reading one; None for a table of pixels.
+
+    Raises DataError as ``load`` does for all but the pictures themselves.
+    """
+    source = DataSource.of(data)
+    part: str | None = split
+    if split == PUBLIC and source.validation is not None:
+        source, part = source.for_validation, None
+    with entries_of(source) as found:
+        if not isinstance(found, Survey):
+            return None
+        kept, classes = _selected(found, part, source, labels)
+    seen = Counter(classes.index[entry.key] for entry in kept)
+    return {name: seen[place] for place, name in enumerate(classes.labels)}
 
 
 def load_clean_train(
@@ -174,23 +194,30 @@ def _read(
     source: DataSource, split: str | None, labels: Sequence[str] | None, wanted: InputSpec | None
 ) -> LabelledCrops:
     """Read a split, or, of a data set that is a validation half as a whole, what it selects on."""
-    mapping = None if source.classes is None else parse_classes(source.classes)
     with entries_of(source) as found:
         if not isinstance(found, Survey):
-            return _of_table(found, source, split or "public-test", mapping, labels)
-        classes = resolve({entry.key for entry in found.entries}, str(source), mapping, labels)
-        chosen = _chosen(found.entries, split, source)
-        if not chosen:
-            raise EmptySplitError(_empty_message(source, split or "public-test", found))
-        _require_all_classes(found.entries, split, source, classes)
-        known = [entry for entry in chosen if classes.index[entry.key] is not None]
-        kept = limited(known, source)
+            return _of_table(found, source, split or "public-test", labels)
+        kept, classes = _selected(found, split, source, labels)
         images = decode_all(kept, split or "public-test", wanted)
     numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
     notes = tuple(note for note in found.notes if split is not None or note != ALL_FOR_TRAINING)
     return LabelledCrops(
         images, numbers, tuple(entry.name for entry in kept), classes.labels, notes
     )
+
+
+def _selected(
+    found: Survey, split: str | None, source: DataSource, labels: Sequence[str] | None
+) -> tuple[Sequence[Entry], Classes]:
+    """The pictures to read of a split, and what their classes are."""
+    mapping = None if source.classes is None else parse_classes(source.classes)
+    classes = resolve({entry.key for entry in found.entries}, str(source), mapping, labels)
+    chosen = _chosen(found.entries, split, source)
+    if not chosen:
+        raise EmptySplitError(_empty_message(source, split or "public-test", found))
+    _require_all_classes(found, split, source, classes)
+    known = [entry for entry in chosen if classes.index[entry.key] is not None]
+    return limited(known, source), classes
 
 
 def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
@@ -209,17 +236,19 @@ def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> 
 
 
 def _require_all_classes(
-    entries: Sequence[Entry], split: str | None, source: DataSource, classes: Classes
+    found: Survey, split: str | None, source: DataSource, classes: Classes
 ) -> None:
     """Every class in the half; FER2013's halves of ``test`` may lack a class, as small sets do."""
     half = TRAIN if split == TRAIN else TEST
-    within = entries if split is None else [entry for entry in entries if half in entry.splits]
-    seen = {classes.index[entry.key] for entry in within}
+    seen = {
+        classes.index[entry.key] for entry in found.entries if split is None or half in entry.splits
+    }
     if missing := [name for place, name in enumerate(classes.labels) if place not in seen]:
+        folders = [f for kind, f in found.halves.items() if (kind == TRAIN) == (half == TRAIN)]
+        where = f"{source}: {' and '.join(folders) or half}" if split else str(source)
         raise DataError(
-            f"{source}: {half if split else 'it'} lacks the class folders {', '.join(missing)}; "
-            f"is it complete? If it is, say what its classes are: --classes "
-            f'"{classes.without(missing)}"'
+            f"{where} lacks the class folders {', '.join(missing)}; is it complete? If it is, say "
+            f'what its classes are: --classes "{classes.without(missing)}"'
         )
 
 
@@ -241,10 +270,10 @@ def _of_table(
     table: _Table,
     source: DataSource,
     split: str,
-    mapping: Mapping[str, str] | None,
     labels: Sequence[str] | None,
 ) -> LabelledCrops:
     stream, name, beside = table
+    mapping = None if source.classes is None else parse_classes(source.classes)
     index, names = _numbers(mapping, labels, name)
     rows = list(_rows_of_csv(stream(), split, name, index))
     if not rows:
@@ -331,13 +360,14 @@ def _empty_message(source: DataSource, split: str, found: Survey | None) -> str:
             f"{source} has no test pictures (test/<class>/*.jpg, or Usage PublicTest, "
             f"PrivateTest){there}"
         )
+    advice = ""
+    if split == PUBLIC:
+        advice = ". To select on another half, give --validation FOLDER or --validation-share 0.1"
+    if found and found.entries and not any(map(is_named_as_fer2013, found.entries)):
+        half = "to select on (val/<class>/*.jpg)" if split == PUBLIC else "of test beside val"
+        return f"{source} has no pictures {half}{there}{advice}"
     usage = next(usage for usage, name in FER2013_NAMES.items() if name == split)
-    own = (
-        ". To select on another half, give --validation FOLDER or --validation-share 0.1"
-        if split == "public-test"
-        else ""
-    )
     return (
         f"{source} has no pictures of the split {split}: none is named {usage}_* in test/<class>/ "
-        f"and no row has the Usage {usage}{there}{own}"
+        f"and no row has the Usage {usage}{there}{advice}"
     )

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,6 +22,10 @@ from fer_edge.evaluation.picture_files import Listing, SourceFile
 __all__ = [
     "ALL_FOR_TRAINING",
     "FER2013_NAMES",
+    "PRIVATE",
+    "PUBLIC",
+    "TEST",
+    "TRAIN",
     "Entry",
     "Survey",
     "half_named",
@@ -83,11 +87,15 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Survey:
-    """All labelled pictures of a source, and what a user should know of how they were found."""
+    """All labelled pictures of a source, and what a user should know of how they were found.
+
+    ``halves`` names the folder of each half; ``found`` tells in words what is there.
+    """
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
     found: str = ""
+    halves: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_named_as_fer2013(entry: Entry) -> bool:
@@ -132,7 +140,7 @@ def survey(listing: Listing, source: Path) -> Survey:
     entries = _without_second_copies(entries, listing, notes)
     order = {file.name: number for number, file in enumerate(listing.files)}
     entries.sort(key=lambda entry: order[entry.name])
-    return Survey(tuple(entries), tuple(notes), ", ".join(sorted(kept.values())))
+    return Survey(tuple(entries), tuple(notes), ", ".join(sorted(kept.values())), kept)
 
 
 @lru_cache(maxsize=4096)

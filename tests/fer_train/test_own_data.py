@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_edge.errors import DataError
+from fer_edge.evaluation.data_source import DataSource
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.torch_model import checkpoint
 from fer_train.cli import main
+from fer_train.data import check_classes
 
 CLASSES = ("bored", "alert", "happy")
 
@@ -57,6 +60,7 @@ def test_a_model_of_own_classes_is_trained(
     said = capsys.readouterr().err
     assert "bored 8 + 2, alert 8 + 2, happy 8 + 2" in said
     assert "selecting on 6 training pictures, 20% of each class, drawn with the seed 0" in said
+    assert "test_efficientnet sees 32 x 32 pixels, in colour" in said
     assert "pictures to select on are nearly the same as a training picture" in said
     spec = checkpoint.read_spec(tmp_path / "run" / "best.safetensors")
     assert (spec.labels, spec.input.shape) == (CLASSES, (32, 32, 3))
@@ -105,6 +109,28 @@ def test_what_does_not_fit_is_one_line_and_exit_code_2(
     assert re.search(message, said)
 
 
+def test_a_second_data_set_is_refused(
+    data: Path, recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train(data, recipe(), data.parent / "run", "--data", str(data))
+    assert "give --data once" in capsys.readouterr().err
+
+
+def test_classes_with_too_few_pictures_are_told_before_any_is_read(data: Path) -> None:
+    for file in [*data.glob("*/*.png")]:
+        file.write_bytes(b"not read")
+    classes = ",".join(CLASSES)
+    check_classes(DataSource(data, classes, validation_share=0.2))
+    for file in list((data / "alert").iterdir())[2:]:
+        file.unlink()
+    with pytest.raises(DataError, match="there are 1 pictures of alert to learn from"):
+        check_classes(DataSource(data, classes, validation_share=0.2))
+    other = write_pictures(data.parent / "others", CLASSES[:2], 3)
+    with pytest.raises(DataError, match=r"names 'happy', and .*others has no such class"):
+        check_classes(DataSource(data, classes, validation=other))
+
+
 def test_classes_of_one_half_only_are_named(
     data: Path, recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,7 +144,6 @@ def test_colours_reach_the_network_as_a_predictor_sends_them(data: Path) -> None
     import torch
 
     from fer_edge.artifacts.spec import InputSpec
-    from fer_edge.evaluation.data_source import DataSource
     from fer_edge.evaluation.fer2013 import load
     from fer_edge.images.preprocess import preprocess_all
     from fer_train.evaluation import planes

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fer_edge.artifacts.record import encode
-from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.artifacts.spec import ModelSpec, NetworkSpec
 from fer_edge.errors import ConfigurationError
+from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
 from fer_train.presets import PRESETS, change, load_recipe, preset
 
@@ -45,6 +46,21 @@ def test_a_network_of_a_fixed_size_gets_the_input_that_it_was_published_with() -
     recipe = preset("vit_small_patch16_224")
     assert recipe.input.shape == (224, 224, 3)
     assert recipe.network.stem_stride is None
+
+
+def test_a_pretrained_network_of_timm_sees_what_it_was_published_with() -> None:
+    recipe = preset("resnet18", weights="timm:resnet18")
+    assert recipe.input.shape == (224, 224, 3)
+    assert recipe.input.mean == pytest.approx((0.485, 0.456, 0.406))
+    assert recipe.network == NetworkSpec("resnet18")
+
+
+def test_a_checkpoint_of_timms_network_keeps_its_own_input(tmp_path: Path) -> None:
+    small = preset("test_resnet")
+    spec = ModelSpec(small.network, small.input)
+    checkpoint.save(tmp_path / "best.safetensors", build(spec).state_dict(), spec)
+    again = preset("test_resnet", weights=str(tmp_path / "best.safetensors"))
+    assert (again.network, again.input) == (small.network, small.input)
 
 
 MOBILENETS = (

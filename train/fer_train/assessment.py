@@ -119,7 +119,7 @@ def assess(
     validation = data.validation
     logits = logits_of(network, spec, validation)
     temperature = fit(validation.labels, logits)
-    mirrored = replace(validation, images=np.ascontiguousarray(validation.images[:, :, ::-1]))
+    mirrored = replace(validation, images=validation.images[:, :, ::-1])
     temperatures = cross_fitted(validation.labels, logits)
     upright, other = (
         metrics.softmax(seen, temperatures) for seen in (logits, logits_of(network, spec, mirrored))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from fer_edge.system.files import sha256_of
 from fer_train.targets import soft_targets
 from fer_train.votes import read_votes
 
-__all__ = ["TrainingData", "prepare"]
+__all__ = ["TrainingData", "check_classes", "prepare"]
 
 _FEWEST = 2
 
@@ -48,34 +49,49 @@ class TrainingData:
 
     def check(self) -> None:
         """Refuse classes that cannot be learnt or selected on. Raises DataError."""
-        learnt, selected = (
-            np.bincount(crops.labels, minlength=len(crops.classes))
-            for crops in (self.train, self.validation)
-        )
-        for name, count, other in zip(self.train.classes, learnt, selected, strict=True):
-            if count and not other:
-                raise DataError(
-                    f"the half to select on has no picture of {name}; add some, or leave the class "
-                    "out with --classes"
-                )
-            if count < _FEWEST:
-                raise DataError(
-                    f"there are {count} training pictures of {name}, and at least {_FEWEST} are "
-                    "needed; add some, or leave the class out with --classes"
-                )
+        _require_pictures(_counts(self.train), _counts(self.validation))
 
     def describe(self) -> list[str]:
         """The pictures of each class and half, and how the halves were found, line by line."""
-        classes = self.train.classes
-        counts = [
-            np.bincount(crops.labels, minlength=len(classes))
-            for crops in (self.train, self.validation)
-        ]
-        told = ", ".join(
-            f"{name} {learnt} + {selected}"
-            for name, learnt, selected in zip(classes, *counts, strict=True)
-        )
-        return [f"pictures to learn from + to select on: {told}", *self.notes]
+        selected = _counts(self.validation)
+        told = [f"{name} {count} + {selected[name]}" for name, count in _counts(self.train).items()]
+        return [f"pictures to learn from + to select on: {', '.join(told)}", *self.notes]
+
+
+def check_classes(data: str | Path | DataSource) -> None:
+    """Check the classes of both halves before a picture is read, which may take long.
+
+    Raises DataError for a class that has too few pictures in a half, as ``TrainingData.check``
+    does, and for all that ``fer2013.load`` finds without reading pictures. Tables of pixels are
+    read quickly and are not looked at here.
+    """
+    source = DataSource.of(data)
+    learnt = fer2013.count(source, "train")
+    if learnt is None:
+        return
+    if source.validation_share:  # at least one of each class is taken away
+        _require_pictures({name: count - 1 for name, count in learnt.items()}, learnt)
+    elif selected := fer2013.count(source, "public-test", tuple(learnt)):
+        _require_pictures(learnt, selected)
+
+
+def _counts(crops: LabelledCrops) -> dict[str, int]:
+    counts = np.bincount(crops.labels, minlength=len(crops.classes))
+    return dict(zip(crops.classes, counts.tolist(), strict=True))
+
+
+def _require_pictures(learnt: Mapping[str, int], selected: Mapping[str, int]) -> None:
+    for name, count in learnt.items():
+        if count > 0 and not selected[name]:
+            raise DataError(
+                f"the half to select on has no picture of {name}; add some, or leave the class "
+                "out with --classes"
+            )
+        if count < _FEWEST:
+            raise DataError(
+                f"there are {max(count, 0)} pictures of {name} to learn from, and at least "
+                f"{_FEWEST} are needed; add some, or leave the class out with --classes"
+            )
 
 
 def prepare(

@@ -14,7 +14,7 @@ from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import write_json
 from fer_edge.torch_model import checkpoint
 from fer_train.assessment import NOT_RECORDED, History, Report, assess
-from fer_train.data import TrainingData, prepare
+from fer_train.data import TrainingData, check_classes, prepare
 from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS, read_journal
@@ -73,15 +73,22 @@ def train_model(
         raise ConfigurationError(
             f"{world.size} processes cannot share a batch of {recipe.batch_size} pictures"
         )
-    prepared = (
-        data if isinstance(data, TrainingData) else prepare(data, votes, recipe.votes, recipe.input)
-    )
+    if isinstance(data, TrainingData):
+        prepared = data
+    else:
+        check_classes(data)
+        prepared = prepare(data, votes, recipe.votes, recipe.input)
     dropped = ", ".join(f"{count} {reason}" for reason, count in prepared.left_out.items())
     report(
         f"{len(prepared.train)} training pictures (left out: {dropped}), "
         f"{len(prepared.validation)} to select on"
     )
     prepared.check()
+    colour = "gray" if recipe.input.channels == 1 else "in colour"
+    report(
+        f"{recipe.model} sees {recipe.input.width} x {recipe.input.height} pixels, {colour}; "
+        "[input] of a recipe sets another size"
+    )
     for line in prepared.describe():
         report(line)
     if unused := _unused(recipe, prepared, sources):

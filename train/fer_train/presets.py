@@ -9,7 +9,7 @@ from typing import Any
 
 from fer_edge.artifacts.record import decode, encode
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
-from fer_edge.errors import ConfigurationError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.dependencies import requires
 from fer_train.naming import LONGEST_MODEL, is_plain
 from fer_train.recipe import Augmentation, Recipe
@@ -116,10 +116,12 @@ PRESETS["vit-base-gap"] = replace(
 )
 
 
-def preset(model: str) -> Recipe:
+def preset(model: str, weights: str | None = None) -> Recipe:
     """Look up the settings of a model: a preset, or defaults for an architecture of timm.
 
-    Raises ConfigurationError for a name that is neither.
+    ``weights`` are those to start from, if any. With them, an architecture of timm gets the input
+    that it was published with, or that of the checkpoint if they are one of ours. Raises
+    ConfigurationError for a name that is neither a preset nor an architecture.
     """
     if model in PRESETS:
         return PRESETS[model]
@@ -127,24 +129,33 @@ def preset(model: str) -> Recipe:
         import timm
 
         import fer_train.teacher_networks  # noqa: F401 - adds them to timm's names
+        from fer_edge.torch_model.checkpoint import read_spec
     # timm looks at nothing behind the first dot
     if not is_plain(model, LONGEST_MODEL) or not timm.is_model(model):
         raise ConfigurationError(
             f"unknown model {model!r:.80}; there are {', '.join(PRESETS)}, and the names of "
             "timm.list_models()"
         )
-    return _defaults(model, timm.get_pretrained_cfg(model))
+    recipe = _defaults(model, timm.get_pretrained_cfg(model), is_pretrained=weights is not None)
+    try:
+        theirs = read_spec(Path(weights or ""))
+    except ArtifactError:
+        return recipe
+    if theirs.network.architecture != model:
+        return recipe
+    return replace(recipe, network=theirs.network, input=theirs.input)
 
 
-def _defaults(model: str, published: Any) -> Recipe:
-    """For an architecture of a fixed size its own input; for others FER2013's, undiluted.
+def _defaults(model: str, published: Any, *, is_pretrained: bool) -> Recipe:
+    """The published input for a pretrained network or one of a fixed size; else FER2013's.
 
     A convolutional network strides five times; on 48 pixels its first stride is left out.
     """
-    if published is not None and published.fixed_input_size:
+    if published is not None and (published.fixed_input_size or is_pretrained):
         _, height, width = published.input_size
         own = InputSpec(height, width, "rgb", published.mean, published.std, "linear")
-        return replace(PRESETS["vit-base"], model=model, network=NetworkSpec(model), input=own)
+        base = PRESETS["vit-base" if published.fixed_input_size else "efficientnet-lite0"]
+        return replace(base, model=model, network=NetworkSpec(model), input=own)
     return Recipe(
         model=model,
         network=NetworkSpec(model, stem_stride=1, batch_norm_epsilon=1e-3),

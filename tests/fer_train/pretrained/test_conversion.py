@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -147,6 +148,31 @@ def test_weights_of_another_patch_size_are_no_finished_checkpoint(
     assert not (tmp_path / "x.safetensors").exists()
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
+def test_a_network_of_timm_keeps_its_own_size_stride_and_epsilon(
+    name: str, foreign: Any, tmp_path: Path
+) -> None:
+    theirs = timm.create_model(name, num_classes=7).eval()
+    path = foreign.save_torch(tmp_path / "x.pth", theirs.state_dict())
+    out = tmp_path / "x.safetensors"
+    assert main(["import", "--weights", str(path), "--model", name, "--labels", ",".join(LABELS),
+                 "--out", str(out)]) == 0  # fmt: skip
+    ours, spec = checkpoint.load(out)
+    pixels = torch.rand(2, 3, *spec.input.shape[:2])
+    assert torch.equal(foreign.logits(ours, pixels), foreign.logits(theirs, pixels))
+    assert spec.input.mean == pytest.approx(theirs.pretrained_cfg["mean"])
+
+
+def test_what_a_preset_changes_in_a_network_is_told(
+    foreign: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = timm.create_model("mobilenetv4_conv_small", num_classes=7, in_chans=1)
+    path = foreign.save_torch(tmp_path / "x.pth", network.state_dict())
+    given = ["--weights", str(path), "--labels", ",".join(LABELS), "--model", "mobilenet"]
+    assert main(["import", *given, "--out", str(tmp_path / "x.safetensors")]) == 0
+    assert "stem_stride = 1, batch_norm_epsilon = 0.001, activation" in capsys.readouterr().err
+
+
 def test_classes_of_ones_own_become_the_labels(
     foreign: Any, weights: Weights, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -209,6 +235,8 @@ def test_the_normalisation_beside_the_weights_is_taken_where_the_user_gave_none(
     preprocessor(tmp_path, *IMAGENET)
     (tmp_path / "model.safetensors").touch()
     assert with_normalisation_beside(str(tmp_path / "a-name-of-timm"), own) == own
+    mae = with_normalisation_beside("timm:vit_base_patch16_224.mae", own)
+    assert list(mae.mean) == pytest.approx(IMAGENET[0])
     for source in (tmp_path, tmp_path / "model.safetensors"):
         taken = with_normalisation_beside(str(source), own)
         assert (list(taken.mean), list(taken.std)) == (

@@ -24,6 +24,9 @@ from fer_train.presets import PRESETS, load_recipe, preset
 SCHEMA = "fer-train-import/1"
 SUMMARY = "make a checkpoint of finished weights that were trained elsewhere"
 
+_CHANGES = ("stem_stride", "batch_norm_epsilon", "activation")
+"""Settings of a network that change what it answers and show in no weight's shape."""
+
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
@@ -61,7 +64,7 @@ def _import(options: Namespace) -> int:
     if options.recipe:
         recipe = load_recipe(options.recipe)
     else:
-        recipe = preset(options.model)
+        recipe = preset(options.model, options.weights)
         own = with_normalisation_beside(options.weights, recipe.input)
         recipe = replace(recipe, input=own)
     try:
@@ -76,6 +79,13 @@ def _import(options: Namespace) -> int:
     except HeadMissingError as problem:
         raise HeadMissingError(f"{problem}: {_training(options)}") from problem
     say(converted.weights.describe())
+    changed = (f"{name} = {getattr(recipe.network, name)}" for name in _CHANGES)
+    set_ones = [told for told in changed if not told.endswith(" = None")]
+    if set_ones and converted.weights.kind != "checkpoint":
+        say(
+            f"they are taken to be of {recipe.network.architecture} with {', '.join(set_ones)}; if "
+            f"they are of timm's own network, give --model {recipe.network.architecture}"
+        )
     print(options.out)
     report = converted.report
     write_result(

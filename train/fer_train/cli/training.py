@@ -145,7 +145,7 @@ def _show_recipe(options: Namespace) -> int:
 
 
 def _recipe(options: Namespace) -> Recipe:
-    recipe = load_recipe(options.recipe) if options.recipe else preset(options.model)
+    recipe = load_recipe(options.recipe) if options.recipe else preset(options.model, options.init)
     names = ("epochs", "batch_size", "seed")
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
     return change(recipe, {k: v for k, v in given.items() if v is not None}, "the command line")

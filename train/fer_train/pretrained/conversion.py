@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_edge.artifacts.spec import ModelSpec
@@ -19,7 +19,7 @@ from fer_train.evaluation import logits_of
 from fer_train.pretrained.huggingface import read_config
 from fer_train.pretrained.initial import InitialWeights, load_initial
 from fer_train.pretrained.labels import labels_in, rows_of
-from fer_train.pretrained.reading import read, weights_file
+from fer_train.pretrained.reading import Contents, read, weights_file
 from fer_train.recipe import Recipe
 
 __all__ = ["Converted", "HeadMissingError", "import_weights"]
@@ -73,7 +73,11 @@ def import_weights(
     network answer otherwise, HeadMissingError for weights without a head of these classes, and
     ConfigurationError where nothing tells the order of the classes.
     """
-    spec = ModelSpec(recipe.network, recipe.input, labels=_labels_of(source, labels))
+    theirs = _contents(source)
+    if theirs.spec and theirs.spec.network.architecture == recipe.network.architecture:
+        recipe = replace(recipe, network=theirs.spec.network, input=theirs.spec.input)
+    labels_here = _labels_of(theirs, source, labels)
+    spec = ModelSpec(recipe.network, recipe.input, labels=labels_here)
     network = build(spec)
     found = load_initial(network, spec, source, labels=labels)
     if not found.is_complete:
@@ -115,18 +119,20 @@ def import_weights(
     return Converted(found, report, float(right.mean()))
 
 
-def _labels_of(source: str, given: Sequence[str] | None) -> tuple[str, ...]:
+def _contents(source: str) -> Contents:
+    """What is in the file; nothing for a name of weights and for a graph model."""
+    path = weights_file(Path(source).expanduser())
+    return read(path) if path.is_file() and path.suffix != ".json" else Contents({})
+
+
+def _labels_of(theirs: Contents, source: str, given: Sequence[str] | None) -> tuple[str, ...]:
     """The labels of the model to be: FER2013's where the head is of these, else the head's own."""
-    told, is_graph = given, source.endswith(".json")
-    if (
-        told is None
-        and not is_graph
-        and (path := weights_file(Path(source).expanduser())).is_file()
-    ):
-        contents = read(path)
-        if contents.spec is not None:
-            return contents.spec.labels
-        told = labels_in(read_config(path)) or labels_in(contents.facts)
+    told = given
+    if told is None and theirs.spec is not None:
+        return theirs.spec.labels
+    if told is None and theirs.tensors:
+        path = weights_file(Path(source).expanduser())
+        told = labels_in(read_config(path)) or labels_in(theirs.facts)
     if told is None or rows_of(told) is not None:
         return LABELS
     names = tuple(emotion_named(name) or name.strip() for name in told)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import timm
 
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import ArtifactError
@@ -60,15 +61,19 @@ def require_same_normalisation(weights: Path, ours: InputSpec) -> None:
 
 
 def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
-    """An input with the mean and std that the file beside the weights tells, if there is one.
+    """An input with the mean and std that weights were trained with, where that is known.
 
-    A gray input takes only what is the same for all colours; other than that it would not be what
-    the weights were trained with.
+    Timm tells them of its own weights, and a file beside them of others. A gray input takes only
+    what is the same for all colours; other than that it would not be what the weights were trained
+    with.
     """
-    folder = Path(source).expanduser()
-    if not folder.exists():
-        return ours  # the name of weights, and no file
-    told = normalisation_beside(folder / _FILE if folder.is_dir() else folder)
+    folder, name = Path(source).expanduser(), source.removeprefix("timm:")
+    if folder.exists():
+        told = normalisation_beside(folder / _FILE if folder.is_dir() else folder)
+    elif timm.is_model(name) and (published := timm.get_pretrained_cfg(name)) is not None:
+        told = published.mean, published.std
+    else:
+        return ours
     if told is None or _fits(told, ours):
         return ours
     shared = all(len(set(values)) == 1 for values in told)

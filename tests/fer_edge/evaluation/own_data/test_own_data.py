@@ -140,7 +140,7 @@ def test_a_class_that_the_model_lacks_is_left_out_by_what_the_message_says(tmp_p
 def test_a_class_in_one_half_alone_is_left_out_by_what_the_message_says(tmp_path: Path) -> None:
     files = {**folders("123", ["train/"]), **folders("12", ["val/"])}
     path = write_folder(tmp_path / "a", files)
-    with pytest.raises(DataError, match="lacks the class folders joy") as caught:
+    with pytest.raises(DataError, match="a: val lacks the class folders joy") as caught:
         load(DataSource(path, "1=calm,2=rage,3=joy"), "public-test")
     advice = str(caught.value).split('"')[1]
     assert advice == "1=calm,2=rage,3=drop"
@@ -197,6 +197,12 @@ def test_val_is_to_select_on_and_test_is_beside_it(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "a", folders(LABELS, ("train/", "val/", "test/")))
     counts = {s: len(load(path, s)) for s in ("train", "public-test", "private-test", "test")}
     assert counts == {"train": 21, "public-test": 21, "private-test": 21, "test": 42}
+
+
+def test_a_half_that_is_not_there_is_asked_for_in_words_of_ones_own_data(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS, ("train/",)))
+    with pytest.raises(DataError, match=r"no pictures to select on .*; it has train\. To select"):
+        load(path, "public-test")
 
 
 def test_another_folder_is_to_select_on(tmp_path: Path) -> None:
