@@ -27,11 +27,9 @@ from fer_edge.artifacts.spec import InputSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError, EmptySplitError
 from fer_edge.evaluation.classes import DROP, Classes, labels_of, parse_classes, resolve
-from fer_edge.evaluation.crops import SIDE, LabelledCrops, clean, copies_of
+from fer_edge.evaluation.crops import SIDE, LabelledCrops, clean, copies_of, held_out
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import decode_all
-from fer_edge.evaluation.file_kinds import what_it_is
-from fer_edge.evaluation.holding_out import held_out
 from fer_edge.evaluation.layout import (
     ALL_FOR_TRAINING,
     FER2013_NAMES,
@@ -45,7 +43,7 @@ from fer_edge.evaluation.layout import (
     test_table_beside,
 )
 from fer_edge.evaluation.lists import MAX_LISTED, read_list
-from fer_edge.evaluation.picture_files import open_file, opened
+from fer_edge.evaluation.picture_files import open_file, opened, what_it_is
 from fer_edge.evaluation.tables import SEPARATORS, open_table
 
 __all__ = [

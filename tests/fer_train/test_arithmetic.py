@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
-from fer_train.arithmetic import bf16_pays, mixed_precision
+from fer_edge.errors import ConfigurationError
+from fer_train.arithmetic import bf16_pays, mixed_precision, repeatable
 
 DENSE = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Linear(8, 2))
 DEPTHWISE = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
@@ -26,3 +29,27 @@ def test_dense_networks_use_what_the_processor_has_and_depthwise_ones_do_not(
 def test_the_block_computes_in_what_was_chosen(wanted: bool, dtype: torch.dtype) -> None:
     with mixed_precision(wanted, CPU):
         assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == dtype
+
+
+def overwrite_twice() -> None:
+    with repeatable(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.benchmark
+        values = torch.tensor([1.0, 2.0])
+        torch.zeros(3).put_(torch.tensor([0, 0]), values, accumulate=False)
+
+
+def test_an_operation_that_is_not_deterministic_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with pytest.raises(ConfigurationError, match=r"put_.*Leave out --deterministic"):
+        overwrite_twice()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_what_was_set_before_comes_back_after_an_error() -> None:
+    before = torch.backends.cudnn.benchmark
+    with contextlib.suppress(KeyError), repeatable(False):
+        assert torch.backends.cudnn.benchmark
+        raise KeyError
+    assert torch.backends.cudnn.benchmark == before
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -14,11 +14,11 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
+from fer_train.assessment import read_report
 from fer_train.campaign import load_plan
 from fer_train.cli import main
 from fer_train.deadline import OUT_OF_TIME
 from fer_train.loop import BEST, LAST
-from fer_train.reports import read_report
 
 Write = Callable[[Path, str, int], Path]
 

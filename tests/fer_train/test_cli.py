@@ -16,11 +16,11 @@ import pytest
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
+from fer_train.assessment import read_report
 from fer_train.cli import main
 from fer_train.cli.training import print_report
 from fer_train.deadline import OUT_OF_TIME
 from fer_train.loop import BEST, LAST
-from fer_train.reports import read_report
 
 Write = Callable[..., Path]
 

@@ -10,11 +10,11 @@ import pytest
 
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.system.files import sha256_of
+from fer_train.assessment import read_report
 from fer_train.data import prepare
 from fer_train.loop import BEST, Sources
 from fer_train.pipeline import REPORT, train_model
 from fer_train.recipe import Recipe
-from fer_train.reports import read_report
 
 RECIPE = Recipe(
     model="test",

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from fer_edge.evaluation.fer2013 import LabelledCrops
+from fer_train.assessment import read_report
 from fer_train.plots import draw_confusion, draw_curves, draw_errors
-from fer_train.reports import read_report
 
 
 def levels_of(path: Path) -> set[int]:

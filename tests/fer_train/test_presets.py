@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import torch
 
 from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import ModelSpec, NetworkSpec
-from fer_edge.errors import ConfigurationError
+from fer_edge.errors import ConfigurationError, MissingDependencyError
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
-from fer_train.presets import PRESETS, change, load_recipe, preset
+from fer_train.presets import PRESETS, change, load_recipe, preset, read_toml
 
 MOBILENET = PRESETS["mobilenet"]
 
@@ -161,3 +162,19 @@ def test_a_file_of_another_encoding_is_told(file: Path) -> None:
 def test_a_file_that_is_not_there_is_told(file: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         load_recipe(file)
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("epochs = 3\n")
+    assert read_toml(path, "the recipe") == {"epochs": 3}
+
+
+def test_without_a_reader_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Python 3.10, which has none of its own."""
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
+    monkeypatch.setitem(sys.modules, "tomli", None)
+    with pytest.raises(MissingDependencyError, match=r"tomli .* pip install 'fer-edge\[train\]'"):
+        read_toml(tmp_path / "x.toml", "the recipe")

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fer_train.presets import PRESETS, change
-from fer_train.recipe import Augmentation, Recipe
+from fer_edge.artifacts.record import encode
+from fer_train.cli import main
+from fer_train.presets import PRESETS, change, load_recipe, preset
+from fer_train.recipe import (
+    LONGEST,
+    MEANINGS,
+    Augmentation,
+    Recipe,
+    is_plain,
+    require_plain,
+    written_out,
+)
 
 MOBILENET = PRESETS["mobilenet"]
 
@@ -90,3 +102,52 @@ def test_every_setting_is_in_the_digest(field: str) -> None:
 
 def test_the_same_settings_have_the_same_digest() -> None:
     assert change(MOBILENET, {}, "x").digest == MOBILENET.digest
+
+
+LEADING_OUT = [
+    "", ".", "..", ".hidden", "-option", "../x", "a/b", "/etc/x", "a\\b", "C:x", "x\0", "x\n", "ä",
+    "a b", "٣", "x" * (LONGEST + 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["m", "mobilenet-df2ab15bfa6c64a1", "resnet50.a1_in1k", "3"])
+def test_a_plain_name_is_taken(name: str) -> None:
+    require_plain("it", name)
+    assert is_plain(name)
+
+
+@pytest.mark.parametrize("name", LEADING_OUT)
+def test_any_other_is_refused(name: str) -> None:
+    assert not is_plain(name)
+    with pytest.raises(ValueError, match="it should be at most 128 letters"):
+        require_plain("it", name)
+
+
+def names(settings: Mapping[str, Any], table: str = "") -> set[str]:
+    found: set[str] = set()
+    for name, value in settings.items():
+        full = f"{table}.{name}" if table else name
+        nested = isinstance(value, Mapping) and name != "arguments"
+        found |= names(value, full) if nested else {full}
+    return found
+
+
+def test_each_setting_has_a_meaning_and_nothing_else_has() -> None:
+    assert names(encode(preset("dense"))) == MEANINGS.keys()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_shown_is_the_same_recipe(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "shown.toml"
+    path.write_text(written_out(PRESETS[name]))
+    assert load_recipe(path) == PRESETS[name]
+
+
+def test_the_command_needs_neither_data_nor_a_folder(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--show-recipe", "--model", "dense", "--epochs", "7"]) == 0
+    shown = capsys.readouterr().out
+    assert "epochs = 7 " in shown
+    for meaning in MEANINGS.values():
+        assert meaning in shown

@@ -26,8 +26,7 @@ from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.loop import LAST, Sources, Trainer
 from fer_train.parallel import World
 from fer_train.recipe import Recipe
-from fer_train.stored_answers import read_answers
-from fer_train.teaching import teach
+from fer_train.stored_answers import read_answers, teach
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

@@ -12,8 +12,7 @@ from made_fer2013 import as_fer2013_csv, made
 from fer_edge import LABELS
 from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops, load
-from fer_train.targets import log_priors, soft_targets
-from fer_train.votes import read_votes
+from fer_train.targets import log_priors, read_votes, soft_targets
 
 HEADER = "file,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
 

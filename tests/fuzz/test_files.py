@@ -243,7 +243,7 @@ VOTE_ROWS = st.one_of(
 @FUZZ
 @given(table(VOTE_HEADERS, VOTE_ROWS))
 def test_any_votes_are_read_or_refused(survive: Any, folder: Path, content: bytes) -> None:
-    votes = pytest.importorskip("fer_train.votes", reason="no package to train with")
+    votes = pytest.importorskip("fer_train.targets", reason="no package to train with")
     (folder / "votes.csv").write_bytes(content)
     found = survive(votes.read_votes, folder / "votes.csv")
     assert isinstance(found, (votes.Votes, DataError))

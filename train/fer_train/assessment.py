@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation import metrics
 from fer_edge.evaluation.metrics import Scores
@@ -18,11 +19,10 @@ from fer_edge.torch_model.network import Normalized
 from fer_train.conditioning import Conditioning, measure
 from fer_train.data import TrainingData
 from fer_train.evaluation import as_tensor, logits_of
-from fer_train.naming import is_plain, require_plain
-from fer_train.recipe import Recipe
+from fer_train.recipe import Recipe, is_plain, require_plain
 from fer_train.temperature import cross_fitted, fit
 
-__all__ = ["NOT_RECORDED", "SCHEMA", "History", "Report", "assess"]
+__all__ = ["NOT_RECORDED", "SCHEMA", "History", "Report", "assess", "read_report"]
 
 SCHEMA = "fer-train/3"
 NOT_RECORDED = "not recorded"
@@ -64,7 +64,7 @@ class Report:
     training never sees (None if no others are left). ECE and NLL are cross-fitted over five folds,
     so no picture influences its own temperature. ``history`` is None for weights
     that were not trained here, and in reports of older releases. ``training_run`` is a
-    plain name (``fer_train.naming``), by which reports are kept.
+    plain name (``fer_train.recipe``), by which reports are kept.
     """
 
     schema: str
@@ -161,3 +161,19 @@ def _score(
     labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64], names: tuple[str, ...]
 ) -> Scores | None:
     return metrics.score(labels, probabilities, names) if len(labels) else None
+
+
+def read_report(path: Path) -> Report:
+    """Read ``report.json``. Raises ArtifactError for anything else."""
+    try:
+        text = path.read_bytes()
+    except OSError as problem:
+        raise ArtifactError(f"there is no report at {path}: {problem}") from problem
+    plain = parse_json(text, str(path))
+    told = plain.get("schema") if isinstance(plain, dict) else None
+    if isinstance(told, str) and told.startswith("fer-train/") and told != SCHEMA:
+        raise ArtifactError(
+            f"{path} is of another version ({told}, this one reads {SCHEMA}); run the fer-train "
+            "command of that run again, which measures it anew"
+        )
+    return decode(Report, plain, str(path), ArtifactError)

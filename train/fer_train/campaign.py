@@ -20,17 +20,15 @@ from fer_edge.artifacts.record import decode, encode
 from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import sha256_of
-from fer_train.assessment import Report
+from fer_train.assessment import Report, read_report
 from fer_train.data import TrainingData, check_classes, prepare
 from fer_train.deadline import Deadline
 from fer_train.loop import BEST, Sources, run_id
 from fer_train.parallel import World
 from fer_train.pipeline import REPORT, train_model
-from fer_train.presets import change, load_recipe
+from fer_train.presets import change, load_recipe, read_toml
 from fer_train.recipe import Recipe
-from fer_train.reports import read_report
-from fer_train.teaching import teach
-from fer_train.toml_file import read_toml
+from fer_train.stored_answers import teach
 
 __all__ = ["CampaignResult", "Stage", "load_plan", "run_campaign"]
 
@@ -43,7 +41,7 @@ class Stage:
 
     ``recipe_name`` tells where the recipe is from. ``initial`` and ``teachers`` are names of
     earlier stages, or paths of weights. Where there are ``views``, the teachers answer so many
-    before the training (``fer_train.teaching``), once for all stages that they teach alike.
+    before the training (``fer_train.stored_answers``), once for all stages that they teach alike.
     """
 
     name: str

@@ -13,13 +13,11 @@ import numpy.typing as npt
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import DataError, EmptySplitError
 from fer_edge.evaluation import fer2013
-from fer_edge.evaluation.crops import SIDE, LabelledCrops
+from fer_edge.evaluation.crops import SIDE, LabelledCrops, held_out
 from fer_edge.evaluation.data_source import DataSource
-from fer_edge.evaluation.holding_out import held_out
 from fer_edge.evaluation.similarity import near_copies
 from fer_edge.system.files import sha256_of
-from fer_train.targets import soft_targets
-from fer_train.votes import read_votes
+from fer_train.targets import read_votes, soft_targets
 
 __all__ = ["TrainingData", "check_classes", "prepare"]
 

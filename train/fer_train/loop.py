@@ -27,24 +27,21 @@ from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized, build
 from fer_train.arithmetic import bf16_pays, mixed_precision
 from fer_train.augmentation import augment, fit_to, mix
-from fer_train.averaging import Average
 from fer_train.conditioning import batch_norms, refresh_batch_norm
 from fer_train.data import TrainingData
 from fer_train.deadline import Deadline
 from fer_train.evaluation import as_tensor, logits_of, planes
 from fer_train.journal import Epoch, Journal
-from fer_train.optimizer import optimizer_of, set_learning_rate
+from fer_train.optimizer import is_over, learning_rate, optimizer_of, set_learning_rate
 from fer_train.parallel import World
 from fer_train.pretrained import load_initial, normalised_input
 from fer_train.randomness import StepDraws, View, draw_order, draw_step, draw_view
 from fer_train.recipe import Recipe
 from fer_train.running_loss import KEPT, RunningLoss
-from fer_train.schedule import is_over, learning_rate
-from fer_train.state import TrainingState
-from fer_train.stored_answers import StoredAnswers
+from fer_train.state import Average, TrainingState
+from fer_train.stored_answers import StoredAnswers, answers_for
 from fer_train.targets import log_priors
 from fer_train.teachers import Ensemble, distillation_loss
-from fer_train.teaching import answers_for
 
 __all__ = ["BEST", "LAST", "Sources", "Trainer", "run_id"]
 

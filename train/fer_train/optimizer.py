@@ -1,7 +1,13 @@
-"""The optimizer of a recipe."""
+"""The optimizer of a recipe, its learning rate, and when a training ends.
+
+Rate and end are computed from the recipe and the losses so far. They keep no state, so an
+interrupted training continues as if nothing had happened.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import timm.optim
@@ -10,7 +16,7 @@ from torch import nn
 
 from fer_train.recipe import Recipe
 
-__all__ = ["optimizer_of", "set_learning_rate"]
+__all__ = ["is_over", "learning_rate", "optimizer_of", "set_learning_rate"]
 
 _FUSED = {"adam", "adamw", "sgd"}
 """Those of torch that update all weights in one call, on CPUs and on GPUs."""
@@ -32,3 +38,46 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
     """Set the same rate on every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = value
+
+
+_LOWEST = 0.01
+_PLATEAU_FACTOR = 0.1
+
+
+def learning_rate(recipe: Recipe, done: float, losses: Sequence[float]) -> float:
+    """Return the rate after ``done`` epochs, which may be a fraction.
+
+    ``losses`` are those of the evaluations so far, in their order.
+    """
+    if done < recipe.warmup_epochs:
+        return recipe.learning_rate * done / recipe.warmup_epochs
+    if recipe.schedule == "plateau":
+        return recipe.learning_rate * _PLATEAU_FACTOR ** _drops(losses, recipe.plateau_patience)
+    share = (done - recipe.warmup_epochs) / max(1, recipe.epochs - recipe.warmup_epochs)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    return recipe.learning_rate * (_LOWEST + (1 - _LOWEST) * cosine)
+
+
+def is_over(recipe: Recipe, epochs: int, losses: Sequence[float]) -> bool:
+    """Whether the training ends after so many ``epochs``, by their number or by early stopping."""
+    if epochs >= recipe.epochs:
+        return True
+    return 0 < recipe.early_stopping <= _since_best(losses)
+
+
+def _since_best(losses: Sequence[float]) -> int:
+    """Count the evaluations after the one with the smallest loss."""
+    return len(losses) - 1 - min(range(len(losses)), key=losses.__getitem__) if losses else 0
+
+
+def _drops(losses: Sequence[float], patience: int) -> int:
+    """Count how often ``patience`` evaluations in a row brought no smaller loss."""
+    drops, best, waited = 0, math.inf, 0
+    for loss in losses:
+        if loss < best:
+            best, waited = loss, 0
+            continue
+        waited += 1
+        if waited >= patience:
+            drops, waited = drops + 1, 0
+    return drops

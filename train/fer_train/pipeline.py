@@ -13,6 +13,7 @@ from fer_edge.evaluation import metrics
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import write_json
 from fer_edge.torch_model import checkpoint
+from fer_train.arithmetic import repeatable
 from fer_train.assessment import NOT_RECORDED, History, Report, assess
 from fer_train.data import TrainingData, check_classes, prepare
 from fer_train.deadline import Deadline
@@ -22,7 +23,6 @@ from fer_train.loop import BEST, Sources, Trainer
 from fer_train.parallel import World
 from fer_train.plots import draw_confusion, draw_curves, draw_errors
 from fer_train.recipe import Recipe
-from fer_train.reproducibility import repeatable
 from fer_train.teachers import Ensemble, accuracy_of
 
 __all__ = ["REPORT", "Outcome", "train_model"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,9 @@ from fer_edge.artifacts.record import decode, encode
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.dependencies import requires
-from fer_train.naming import LONGEST_MODEL, is_plain
-from fer_train.recipe import Augmentation, Recipe
-from fer_train.toml_file import read_toml
+from fer_train.recipe import LONGEST_MODEL, Augmentation, Recipe, is_plain
 
-__all__ = ["PRESETS", "change", "load_recipe", "preset"]
+__all__ = ["PRESETS", "change", "load_recipe", "preset", "read_toml"]
 
 PRESETS: dict[str, Recipe] = {
     "mobilenet": Recipe(
@@ -185,3 +184,20 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, Mapping) and isinstance(base.get(key), dict)
         merged[key] = _merge(base[key], value) if nested else value
     return merged
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Read a TOML file; ``what`` says what it should be, as in "the recipe".
+
+    Raises ConfigurationError for a file that cannot be read, and MissingDependencyError on Python
+    3.10 without the ``train`` extra, which brings a TOML reader there.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        with requires("train"):
+            import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as problem:  # an endless number is a ValueError
+        raise ConfigurationError(f"cannot read {what} {path}: {problem}") from problem

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,8 @@ from torch import nn
 from fer_edge.artifacts.record import parse_json
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.torch_model.checkpoint import write_tensors
-from fer_train.averaging import Average
 
-__all__ = ["TrainingState"]
+__all__ = ["Average", "TrainingState"]
 
 
 @dataclass
@@ -112,3 +112,24 @@ def _damaged(path: Path, problem: Exception) -> ArtifactError:
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+class Average(nn.Module):
+    """A copy of a network whose parameters follow it slowly: those are evaluated and kept.
+
+    Only parameters are averaged. Batch-norm statistics belong to the weights they were measured
+    with, so those of the copy are estimated again before each use (``fer_train.conditioning``).
+    torch's ``AveragedModel`` copies them one by one in every step, and its counter makes a GPU
+    wait.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = deepcopy(network).requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def follow(self, network: nn.Module) -> None:
+        """Move by ``1 - decay`` towards the network's parameters."""
+        ours: list[torch.Tensor] = list(self.module.parameters())
+        torch._foreach_lerp_(ours, list[torch.Tensor](network.parameters()), 1 - self._decay)

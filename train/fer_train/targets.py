@@ -1,14 +1,27 @@
-"""The answer that training wants for a picture: its label, mixed with FER+'s votes if given."""
+"""What training wants a picture to be answered with: its label, mixed with FER+'s votes if given.
+
+FER+ (Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced
+Label Distribution", ICMI 2016) has ten people's votes. Its own ``fer2013new.csv`` has a row for
+each row of ``fer2013.csv``; a table with the column ``file`` names pictures as Kaggle's zip does.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
+from fer_edge.emotion import LABELS
+from fer_edge.errors import DataError
 from fer_edge.evaluation.crops import LabelledCrops
-from fer_train.votes import Votes
+from fer_edge.evaluation.picture_files import open_file
+from fer_edge.evaluation.tables import Table, open_table
 
-__all__ = ["log_priors", "soft_targets"]
+__all__ = ["Votes", "log_priors", "read_votes", "soft_targets"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -31,3 +44,110 @@ def log_priors(crops: LabelledCrops) -> Floats:
     """Logarithms of the class frequencies, float32 ``(K,)``; every class counts one more."""
     counts = np.bincount(crops.labels, minlength=len(crops.classes)) + 1
     return np.asarray(np.log(counts / counts.sum()), np.float32)
+
+
+_COLUMNS = {
+    "angry": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happy": "happiness",
+    "sad": "sadness",
+    "surprise": "surprise",
+    "neutral": "neutral",
+    "contempt": "contempt",
+}
+"""FER+'s name of each emotion; its unknown and NF (not a face) are left out."""
+
+_FILE, _IMAGE, _USAGE = "file", "Image name", "Usage"
+_MIN_VOTES, _MAX_VOTES = 5, 1e6
+_MAX_ROWS = 150_000
+_ROW = re.compile(r" row (\d+)$")
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """Shares of the votes, float32 ``(K,)`` with the sum 1, by file name or by row of FER2013.
+
+    Pictures with fewer than five votes for the K emotions have none. ``rows`` counts from 0, in the
+    order of ``fer2013.csv``.
+    """
+
+    source: str
+    by_name: dict[str, Floats]
+    by_row: dict[int, Floats]
+
+    def of(self, crops: LabelledCrops) -> dict[int, Floats]:
+        """Shares by position in ``crops``. Raises DataError where not one picture has any."""
+        found = {}
+        for position, name in enumerate(crops.names):
+            row = _ROW.search(name)
+            if row is None:
+                shares = self.by_name.get(PurePosixPath(name).name)
+            else:
+                shares = self.by_row.get(int(row[1]) - 1)
+            if shares is not None:
+                found[position] = shares
+        if not found:
+            raise DataError(self._misfit(crops))
+        return found
+
+    def _misfit(self, crops: LabelledCrops) -> str:
+        count = max(len(self.by_name), len(self.by_row))
+        told = (
+            f"none of the {count} voted pictures of {self.source} is in the training split, whose "
+            f"first is {crops.names[0]}"
+        )
+        if self.by_row:
+            return f"{told}; these votes go by the rows of fer2013.csv, so give that as --data"
+        return f"{told}; these votes go by file names, as Kaggle's zip has them"
+
+
+def read_votes(path: Path, labels: tuple[str, ...] = LABELS) -> Votes:
+    """Read ``fer2013new.csv``, or a table with the column ``file``, for ``labels``.
+
+    Raises DataError for a file that is not of that form, and for labels that FER+ does not have.
+    """
+    if strangers := [label for label in labels if label not in _COLUMNS]:
+        raise DataError(
+            f"FER+ has no votes for {', '.join(strangers)}; leave out --votes, or train on "
+            f"{', '.join(_COLUMNS)}"
+        )
+    votes = Votes(str(path), {}, {})
+    with open_table(open_file(path), str(path), _MAX_ROWS) as table:
+        names = [_COLUMNS[label] for label in labels]
+        has_rows = _FILE not in table.header and {_USAGE, _IMAGE} <= set(table.header)
+        name_column, *columns = table.columns(_IMAGE if has_rows else _FILE, *names)
+        for row, (name, shares) in enumerate(_shares(table, name_column, columns)):
+            if shares is None:
+                continue
+            if has_rows:
+                votes.by_row[row] = shares
+            if name:
+                votes.by_name[PurePosixPath(name.replace("\\", "/")).name] = shares
+    return votes
+
+
+def _shares(
+    table: Table, name_column: int, columns: list[int]
+) -> Iterator[tuple[str, Floats | None]]:
+    for number, row in table.rows:
+        if len(row) <= max(name_column, *columns):
+            raise DataError(
+                f"{table.source} line {number} has {len(row)} fields, too few for votes"
+            )
+        told = [row[column].strip() for column in columns]
+        try:
+            counts = np.array([float(count) for count in told])
+        except ValueError as problem:
+            raise DataError(
+                f"{table.source} line {number} has votes {told}, not numbers"
+            ) from problem
+        if not ((counts >= 0) & (counts <= _MAX_VOTES)).all():  # so the sum is finite, too
+            raise DataError(
+                f"{table.source} line {number} has votes {told}; expected 0 to {_MAX_VOTES:g}"
+            )
+        total = counts.sum()
+        yield (
+            row[name_column].strip(),
+            ((counts / total).astype(np.float32) if total >= _MIN_VOTES else None),
+        )

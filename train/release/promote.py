@@ -26,14 +26,13 @@ from fer_edge.evaluation.agreement import paired_difference
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.system.files import new_folder
 from fer_edge.torch_model import checkpoint
-from fer_train.assessment import Report, assess
+from fer_train.assessment import Report, assess, read_report
 from fer_train.data import prepare
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST
-from fer_train.naming import is_plain
 from fer_train.pipeline import REPORT
-from fer_train.reports import read_report
+from fer_train.recipe import is_plain
 
 __all__ = ["LARGEST_BYTES", "Comparison", "Promotion", "main", "promote"]
 

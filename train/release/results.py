@@ -15,9 +15,8 @@ from fer_edge.command import command_parser, run_command, write_result
 from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.metrics import Scores
 from fer_edge.system.files import write_bytes, write_json
-from fer_train.assessment import NOT_RECORDED, History, Report
+from fer_train.assessment import NOT_RECORDED, History, Report, read_report
 from fer_train.pipeline import REPORT
-from fer_train.reports import read_report
 
 __all__ = ["main", "results_page", "write_results"]
 

@@ -20,7 +20,7 @@ from fer_edge.torch_model import checkpoint
 from fer_train.cli import main
 from fer_train.presets import change, preset
 from fer_train.pretrained.conversion import ALPHABETICAL, import_weights
-from fer_train.pretrained.normalisation import with_normalisation_beside
+from fer_train.pretrained.settings_beside import with_normalisation_beside
 from fer_train.recipe import Recipe
 
 Weights = dict[str, torch.Tensor]

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fer_edge.errors import ArtifactError
 from fer_train.pretrained import load_initial
 
 Weights = dict[str, torch.Tensor]
@@ -123,7 +124,7 @@ def test_missing_surplus_and_misshapen_are_listed(
         named["extra.kernel"] = torch.ones(2, 2)
         path = foreign.save_torch(tmp_path / "x.pth", named)
     message = foreign.refused(
-        path, r"missing: blocks\.1\.norm2\.bias; surplus: extra.kernel; of another"
+        path, r"missing: blocks\.1\.norm2\.bias; surplus: extra\.(kernel|weight); of another"
     )
     assert "norm.weight (5,) for (32,)" in message
 
@@ -169,3 +170,16 @@ def test_another_number_of_heads_is_refused_though_the_shapes_fit(
     save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
     foreign.save_config(tmp_path, {}, heads=8)
     foreign.refused(tmp_path / "model.safetensors", "8 attention heads")
+
+
+def test_what_hugging_faces_config_says_of_the_layers_is_compared(
+    foreign: Any, weights: Weights, tmp_path: Path
+) -> None:
+    path, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    save_file(foreign.to_huggingface(weights), path)
+    config.write_text('{"hidden_act": "gelu", "layer_norm_eps": 1e-12}')
+    found = load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(path))
+    assert "layer norms compute with an epsilon of 1e-06 in place of 1e-12" in found.describe()
+    config.write_text('{"hidden_act": "quick_gelu"}')
+    with pytest.raises(ArtifactError, match="hidden_act 'quick_gelu'"):
+        load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(path))

@@ -14,7 +14,7 @@ from torch import nn
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.torch_model.network import build
 from fer_train.pretrained import load_initial
-from fer_train.pretrained.google import to_timm
+from fer_train.pretrained.namings import in_timms_names
 
 Weights = dict[str, torch.Tensor]
 
@@ -140,7 +140,7 @@ def test_google_hybrids_have_the_names_of_timms() -> None:
     for name, value in backbone.items():
         theirs[_as_google(name)] = _turned(value)
     assert {"conv_root/kernel", "gn_root/scale", "block1/unit1/conv_proj/kernel"} <= theirs.keys()
-    turned = to_timm(theirs)
+    turned = in_timms_names(theirs).tensors
     assert turned.keys() == backbone.keys()
     for name, value in backbone.items():
         torch.testing.assert_close(turned[name], value)

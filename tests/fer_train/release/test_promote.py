@@ -21,11 +21,10 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system import files
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
-from fer_train.assessment import assess
+from fer_train.assessment import assess, read_report
 from fer_train.data import prepare
 from fer_train.journal import Epoch
 from fer_train.presets import change, preset
-from fer_train.reports import read_report
 from release.promote import main, promote
 
 SPEC = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))

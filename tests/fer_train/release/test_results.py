@@ -10,8 +10,7 @@ import pytest
 
 from fer_edge.artifacts.record import encode
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_train.assessment import NOT_RECORDED, History, Report
-from fer_train.reports import read_report
+from fer_train.assessment import NOT_RECORDED, History, Report, read_report
 from release.results import main, results_page, write_results
 
 HISTORY = History(

@@ -18,8 +18,7 @@ from fer_edge.command import (
     write_result,
 )
 from fer_edge.system.dependencies import requires
-from fer_train.cli.training import print_report
-from fer_train.presets import PRESETS, load_recipe, preset
+from fer_train.cli.training import add_network_options, print_report, recipe_of
 
 SCHEMA = "fer-train-import/1"
 SUMMARY = "make a checkpoint of finished weights that were trained elsewhere"
@@ -38,13 +37,7 @@ def add_to(commands: Commands) -> None:
         help="a state dict (.pth, .safetensors, .bin) as timm, torchvision or Hugging Face name "
         "it, a folder of Hugging Face, or an .npz of Google's",
     )
-    network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument(
-        "--model", help=f"what they are weights of: {', '.join(PRESETS)}, or timm's name"
-    )
-    network.add_argument(
-        "--recipe", metavar="FILE", type=Path, help="a TOML file with its network and input"
-    )
+    add_network_options(parser, "what they are weights of")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the checkpoint")
     parser.add_argument(
         "--labels",
@@ -60,11 +53,9 @@ def add_to(commands: Commands) -> None:
 def _import(options: Namespace) -> int:
     with requires("train"):
         from fer_train.pretrained.conversion import ALPHABETICAL, HeadMissingError, import_weights
-        from fer_train.pretrained.normalisation import with_normalisation_beside
-    if options.recipe:
-        recipe = load_recipe(options.recipe)
-    else:
-        recipe = preset(options.model, options.weights)
+        from fer_train.pretrained.settings_beside import with_normalisation_beside
+    recipe = recipe_of(options, options.weights)
+    if not options.recipe:
         own = with_normalisation_beside(options.weights, recipe.input)
         recipe = replace(recipe, input=own)
     try:

@@ -16,8 +16,8 @@ from fer_edge.command import (
     write_result,
 )
 from fer_edge.system.dependencies import requires
+from fer_train.cli.training import add_minutes_option, add_network_options, recipe_of
 from fer_train.deadline import OUT_OF_TIME, Deadline
-from fer_train.presets import load_recipe, preset
 
 SUMMARY = "store teachers' answers, from which students learn at their own speed"
 
@@ -42,35 +42,22 @@ def add_to(commands: Commands) -> None:
         default=40,
         help="augmented versions of each picture (default 40); more can be added later",
     )
-    student = parser.add_mutually_exclusive_group()
-    student.add_argument(
-        "--model", default="dense", help="preset of the students, whose augmentation is used"
-    )
-    student.add_argument(
-        "--recipe", metavar="FILE", type=Path, help="recipe of the students, likewise"
-    )
+    add_network_options(parser, "the students, whose augmentation is used", default="dense")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of views and --validation-share"
     )
     parser.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help="the answers; continues there"
     )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        metavar="N",
-        help="stop before N minutes are over, with exit code "
-        f"{OUT_OF_TIME} if views are left; the same command continues",
-    )
+    add_minutes_option(parser)
 
 
 def _teach(options: Namespace) -> int:
     deadline = Deadline(options.minutes)
     with requires("train"):
         from fer_train.data import prepare
-        from fer_train.stored_answers import read_answers
-        from fer_train.teaching import teach
-    recipe = load_recipe(options.recipe) if options.recipe else preset(options.model)
+        from fer_train.stored_answers import read_answers, teach
+    recipe = recipe_of(options)
     finished = teach(
         prepare(data_of(options), wanted=recipe.input),
         options.teacher,

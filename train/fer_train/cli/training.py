@@ -18,14 +18,20 @@ from fer_edge.command import (
 )
 from fer_edge.system.dependencies import requires
 from fer_train.deadline import OUT_OF_TIME, Deadline
-from fer_train.meanings import written_out
 from fer_train.presets import PRESETS, change, load_recipe, preset
-from fer_train.recipe import Recipe
+from fer_train.recipe import Recipe, written_out
 
 if TYPE_CHECKING:
     from fer_train.assessment import Report
 
-__all__ = ["add_device_options", "add_options", "print_report"]
+__all__ = [
+    "add_device_options",
+    "add_minutes_option",
+    "add_network_options",
+    "add_options",
+    "print_report",
+    "recipe_of",
+]
 
 _WEAKEST = 2
 _RED, _PLAIN = "\033[31m", "\033[0m"
@@ -38,15 +44,7 @@ def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="folder of the run; continues there"
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--model",
-        default="mobilenet",
-        help=f"preset to start from: {', '.join(PRESETS)}, or an architecture of timm",
-    )
-    source.add_argument(
-        "--recipe", metavar="FILE", type=Path, help="a TOML file with a model and its settings"
-    )
+    add_network_options(parser, "preset to start from", default="mobilenet")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--batch-size", type=int, metavar="N", help="instead of the recipe's")
     parser.add_argument(
@@ -100,6 +98,11 @@ def add_device_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="the same bits from the same seed on GPUs too; slower",
     )
+    add_minutes_option(parser)
+
+
+def add_minutes_option(parser: ArgumentParser) -> None:
+    """Add a limit on the time of one call; work that is left is continued by the next."""
     parser.add_argument(
         "--minutes",
         type=float,
@@ -109,13 +112,28 @@ def add_device_options(parser: ArgumentParser) -> None:
     )
 
 
+def add_network_options(parser: ArgumentParser, what: str, default: str | None = None) -> None:
+    """Add ``--model`` and ``--recipe``, of which one is needed without ``default``."""
+    group = parser.add_mutually_exclusive_group(required=default is None)
+    known = f"{', '.join(PRESETS)}, or an architecture of timm"
+    group.add_argument("--model", default=default, help=f"{what}: {known}")
+    group.add_argument(
+        "--recipe", metavar="FILE", type=Path, help="a TOML file with a model and its settings"
+    )
+
+
+def recipe_of(options: Namespace, weights: str | None = None) -> Recipe:
+    """The recipe that these options name; ``weights`` are those to start from."""
+    return load_recipe(options.recipe) if options.recipe else preset(options.model, weights)
+
+
 def _train(options: Namespace) -> int:
     deadline, recipe = Deadline(options.minutes), _recipe(options)
     with requires("train"):
         from fer_train.loop import Sources
         from fer_train.parallel import world
         from fer_train.pipeline import train_model
-        from fer_train.pretrained.normalisation import with_normalisation_beside
+        from fer_train.pretrained.settings_beside import with_normalisation_beside
     if options.init and not options.recipe:
         recipe = replace(recipe, input=with_normalisation_beside(options.init, recipe.input))
     with world() as joined:
@@ -145,9 +163,9 @@ def _show_recipe(options: Namespace) -> int:
 
 
 def _recipe(options: Namespace) -> Recipe:
-    recipe = load_recipe(options.recipe) if options.recipe else preset(options.model, options.init)
     names = ("epochs", "batch_size", "seed")
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
+    recipe = recipe_of(options, options.init)
     return change(recipe, {k: v for k, v in given.items() if v is not None}, "the command line")
 
 

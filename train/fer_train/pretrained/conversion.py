@@ -16,10 +16,10 @@ from fer_edge.torch_model.network import build
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.evaluation import logits_of
-from fer_train.pretrained.huggingface import read_config
 from fer_train.pretrained.initial import InitialWeights, load_initial
 from fer_train.pretrained.labels import labels_in, rows_of
 from fer_train.pretrained.reading import Contents, read, weights_file
+from fer_train.pretrained.settings_beside import read_config
 from fer_train.recipe import Recipe
 
 __all__ = ["Converted", "HeadMissingError", "import_weights"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +13,15 @@ from torch import nn
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.files import sha256_of
-from fer_train.pretrained import google, huggingface, torchvision_vit
-from fer_train.pretrained.attention import heads_of
 from fer_train.pretrained.fitting import Fitted, fit
 from fer_train.pretrained.hub import fetch_from_hub
-from fer_train.pretrained.hybrid import fit_stem, is_stem_of
 from fer_train.pretrained.labels import labels_in, rows_of
-from fer_train.pretrained.normalisation import require_same_normalisation
+from fer_train.pretrained.namings import Named, heads_of, in_timms_names
 from fer_train.pretrained.packages import read_published
 from fer_train.pretrained.published import fit_published
-from fer_train.pretrained.reading import Contents, read, weights_file
+from fer_train.pretrained.reading import read, weights_file
+from fer_train.pretrained.settings_beside import read_config, require_same_normalisation
+from fer_train.pretrained.stem import fit_stem, is_stem_of
 
 __all__ = ["InitialWeights", "load_initial"]
 
@@ -31,31 +30,23 @@ _SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".npz", ".ckpt"}
 _SIZES = {"img_size", "patch_size"}
 
 
-@dataclass(frozen=True)
-class InitialWeights:
+@dataclass(frozen=True, kw_only=True)
+class InitialWeights(Fitted):
     """Where a network's first weights came from, and what became of them.
 
-    ``kind`` is ``checkpoint`` (one of ours) or the naming of the file: ``timm``, ``google``,
-    ``torchvision`` or ``huggingface``. ``loaded`` and ``new`` name the network's parameters and
-    buffers; ``adapted`` are those loaded ones that were changed for another image size, colour or
-    order of labels; ``ignored`` are what the file holds and no network needs. ``labels`` is the
-    order of the classes in the file's head, None where it is not kept or the file does not tell;
-    then our order is taken. ``inexact`` are the adapted ones with which the network answers
-    otherwise than the original. ``started_from`` tells package, version and licence, where they are
-    known.
-
+    ``kind`` is ``checkpoint`` (one of ours), ``package``, ``graph model`` or the naming of the
+    file: ``timm``, ``google``, ``torchvision`` or ``huggingface``. ``labels`` is the order of the
+    classes in the file's head, None where the head is new or the file does not tell; our order is
+    then assumed. ``started_from`` tells package, version and licence, where they are known, and
+    ``note`` what else differs from the original.
     """
 
     kind: str
     path: Path
     sha256: str
-    loaded: tuple[str, ...]
-    new: tuple[str, ...]
-    adapted: tuple[str, ...]
-    ignored: tuple[str, ...]
-    labels: tuple[str, ...] | None
+    labels: tuple[str, ...] | None = None
     started_from: str | None = None
-    inexact: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -72,18 +63,9 @@ class InitialWeights:
             said.append("its classes are taken to stand in the order of ours")
         if self.started_from is not None:
             said.append(f"from {self.started_from}")
+        if self.note:
+            said.append(self.note)
         return "; ".join(said)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A file's tensors in timm's naming, and what it tells of their meaning."""
-
-    kind: str
-    tensors: dict[str, torch.Tensor]
-    labels: tuple[str, ...] | None = None
-    heads: object = None
-    note: str = ""
 
 
 def load_initial(
@@ -112,60 +94,54 @@ def load_initial(
     DownloadError where timm's weights cannot be fetched. The network is then as it was.
     """
     if (published := read_published(source)) is not None:
-        fitted = fit_published(network, spec, published, pictures)
-        return _filled(published.kind, published.path, published.sha256, fitted, published.origin)
+        return InitialWeights(
+            **vars(fit_published(network, spec, published, pictures)),
+            kind=published.kind,
+            path=published.path,
+            sha256=published.sha256,
+            started_from=published.origin,
+        )
     path = weights_file(_locate(source, fetch))
     contents = read(path)
     started_from = contents.spec.provenance.started_from if contents.spec else None
     if is_stem_of(contents.spec, spec):
-        fitted = fit_stem(network, contents.tensors, path)
-        return _filled("the stem of a checkpoint", path, sha256_of(path), fitted, started_from)
+        return InitialWeights(
+            **vars(fit_stem(network, contents.tensors, path)),
+            kind="the stem of a checkpoint",
+            path=path,
+            sha256=sha256_of(path),
+            started_from=started_from,
+        )
     if contents.spec is None:
         require_same_normalisation(path, spec.input)
-    found = _identified(path, contents, spec)
-    ours = heads_of(network)
-    if found.heads is not None and ours is not None and found.heads != ours:
-        raise ArtifactError(
-            f"{path} has {found.heads!r:.80} attention heads, and {spec.network.architecture} as "
-            f"it is set up has {ours}; set num_heads of the network, or choose the model that they "
-            "are of"
-        )
-    told = tuple(labels) if labels is not None else found.labels
+        found = in_timms_names(contents.tensors)
+        config = read_config(path) if found.kind == "huggingface" else {}
+        own = labels_in(config) or labels_in(contents.facts)
+    else:
+        _require_same_settings(path, contents.spec, spec)
+        found, config, own = Named("checkpoint", contents.tensors), {}, contents.spec.labels
+    _require_same_heads(path, network, spec, found.heads or config.get("num_attention_heads"))
+    told = tuple(labels) if labels is not None else own
     rows = rows_of(told, spec.labels) if told is not None else None
     if labels is not None and rows is None:
         raise ConfigurationError(f"the labels should be {', '.join(spec.labels)} in some order")
-    keep_head = told is None or rows is not None
     size = f"{spec.input.height} x {spec.input.width} {spec.input.color}"
-    where = f"{path} ({found.kind}) does not fit {spec.network.architecture} at {size}{found.note}"
-    fitted = fit(network, found.tensors, where, keep_head=keep_head, rows=rows)
+    where = f"{path} ({found.kind}) does not fit {spec.network.architecture} at {size}"
+    fitted = fit(
+        network,
+        found.tensors,
+        where + _hint(found, contents.spec, spec),
+        keep_head=told is None or rows is not None,
+        rows=rows,
+    )
     return InitialWeights(
+        **vars(fitted),
         kind=found.kind,
         path=path,
         sha256=sha256_of(path),
-        loaded=fitted.loaded,
-        new=fitted.new,
-        adapted=fitted.adapted,
-        ignored=fitted.ignored,
         labels=None if fitted.new else told,
         started_from=started_from,
-        inexact=fitted.inexact,
-    )
-
-
-def _filled(
-    kind: str, path: Path, sha256: str, fitted: Fitted, started_from: str | None
-) -> InitialWeights:
-    """Tell what became of weights without a head."""
-    return InitialWeights(
-        kind=kind,
-        path=path,
-        sha256=sha256,
-        loaded=fitted.loaded,
-        new=fitted.new,
-        adapted=fitted.adapted,
-        ignored=fitted.ignored,
-        labels=None,
-        started_from=started_from,
+        note=_other_epsilon(network, config),
     )
 
 
@@ -182,47 +158,44 @@ def _locate(source: str, fetch: Callable[[str], Path]) -> Path:
     raise ArtifactError(f"there is no weights file at {source}{also}")
 
 
-def _identified(path: Path, contents: Contents, spec: ModelSpec) -> _Source:
-    tensors = contents.tensors
-    if contents.spec is not None:
-        return _checkpoint(path, tensors, contents.spec, spec)
-    told = labels_in(contents.facts)
-    if google.recognises(tensors):
-        turned, note = google.to_timm(tensors), ""
-        if "cls_token" not in turned:
-            note = (
-                " (it has no class token, as GSAM's: train a network without one, which is "
-                "--model vit-base-gap for B/16)"
-            )
-        return _Source("google", turned, told, google.heads(tensors), note)
-    if torchvision_vit.recognises(tensors):
-        return _Source("torchvision", torchvision_vit.to_timm(tensors), told)
-    if huggingface.recognises(tensors):
-        config = huggingface.read_config(path)
-        return _Source(
-            "huggingface",
-            huggingface.to_timm(tensors),
-            labels_in(config) or told,
-            config.get("num_attention_heads"),
-        )
-    return _Source("timm", tensors, told)
-
-
-def _checkpoint(
-    path: Path, tensors: dict[str, torch.Tensor], theirs: ModelSpec, ours: ModelSpec
-) -> _Source:
-    """Take a checkpoint of ours; its settings tell what the shapes do not."""
+def _require_same_settings(path: Path, theirs: ModelSpec, ours: ModelSpec) -> None:
+    """Compare settings that show in no weight's shape, such as the number of heads."""
     had, wanted = (
         {key: value for key, value in spec.network.arguments.items() if key not in _SIZES}
         for spec in (theirs, ours)
     )
-    if theirs.network.architecture != ours.network.architecture:
-        note = f" (it is a checkpoint of {theirs.network.architecture})"
-    elif had != wanted:
+    if theirs.network.architecture == ours.network.architecture and had != wanted:
         raise ArtifactError(
             f"{path} is a {theirs.network.architecture} built with {had or 'no arguments'}, and "
             f"the model to train is built with {wanted or 'none'}"
         )
-    else:
-        note = ""
-    return _Source("checkpoint", tensors, theirs.labels, note=note)
+
+
+def _require_same_heads(path: Path, network: nn.Module, spec: ModelSpec, told: object) -> None:
+    ours = heads_of(network)
+    if told is not None and ours is not None and told != ours:
+        raise ArtifactError(
+            f"{path} has {told!r:.80} attention heads, and {spec.network.architecture} as it is "
+            f"set up has {ours}; set num_heads of the network, or choose the model that they are of"
+        )
+
+
+def _hint(found: Named, theirs: ModelSpec | None, ours: ModelSpec) -> str:
+    """Why tensors may not fit, for the message that tells which do not."""
+    if theirs is not None and theirs.network.architecture != ours.network.architecture:
+        return f" (it is a checkpoint of {theirs.network.architecture})"
+    if found.kind == "google" and "cls_token" not in found.tensors:
+        return (
+            " (it has no class token, as GSAM's: train a network without one, which is "
+            "--model vit-base-gap for B/16)"
+        )
+    return ""
+
+
+def _other_epsilon(network: nn.Module, config: Mapping[str, object]) -> str:
+    """Tell of layer norms that were trained with another epsilon: answers differ a little."""
+    theirs = config.get("layer_norm_eps")
+    ours = next((norm.eps for norm in network.modules() if isinstance(norm, nn.LayerNorm)), theirs)
+    if theirs == ours:
+        return ""
+    return f"layer norms compute with an epsilon of {ours:g} in place of {theirs!r:.20}"

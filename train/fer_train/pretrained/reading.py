@@ -10,8 +10,10 @@ import pickle
 import re
 import struct
 import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +23,17 @@ from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.unpacking import require_bounded
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
-from fer_train.pretrained.scalars import plain_scalars
-from fer_train.pretrained.unwrapping import unwrapped
+from fer_train.pretrained.labels import FACTS
 
-__all__ = ["MAX_GROWTH", "MAX_UNPACKED", "Contents", "read", "weights_file"]
+__all__ = [
+    "MAX_GROWTH",
+    "MAX_UNPACKED",
+    "Contents",
+    "plain_scalars",
+    "read",
+    "unwrapped",
+    "weights_file",
+]
 
 MAX_UNPACKED = 4 << 30
 """Bytes that an archive may unpack to; ViT-H/14 in float32 has 2.5 GB."""
@@ -200,3 +209,112 @@ def _damaged(path: Path, kind: str, problem: Exception) -> ArtifactError:
     told = str(problem).rpartition(_TORCHS_START)[2].partition(_TORCHS_ADVICE)[0]
     reason = " ".join(told.split())[:_MAX_REASON] or type(problem).__name__
     return ArtifactError(f"{path} is not a readable {kind} file: {reason}. Fetch it again")
+
+
+_KINDS = "biufc"
+_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_REALS = ("float16", "float32", "float64")
+_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+"""The same function before numpy 2, and since."""
+
+
+def plain_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """What ``torch.serialization.safe_globals`` takes to read numpy's numbers."""
+    kinds = {type(np.dtype(name)) for name in (*_NUMBERS, *_REALS)}
+    return [np.dtype, *kinds, *((_number, f"{module}.scalar") for module in _MODULES)]
+
+
+def _number(kind: object, data: object = b"") -> object:
+    """One number from its bytes. Raises ValueError for any other type, objects above all."""
+    if not isinstance(kind, np.dtype) or kind.kind not in _KINDS or not isinstance(data, bytes):
+        raise ValueError("only numbers of numpy are read")
+    (value,) = np.frombuffer(data, kind)
+    return value.item()
+
+
+_PREFERRED = ("state_dict_ema", "model_ema", "ema", "ema_state_dict", "averaged")
+"""Averaged weights are the ones to evaluate, where both are kept."""
+
+_USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+_MAX_LAYERS = 4
+_SHOWN = 5
+_DATA_PARALLEL = "module."
+
+
+def unwrapped(path: Path, loaded: object) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Find the tensors by name, and what else the file tells of its labels.
+
+    Of several state dicts averaged ones come first, then those with the usual names. Raises
+    ArtifactError where none stands out, and for tensors that are not plain.
+    """
+    facts: dict[str, object] = {}
+    for _ in range(_MAX_LAYERS):  # a pickle may hold itself
+        if not isinstance(loaded, Mapping):
+            raise ArtifactError(f"{path} holds a {type(loaded).__name__}, not a state dict")
+        facts |= {key: value for key, value in loaded.items() if key in FACTS}
+        inner = {
+            key: value
+            for key, value in loaded.items()
+            if isinstance(key, str) and isinstance(value, Mapping) and _may_hold_weights(key, value)
+        } or {key: value for key, value in loaded.items() if _holds_deeper(key, value)}
+        if not inner:
+            return _plain(path, loaded), facts
+        loaded = _chosen(path, inner)
+    raise ArtifactError(f"{path} has a state dict below {_MAX_LAYERS} others; save that alone")
+
+
+def _may_hold_weights(key: str, value: Mapping[object, object]) -> bool:
+    """A mapping of tensors by name, or one of the usual names with more inside."""
+    named = [name for name, item in value.items() if isinstance(item, torch.Tensor)]
+    if named:
+        return all(isinstance(name, str) for name in named)
+    return key in (*_PREFERRED, *_USUAL) and any(isinstance(v, Mapping) for v in value.values())
+
+
+def _holds_deeper(key: object, value: object, layers: int = _MAX_LAYERS) -> bool:
+    """A mapping under any name that leads to tensors by name; an optimizer numbers its own."""
+    if not isinstance(key, str) or not isinstance(value, Mapping) or not layers:
+        return False
+    return _may_hold_weights(key, value) or any(
+        _holds_deeper(name, item, layers - 1) for name, item in value.items()
+    )
+
+
+def _chosen(path: Path, inner: Mapping[str, object]) -> object:
+    for key in (*_PREFERRED, *_USUAL):
+        if key in inner:
+            return inner[key]
+    if len(inner) > 1:
+        raise ArtifactError(
+            f"{path} holds several state dicts ({', '.join(f'{key:.40}' for key in inner)}); save "
+            "the one that is meant: torch.save(torch.load(...)[KEY], 'weights.pth')"
+        )
+    return next(iter(inner.values()))
+
+
+def _plain(path: Path, loaded: Mapping[object, object]) -> dict[str, torch.Tensor]:
+    tensors = {
+        _unwrapped_name(name): value
+        for name, value in loaded.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
+    if not tensors:
+        keys = ", ".join(f"{key!r:.40}" for key in list(loaded)[:_SHOWN]) or "nothing"
+        raise ArtifactError(f"{path} holds no tensors by name, but {keys}; a state dict is needed")
+    for name, tensor in tensors.items():
+        if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
+            raise ArtifactError(f"{path} is no plain state dict: {name:.80} is not a dense tensor")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ArtifactError(
+                f"{path} is no plain state dict: {name:.80} claims {tensor.numel():,} numbers and "
+                "keeps fewer; save it after .contiguous()"
+            )
+    return tensors
+
+
+def _unwrapped_name(name: str) -> str:
+    """Drop what torch.compile and DataParallel put before a name."""
+    name, start = name.replace("_orig_mod.", ""), 0
+    while name.startswith(_DATA_PARALLEL, start):
+        start += len(_DATA_PARALLEL)
+    return name[start:]

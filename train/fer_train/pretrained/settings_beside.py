@@ -1,4 +1,4 @@
-"""The normalisation that foreign weights were trained with, as the files beside them tell it."""
+"""What the files beside foreign weights tell: labels, heads, mean and std."""
 
 from __future__ import annotations
 
@@ -8,15 +8,47 @@ from pathlib import Path
 import numpy as np
 import timm
 
+from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import ArtifactError
-from fer_train.pretrained.huggingface import read_settings
 
-__all__ = ["normalisation_beside", "require_same_normalisation", "with_normalisation_beside"]
+__all__ = [
+    "normalisation_beside",
+    "read_config",
+    "require_same_normalisation",
+    "with_normalisation_beside",
+]
 
 _CLOSE = 2e-3
 _RESCALE = 1 / 255
 _FILE = "preprocessor_config.json"
+_MAX_BYTES = 1 << 20
+
+
+def read_config(weights_file: Path) -> dict[str, object]:
+    """Read the ``config.json`` beside a ViT of Hugging Face; empty where there is none.
+
+    It tells ``num_attention_heads`` and ``id2label``, which the weights do not. Raises
+    ArtifactError for one that cannot be read, and for an activation that timm's ViT does not have.
+    """
+    path = weights_file.with_name("config.json")
+    config = _read_settings(path)
+    if (activation := config.get("hidden_act", "gelu")) != "gelu":
+        raise ArtifactError(
+            f"{path} says hidden_act {activation!r:.40}, and the networks here have gelu; these "
+            "weights would answer otherwise"
+        )
+    return config
+
+
+def _read_settings(path: Path) -> dict[str, object]:
+    """Read a JSON file of settings; empty where there is none."""
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > _MAX_BYTES:
+        raise ArtifactError(f"{path} is too large for the settings of a model; move it away")
+    config = parse_json(path.read_bytes(), str(path))
+    return config if isinstance(config, dict) else {}
 
 
 def normalisation_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -25,7 +57,7 @@ def normalisation_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float,
     Raises ArtifactError for one that cannot be read, or that scales pixels in another way.
     """
     path = weights.with_name(_FILE)
-    told = read_settings(path)
+    told = _read_settings(path)
     if not told:
         return None
     scale = told.get("rescale_factor", _RESCALE) if told.get("do_rescale", True) else 1.0

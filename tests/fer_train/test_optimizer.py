@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from fer_train.optimizer import is_over, learning_rate
 from fer_train.presets import preset
-from fer_train.schedule import is_over, learning_rate
 
 COSINE = replace(preset("mobilenet"), epochs=10, warmup_epochs=2, learning_rate=1.0)
 PLATEAU = replace(COSINE, schedule="plateau", warmup_epochs=0, plateau_patience=2)
