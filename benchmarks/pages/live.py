@@ -125,7 +125,7 @@ def picture(folder: Path) -> list[Figure]:
     with FaceAnalyzer() as faces:
         frame = read_image(path)
         found = faces.detector.detect(frame)
-        stages = {
+        stages: dict[str, Callable[[], object]] = {
             "decode": partial(read_image, path),
             "detect": partial(faces.detector.detect, frame),
             "classify": partial(faces.classify, frame, found),
