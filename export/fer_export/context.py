@@ -115,7 +115,6 @@ class ExportContext:
         self.crops = everything.thin(wanted)
         self.expected = source.answers(self.crops.tensors)
         self.golden = golden_crops(source.spec.input, source.answers)
-        source.release()
         self._measured: dict[tuple[str, str], Measurement] = {}
         self._controlled: dict[str, Controlled] = {}
 
@@ -136,6 +135,13 @@ class ExportContext:
         if found.note is not None:
             self.note(f"the calibration set was {found.note}")
         return found
+
+    def release(self) -> None:
+        """Free what artifacts are made of. Engines need the memory; it is made again if needed."""
+        self.source.release()
+        self._controlled.clear()
+        for name in ("_half", "_prepared"):
+            self.__dict__.pop(name, None)
 
     def note(self, text: str) -> None:
         """Tell something now, and again in the report."""

@@ -1,8 +1,8 @@
-"""Half precision: an ONNX core in float16, except for nodes that need more.
+"""Half precision: an ONNX core in float16, except for nodes that need float32.
 
-Three rules choose these nodes. Normalisations stay in float32 always, as they square and add up
-(``FLOAT_OPS``). On calibration crops it is measured which tensors and sums come near the end of
-float16. And weights that float16 does not hold are kept.
+Three rules choose these nodes: normalisations, which add up squares (``FLOAT_OPS``); nodes whose
+tensors or sums come near the largest float16 on calibration crops, as measured here; and nodes with
+weights that float16 does not hold.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import NodeProto, TensorProto
+from onnx import TensorProto
 
+from fer_calib.crops import Crops
 from fer_calib.onnx_graph import check
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.errors import ConfigurationError, GateError
+from fer_edge.errors import GateError
 from fer_edge.evaluation import metrics
 from fer_export.half_graph import FloatGraph, emulate, prepare, to_half_graph
-from fer_export.half_probe import Observation, broken_tensors, normalized, observe
+from fer_export.half_probe import Observation, broken_tensors, observe
 
 __all__ = ["DEFAULT_TOLERANCE", "FLOAT_OPS", "HEADROOM", "HalfCore", "Island", "to_half"]
 
@@ -31,8 +32,7 @@ DEFAULT_TOLERANCE = 4e-3
 """
 
 HEADROOM = 4
-"""Pictures to come may exceed those of the calibration set by this factor before anything
-overflows."""
+"""How many times larger than on calibration crops values may become without overflow."""
 
 FLOAT_OPS = frozenset(
     {
@@ -40,13 +40,14 @@ FLOAT_OPS = frozenset(
         *("ReduceL2", "ReduceSumSquare"),
     }
 )
-"""Operators that stay in float32: they add up squares, which leave float16 long before their
+"""Operators that stay in float32: they add up squares, which overflow float16 long before their
 outputs do. TensorRT asks for layer norms in float32 too."""
 
 _END = float(np.finfo(np.float16).max)
 _LIMIT = _END / HEADROOM
 _LOST = 2.0**-8
-"""Relative error above which a weight is not left to float16, whose own is 2^-11."""
+"""A weight stays in float32 where float16 would change it by more than this share; its own
+precision is 2^-11."""
 
 _FEW = 4
 _MIN_SHARE = 0.5
@@ -96,22 +97,17 @@ def to_half(
 ) -> HalfCore:
     """Convert a float32 core, as ``export_core`` makes it; ``core`` stays as it is.
 
-    ``crops`` is what calibration sees, ``(N, H, W, C)``. Pictures that a calibration set lacks are
-    made of them and tried too: dark, overexposed, inverted, noise. None may overflow. ``tolerance``
-    bounds the change of a probability. Raises GateError for NaN or Inf on any of the crops, where
-    less than half of the weights could be float16, and where a probability changes by more than
-    ``tolerance``; ConfigurationError for crops that do not fit, and ArtifactError for a graph that
+    ``crops`` are calibration crops, uint8 ``(N, H, W, C)``. Pictures that a calibration set lacks
+    are made of them and tried too: dark, overexposed, inverted, noise. None may overflow.
+    ``tolerance`` bounds the change of a probability. Raises GateError for NaN or Inf on any of the
+    crops, where less than half of the weights could be float16, and where a probability changes by
+    more than ``tolerance``; DataError for crops that do not fit, and ArtifactError for a graph that
     cannot be rewritten.
     """
-    if crops.dtype != np.uint8 or crops.shape[1:] != spec.input.shape or not len(crops):
-        raise ConfigurationError(
-            f"expected calibration crops, uint8 (N, {', '.join(map(str, spec.input.shape))}), not "
-            f"{crops.dtype} {crops.shape}"
-        )
+    usual = Crops(crops, spec)
+    tried = Crops(np.concatenate([crops, _unusual(crops)]), spec)
     graph = prepare(core)
-    usual = normalized(crops, spec.input)
-    inputs = np.concatenate([usual, normalized(_unusual(crops), spec.input)])
-    seen = observe(graph, inputs)
+    seen = observe(graph, tried)
     if broken := [name for name, peak in seen.peaks.items() if not np.isfinite(peak)]:
         raise GateError(
             f"the float32 network itself gives NaN or Inf on the calibration crops, first in "
@@ -119,7 +115,7 @@ def to_half(
         )
     reasons = _in_float(graph, seen)
     half = _rewritten(graph, reasons)
-    logits, broken = broken_tensors(emulate(half), inputs)
+    logits, broken = broken_tensors(emulate(half), tried)
     if broken:
         raise GateError(
             f"float16 gives NaN or Inf on the calibration crops, first in {broken[0]}, though "
@@ -188,21 +184,20 @@ def _rewritten(graph: FloatGraph, reasons: dict[str, str]) -> onnx.ModelProto:
 
 
 def _listed(graph: FloatGraph, reasons: dict[str, str]) -> tuple[Island, ...]:
-    def reads_float(node: NodeProto) -> bool:
-        return any(graph.types.get(given) == TensorProto.FLOAT for given in node.input)
-
     without_form = {
         name: "ONNX has no float16 form of it"
         for name, node in graph.nodes.items()
-        if name not in graph.ports and reads_float(node)
+        if name not in graph.ports
+        and any(graph.types.get(given) == TensorProto.FLOAT for given in node.input)
     }
     told = without_form | reasons
     return tuple(Island(n, node.op_type, told[n]) for n, node in graph.nodes.items() if n in told)
 
 
 def _unusual(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Pictures that cameras give and calibration sets lack: a black one, a gray, a white, noise,
-    negatives, and nothing but black and white.
+    """Pictures that cameras give and calibration sets lack.
+
+    They are black, gray, white, noise, negatives, and crops in nothing but black and white.
     """
     shape, some = crops.shape[1:], crops[:_FEW]
     plain = [np.full(shape, value, np.uint8) for value in (0, 128, 255)]

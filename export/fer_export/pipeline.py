@@ -60,6 +60,7 @@ def export_model(
         )
         try:
             built = {one.file: one for name in names for one in make(context, TARGETS[name])}
+            context.release()
             entries = [_entry(context, one) for one in built.values()]
         except GateError as problem:
             if kept := keep_report(folder, out):

@@ -1,12 +1,11 @@
 """Where an export starts: a checkpoint, or an fp32 ONNX of ours.
 
-Each gives the float core, and the answers that every artifact is held against.
+Each gives the float core, and the answers that every artifact is compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,26 +28,43 @@ __all__ = ["Source", "from_checkpoint", "from_onnx"]
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
 class Source:
     """A float network.
 
-    ``core`` maps ``normalized`` to ``logits`` (see ``contract``); ``answers`` maps crops, uint8
-    ``(N, H, W, C)``, to the probabilities ``(N, K)`` of the reference. ``checkpoint`` is None
-    where there is none. ``release`` frees the memory of the reference until it is asked again.
+    ``answers`` maps crops, uint8 ``(N, H, W, C)``, to the reference's probabilities ``(N, K)``.
+    ``checkpoint`` is None where the network comes from an ONNX.
     """
 
-    spec: ModelSpec
-    core: onnx.ModelProto
-    answers: Callable[[npt.NDArray[np.uint8]], Floats]
-    checkpoint: Path | None
-    release: Callable[[], None] = lambda: None
+    def __init__(
+        self,
+        spec: ModelSpec,
+        make_core: Callable[[], onnx.ModelProto],
+        answers: Callable[[npt.NDArray[np.uint8]], Floats],
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.spec, self.answers, self.checkpoint = spec, answers, checkpoint
+        self._make_core = make_core
+        self._core: onnx.ModelProto | None = None
+
+    @property
+    def core(self) -> onnx.ModelProto:
+        """The network from ``normalized`` to ``logits`` (see ``contract_nodes``).
+
+        It is made when it is first asked for, and again after ``release``.
+        """
+        if self._core is None:
+            self._core = self._make_core()
+        return self._core
+
+    def release(self) -> None:
+        """Free the core, which takes as much memory as the weights."""
+        self._core = None
 
 
 def from_checkpoint(path: Path) -> Source:
-    """Trace a checkpoint; the reference is its torch network.
+    """Start from a checkpoint; the reference is its torch network.
 
-    Needs torch. Raises ArtifactError for a file that is none or does not fit its spec.
+    Needs torch. Raises ArtifactError for a file that is no checkpoint or does not fit its spec.
     """
     import torch
 
@@ -58,24 +74,32 @@ def from_checkpoint(path: Path) -> Source:
     from fer_export.core import export_core
 
     network, spec = checkpoint.load(path)
-    core = export_core(folded(network), spec)
     held = [network]
+    del network
+
+    def loaded() -> torch.nn.Module:
+        if not held:
+            held.append(checkpoint.load(path)[0])
+        return held[0]
 
     @torch.no_grad()
     def answers(tensors: npt.NDArray[np.uint8]) -> Floats:
-        if not held:
-            held.append(checkpoint.load(path)[0])
-        model = Normalized(held[0], spec).eval()
+        model = Normalized(loaded(), spec).eval()
         logits = [
             model(torch.from_numpy(part).permute(0, 3, 1, 2)).numpy()
             for part in batches(tensors, "the network")
         ]
         return softmax(np.concatenate(logits), spec.temperature)
 
-    spec = spec.with_provenance(parent_sha256=sha256_of(path))
-    del network
+    def core() -> onnx.ModelProto:
+        network = folded(loaded())
+        held.clear()  # the reference has given its answers by now
+        traced = export_core(network, spec)
+        for tensor in (*network.parameters(), *network.buffers()):
+            tensor.data = torch.empty(0)  # torch keeps what it traced until the process ends
+        return traced
 
-    return Source(spec, core, answers, path, held.clear)
+    return Source(spec.with_provenance(parent_sha256=sha256_of(path)), core, answers, path)
 
 
 def from_onnx(path: str | Path) -> Source:
@@ -84,6 +108,21 @@ def from_onnx(path: str | Path) -> Source:
     ``path`` is an ONNX file, a model directory, or ``default``. Raises ArtifactError for a file
     that no export wrote, and ConfigurationError for one that is not fp32.
     """
+    first, spec, file = _read_core(path)
+    held = [first]
+    del first
+
+    def core() -> onnx.ModelProto:
+        return held.pop() if held else _read_core(path)[0]
+
+    def answers(tensors: npt.NDArray[np.uint8]) -> Floats:
+        with Predictor(file, backend="onnxruntime") as predictor:
+            return answers_of(predictor, tensors, "the reference").astype(np.float64)
+
+    return Source(spec, core, answers)
+
+
+def _read_core(path: str | Path) -> tuple[onnx.ModelProto, ModelSpec, Path]:
     artifact = Model.open(path).artifact("onnxruntime", "fp32")
     refuse_external_data(artifact)
     try:
@@ -96,9 +135,4 @@ def from_onnx(path: str | Path) -> Source:
             f"{artifact.path} is {spec.precision} already; only an engine of that precision can be "
             f"built from it: --target trt-{spec.precision}"
         )
-
-    def answers(tensors: npt.NDArray[np.uint8]) -> Floats:
-        with Predictor(artifact.path, backend="onnxruntime") as predictor:
-            return answers_of(predictor, tensors, "the reference").astype(np.float64)
-
-    return Source(spec.with_provenance(parent_sha256=artifact.sha256), core, answers, None)
+    return core, spec.with_provenance(parent_sha256=artifact.sha256), artifact.path

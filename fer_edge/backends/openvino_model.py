@@ -30,6 +30,9 @@ _INTEGERS = {"i8", "u8"}
 _INT8 = "int8"
 _HEAVY = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 _CACHED = ("CPU", "GPU", "NPU")
+_MAX_CACHED = 64 << 20
+"""The largest artifact whose compiled form is kept, as it is written from several copies of it."""
+
 _MAX_REASON = 300
 _BEFORE_XML = b"\xef\xbb\xbf \t\r\n"
 
@@ -43,6 +46,7 @@ class ArtifactModel:
 
     def __init__(self, core: Any, artifact: Artifact) -> None:
         self._core, self._path = core, artifact.path
+        self._cached = artifact.size_bytes <= _MAX_CACHED
         weights = _weights(artifact)
         try:
             self._model = core.read_model(artifact.data, weights)
@@ -71,7 +75,7 @@ class ArtifactModel:
 
     def _compile_or_load(self, device: str, settings: Settings, batch: int | None) -> Any:
         family = device.partition(".")[0]
-        if family not in _CACHED or not self._can_export(device):
+        if not self._cached or family not in _CACHED or not self._can_export(device):
             return self._compile(device, settings, batch)
         name = str(self._core.get_property(device, "FULL_DEVICE_NAME"))
         key = [ov.__version__, name, device, sorted(settings.items()), self._digests, batch]

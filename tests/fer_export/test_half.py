@@ -12,10 +12,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from fer_calib.crops import Crops
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.backends.openvino_runtime import ov
-from fer_edge.errors import ArtifactError, ConfigurationError, GateError
+from fer_edge.errors import ArtifactError, DataError, GateError
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.torch_model import checkpoint, network
@@ -23,7 +24,7 @@ from fer_export.contract_nodes import attach_contract
 from fer_export.core import export_core
 from fer_export.half import HalfCore, to_half
 from fer_export.half_graph import emulate, prepare, to_half_graph
-from fer_export.half_probe import broken_tensors, normalized, observe
+from fer_export.half_probe import broken_tensors, observe
 
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 SPEC = ModelSpec(NetworkSpec("planted"), InputSpec(16, 16), temperature=1.5)
@@ -145,7 +146,7 @@ def test_the_same_core_and_crops_give_the_same_bytes() -> None:
 def test_float16_without_islands_would_overflow() -> None:
     graph = prepare(plain_core(gain=1e5))
     emulation = emulate(to_half_graph(graph, in_float=()))
-    logits, broken = broken_tensors(emulation, normalized(drawings(), SPEC.input))
+    logits, broken = broken_tensors(emulation, Crops(drawings(), SPEC))
     assert broken[0] == "wide"
     assert not np.isfinite(logits).all()
 
@@ -183,7 +184,7 @@ def test_a_mean_that_overflows_while_it_adds_becomes_an_island() -> None:
         ],
         {"offset": np.float32([256]), "w": np.ones((1, 7), np.float32)},
     )
-    seen = observe(prepare(core), normalized(drawings(), SPEC.input))
+    seen = observe(prepare(core), Crops(drawings(), SPEC))
     assert seen.peaks["bright"] < 300
     assert seen.sums["pool"] > 65504
     half = to_half(core, SPEC, drawings(), tolerance=0.5)
@@ -289,7 +290,7 @@ def test_a_network_that_overflows_only_on_a_white_picture_is_protected_too() -> 
         ],
         {"gain": np.float32([6e4]), "w": np.full((256, 7), 0.01, np.float32)},
     )
-    assert observe(prepare(core), normalized(dark, SPEC.input)).peaks["bright"] == 0
+    assert observe(prepare(core), Crops(dark, SPEC)).peaks["bright"] == 0
     assert {"brighten", "bound"} <= names_of(to_half(core, SPEC, dark))
 
 
@@ -318,13 +319,12 @@ def core_with_everything_large() -> onnx.ModelProto:
 @pytest.mark.parametrize(
     "crops",
     [
-        np.zeros((0, 16, 16, 1), np.uint8),
         np.zeros((4, 48, 48, 1), np.uint8),
         np.zeros((4, 16, 16, 1), np.float32),
     ],
 )
 def test_crops_that_do_not_fit_are_refused(crops: npt.NDArray[np.uint8]) -> None:
-    with pytest.raises(ConfigurationError, match=r"uint8 \(N, 16, 16, 1\)"):
+    with pytest.raises(DataError, match=r"uint8 \(N, 16, 16, 1\)"):
         to_half(plain_core(), SPEC, crops)
 
 

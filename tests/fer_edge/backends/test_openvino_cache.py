@@ -44,6 +44,14 @@ def test_what_was_compiled_is_not_compiled_again(
     assert len(compilations) == 2
 
 
+def test_large_models_are_not_kept(
+    ir: Artifact, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_edge.backends.openvino_model._MAX_CACHED", ir.size_bytes - 1)
+    opened(ir)
+    assert not list(cache.glob("*.blob"))
+
+
 @pytest.mark.parametrize(
     "change",
     [{"threads": 2}, {"goal": "throughput"}, {"artifact": "other weights"}],
