@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -13,7 +14,7 @@ from fer_bench.peers import Peer, adapter_program
 from fer_bench.scenarios import SCENARIOS
 from fer_edge.artifacts.model import Model, check_model
 from fer_edge.backends import BACKENDS
-from fer_edge.errors import ArtifactError, ConfigurationError, FerEdgeError
+from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.system.cores import default_threads, usable_cores
 
 __all__ = [
@@ -161,18 +162,21 @@ def choices(
 ) -> list[tuple[str, str | None]]:
     """Pairs of backend and precision; ``all`` stands for what the model and this machine have.
 
-    A broken engine or artifact stays in, and so does everything if nothing fits: it fails with its
+    A broken engine or model stays in, and so does everything if nothing fits: it fails with its
     reason when it is opened. Raises ConfigurationError for an unknown backend.
     """
     _refuse_unknown("backend", backends, ("auto", ALL, *BACKENDS))
-    engines = [name for asked in backends for name in (_usable() if asked == ALL else [asked])]
-    kinds = [
-        name for asked in precisions for name in (_precisions(model) if asked == ALL else [asked])
-    ]
+    opened = None
+    with suppress(FerEdgeError):
+        opened = Model.open(model)
+    usable = [name for name, entry in BACKENDS.items() if entry.missing() is None]
+    has: Sequence[str | None] = (opened.precisions if opened else ()) or [None]
+    engines = [name for asked in backends for name in (usable if asked == ALL else [asked])]
+    kinds = [name for asked in precisions for name in (has if asked == ALL else [asked])]
     pairs = list(dict.fromkeys(product(engines, kinds)))
-    if ALL not in (*backends, *precisions):
+    if opened is None or ALL not in (*backends, *precisions):
         return pairs
-    return [pair for pair in pairs if _opens(model, *pair)] or pairs
+    return [pair for pair in pairs if pair[0] == "auto" or opened.offers(*pair)] or pairs
 
 
 def _refuse_unknown(name: str, values: Sequence[str], known: Sequence[str]) -> None:
@@ -180,26 +184,3 @@ def _refuse_unknown(name: str, values: Sequence[str], known: Sequence[str]) -> N
         raise ConfigurationError(
             f"unknown {name} {', '.join(unknown)}; there are {', '.join(known)}"
         )
-
-
-def _usable() -> list[str]:
-    # an engine that is there and broken says so when it is measured
-    return [name for name, entry in BACKENDS.items() if entry.missing() is None]
-
-
-def _precisions(model: str) -> list[str | None]:
-    try:
-        return [*Model.open(model).precisions] or [None]
-    except FerEdgeError:
-        return [None]
-
-
-def _opens(model: str, backend: str, precision: str | None) -> bool:
-    if backend == "auto":
-        return True
-    try:
-        return Model.open(model).offers(backend, precision)
-    except ConfigurationError:
-        return False
-    except ArtifactError:
-        return True

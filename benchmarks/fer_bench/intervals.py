@@ -55,7 +55,8 @@ class RoundBootstrap:
 
     def percentiles(self, rounds: Sequence[Floats], level: float) -> Floats:
         """The percentile of the pooled samples, once per draw."""
-        self._check(len(rounds))
+        if len(rounds) != self.rounds:
+            raise ValueError(f"expected {self.rounds} rounds, not {len(rounds)}")
         pooled = np.concatenate(rounds)
         origin = np.repeat(np.arange(len(rounds)), [len(samples) for samples in rounds])
         order = np.argsort(pooled, kind="stable")
@@ -69,12 +70,8 @@ class RoundBootstrap:
 
     def ratios(self, above: Sequence[float], below: Sequence[float]) -> Floats:
         """The sum of ``above`` over the sum of ``below``, both per round, once per draw."""
-        self._check(len(above))
-        return np.asarray(
-            (self._counts @ np.array(above, np.float64))
-            / (self._counts @ np.array(below, np.float64)),
-            np.float64,
-        )
+        sums = (self._counts @ np.array(side, np.float64) for side in (above, below))
+        return np.asarray(np.divide(*sums), np.float64)
 
     def interval(self, draws: Floats) -> tuple[float, float] | None:
         """The 95 % interval of a figure that was worked out once per draw."""
@@ -84,10 +81,6 @@ class RoundBootstrap:
         tail = NormalDist().cdf(-wide)
         low, high = np.quantile(draws, [tail, 1 - tail], method="inverted_cdf")
         return float(low), float(high)
-
-    def _check(self, rounds: int) -> None:
-        if rounds != self.rounds:
-            raise ValueError(f"expected {self.rounds} rounds, not {rounds}")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from statistics import median
@@ -24,9 +25,9 @@ from fer_bench.noise import NoiseWatch
 from fer_bench.peers import prepare
 from fer_bench.rounds import Launch, MeasuredRounds, run_rounds
 from fer_bench.scenarios import SCENARIOS, Load, RateSearch, Settings, load_for
-from fer_edge.errors import ConfigurationError, FerEdgeError
+from fer_edge.errors import ConfigurationError
 from fer_edge.images.synthetic import synthetic_crops
-from fer_edge.system.progress import progress, track
+from fer_edge.system.progress import progress
 
 __all__ = ["measure_latency"]
 
@@ -68,7 +69,6 @@ def measure_latency(
             start,
             rounds=settings.rounds,
             watch=watch,
-            failures=_prepare(candidates) if launch is None else None,
             advance=lambda candidate: bar.advance(note=str(candidate)),
         )
     rows = [
@@ -99,40 +99,28 @@ def _launcher(launch: Launch[Candidate] | None, settings: Settings) -> Iterator[
         drawn = synthetic_crops(_CROPS, settings.seed)
         np.save(crops, np.stack([cv2.resize(crop, side) for crop in drawn]))
 
+        prepare_once = cache(prepare)
+
         def start(candidate: Candidate, request: Mapping[str, Any]) -> RoundSample:
+            if candidate.peer and not candidate.peer.bare:
+                prepare_once(candidate.peer)
             timeout_s = settings.timeout_s + request["limit_s"]
             return measure_round(candidate.program, crops, request, timeout_s)
 
         yield start
 
 
-def _prepare(candidates: Sequence[Candidate]) -> dict[int, str]:
-    """Let each peer make its graph, once; the places of those that cannot, and why."""
-    peers = dict.fromkeys(c.peer for c in candidates if c.peer and not c.peer.bare)
-    reasons = {}
-    for peer in track(peers, len(peers), "preparing peers"):
-        try:
-            prepare(peer)
-        except FerEdgeError as problem:
-            reasons[peer] = str(problem)
-    return {
-        place: reasons[candidate.peer]
-        for place, candidate in enumerate(candidates)
-        if candidate.peer in reasons
-    }
-
-
 def _row(
     candidate: Candidate, load: Load, outcome: MeasuredRounds, place: int, settings: Settings
 ) -> LatencyRow:
     samples, error = outcome.samples[place], outcome.failures.get(place)
+    described = samples[0].describe if samples else {}
     if error is None:
         samples, error = _judged(load, samples, settings, candidate.scenario)
-    described = outcome.samples[place][0].describe if outcome.samples[place] else {}
+    if error is None and not samples:
+        error = "interrupted before a round was complete"
     row = _identity(candidate, described, error)
-    if error is not None or not samples:
-        return row if error else replace(row, error="interrupted before a round was complete")
-    return replace(row, **_figures(candidate, load, samples, settings))
+    return row if error else replace(row, **_figures(candidate, load, samples, settings))
 
 
 def _judged(

@@ -1,7 +1,7 @@
 """Peers: what a user might take instead of a model of ours, measured in the same rounds.
 
-A peer is an adapter, a script that speaks ``fer_bench.protocol``, with the way to install what it
-needs. They are listed in ``benchmarks/peers/peers.json``.
+A peer is an adapter (a script that speaks ``fer_bench.protocol``) and the way to install what it
+needs. ``benchmarks/peers/peers.json`` lists them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Peer:
 
     @property
     def python(self) -> Path | None:
-        """The interpreter that has what it needs: its own environment's, else ours, else None."""
+        """The interpreter of its own environment, else ours if it has what is needed, else None."""
         own = environment_folder(self.environment) / "bin" / "python"
         if not self.bare and own.exists():
             return own

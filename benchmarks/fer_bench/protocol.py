@@ -1,8 +1,8 @@
 """The protocol between fer-bench and the process that it measures.
 
-One process per turn: it reads one request, a line of JSON, opens what it is to measure, answers
-once, works, and writes one reply, a line of JSON, to what was its standard output. Needs the
-standard library and NumPy, so that a peer's adapter can use it in an environment of its own:
+Each turn is one process. It reads a request, which is one line of JSON, does what the request asks,
+and writes a reply, one line of JSON, to what was its standard output. This needs only the standard
+library and NumPy, so that a peer's adapter can use it in an environment of its own:
 
     from fer_bench.protocol import Adapter, serve
     class Mine(Adapter): ...
@@ -43,8 +43,8 @@ _MS = 1e-6  # ns to ms
 class Adapter(ABC):
     """Something that recognises emotions; ``parameters`` come from the request.
 
-    ``preprocess``, ``infer`` and ``postprocess`` follow each other; a crop is uint8 ``(H, W, 3)``
-    BGR or ``(H, W)`` gray, and what comes out at the end is a row of probabilities per crop.
+    ``preprocess``, ``infer`` and ``postprocess`` are called one after the other. A crop is uint8
+    ``(H, W, 3)`` BGR or ``(H, W)`` gray, and the result is one row of probabilities per crop.
     """
 
     def __init__(self, parameters: dict[str, Any]) -> None:
@@ -64,9 +64,9 @@ class Adapter(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What really runs: ``backend``, ``version``, ``provider``, ``precision``,
-        ``inference_precision``, ``threads``, ``device``, ``sha256`` and ``size_bytes``, all that
-        are known.
+        """What really runs: ``backend``, and as far as they are known ``version``, ``provider``,
+        ``precision``, ``inference_precision``, ``threads``, ``device``, ``sha256`` and
+        ``size_bytes``.
         """
 
     def predict(self, crops: Sequence[Any]) -> Any:
@@ -85,7 +85,7 @@ class Adapter(ABC):
 
     @classmethod
     def prepare(cls, folder: Path, parameters: dict[str, Any]) -> None:
-        """Make in ``folder`` what has to be there before anything is timed; most need nothing."""
+        """Make what is needed before anything is timed, such as a graph, in ``folder``."""
         return
 
 
@@ -216,6 +216,6 @@ def _memory_mb(field: str) -> float | None:
 
 def _reason(problem: Exception) -> str:
     text = " ".join(str(problem).split())[:500]
-    # our own errors are whole sentences; an engine's need their kind beside them
+    # our own errors are whole sentences; those of an engine are told with their type
     kinds = [kind.__name__ for kind in type(problem).__mro__]
     return text if "FerEdgeError" in kinds else f"{type(problem).__name__}: {text}"

@@ -1,8 +1,8 @@
-"""Rounds: the candidates take turns, A B C A B C, so that a drift of the machine hits all alike.
+"""Rounds: the candidates take turns, A B C A B C, so that a drift of the machine affects all alike.
 
-Each turn is a fresh process. What differs from one start to the next, such as memory layout, is
-then part of the noise that the intervals cover (Kalibera and Jones, "Rigorous Benchmarking in
-Reasonable Time", ISMM 2013), and each turn gives a cold start.
+Each turn is a fresh process and gives a cold start. The intervals then cover what differs from one
+start to the next, such as memory layout (Kalibera and Jones, "Rigorous Benchmarking in Reasonable
+Time", ISMM 2013).
 """
 
 from __future__ import annotations
@@ -42,15 +42,13 @@ def run_rounds(
     *,
     rounds: int,
     watch: NoiseWatch,
-    failures: Mapping[int, str] | None = None,
     advance: Callable[[C], None] = lambda _: None,
 ) -> MeasuredRounds:
     """Run ``rounds`` rounds. Ctrl-C keeps those that are complete.
 
-    A candidate that fails is left out of later rounds; those at the places in ``failures`` have
-    failed already. ``advance`` is called after each turn.
+    A candidate that fails is left out of later rounds. ``advance`` is called after each turn.
     """
-    outcome = MeasuredRounds([[] for _ in candidates], dict(failures or {}))
+    outcome = MeasuredRounds([[] for _ in candidates])
     for number in range(rounds):
         measured: dict[int, RoundSample] = {}
         try:

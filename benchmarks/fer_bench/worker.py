@@ -56,7 +56,7 @@ class PredictorAdapter(Adapter):
 
     @property
     def concurrency(self) -> int:
-        """What the engine says."""
+        """Calls that the engine advises to make side by side."""
         return self._predictor.info.concurrency
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 from fer_bench.candidates import ALL, Request, bare_candidates, candidates_for
 from fer_bench.cli.options import add_candidate_options
@@ -42,7 +43,7 @@ def add_parser(commands: Commands) -> None:
         "models",
         nargs="*",
         metavar="MODEL",
-        help=f"{MODEL_HELP} (default: default, in every form that runs here)",
+        help=f"{MODEL_HELP} (default: the packaged model, in every form that runs here)",
     )
     parser.add_argument(
         "--markdown", metavar="FILE", type=Path, help="write a table with every column"
@@ -108,16 +109,20 @@ def _code(run: LatencyRun, *, strict: bool) -> int:
 
 
 def _request(options: Namespace) -> Request:
-    inference = options.inference_precision or ["own"]
+    def each(name: str, default: Any) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(getattr(options, name) or [default]))
+
     nothing_named = not options.models and not options.peer
     return Request(
         models=(DEFAULT_MODEL,) if nothing_named else tuple(dict.fromkeys(options.models)),
-        backends=tuple(dict.fromkeys(options.backend or [ALL if nothing_named else "auto"])),
-        precisions=tuple(dict.fromkeys(options.precision or [ALL if nothing_named else None])),
-        inference_precisions=tuple(None if name == "own" else name for name in inference),
-        threads=tuple(dict.fromkeys(options.threads or [None])),
-        batches=tuple(dict.fromkeys(options.batch or [None])),
-        scenarios=tuple(dict.fromkeys(options.scenario or ["single-stream"])),
+        backends=each("backend", ALL if nothing_named else "auto"),
+        precisions=each("precision", ALL if nothing_named else None),
+        inference_precisions=tuple(
+            None if name == "own" else name for name in each("inference_precision", "own")
+        ),
+        threads=each("threads", None),
+        batches=each("batch", None),
+        scenarios=each("scenario", "single-stream"),
         device=options.device,
         peers=choose_peers(options.peer, load_peers()) if options.peer else (),
     )

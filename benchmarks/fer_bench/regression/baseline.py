@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -167,7 +168,7 @@ class Baseline:
 
     def write(self, path: Path) -> None:
         """Write sorted JSON, so that a change is a short diff."""
-        write_json(path, _sorted(encode(self)))
+        write_json(path, json.loads(json.dumps(encode(self), sort_keys=True)))
 
     @classmethod
     def read(cls, path: Path) -> Baseline:
@@ -214,9 +215,3 @@ def _check_printable(value: object, where: str) -> None:
             left += one
         elif isinstance(one, str) and not one.isprintable():
             raise ArtifactError(f"{where} has text that cannot be printed: {one!r:.60}")
-
-
-def _sorted(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    return value

@@ -21,7 +21,7 @@ __all__ = [
 
 
 class NotCompared(Exception):  # noqa: N818 - no error: the check does not apply here
-    """There is nothing to compare with; the message says why and what would change that."""
+    """There is nothing to compare with; the message says why, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class ChangedPicture:
 class Outcome:
     """Rows of the table; a check holds if all of them do.
 
-    If no row decides, nothing was compared, which guards nothing: a failing row is added.
+    If no row decides, nothing was compared. Such a check would guard nothing, so a failing row is
+    added.
     """
 
     rows: tuple[Row, ...]

@@ -1,7 +1,7 @@
 """Pictures that need no data set: seeded drawings, and portraits inside installed packages.
 
-The drawings are made with whole numbers alone, so that every machine and every release of NumPy
-and OpenCV draws the same, and their recorded answers hold everywhere.
+The drawings use whole numbers only. Every machine and every release of NumPy and OpenCV draws the
+same pictures, so recorded answers hold everywhere.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -149,13 +150,9 @@ def soak(
                 _watch(tally, seconds * (1 - _WARM_UP), bar)
             late = observe()
     reopened = _reopen(open_predictor, load)
-    first, last = tally.windows[0], tally.windows[-1]
-    counts = tally.counts
+    first, last, counts = tally.windows[0], tally.windows[-1], tally.counts
     return SoakResult(
         model=model,
-        backend=info.backend,
-        provider=info.provider,
-        precision=info.precision,
         machine=cpu_name(),
         cores=usable_cores(),
         month=f"{date.today():%Y-%m}",
@@ -178,6 +175,7 @@ def soak(
         p99_last_ms=1e3 * (last.latency.quantile(0.99) or 0.0),
         p99_allowed_ms=1e3 * _allowed_p99(tally.windows),
         defects=judge(tally.windows, counts["wrong"], (early, late), reopened),
+        **{name: getattr(info, name) for name in ("backend", "provider", "precision")},
     )
 
 
@@ -202,18 +200,14 @@ def _callers(
 ) -> Iterator[None]:
     """Let so many threads call while the block runs."""
     stop = threading.Event()
-    threads = [
-        threading.Thread(target=_work, args=(load, shared, tally, stop, seed + number), daemon=True)
-        for number in range(count)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(count, thread_name_prefix="soak") as pool:
+        jobs = [pool.submit(_work, load, shared, tally, stop, seed + n) for n in range(count)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for job in jobs:
+            job.result()
 
 
 def _watch(tally: _Tally, seconds: float, bar: Progress) -> None:

@@ -29,7 +29,7 @@ SECONDS = 1.5
 
 def called_by_a_worker() -> bool:
     """Whether this runs in a thread that calls, and not in the one that prepares or opens."""
-    return "_work" in threading.current_thread().name
+    return threading.current_thread().name.startswith("soak")
 
 
 class Engine(Backend):
