@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_bench.paired_tests import pack_mask
-from fer_bench.regression.artifact_checks import answers, recorded, size
+from fer_bench.regression.answer_checks import answers, latency, parity, recorded, size
 from fer_bench.regression.baseline import (
     Baseline,
     RecordedAccuracy,
@@ -25,7 +25,6 @@ from fer_bench.regression.baseline import (
 from fer_bench.regression.cells import Cell
 from fer_bench.regression.outcome import NotCompared, Outcome, table
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
-from fer_bench.regression.reference_checks import latency, parity
 from fer_bench.regression.subject import EvaluationData, Run, Subject
 from fer_edge import LABELS, FerEdgeError
 from fer_edge.artifacts.manifest import ArtifactEntry

@@ -9,14 +9,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from fer_bench.regression.artifact_checks import answers, golden, intact, recorded, size
+from fer_bench.regression.answer_checks import (
+    answers,
+    golden,
+    intact,
+    latency,
+    parity,
+    recorded,
+    size,
+)
 from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.cells import find_model, split_name
 from fer_bench.regression.outcome import NotCompared, Outcome, Row
 from fer_bench.regression.picture_checks import accuracy, calibration, pictures, recall
 from fer_bench.regression.probes import probes
 from fer_bench.regression.recording import merge, record
-from fer_bench.regression.reference_checks import latency, parity
 from fer_bench.regression.subject import EvaluationData, Run, Subject
 from fer_edge.errors import ConfigurationError, DataError, FerEdgeError, GateError
 from fer_edge.evaluation.data_source import DataSource

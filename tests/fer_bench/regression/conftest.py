@@ -226,7 +226,7 @@ def timed() -> Iterator[dict[str, PairedLatency]]:
     """Latencies as on a quiet machine: what ``"now"`` says, an equal time unless a test sets it."""
     told = {"now": PairedLatency(1.0, (0.99, 1.01))}
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("reference_checks", "recording"):
+        for module in ("answer_checks", "recording"):
             patch.setattr(f"fer_bench.regression.{module}.measure_pair", lambda *_: told["now"])
         yield told
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_bench.paired_tests import pack_mask
-from fer_bench.regression.artifact_checks import answers, golden, recorded
+from fer_bench.regression.answer_checks import answers, golden, latency, parity, recorded
 from fer_bench.regression.baseline import (
     Baseline,
     RecordedAccuracy,
@@ -24,7 +24,6 @@ from fer_bench.regression.baseline import (
 from fer_bench.regression.cells import Cell
 from fer_bench.regression.outcome import NotCompared, Outcome, at_least, at_most, note, table
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
-from fer_bench.regression.reference_checks import latency, parity
 from fer_bench.regression.subject import EvaluationData, Run, Subject
 from fer_edge import LABELS, Predictor
 from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop
@@ -155,7 +154,7 @@ def test_a_ratio_of_something_else_is_no_comparison(
     kept: RecordedLatency | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "fer_bench.regression.reference_checks.measure_pair", lambda *_: pytest.fail("measured")
+        "fer_bench.regression.answer_checks.measure_pair", lambda *_: pytest.fail("measured")
     )
     with pytest.raises(NotCompared, match=reason):
         latency(beside_reference(replace(KEPT, latency=kept)))
