@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -128,7 +129,7 @@ def _latency(adapter: type[Adapter], request: dict[str, Any]) -> dict[str, Any]:
         "describe": opened.describe(),
         "marks_ns": {"begun": begun, "loaded": loaded, "answered": answered},
         **measured,
-        "rss_mb": _memory_mb("VmRSS"),
+        "rss_mb": _memory_mb(),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -203,15 +204,13 @@ def _queries(crops: list[Any], query: int, batch: int) -> list[list[list[Any]]]:
     return rounds
 
 
-def _memory_mb(field: str) -> float | None:
-    """A field of /proc/self/status in MiB; None where the system has none."""
+def _memory_mb() -> float | None:
+    """Resident memory in MiB; None where the system does not tell."""
     try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) / 1024
+        found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))
     except OSError:
         return None
-    return None
+    return int(found[1]) / 1024 if found else None
 
 
 def _reason(problem: Exception) -> str:

@@ -6,19 +6,17 @@ import ctypes
 import math
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from statistics import median
 
 from fer_edge.system import threads
 
-__all__ = ["Histogram", "Holdings", "Window", "observe", "resident_memory"]
+__all__ = ["Holdings", "Window", "observe", "resident_memory"]
 
 _PROC = Path("/proc/self")
-_SHORTEST_S, _STEP = 1e-6, 1.01
-_BINS = 2000
+_SHORTEST_S, _STEP = 1e-9, math.log(1.01)
 _LOOKS, _PAUSE_S = 5, 0.05
 
 
@@ -62,33 +60,29 @@ def resident_memory() -> int:
 
 
 @dataclass(eq=False)
-class Histogram:
-    """Durations from 1 µs to 8 minutes in steps of one percent."""
+class Window:
+    """A part of the run: how long single calls took, and samples of resident memory in bytes.
 
-    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    Times are counted in steps of one percent, so that their record does not grow with the calls.
+    """
+
+    times: Counter[int] = field(default_factory=Counter)
+    samples: list[int] = field(default_factory=list)
 
     def add(self, seconds: float) -> None:
         """Count one call."""
-        bin_ = int(np.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / np.log(_STEP))
-        self.counts[min(bin_, _BINS - 1)] += 1
+        self.times[math.ceil(math.log(max(seconds, _SHORTEST_S)) / _STEP)] += 1
 
     def quantile(self, share: float) -> float | None:
         """Upper end, in seconds, of the step that holds the quantile; None without calls."""
-        total = int(self.counts.sum())
-        if not total:
-            return None
-        place = int(np.searchsorted(np.cumsum(self.counts), np.ceil(share * total)))
-        return float(_SHORTEST_S * _STEP ** (place + 1))
-
-
-@dataclass(eq=False)
-class Window:
-    """A part of the run: how long single calls took, and samples of resident memory in bytes."""
-
-    latency: Histogram = field(default_factory=Histogram)
-    samples: list[int] = field(default_factory=list)
+        left = math.ceil(share * sum(self.times.values()))
+        for step in sorted(self.times):
+            left -= self.times[step]
+            if left <= 0:
+                return math.exp(step * _STEP)
+        return None
 
     @property
     def memory(self) -> float:
         """Median of the samples; NaN without any."""
-        return float(np.median(self.samples)) if self.samples else math.nan
+        return median(self.samples) if self.samples else math.nan

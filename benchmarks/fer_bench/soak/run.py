@@ -171,8 +171,8 @@ def soak(
         handles_last=late.handles,
         threads_first=early.threads,
         threads_last=late.threads,
-        p99_first_ms=1e3 * (first.latency.quantile(0.99) or 0.0),
-        p99_last_ms=1e3 * (last.latency.quantile(0.99) or 0.0),
+        p99_first_ms=1e3 * (first.quantile(0.99) or 0.0),
+        p99_last_ms=1e3 * (last.quantile(0.99) or 0.0),
         p99_allowed_ms=1e3 * _allowed_p99(tally.windows),
         defects=judge(tally.windows, counts["wrong"], (early, late), reopened),
         **{name: getattr(info, name) for name in ("backend", "provider", "precision")},
@@ -221,7 +221,7 @@ def _watch(tally: _Tally, seconds: float, bar: Progress) -> None:
         tally.window = number
         for _ in _moments(seconds / _WINDOWS, bar):
             window.samples.append(resident_memory())
-        while not window.latency.counts.any() and time.monotonic() < end:
+        while not window.times and time.monotonic() < end:
             time.sleep(_SAMPLE_S)
 
 
@@ -250,7 +250,7 @@ def _work(
                 if len(tally.examples) < _KEPT:
                     tally.examples.append(f"{result.kind}: {result.wrong}")
             elif result.kind == "one" and tally.window is not None:
-                tally.windows[tally.window].latency.add(result.seconds)
+                tally.windows[tally.window].add(result.seconds)
 
 
 def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:
@@ -282,7 +282,7 @@ def judge(windows: Sequence[Window], wrong: int, rests: Pair, reopened: Pair) ->
         defects.append(f"{late.handles} file handles, at first {early.handles}")
     if late.threads > early.threads:
         defects.append(f"{late.threads} threads, at first {early.threads}")
-    ended, allowed = last.latency.quantile(0.99) or math.inf, _allowed_p99(windows)
+    ended, allowed = last.quantile(0.99) or math.inf, _allowed_p99(windows)
     if not ended <= allowed:
         defects.append(f"p99 of {ended * 1e3:.2f} ms at the end, allowed are {allowed * 1e3:.2f}")
     early, late = reopened
@@ -295,5 +295,5 @@ def judge(windows: Sequence[Window], wrong: int, rests: Pair, reopened: Pair) ->
 
 
 def _allowed_p99(windows: Sequence[Window]) -> float:
-    early = [window.latency.quantile(0.99) for window in windows[: len(windows) // 2]]
+    early = [window.quantile(0.99) for window in windows[: len(windows) // 2]]
     return P99_ALLOWANCE * max((value for value in early if value is not None), default=0.0)
