@@ -6,6 +6,7 @@ missing, 75 the given time is up and the command has to be run again, 130 interr
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -208,7 +209,8 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
         if options.debug:
             raise
         place = f"{problem.filename}: " if problem.filename else ""
-        say(f"{parser.prog}: {place}{problem.strerror or problem}")
+        advice = "; free some space, or write elsewhere" if problem.errno == errno.ENOSPC else ""
+        say(f"{parser.prog}: {place}{problem.strerror or problem}{advice}")
         return FerEdgeError.exit_code
     except KeyboardInterrupt:
         say(f"{parser.prog}: interrupted; nothing was left half written")

@@ -248,7 +248,11 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
     if options.prepare_only:
         check_precision(prepared, target)
         command = finish_command(prepared, target, options.out, _plan_options(options))
-        raise ConfigurationError(f"{prepared} is prepared already; on the device: {command}")
+        anew = ". With --data or --calib, int8 beside float16 is prepared from the fp32 model"
+        raise ConfigurationError(
+            f"{prepared} is prepared already; on the device: {command}"
+            f"{anew if target == 'trt-int8' else ''}"
+        )
     if given := [flag for flag, given in _of_the_onnx(options).items() if given]:
         raise ConfigurationError(
             f"{prepared} is built as it is: leave out {', '.join(given)}, or start from the fp32 "
@@ -282,7 +286,10 @@ def _prepared(options: Namespace, targets: list[str]) -> Path | None:
     if precision == "fp32" and options.prepare_only:
         return None  # any fp32 ONNX is what it would be built from: it is checked, and kept
     model = Model.open(source)
-    if model.manifest and precision not in model.precisions:
+    calibrated = options.prepare_only and (options.data or options.calib)
+    if model.manifest and (
+        precision not in model.precisions or (precision == "int8" and calibrated)
+    ):
         return None  # it is made from the fp32 one first
     artifact = model.artifact("tensorrt", precision, formats=("onnx",))
     own = read_onnx_spec(artifact.path).precision

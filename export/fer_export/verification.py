@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fer_calib.crops import Crops, batch_size
 from fer_edge.artifacts.manifest import MeasuredAccuracy, Measurement, Parity
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.errors import GateError
+from fer_edge.errors import EngineError, GateError
 from fer_edge.evaluation import agreement, fer2013, metrics
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
@@ -114,7 +114,12 @@ def verify(
     """
     with Predictor(artifact, backend=backend, device=device) as predictor:
         info = predictor.info
-        given = answers_of(predictor, crops.tensors, f"{artifact.name} on {backend}")
+        try:
+            given = answers_of(predictor, crops.tensors, f"{artifact.name} on {backend}")
+        except EngineError as problem:  # numbers that are not finite, for one
+            raise GateError(
+                f"{artifact.name} on {backend} gives no answers: {problem}"
+            ) from problem
         sizes = [n for n in _BATCH_SIZES if n <= (info.max_batch or n)]
         batched = {n: predictor.predict_tensor(crops.tensors[:n])[1] for n in sizes}
     parity = _parity(expected, given, crops.source, info.spec.labels)

@@ -94,6 +94,11 @@ def new_folder(target: Path) -> Iterator[Path]:
             _exchange(temporary, target)
         else:
             temporary.replace(target)
+    except OSError as problem:
+        # the caller knows the folder by its own name alone
+        if problem.filename and temporary in Path(problem.filename).parents:
+            problem.filename = str(target / Path(problem.filename).relative_to(temporary))
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if lock is not None:

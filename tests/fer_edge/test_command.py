@@ -55,6 +55,12 @@ def test_an_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "fer-test: /out: Permission denied\n"
 
 
+def test_a_full_disk_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(raising(OSError(errno.ENOSPC, "No space left", "/out")), []) == 2
+    said = capsys.readouterr().err
+    assert said == "fer-test: /out: No space left; free some space, or write elsewhere\n"
+
+
 def test_an_error_of_the_system_may_have_no_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(raising(OSError("the camera is gone")), []) == 2
     assert capsys.readouterr().err == "fer-test: the camera is gone\n"

@@ -135,7 +135,9 @@ def _configure(builder: trt.Builder, config: trt.IBuilderConfig, options: PlanOp
         config.builder_optimization_level = options.opt_level
     if options.version_compatible:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, _level(options))
+    if options.hardware != "this-gpu":
+        level = getattr(trt.HardwareCompatibilityLevel, _level(options))
+        config.hardware_compatibility_level = level
     if options.dla_core is not None:
         if options.dla_core >= builder.num_DLA_cores:
             raise ConfigurationError(

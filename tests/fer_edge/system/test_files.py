@@ -323,6 +323,17 @@ def test_an_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
     assert caught.value.filename == str(target)
 
 
+def test_an_error_inside_a_new_folder_names_the_folder_that_was_asked_for(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="No space") as caught,
+        new_folder(tmp_path / "model") as folder,
+        errors_naming(folder / "out.json"),
+        open("/dev/full", "w") as full,
+    ):
+        full.write("too much")
+    assert caught.value.filename == str(tmp_path / "model" / "out.json")
+
+
 def test_an_error_that_names_a_file_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone"), errors_naming(tmp_path / "out.json"):
         (tmp_path / "gone").read_text()

@@ -16,6 +16,7 @@ from tensorrt_double.engine import TensorRtDouble
 from fer_edge import Predictor
 from fer_edge.artifacts.manifest import Manifest
 from fer_edge.cli.diagnosis import diagnose
+from fer_edge.errors import GateError
 from fer_export.cli import main
 from fer_export.context import ExportOptions
 from fer_export.pipeline import export_model
@@ -98,6 +99,24 @@ def test_options_that_decide_on_the_onnx_come_too_late(
     assert not (tmp_path / "dist").exists()
 
 
+def test_a_packaged_int8_is_prepared_already_unless_there_is_data_to_calibrate_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["--from-onnx", "default", "--target", "trt-int8", "--prepare-only"]
+    command += ["--out", str(tmp_path / "dist")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "model.int8.onnx is prepared already; on the device: fer-export --from-onnx" in said
+    assert "With --data or --calib, int8 beside float16" in said
+
+    def build(*_: Any) -> Any:
+        raise GateError("built from fp32")
+
+    monkeypatch.setattr("fer_export.cli._build", build)
+    assert main([*command, "--calib", "calib.npz"]) == 1
+    assert "built from fp32" in capsys.readouterr().err
+
+
 def test_an_fp32_onnx_is_prepared_where_tensorrt_is_not(
     tiny_artifact: Path, tmp_path: Path
 ) -> None:
@@ -124,12 +143,15 @@ def test_layers_of_another_precision_end_it_with_1_and_no_plan(
     assert (tmp_path / "model.fp16.plan.layers.json").exists()
 
 
+@pytest.mark.parametrize("overflowed", [False, True])
 def test_wrong_answers_end_it_with_1_and_name_nvidias_tools(
     nvidia: TensorRtDouble,
     command: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    overflowed: bool,
 ) -> None:
     onnx = pytest.importorskip("onnx", reason="no onnx to make a wrong engine with")
     from onnx import numpy_helper
@@ -139,6 +161,8 @@ def test_wrong_answers_end_it_with_1_and_name_nvidias_tools(
             model = onnx.load_from_string(value)
             (bias,) = [one for one in model.graph.initializer if one.name.startswith("bias")]
             other = numpy_helper.to_array(bias)[::-1].copy()
+            if overflowed:
+                other[:] = np.inf
             bias.CopyFrom(numpy_helper.from_array(other, bias.name))
             value = model.SerializeToString()
         object.__setattr__(self, name, value)
@@ -146,7 +170,7 @@ def test_wrong_answers_end_it_with_1_and_name_nvidias_tools(
     monkeypatch.setattr(TensorRtDouble, "__setattr__", wrong)
     assert main(command) == 1
     said = capsys.readouterr().err
-    assert "is not the network that it was made from" in said
+    assert ("are not finite" if overflowed else "is not the network that it was made") in said
     assert "trtexec --onnx=" in said
     assert "polygraphy run " in said
     assert not (tmp_path / "dist").exists()
