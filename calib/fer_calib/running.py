@@ -91,8 +91,8 @@ def _logits_of_onnxruntime(core: onnx.ModelProto, crops: Crops) -> Floats:
 
 def _logits_of_openvino(core: onnx.ModelProto, crops: Crops) -> Floats:
     with requires("openvino"):
-        from fer_edge.backends.openvino_runtime import ov
-    engine = ov.Core()
+        from fer_edge.backends.openvino_runtime import process_core
+    engine = process_core()
     # by default it computes the float layers in bf16 where the processor can
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:

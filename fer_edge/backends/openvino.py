@@ -18,7 +18,7 @@ from fer_edge.backends.openvino_model import (
     read_property,
     reason,
 )
-from fer_edge.backends.openvino_runtime import ov
+from fer_edge.backends.openvino_runtime import ov, process_core
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
 from fer_edge.system.cores import default_threads, usable_cores
@@ -50,7 +50,7 @@ class OpenVinoBackend(Backend):
 
     def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
         options.refuse("OpenVINO", "spinning", "compiled")
-        core = ov.Core()
+        core = process_core()
         device = _device(core, options.device)
         model = ArtifactModel(core, artifact)
         settings = _settings(core, device, options, model.spec.precision)

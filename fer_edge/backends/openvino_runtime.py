@@ -5,14 +5,23 @@
 without that package, so it is hidden during the import; ``openvino.convert_model`` still works when
 it is used later. ``openvino_telemetry`` is hidden for the rest of the process, so nothing else that
 uses OpenVINO reports anything either.
+
+``process_core`` gives one ``Core`` for the process. OpenVINO's CPU plugin (2026.4) sets a signal
+stack when a ``Core`` loads it and frees it with that ``Core``. If two of them end in the order in
+which they were made, the process keeps a stack that was freed, and the next Ctrl-C is a
+segmentation fault.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from typing import Any
 
-__all__ = ["ov"]
+from fer_edge.system.forking import in_each_child
+
+__all__ = ["ov", "process_core"]
 
 _TOOLS, _TELEMETRY = "openvino.tools.ovc", "openvino_telemetry"
 _CONVERT = "convert_model"
@@ -43,3 +52,23 @@ def _import_runtime() -> Any:
 
 
 ov: Any = _import_runtime()
+
+_cores: dict[int, Any] = {}
+_making = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _making  # noqa: PLW0603 - another thread of the parent may have held it
+    _making = threading.Lock()
+
+
+in_each_child(_renew_lock)
+
+
+def process_core() -> Any:
+    """The ``Core`` of this process, which is never freed; a forked child gets its own."""
+    with _making:
+        if os.getpid() not in _cores:
+            # the parent's stays: its threads are not in this process, so ending it could hang
+            _cores[os.getpid()] = ov.Core()
+        return _cores[os.getpid()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,41 @@ except AttributeError as problem:
 else:
     raise AssertionError
 """
+
+
+CLOSED_IN_ORDER = """
+import gc, signal, sys
+from fer_edge import Predictor
+first, second = (Predictor(sys.argv[1], backend="openvino") for _ in range(2))
+for predictor in (first, second):
+    predictor.close()
+del first, second, predictor
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_is_no_crash_after_two_predictors_were_closed(tiny_artifact: Path) -> None:
+    command = [sys.executable, "-c", CLOSED_IN_ORDER, str(tiny_artifact)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+def test_a_process_has_one_core_and_a_forked_child_its_own() -> None:
+    from fer_edge.backends.openvino_runtime import process_core
+
+    assert process_core() is process_core()
+    receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
+    here = process_core()
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: sender.send(process_core() is not here)
+    )
+    child.start()
+    assert receiver.recv()
+    child.join(10)
 
 
 def test_the_tools_are_imported_by_whoever_asks_for_them_and_not_before() -> None:
