@@ -76,6 +76,19 @@ def test_people_stay_in_one_half(
     assert "by person ((S[0-9]+)_)" in capsys.readouterr().err
 
 
+def test_a_teacher_of_other_classes_is_refused(
+    data: Path, recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, recipe(COLOUR, epochs=1), tmp_path / "run", *SHARE) == 0
+    teacher = ("--teacher", str(tmp_path / "run" / "best.safetensors"))
+    other = ("--classes", "alert,bored,happy", "--validation-share", "0.2")
+    assert train(data, recipe(COLOUR), tmp_path / "student", *other, *teacher) == 2
+    given = ["--data", str(data), "--recipe", str(recipe(COLOUR)), "--out", str(tmp_path / "t")]
+    assert main(["teach", *given, *other, *teacher]) == 2
+    said = "answers with bored, alert, happy, and the data is of alert, bored, happy"
+    assert capsys.readouterr().err.count(said) == 2
+
+
 def test_another_folder_can_be_selected_on(
     data: Path, recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,7 +137,7 @@ def test_classes_with_too_few_pictures_are_told_before_any_is_read(data: Path) -
     check_classes(DataSource(data, classes, validation_share=0.2))
     for file in list((data / "alert").iterdir())[2:]:
         file.unlink()
-    with pytest.raises(DataError, match="there are 1 pictures of alert to learn from"):
+    with pytest.raises(DataError, match="there are 2 pictures of alert, and at least 3"):
         check_classes(DataSource(data, classes, validation_share=0.2))
     other = write_pictures(data.parent / "others", CLASSES[:2], 3)
     with pytest.raises(DataError, match=r"names 'happy', and .*others has no such class"):

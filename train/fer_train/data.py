@@ -67,8 +67,14 @@ def check_classes(data: str | Path | DataSource) -> None:
     learnt = fer2013.count(source, "train")
     if learnt is None:
         return
-    if source.validation_share:  # at least one of each class is taken away
-        _require_pictures({name: count - 1 for name, count in learnt.items()}, learnt)
+    if source.validation_share:
+        for name, count in learnt.items():
+            if count <= _FEWEST:
+                raise DataError(
+                    f"there are {count} pictures of {name}, and at least {_FEWEST + 1} are needed "
+                    f"to learn from {_FEWEST} and select on one; add some, or leave the class out "
+                    "with --classes"
+                )
     elif selected := fer2013.count(source, "public-test", tuple(learnt)):
         _require_pictures(learnt, selected)
 
@@ -87,7 +93,7 @@ def _require_pictures(learnt: Mapping[str, int], selected: Mapping[str, int]) ->
             )
         if count < _FEWEST:
             raise DataError(
-                f"there are {max(count, 0)} pictures of {name} to learn from, and at least "
+                f"there are {count} pictures of {name} to learn from, and at least "
                 f"{_FEWEST} are needed; add some, or leave the class out with --classes"
             )
 
@@ -97,15 +103,17 @@ def prepare(
     votes: Path | None = None,
     share: float = 0.5,
     wanted: InputSpec | None = None,
+    labels: tuple[str, ...] | None = None,
 ) -> TrainingData:
     """Read the clean training split and the half to select on.
 
     That half is ``public-test``, or what ``DataSource`` says. ``votes`` is a table of FER+ votes,
     which make up ``share`` of the targets. Pictures that are not FER2013's are brought to
-    ``wanted``, the network's input. Raises DataError as ``fer2013.load`` and ``read_votes`` do.
+    ``wanted``, the network's input; ``labels`` are a model's, where the data has to fit one.
+    Raises DataError as ``fer2013.load`` and ``read_votes`` do.
     """
     source = DataSource.of(data)
-    whole, validation, held = _halves(source, wanted)
+    whole, validation, held = _halves(source, wanted, labels)
     train, left_out = fer2013.clean(whole, validation, *_test(source, whole))
     copied = fer2013.copies_of(validation.images, whole.images)
     told = None if votes is None else read_votes(votes, train.classes)
@@ -120,15 +128,15 @@ def prepare(
 
 
 def _halves(
-    source: DataSource, wanted: InputSpec | None
+    source: DataSource, wanted: InputSpec | None, labels: tuple[str, ...] | None
 ) -> tuple[LabelledCrops, LabelledCrops, int | None]:
     """What may be learnt from, what is selected on, and how many of the latter were drawn."""
     if not source.validation_share:
-        whole = fer2013.load(source, "train", wanted=wanted)
+        whole = fer2013.load(source, "train", wanted=wanted, labels=labels)
         public = fer2013.load(source, "public-test", labels=whole.classes, wanted=whole.input)
         return whole, public, None
     undivided = DataSource(source.path, source.classes, limit=source.limit)
-    whole = fer2013.load(undivided, "train", wanted=wanted)
+    whole = fer2013.load(undivided, "train", wanted=wanted, labels=labels)
     held = held_out(whole, source)
     return whole.take(~held), whole.take(held), int(held.sum())
 

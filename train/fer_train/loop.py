@@ -145,7 +145,9 @@ class Trainer:
         self.bf16 = recipe.arithmetic == "bf16" or (
             recipe.arithmetic == "auto" and bf16_pays(network, device)
         )
-        teachers = world.place(Ensemble(sources.teachers)) if sources.teachers else None
+        teachers = None
+        if sources.teachers:
+            teachers = world.place(Ensemble(sources.teachers, data.train.classes))
         forward = world.wrap(Normalized(network, self.spec).to(device))
         self.teachers = _compiled(teachers) if compiled and teachers is not None else teachers
         self.forward = _compiled(forward) if compiled else forward

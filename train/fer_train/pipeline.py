@@ -162,7 +162,7 @@ def _teachers(trainer: Trainer, sources: Sources) -> tuple[tuple[str, ...], floa
         return tuple(teacher.name for teacher in info.teachers), info.teachers_accuracy
     if not sources.teachers:
         return (), None
-    ensemble = trainer.world.place(Ensemble(sources.teachers))
+    ensemble = trainer.world.place(Ensemble(sources.teachers, trainer.spec.labels))
     accuracy = accuracy_of(ensemble, trainer.data.validation, trainer.world.device)
     runs = [(path, checkpoint.read_spec(path).provenance) for path in sources.teachers]
     return tuple(taught.training_run or path.name for path, taught in runs), accuracy

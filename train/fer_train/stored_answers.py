@@ -205,7 +205,9 @@ def teach(
     written; what was there before is kept.
     """
     device, deadline = device or World().device, deadline or Deadline()
-    ensemble = Ensemble(teachers).to(memory_format=torch.channels_last).to(device)
+    ensemble = (
+        Ensemble(teachers, data.train.classes).to(memory_format=torch.channels_last).to(device)
+    )
     wanted: dict[str, Any] = {
         **shown(data.train),
         "seed": seed,

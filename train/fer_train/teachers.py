@@ -14,6 +14,8 @@ from torch.nn import functional
 
 import fer_train.teacher_networks  # noqa: F401 - a teacher may be one of these
 from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.emotion import LABELS
+from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized
@@ -31,12 +33,18 @@ class Ensemble(nn.Module):
 
     A teacher of another size or colour gets them resized (bilinear) and converted. Each computes in
     bfloat16 where that is faster for it. Raises ArtifactError for a checkpoint that cannot be
-    loaded.
+    loaded, and ConfigurationError for one of other classes than ``labels``.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], labels: tuple[str, ...] = LABELS) -> None:
         super().__init__()
         loaded = [checkpoint.load(path) for path in paths]
+        for path, (_, spec) in zip(paths, loaded, strict=True):
+            if spec.labels != labels:
+                raise ConfigurationError(
+                    f"the teacher {path} answers with {', '.join(spec.labels)}, and the data is of "
+                    f"{', '.join(labels)}; a teacher needs the same classes in the same order"
+                )
         self.inputs = [spec.input for _, spec in loaded]
         self.networks = nn.ModuleList(_frozen(network, spec) for network, spec in loaded)
 

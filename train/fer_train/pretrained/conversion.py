@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.emotion import LABELS
-from fer_edge.errors import ArtifactError, ConfigurationError, DataError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.evaluation.classes import emotion_named
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.torch_model import checkpoint
@@ -104,12 +104,7 @@ def import_weights(
     checkpoint.save(out, network.state_dict(), spec, half=half)
     if data is None:
         return Converted(found, None, None)
-    prepared = prepare(data, wanted=spec.input)
-    if prepared.train.classes != spec.labels:
-        raise DataError(
-            f"{data} is of {', '.join(prepared.train.classes)}, and the weights are of "
-            f"{', '.join(spec.labels)}; give the classes of the weights with --labels"
-        )
+    prepared = prepare(data, wanted=spec.input, labels=spec.labels)
     report = assess(out, recipe, prepared, use="measured on")
     if found.labels is not None or spec.labels != LABELS:
         return Converted(found, report, None)
