@@ -1,4 +1,4 @@
-"""Folding of training-time blocks into plain convolutions."""
+"""Folding of training-time blocks into convolutions and additions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402 - behind the skip
 
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec  # noqa: E402
 from fer_edge.torch_model.architectures import DenseBlock  # noqa: E402
-from fer_edge.torch_model.folding import folded  # noqa: E402
+from fer_edge.torch_model.folding import Residual, folded  # noqa: E402
 from fer_edge.torch_model.network import build  # noqa: E402
 
 
@@ -53,9 +53,19 @@ def test_each_block_is_folded_exactly(channels: int, stride: int) -> None:
     torch.testing.assert_close(plain(pictures), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_nothing_but_convolutions_relus_and_the_head_is_left(dense: nn.Module) -> None:
+def test_nothing_but_convolutions_additions_relus_and_the_head_is_left(dense: nn.Module) -> None:
     kinds = {type(module) for module in folded(dense).get_submodule("stages").modules()}
-    assert kinds == {nn.Sequential, nn.Conv2d, nn.ReLU}
+    assert kinds == {nn.Sequential, nn.Conv2d, nn.ReLU, Residual}
+
+
+@torch.no_grad()
+def test_an_identity_branch_leaves_no_large_weight_in_the_kernel() -> None:
+    """INT8 has one scale for a channel's weights, and the largest sets it."""
+    first, block = DenseBlock(1, 64, 1), DenseBlock(64, 64, 1)
+    assert block.identity is not None
+    block.identity.running_var.fill_(0.01)  # the branch multiplies by 10
+    plain = folded(nn.Sequential(first, block))
+    assert plain.get_parameter("2.conv.weight").abs().max() < block.conv.weight.abs().max()
 
 
 def test_the_network_itself_stays_as_it_was(dense: nn.Module) -> None:
