@@ -26,7 +26,7 @@ from fer_edge.system.files import atomic_path
 __all__ = ["MAX_UNPACKED", "CalibrationSet", "draw", "load"]
 
 MAX_UNPACKED = 1 << 30
-"""Bytes that a file may unpack to; enough for 400,000 crops."""
+"""The most bytes that a file may unpack to; enough for 400,000 crops."""
 
 _ARRAYS = ("images", "labels", "names", "sha256")
 _GRAY, _COLOUR = 3, 4
@@ -37,7 +37,7 @@ _TEST_PREFIXES = ("PublicTest_", "PrivateTest_")
 class CalibrationSet:
     """Crops to calibrate on, with their labels and where each came from.
 
-    ``note`` says what could not be made sure of when they were drawn, None where all was.
+    ``note`` says what could not be checked when they were drawn; None if everything was.
     """
 
     crops: LabelledCrops
@@ -49,11 +49,10 @@ class CalibrationSet:
         return self.crops.sha256
 
     def check(self, data: Data | None = None) -> None:
-        """Refuse what INT8 must not be calibrated on. Raises DataError, which says why.
+        """Raise DataError, with the reason, for a set that INT8 must not be calibrated on.
 
-        That is a set that is empty, too small or of a single class, and one that overlaps a test
-        half: by the names that FER2013 gives its pictures, and pixel by pixel where ``data`` is
-        given.
+        It is refused if it is empty, too small, of a single class, or holds test pictures. These
+        are told by FER2013's file names and, if ``data`` is given, by their pixels.
         """
         count = len(self.crops)
         if not _are_pictures(self.crops.images) or len(self.crops.images) != count:
@@ -134,11 +133,11 @@ def draw(
 ) -> CalibrationSet:
     """Draw ``count`` crops, the same number of each class or one more.
 
-    They come from the training split without constants and without copies of a test picture;
-    where there is no test half to compare with, the set's note says so. ``labels`` are those of a
-    model that the data has to fit. Without ``exact`` a small data set gives fewer crops.
-    Raises DataError for a data set that cannot be used or lacks a class, and ConfigurationError
-    for a ``count`` that is too small or too large and for a negative ``seed``.
+    They come from the training split, without constant pictures and copies of test pictures. If
+    there is no test half to compare with, the set's note says so. ``labels`` are the classes of the
+    model, if the data has to fit one. Without ``exact``, a small data set gives fewer crops. Raises
+    DataError for a data set that cannot be used or lacks a class, and ConfigurationError for a
+    negative ``seed`` and a ``count`` that is too small or too large.
     """
     if seed < 0:
         raise ConfigurationError(f"a seed is 0 or more, not {seed}")
@@ -189,7 +188,7 @@ def load(path: Path) -> CalibrationSet:
             f"{path} holds images {images.dtype} {images.shape}; expected uint8 (N, H, W) or "
             "(N, H, W, 3), as fer-calib writes"
         )
-    named = tuple(map(str, classes)) if classes.ndim == 1 else ()
+    named = tuple(map(str, classes.ravel()))
     try:
         ModelSpec.check_labels(named)
     except ValueError as problem:
@@ -213,7 +212,7 @@ def _are_pictures(images: npt.NDArray[Any]) -> bool:
 
 
 def _array(archive: Mapping[str, object], name: str) -> npt.NDArray[Any]:
-    """Read a member that must be an array: numpy returns other members as bytes."""
+    """Read an array; numpy returns members of other kinds as bytes."""
     if not isinstance(member := archive[name], np.ndarray):
         raise ValueError(f"{name} is no array")
     return member

@@ -1,4 +1,4 @@
-"""Accuracy control: INT8 that stays near float32, or a failure that says which layers cost what."""
+"""Accuracy control: INT8 close to float32, or an error that names the layers at fault."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Limits:
-    """What INT8 may cost against float32, as fractions of 1 and nats.
+    """How far INT8 may differ from float32, in fractions of 1 and nats.
 
-    ``float_share`` is the largest share of layers that may go back to float: with more, it is no
-    INT8 model any more.
+    ``float_share`` is the largest share of layers that may stay in float.
     """
 
     accuracy_drop: float = 0.005
@@ -104,12 +103,11 @@ def control(
     limits: Limits = Limits(),
     report: Callable[[str], None] = lambda _: None,
 ) -> Controlled:
-    """Quantise, measure, and give the most sensitive layers back to float until the limits hold.
+    """Quantise, measure, and put the most sensitive layers back in float until the limits hold.
 
-    ``scheme`` is one of ``SCHEMES``. It finds the fewest layers that suffice, by doubling and then
-    halving the gap. ``report`` receives a line per step. Raises GateError, which names the layers
-    and what they cost, where the limits do not hold even with the largest allowed share of layers
-    in float.
+    ``scheme`` is one of ``SCHEMES``. The number of layers is doubled until they suffice, and then
+    reduced by bisection. ``report`` receives a line per step. Raises GateError, with the layers and
+    their costs, if the limits do not hold with the largest allowed share of layers in float.
     """
     scheme = find_scheme(scheme)
     core, evaluation = prepared.core, prepared.evaluation

@@ -16,8 +16,8 @@ CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
 """Names of a core's only input, float32 ``(batch, C, H, W)``, and output, ``(batch, K)``."""
 
 LAYER_OPS = ("Conv", "Gemm", "MatMul")
-"""What becomes integers, where it has a weight. Everything else stays in float: softmax, layer norm
-and GELU lose most by it, and products of two activations (attention) were slower as integers."""
+"""Operators that are quantised if they have a weight. The rest stays in float: softmax, layer norm
+and GELU lose most accuracy, and products of two activations (attention) were slower as integers."""
 
 _BOUNDS = ("Relu", "Clip")
 _BIAS = 2
@@ -29,10 +29,10 @@ _GEMM_DEFAULTS = {"alpha": 1.0, "beta": 1.0, "transA": 0}
 class Layer:
     """A convolution or matrix product with a weight.
 
-    ``node`` is its name in the graph, ``name`` the one that people know it by. ``weight`` is an
-    initializer with the output channels on ``axis``, ``bias`` another one. ``output`` is the
-    tensor that it gives; if a ReLU or clip follows, which engines compute along with it, the output
-    of that.
+    ``node`` is its name in the graph, and ``name`` that of its module in the network. ``weight``
+    and ``bias`` are initializers; the weight has its output channels on ``axis``. ``output`` is the
+    tensor that the layer gives. Engines compute a ReLU or clip together with the layer in front of
+    it; if one follows, ``output`` is its output.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Layer:
 class CoreGraph(OnnxGraph):
     """An index over a core and its ``layers``.
 
-    Raises ArtifactError for a graph that is no core, has a fixed batch, holds quantisers already,
+    Raises ArtifactError for a graph that is not a core, has a fixed batch, has quantisers already,
     lacks names, or has no layer to quantise.
     """
 
@@ -118,7 +118,7 @@ class CoreGraph(OnnxGraph):
 
 
 def _with_unique_names(layers: list[Layer]) -> tuple[Layer, ...]:
-    """Fall back to the graph's own name where a parameter is shared."""
+    """Use the node's name for layers that share a parameter."""
     counts = Counter(layer.name for layer in layers)
     return tuple(
         replace(layer, name=layer.node) if counts[layer.name] > 1 else layer for layer in layers
@@ -139,7 +139,7 @@ def _check(core: onnx.ModelProto) -> None:
             "result static"
         )
     if any(node.op_type.endswith("QuantizeLinear") for node in graph.node):
-        raise ArtifactError("this core holds quantisers already; start from the float32 one")
+        raise ArtifactError("this core is quantised already; start from the float32 one")
     names = [node.name for node in graph.node]
     if "" in names or len(set(names)) < len(names):
         raise ArtifactError("every node of a core needs a name of its own; export it again")

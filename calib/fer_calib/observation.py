@@ -1,8 +1,8 @@
-"""What the tensors of a core hold on the calibration crops, without outliers among these.
+"""The ranges of a core's tensors on the calibration crops, without outliers.
 
-A network with nearly dead channels answers a few odd crops with activations that are a thousand
-times too large. Three of them among 512 would stretch a range until all others fall on one step. So
-a crop is left out if any tensor peaks far higher on it than on the other crops.
+In a network with nearly dead channels, a few odd crops give activations that are a thousand times
+too large. Three of them among 512 would stretch a range so far that all other values become the
+same integer. So a crop is left out if any tensor peaks far higher on it than on the others.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def outliers_of(peaks: Floats) -> npt.NDArray[np.bool_]:
     """Tell which crops are outliers, by the peaks ``(T, N)`` of the tensors; bool ``(N,)``.
 
     On an outlier some tensor reaches four times what it stays below on 95 % of the crops. At most
-    2 % of the crops are outliers, the worst ones (and one of a small set): if there were more, they
-    would be what the network usually does. A tensor that is 0 on 95 % of the crops is not looked
-    at, or its activity would be lost.
+    2 % of the crops are outliers, rounded up, and the worst are taken: more would be the network's
+    usual behaviour. A tensor that is 0 on 95 % of the crops is ignored, or its rare activity would
+    be cut off.
     """
     usual = np.quantile(peaks, _USUAL, axis=1, method="lower", keepdims=True)
     heard = (usual[:, 0] > 0) & np.isfinite(usual[:, 0])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from fer_edge.errors import ConfigurationError
 
 __all__ = ["SCHEMES", "Scheme", "find_scheme"]
 
-ACTIVATIONS = ("int8", "uint8", "mixed")
-SUMS = ("skip", "all")
 INT8_MAX, X86_MAX = 127, 64
 
 
@@ -33,30 +32,19 @@ class Scheme:
     """
 
     name: str
-    summary: str
-    activations: str
-    sums: str
+    activations: Literal["int8", "uint8", "mixed"]
+    sums: Literal["skip", "all"]
     outputs: bool
     weight_limit: int
     integer_bias: bool
     engine: str
-
-    def __post_init__(self) -> None:
-        for what, known in (("activations", ACTIVATIONS), ("sums", SUMS)):
-            if getattr(self, what) not in known:
-                raise ValueError(
-                    f"{what} should be {' or '.join(known)}, not {getattr(self, what)!r}"
-                )
-        if not 1 <= self.weight_limit <= INT8_MAX:
-            raise ValueError(f"weight_limit should be 1 to {INT8_MAX}, not {self.weight_limit}")
 
 
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
         Scheme(
-            "canonical",
-            "symmetric int8 throughout: what TensorRT accepts, and every engine runs",
+            "canonical",  # TensorRT accepts no other, and every engine runs it
             activations="int8",
             sums="skip",
             outputs=False,
@@ -65,8 +53,7 @@ SCHEMES = {
             engine="onnxruntime",
         ),
         Scheme(
-            "onnxruntime",
-            "U8S8: what ONNX Runtime fuses into integer kernels on x86",
+            "onnxruntime",  # U8S8, which ONNX Runtime fuses into integer kernels on x86
             activations="uint8",
             sums="all",
             outputs=True,
@@ -75,8 +62,7 @@ SCHEMES = {
             engine="onnxruntime",
         ),
         Scheme(
-            "openvino",
-            "uint8 behind ReLU, int8 elsewhere: the form that OpenVINO's own quantiser gives",
+            "openvino",  # what OpenVINO's own quantiser gives
             activations="mixed",
             sums="all",
             outputs=False,

@@ -125,44 +125,17 @@ def _add_plan_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="stop at the ONNX from which a device builds its engine",
     )
-    for name, value in (
-        ("min", _PLAN.min_batch),
-        ("opt", _PLAN.opt_batch),
-        ("max", _PLAN.max_batch),
+    shown = "(default: %(default)s)"
+    for flag, unit, default, meaning in (
+        ("--min-batch", "N", _PLAN.min_batch, f"smallest batch of the profile {shown}"),
+        ("--opt-batch", "N", _PLAN.opt_batch, f"batch that the engine is tuned for {shown}"),
+        ("--max-batch", "N", _PLAN.max_batch, f"largest batch of the profile {shown}"),
+        ("--workspace", "MB", _PLAN.workspace_mb, f"most memory that a layer may use {shown}"),
+        ("--opt-level", "N", None, "how long the builder searches, 0 to 5 (default: TensorRT's 3)"),
+        ("--gpu", "N", _PLAN.gpu, f"which GPU builds, as CUDA counts them {shown}"),
+        ("--dla-core", "N", None, "use this core of a Jetson's DLA, and the GPU for the rest"),
     ):
-        group.add_argument(
-            f"--{name}-batch",
-            type=int,
-            metavar="N",
-            default=value,
-            help="of the optimisation profile (default: %(default)s)",
-        )
-    group.add_argument(
-        "--workspace",
-        type=int,
-        metavar="MB",
-        default=_PLAN.workspace_mb,
-        help="most memory that a layer may use while it works (default: %(default)s)",
-    )
-    group.add_argument(
-        "--opt-level",
-        type=int,
-        metavar="N",
-        help="how long the builder searches, 0 to 5 (default: TensorRT's own, 3)",
-    )
-    group.add_argument(
-        "--gpu",
-        type=int,
-        metavar="N",
-        default=_PLAN.gpu,
-        help="which GPU builds, as CUDA counts them (default: %(default)s)",
-    )
-    group.add_argument(
-        "--dla-core",
-        type=int,
-        metavar="N",
-        help="use this core of a Jetson's deep learning accelerator, with the GPU for the rest",
-    )
+        group.add_argument(flag, type=int, metavar=unit, default=default, help=meaning)
     group.add_argument(
         "--hardware-compat",
         choices=HARDWARE,
@@ -253,7 +226,12 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
             f"{prepared} is prepared already; on the device: {command}"
             f"{anew if target == 'trt-int8' else ''}"
         )
-    if given := [flag for flag, given in _of_the_onnx(options).items() if given]:
+    of_the_onnx = {
+        "--batch": options.batch is not None,
+        "--calib": options.calib is not None,
+        "--max-drop": options.max_drop != _MAX_DROP,
+    }
+    if given := [flag for flag, was_given in of_the_onnx.items() if was_given]:
         raise ConfigurationError(
             f"{prepared} is built as it is: leave out {', '.join(given)}, or start from the fp32 "
             "model"
@@ -269,22 +247,13 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
     )
 
 
-def _of_the_onnx(options: Namespace) -> dict[str, bool]:
-    """The options that decide on the ONNX, and whether they were given."""
-    return {
-        "--batch": options.batch is not None,
-        "--calib": options.calib is not None,
-        "--max-drop": options.max_drop != _MAX_DROP,
-    }
-
-
 def _prepared(options: Namespace, targets: list[str]) -> Path | None:
-    """The ONNX to build one engine from, where its precision is the engine's already."""
+    """The ONNX to build an engine from, if it has the engine's precision already."""
     if len(targets) != 1 or targets[0] not in TRT_TARGETS:
         return None
     source, precision = options.from_onnx, TRT_TARGETS[targets[0]]
     if precision == "fp32" and options.prepare_only:
-        return None  # any fp32 ONNX is what it would be built from: it is checked, and kept
+        return None  # an engine would be built from any fp32 ONNX: this one is checked and copied
     model = Model.open(source)
     calibrated = options.prepare_only and (options.data or options.calib)
     if model.manifest and (

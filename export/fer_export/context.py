@@ -1,4 +1,4 @@
-"""What the targets of one export share: each intermediate made once, each artifact proved once."""
+"""What the targets of one export share: each form made once, each artifact compared once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fer_calib.calibration import CalibrationSet, draw, load
 from fer_calib.control import Controlled, Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
 from fer_calib.onnx_graph import save
-from fer_calib.sensitivity_report import save_sensitivity
+from fer_calib.sensitivity import save_sensitivity
 from fer_edge.artifacts.artifact import backends_for
 from fer_edge.artifacts.manifest import Measurement
 from fer_edge.artifacts.spec import ModelSpec
@@ -29,17 +29,16 @@ from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
 from fer_edge.system.cores import usable_cores
-from fer_export.contract_nodes import attach_contract
-from fer_export.golden import golden_crops
+from fer_edge.system.dependencies import requires
+from fer_export.contract_nodes import attach_contract, spec_of, with_static_batch
 from fer_export.half import HalfCore, to_half
 from fer_export.half_weights import with_half_weights
 from fer_export.race import Run, Times, median_latencies
 from fer_export.replacing import REPORT_FOLDER
 from fer_export.source import Source
-from fer_export.static import with_static_batch
 from fer_export.tensorrt import PlanOptions
 from fer_export.tensorrt.mixed import to_mixed
-from fer_export.verification import GATES, evaluation_crops, verify
+from fer_export.verification import GATES, evaluation_crops, golden_crops, verify
 
 __all__ = ["ExportContext", "ExportOptions", "runnable_backends"]
 
@@ -49,7 +48,7 @@ INT8_RESTS = ("fp16", "fp32")
 _LARGE = 64 << 20
 _SHORTEST = 1e-4
 _SECONDS = {"comparing": 30, "calibrating": 20, "fp16": 5, "sensitivity": 120}
-"""How long the fp32 network may run for a step; large networks get fewer crops."""
+"""How long the fp32 network may run in a step: large networks get fewer crops."""
 
 _FEWEST = {"comparing": 32, "calibrating": 32, "fp16": 8}
 
@@ -58,14 +57,18 @@ _FEWEST = {"comparing": 32, "calibrating": 32, "fp16": 8}
 class ExportOptions:
     """How to export.
 
-    ``data`` is FER2013 or another data set of the model's classes: without it artifacts are
-    compared on seeded drawings and no accuracy is measured. ``crops`` is how many pictures they are
-    compared on (None: as many as run in 30 seconds, at least 32). ``calibration`` is a set of fer-
-    calib, by default drawn from ``data``. ``allowed_drop`` is the accuracy that INT8 may cost, a
-    fraction of 1. ``batch`` makes the batch static. ``half_weights`` stores the weights of fp32
-    ONNX as float16: half the size, held to the gate of fp16. ``prepare_only`` ends ``trt-*``
-    targets with the ONNX that a device builds from; ``plan`` is for those that go on.
-    ``int8_rest`` is what ``trt-int8`` computes in where it is not int8: ``fp16`` or ``fp32``.
+    - ``data``: FER2013 or another data set of the model's classes. Without it artifacts are
+      compared on seeded drawings, and no accuracy is measured.
+    - ``crops``: how many pictures they are compared on. None takes as many as the fp32 network
+      runs on in 30 seconds, at least 32.
+    - ``calibration``: a set of fer-calib; by default it is drawn from ``data``.
+    - ``allowed_drop``: the accuracy that INT8 may cost, a fraction of 1.
+    - ``batch``: makes the batch static.
+    - ``half_weights``: stores the weights of the fp32 ONNX as float16. The file is half as large,
+      and its answers are held to the gate of fp16.
+    - ``prepare_only``: ``trt-*`` targets end with the ONNX that a device builds its engine from.
+    - ``int8_rest``: what ``trt-int8`` computes in where it is not int8, ``fp16`` or ``fp32``.
+    - ``plan``: how TensorRT builds.
     """
 
     data: Data | None = None
@@ -90,10 +93,10 @@ class ExportOptions:
 class ExportContext:
     """The network of one export, what was made of it so far, and the ``folder`` that it goes to.
 
-    ``out`` is where the folder will stand in the end. ``report`` receives a line per step;
-    ``notes`` collects what the reader of the result should know of its making. ``crops`` are what
-    artifacts are compared on, ``expected`` the reference's probabilities ``(N, K)`` on them, and
-    ``golden`` those that go into the manifest.
+    ``out`` is what the folder will be called in the end. ``report`` receives a line per step, and
+    ``notes`` are the lines that are repeated in the report. Artifacts are compared on ``crops``,
+    where ``expected`` are the reference's probabilities ``(N, K)``. ``golden`` are the crops of the
+    manifest.
     """
 
     def __init__(
@@ -153,7 +156,7 @@ class ExportContext:
         return self._artifact(self.source.core, self._spec("fp32"))
 
     def stored_artifact(self) -> onnx.ModelProto:
-        """The fp32 artifact as it is stored: with ``half_weights`` in half the size."""
+        """The fp32 artifact, with ``half_weights`` in half the size."""
         model = self.float_artifact()
         return with_half_weights(model) if self.options.half_weights else model
 
@@ -214,9 +217,14 @@ class ExportContext:
         save_sensitivity(prepared.sensitivity, folder, kept_float=tuple(kept))
 
     def save(self, model: onnx.ModelProto, file: str) -> Path:
-        """Write an artifact into the folder."""
+        """Write an artifact into the folder: as IR if ``file`` is an ``.xml``, else as ONNX."""
         path = self.folder / file
-        save(model, path)
+        if path.suffix == ".xml":
+            with requires("openvino"):
+                from fer_export.openvino_ir import from_onnx, save_ir
+            save_ir(from_onnx(model), spec_of(model), path)
+        else:
+            save(model, path)
         return path
 
     def prove(self, path: Path, backend: str) -> Measurement:
@@ -234,8 +242,8 @@ class ExportContext:
     def race(self, runs: Mapping[str, Run]) -> Times:
         """Median latency of each run, with one thread on a CPU.
 
-        They run side by side, but large artifacts one after the other: together they would not fit
-        into memory. A run whose inference precision this machine does not have is left out.
+        They take turns. Large artifacts are timed one after the other instead, so that only one
+        is in memory. A run in an inference precision that this machine lacks is left out.
         """
         largest = max(((self.folder / run.file).stat().st_size for run in runs.values()), default=0)
         if largest > _LARGE and len(runs) > 1:
@@ -298,10 +306,10 @@ def runnable_backends(file: str, made_for: tuple[str, ...] = ()) -> list[str]:
 
 
 def _seconds_per_crop(source: Source, tensors: npt.NDArray[np.uint8]) -> float:
-    """How long the reference takes for one crop on a machine with nothing else to do.
+    """How long the reference takes for one crop on an idle machine.
 
-    It is CPU time over all cores, so that other programs do not change it, and without the time
-    that a call takes for no crop at all.
+    It is CPU time divided by the cores, so that other programs do not change it. What a call takes
+    beside its crops is left out.
     """
     few = tensors[:5]
     source.answers(few[:1])

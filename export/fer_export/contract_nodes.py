@@ -16,11 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
 from fer_calib.onnx_graph import check, header
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_export.products import name_products, product_types
 from fer_export.tensorrt.options import PRODUCTS_KEY
 
-__all__ = ["OPSET", "attach_contract", "detach_contract"]
+__all__ = ["OPSET", "attach_contract", "detach_contract", "spec_of", "with_static_batch"]
 
 OPSET = 18
 """Understood by TensorRT 10.3's parser and by every engine that is supported."""
@@ -74,15 +74,48 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     return model
 
 
+def with_static_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
+    """Copy a core or an artifact, and make it take ``batch`` crops, no more and no fewer.
+
+    Some engines plan better for a known shape. Raises ConfigurationError for a batch below 1 and
+    for a model that is static at another one, and ArtifactError for a graph that cannot have it.
+    """
+    if batch < 1:
+        raise ConfigurationError(f"a static batch holds at least one crop, not {batch}")
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for value in (*changed.graph.input, *changed.graph.output):
+        dimension = value.type.tensor_type.shape.dim[0]
+        if dimension.HasField("dim_value") and dimension.dim_value != batch:
+            raise ConfigurationError(
+                f"{value.name} is static at a batch of {dimension.dim_value} and cannot become "
+                f"{batch}; start from a model with a dynamic batch"
+            )
+        dimension.dim_value = batch
+    del changed.graph.value_info[:]
+    try:
+        check(changed)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
+        raise ArtifactError(
+            f"this network cannot have a static batch of {batch}: {problem}"
+        ) from problem
+    return changed
+
+
+def spec_of(model: onnx.ModelProto, where: str = "this ONNX") -> ModelSpec:
+    """Read the spec that an artifact carries. Raises ArtifactError, which names ``where``."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if METADATA_KEY not in metadata:
+        raise ArtifactError(f"{where} carries no model spec; export it with fer-export")
+    return ModelSpec.from_json(metadata[METADATA_KEY], f"the spec in {where}")
+
+
 def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto, ModelSpec]:
     """Undo ``attach_contract``: the core of an artifact, and its spec; ``model`` stays as it is.
 
     Raises ArtifactError, which names ``where``, for a graph that was not made so.
     """
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if METADATA_KEY not in metadata:
-        raise ArtifactError(f"{where} carries no model spec; export it with fer-export")
-    spec = ModelSpec.from_json(metadata[METADATA_KEY], f"the spec in {where}")
+    spec = spec_of(model, where)
     own = {node.name for node in (*_preprocessing(), *_postprocessing())}
     graph = model.graph
     if not own <= {node.name for node in graph.node} or len(graph.input) != 1:
@@ -91,7 +124,7 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
             "start from an artifact that it wrote, or from the checkpoint"
         )
     if not _is_text(model):
-        raise ArtifactError(f"{where} is damaged: it has names that are no text; copy it again")
+        raise ArtifactError(f"{where} is damaged: some of its names are not text; copy it again")
     core = header(model)
     core.graph.node.extend(node for node in graph.node if node.name not in own)
     height, width, channels = spec.input.shape

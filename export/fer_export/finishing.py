@@ -1,7 +1,7 @@
 """The last step on the device: a plan from an ONNX that was prepared on a workstation.
 
-Needs neither torch nor onnx, only TensorRT and cuda-python; ONNX Runtime, which the runtime brings,
-gives the answers that the plan is held against.
+It needs TensorRT and cuda-python, and neither torch nor onnx. The plan is compared with the answers
+that ONNX Runtime, which the runtime needs anyway, gives for the same ONNX.
 """
 
 from __future__ import annotations
@@ -11,20 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fer_edge.artifacts.manifest import (
-    MANIFEST,
-    ArtifactEntry,
-    Companion,
-    GoldenCrop,
-    Manifest,
-    MeasuredLatency,
-)
+from fer_edge.artifacts.manifest import MANIFEST, GoldenCrop, Manifest, MeasuredLatency
 from fer_edge.artifacts.plan import sidecar_path
 from fer_edge.errors import GateError
 from fer_edge.evaluation.fer2013 import Data
 from fer_edge.predictor import Predictor
-from fer_edge.system.files import new_folder, sha256_of
-from fer_export.golden import golden_crops
+from fer_edge.system.files import new_folder
+from fer_export.built import Built
 from fer_export.race import median_latencies
 from fer_export.replacing import check_replaceable
 from fer_export.report import write_report
@@ -36,7 +29,7 @@ from fer_export.tensorrt import (
     check_precision,
     diagnostic_commands,
 )
-from fer_export.verification import answers_of, evaluation_crops, verify
+from fer_export.verification import answers_of, evaluation_crops, golden_crops, verify
 
 __all__ = ["finish_plan"]
 
@@ -51,12 +44,12 @@ def finish_plan(
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
-    """Build ``target`` from ``prepared``, prove it against it, and put both into ``out``.
+    """Build ``target`` from ``prepared``, compare the two, and put both into ``out``.
 
-    ``data`` is FER2013, else they are compared on seeded drawings. Raises ConfigurationError for an
-    ONNX of another precision than the target's, MissingDependencyError and EngineError without
-    TensorRT, a GPU or a driver, and GateError for a plan whose layers or answers are not what was
-    asked; ``out`` then stays as it was.
+    They are compared on ``data``, or on seeded drawings if it is None. Raises ConfigurationError if
+    ``prepared`` is not of the target's precision, MissingDependencyError and EngineError without
+    TensorRT, a GPU or a driver, and GateError for a plan whose layers or answers are not as asked
+    for. After an error ``out`` is as it was.
     """
     spec = check_precision(prepared, target).spec
     check_replaceable(out, force)
@@ -81,36 +74,24 @@ def finish_plan(
         with Predictor(plan, backend="tensorrt", device=device) as predictor:
             p50 = median_latencies({plan.name: predictor}, crops.tensors[:1]).p50_ms[plan.name]
             latency = MeasuredLatency(p50, None, predictor.info.provider)
-        companions = sidecar_path(plan), plan.with_name(f"{plan.name}{LAYERS_SUFFIX}")
-        entry = ArtifactEntry(
-            file=plan.name,
-            sha256=sha256_of(plan),
-            size_bytes=plan.stat().st_size,
-            target=target,
-            precision=TRT_TARGETS[target],
-            companions=tuple(
-                Companion(file.name, sha256_of(file), file.stat().st_size) for file in companions
-            ),
-            backends=("tensorrt",),
-            measured=(replace(measured, latency=latency),),
+        companions = sidecar_path(plan).name, f"{plan.name}{LAYERS_SUFFIX}"
+        precision = TRT_TARGETS[target]
+        finished = Built(plan.name, target, precision, ("tensorrt",), companions)
+        form = f"onnx-{spec.precision}" if spec.precision != "fp32" else "onnx"
+        entries = (
+            Built(onnx.name, form, spec.precision).entry(folder),
+            finished.entry(folder, (replace(measured, latency=latency),)),
         )
-        source = ArtifactEntry(
-            file=onnx.name,
-            sha256=sha256_of(onnx),
-            size_bytes=onnx.stat().st_size,
-            target=f"onnx-{spec.precision}" if spec.precision != "fp32" else "onnx",
-            precision=spec.precision,
-        )
-        manifest = Manifest(out.resolve().name, spec.precision, (source, entry), golden).sealed()
+        manifest = Manifest(out.resolve().name, spec.precision, entries, golden).sealed()
         write_report(folder, manifest, crops, reference=onnx.name)
         manifest.write(folder)
     return manifest
 
 
 def _golden_crops(prepared: Path, predictor: Predictor) -> tuple[GoldenCrop, ...]:
-    """Those of the model directory that the ONNX lies in, which are the fp32 network's answers.
+    """The golden crops of the model directory that ``prepared`` is in.
 
-    An ONNX that was copied alone gives its own.
+    Their answers are those of the fp32 network. If there are none, ``predictor`` answers.
     """
     if (prepared.parent / MANIFEST).is_file():
         golden = Manifest.read(prepared.parent).golden

@@ -1,7 +1,7 @@
 """A float32 core rewritten in float16, with casts around the nodes that stay in float32.
 
-ONNX's own operator schemas tell what can be float16. The result is strongly typed: every change of
-type is a ``Cast`` node, as TensorRT's strongly typed networks demand.
+ONNX's operator schemas tell what can be float16. Every change of type is a ``Cast`` node, as
+TensorRT's strongly typed networks require.
 """
 
 from __future__ import annotations

@@ -6,22 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fer_edge.artifacts.manifest import (
-    ArtifactEntry,
-    Companion,
-    Manifest,
-    MeasuredLatency,
-    Measurement,
-)
+from fer_edge.artifacts.manifest import ArtifactEntry, Manifest, MeasuredLatency, Measurement
 from fer_edge.errors import GateError
-from fer_edge.system.files import new_folder, sha256_of
+from fer_edge.system.files import new_folder
 from fer_edge.system.machine import cpu_name
+from fer_export.built import Built
 from fer_export.context import ExportContext, ExportOptions, runnable_backends
 from fer_export.race import Run, ratios
 from fer_export.replacing import check_replaceable, keep_report
 from fer_export.report import write_report
 from fer_export.source import Source
-from fer_export.targets import TARGETS, Built, check_targets, expand, make
+from fer_export.targets import TARGETS, check_targets, expand, make
 
 __all__ = ["export_model"]
 
@@ -86,24 +81,9 @@ def export_model(
 
 
 def _entry(context: ExportContext, built: Built) -> ArtifactEntry:
-    path = context.folder / built.file
     backends = built.proved_by or runnable_backends(built.file, built.backends)
-    measured = [context.prove(path, backend) for backend in backends]
-    return ArtifactEntry(
-        file=built.file,
-        sha256=sha256_of(path),
-        size_bytes=path.stat().st_size,
-        target=built.target,
-        precision=built.precision,
-        companions=tuple(_companion(context.folder, name) for name in built.companions),
-        backends=built.backends,
-        measured=tuple(measured),
-    )
-
-
-def _companion(folder: Path, name: str) -> Companion:
-    path = folder / name
-    return Companion(name, sha256_of(path), path.stat().st_size)
+    path = context.folder / built.file
+    return built.entry(context.folder, tuple(context.prove(path, name) for name in backends))
 
 
 def _with_latencies(context: ExportContext, entries: list[ArtifactEntry]) -> list[ArtifactEntry]:

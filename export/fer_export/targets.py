@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from fer_edge.artifacts.plan import sidecar_path
-from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BACKENDS
 from fer_edge.errors import (
     ArtifactError,
@@ -18,6 +15,7 @@ from fer_edge.errors import (
     MissingDependencyError,
 )
 from fer_edge.system.dependencies import requires
+from fer_export.built import Built
 from fer_export.context import ExportContext
 from fer_export.race import Run
 from fer_export.tensorrt import (
@@ -28,26 +26,11 @@ from fer_export.tensorrt import (
     finish_command,
 )
 
-__all__ = ["ALL", "TARGETS", "Built", "check_targets", "expand", "has_tensorrt", "make"]
+__all__ = ["ALL", "TARGETS", "check_targets", "expand", "has_tensorrt", "make"]
 
 ALL = "all"
 _WINS_BY = 0.02
-"""A variant is kept for speed only where it is faster by this share, which a median resolves."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """A file of the model directory, the backends it was made for (none: all that open it), and
-    the files that belong to it; ``proved_by`` overrides who proves it.
-    """
-
-    file: str
-    target: str
-    precision: str
-    backends: tuple[str, ...] = ()
-    companions: tuple[str, ...] = ()
-    proved_by: tuple[str, ...] = ()
-
+"""How much faster a form of INT8 has to be to win: smaller differences of medians are noise."""
 
 Maker = Callable[[ExportContext], list[Built]]
 
@@ -62,6 +45,19 @@ def _onnx_half(context: ExportContext) -> list[Built]:
     return [Built("model.fp16.onnx", "onnx-fp16", "fp16")]
 
 
+def _openvino_float(context: ExportContext) -> list[Built]:
+    return [_ir(context.save(context.float_artifact(), "model.xml"), "fp32")]
+
+
+def _openvino_half(context: ExportContext) -> list[Built]:
+    return [_ir(context.save(context.half_artifact(), "model.fp16.xml"), "fp16")]
+
+
+def _ir(path: Path, precision: str) -> Built:
+    target = f"openvino-{precision}"
+    return Built(path.name, target, precision, ("openvino",), (f"{path.stem}.bin",))
+
+
 def _plain_int8(context: ExportContext) -> list[Built]:
     plain = context.save(context.quantized_artifact("canonical"), "model.int8.onnx")
     context.prove(plain, "onnxruntime")
@@ -71,11 +67,10 @@ def _plain_int8(context: ExportContext) -> list[Built]:
 def _onnx_int8(context: ExportContext) -> list[Built]:
     """Build the plain Q/DQ graph, and the form for ONNX Runtime where that one wins."""
     built = _plain_int8(context)
-    canonical = context.folder / built[0].file
     rival = _int8_form(context, "onnxruntime", "model.int8.onnxruntime.onnx", "onnxruntime")
     if rival is None:
         return built
-    if _wins(context, rival, canonical, "onnxruntime"):
+    if _wins(context, rival, context.folder / built[0].file, "onnxruntime"):
         return [*built, Built(rival.name, "onnx-int8", "int8", ("onnxruntime",))]
     _remove(rival)
     return built
@@ -89,14 +84,6 @@ def _trt_int8(context: ExportContext) -> list[Built]:
     return [Built(mixed.name, "trt-int8", "int8", ("tensorrt",), proved_by=("onnxruntime",))]
 
 
-def _openvino_float(context: ExportContext) -> list[Built]:
-    return [_ir(context, "openvino-fp32", "fp32", context.float_artifact, "model.xml")]
-
-
-def _openvino_half(context: ExportContext) -> list[Built]:
-    return [_ir(context, "openvino-fp16", "fp16", context.half_artifact, "model.fp16.xml")]
-
-
 def _openvino_int8(context: ExportContext) -> list[Built]:
     """Build the plain Q/DQ form and the one for OpenVINO, and keep the better."""
     plain = _int8_form(context, "canonical", "model.int8.xml", "openvino")
@@ -107,7 +94,42 @@ def _openvino_int8(context: ExportContext) -> list[Built]:
     if plain and rival:
         kept, other = (rival, plain) if _wins(context, rival, plain, "openvino") else (plain, rival)
         _remove(other)
-    return [Built(kept.name, "openvino-int8", "int8", ("openvino",), (f"{kept.stem}.bin",))]
+    return [_ir(kept, "int8")]
+
+
+def _int8_form(context: ExportContext, scheme: str, file: str, backend: str) -> Path | None:
+    """Build and prove a form of INT8; None where it cannot be made or changes the answers."""
+    path = context.folder / file
+    try:
+        context.prove(context.save(context.quantized_artifact(scheme), file), backend)
+    except (ArtifactError, GateError) as problem:
+        context.note(f"int8 on {backend}: the form {scheme} is left out: {problem}")
+        _remove(path)
+        return None
+    return path
+
+
+def _wins(context: ExportContext, rival: Path, kept: Path, backend: str) -> bool:
+    """Whether a form is faster here, or as fast and more accurate; says so either way."""
+    runs = {path.name: Run(path.name, backend, "int8") for path in (rival, kept)}
+    times = context.race(runs).p50_ms
+    gain = 1 - times[rival.name] / times[kept.name]
+    drops = [
+        measured.accuracy.drop if measured.accuracy else 0.0
+        for measured in (context.prove(rival, backend), context.prove(kept, backend))
+    ]
+    wins = gain > _WINS_BY or (abs(gain) <= _WINS_BY and drops[0] < drops[1])
+    context.note(
+        f"int8 on {backend}: {rival.name} takes {times[rival.name]:.3f} ms, {kept.name} "
+        f"{times[kept.name]:.3f} ms; accuracy drops {drops[0]:.2%} and {drops[1]:.2%}; "
+        f"{rival.name if wins else kept.name} is kept"
+    )
+    return wins
+
+
+def _remove(path: Path) -> None:
+    for file in (path, path.with_suffix(".bin")):
+        file.unlink(missing_ok=True)
 
 
 def _torch(context: ExportContext) -> list[Built]:
@@ -122,33 +144,30 @@ def _triton(context: ExportContext) -> list[Built]:
         from fer_export.triton import write_repository
 
     built = make(context, _onnx)
-    spec = context.source.spec
     artifact = context.folder / "model.onnx"
-    made = write_repository(context.folder / "triton", context.name, artifact, spec)
+    made = write_repository(context.folder / "triton", context.name, artifact, context.source.spec)
     files = sorted(p.relative_to(context.folder).as_posix() for p in made.rglob("*") if p.is_file())
     model = next(file for file in files if file.endswith(".onnx"))
     rest = tuple(file for file in files if file != model)
-    return [
-        *built,
-        Built(model, "triton", "fp32", ("triton",), rest, proved_by=("onnxruntime",)),
-    ]
+    served = Built(model, "triton", "fp32", ("triton",), rest, proved_by=("onnxruntime",))
+    return [*built, served]
 
 
 def _plan(target: str, prepare: Maker) -> Maker:
     def build(context: ExportContext) -> list[Built]:
         prepared = make(context, prepare)
         onnx_path = context.folder / prepared[0].file
-        _check_for_tensorrt(context, onnx_path)
+        _check_for_tensorrt(onnx_path)
+        plan_options = context.options.plan
         if context.options.prepare_only or not has_tensorrt():
             out = context.out
             command = finish_command(
-                out / prepared[0].file, target, Path(f"{out}-{target}"), context.options.plan
+                out / prepared[0].file, target, Path(f"{out}-{target}"), plan_options
             )
             context.note(f"{target}: prepared; finish it on the device: {command}")
             return prepared
         plan = onnx_path.with_suffix(".plan")
-        options, report = context.options.plan, context.report
-        built = build_plan(onnx_path, plan, target, options=options, report=report)
+        built = build_plan(onnx_path, plan, target, options=plan_options, report=context.report)
         try:
             context.prove(plan, "tensorrt")
         except GateError as problem:
@@ -160,6 +179,14 @@ def _plan(target: str, prepare: Maker) -> Maker:
         return [*prepared, Built(plan.name, target, TRT_TARGETS[target], ("tensorrt",), companions)]
 
     return build
+
+
+def _check_for_tensorrt(path: Path) -> None:
+    import onnx
+
+    from fer_export.tensorrt.lint import check_model
+
+    check_model(onnx.load(path), path.name)
 
 
 TARGETS: dict[str, Maker] = {
@@ -191,7 +218,7 @@ def check_targets(
     """Refuse what cannot be built here, before any work is done.
 
     Raises ConfigurationError for an unknown target, and for ``triton`` with a static ``batch``;
-    MissingDependencyError where TensorRT is asked for and not installed, or Triton's definitions.
+    MissingDependencyError where OpenVINO, TensorRT or Triton's definitions are needed and missing.
     """
     names = list(names)
     if unknown := [name for name in names if name not in TARGETS and name != ALL]:
@@ -206,6 +233,9 @@ def check_targets(
             advice=f"{plans[0]} is built on the device itself; add --prepare-only to make the ONNX "
             "that it is built from",
         )
+    if any(name.startswith(("openvino", ALL)) for name in names):
+        with requires("openvino"):
+            from fer_edge.backends.openvino_runtime import ov  # noqa: F401
     if "triton" in names:
         _check_for_triton(batch)
 
@@ -247,73 +277,3 @@ def _check_for_triton(batch: int | None) -> None:
 def has_tensorrt() -> bool:
     """Whether what the TensorRT backend imports is installed."""
     return BACKENDS["tensorrt"].missing() is None
-
-
-def _ir(
-    context: ExportContext, target: str, precision: str, artifact: Callable[[], object], file: str
-) -> Built:
-    with requires("openvino"):
-        from fer_export.openvino_ir import from_onnx, save_ir
-
-    spec = _spec_of(context, precision)
-    weights = save_ir(from_onnx(artifact()), spec, context.folder / file)  # type: ignore[arg-type]
-    return Built(file, target, precision, ("openvino",), (weights.name,))
-
-
-def _spec_of(context: ExportContext, precision: str) -> ModelSpec:
-    spec = context.source.spec.with_changes(precision=precision)
-    if precision != "int8":
-        return spec
-    return spec.with_provenance(
-        calibration_sha256=context.calibration.sha256, calibration_note=context.calibration.note
-    )
-
-
-def _int8_form(context: ExportContext, scheme: str, file: str, backend: str) -> Path | None:
-    """A form of INT8 as ONNX or IR, proved; None where it does not keep the answers, or cannot be
-    made.
-    """
-    path = context.folder / file
-    try:
-        if path.suffix == ".xml":
-            artifact = partial(context.quantized_artifact, scheme)
-            _ir(context, "openvino-int8", "int8", artifact, file)
-        else:
-            context.save(context.quantized_artifact(scheme), file)
-        context.prove(path, backend)
-    except (ArtifactError, GateError) as problem:
-        context.note(f"int8 on {backend}: the form {scheme} is left out: {problem}")
-        _remove(path)
-        return None
-    return path
-
-
-def _wins(context: ExportContext, rival: Path, kept: Path, backend: str) -> bool:
-    """Whether a form is faster here, or as fast and more accurate; says so either way."""
-    runs = {path.name: Run(path.name, backend, "int8") for path in (rival, kept)}
-    times = context.race(runs).p50_ms
-    gain = 1 - times[rival.name] / times[kept.name]
-    drops = [
-        measured.accuracy.drop if measured.accuracy else 0.0
-        for measured in (context.prove(rival, backend), context.prove(kept, backend))
-    ]
-    wins = gain > _WINS_BY or (abs(gain) <= _WINS_BY and drops[0] < drops[1])
-    context.note(
-        f"int8 on {backend}: {rival.name} takes {times[rival.name]:.3f} ms, {kept.name} "
-        f"{times[kept.name]:.3f} ms; accuracy drops {drops[0]:.2%} and {drops[1]:.2%}; "
-        f"{rival.name if wins else kept.name} serves"
-    )
-    return wins
-
-
-def _check_for_tensorrt(context: ExportContext, path: Path) -> None:
-    import onnx
-
-    from fer_export.tensorrt.lint import check_model
-
-    check_model(onnx.load(path), path.name)
-
-
-def _remove(path: Path) -> None:
-    for file in (path, path.with_suffix(".bin")):
-        file.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ An artifact is opened through Predictor, as a user would open it. Nothing here n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_calib.crops import Crops, batch_size
-from fer_edge.artifacts.manifest import MeasuredAccuracy, Measurement, Parity
-from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.artifacts.manifest import GoldenCrop, MeasuredAccuracy, Measurement, Parity
+from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.errors import EngineError, GateError
 from fer_edge.evaluation import agreement, fer2013, metrics
-from fer_edge.images.preprocess import preprocess_all
+from fer_edge.images.preprocess import preprocess, preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
 from fer_edge.system.progress import track
@@ -28,6 +28,7 @@ __all__ = [
     "answers_of",
     "batches",
     "evaluation_crops",
+    "golden_crops",
     "verify",
 ]
 
@@ -56,21 +57,18 @@ class Gate:
     def defects(self, parity: Parity, accuracy: MeasuredAccuracy | None = None) -> list[str]:
         """What does not hold, as sentences; empty if all does."""
         found = []
+        gap, most = parity.max_probability_difference, self.max_probability_difference
         if not parity.top1_agreement >= self.top1_agreement:
             found.append(
                 f"top-1 agrees on {parity.top1_agreement:.2%}, required are "
                 f"{self.top1_agreement:.1%}"
             )
-        gap, kl = parity.max_probability_difference, parity.mean_kl
-        if self.max_probability_difference is not None and not gap <= (
-            self.max_probability_difference
-        ):
+        if most is not None and not gap <= most:
+            found.append(f"a probability differs by {gap:.2e}, allowed are {most:.0e}")
+        if self.mean_kl is not None and not parity.mean_kl <= self.mean_kl:
             found.append(
-                f"a probability differs by {gap:.2e}, allowed are "
-                f"{self.max_probability_difference:.0e}"
+                f"the mean KL divergence is {parity.mean_kl:.3g}, allowed are {self.mean_kl}"
             )
-        if self.mean_kl is not None and not kl <= self.mean_kl:
-            found.append(f"the mean KL divergence is {kl:.3g}, allowed are {self.mean_kl}")
         if self.accuracy_drop is not None and accuracy is not None:
             high = accuracy.drop_ci95[1]
             if not high <= self.accuracy_drop:
@@ -96,6 +94,22 @@ def evaluation_crops(spec: ModelSpec, data: fer2013.Data | None) -> Crops:
     split = fer2013.load(data, _SELECTION_SPLIT, labels=spec.labels, wanted=spec.input)
     tensors = preprocess_all(split.images, spec.input)
     return Crops(tensors, spec, split.labels, _SELECTION_SPLIT)
+
+
+def golden_crops(
+    spec: InputSpec, answers: Callable[[npt.NDArray[np.uint8]], Probabilities]
+) -> tuple[GoldenCrop, ...]:
+    """Four drawings for a device to check itself by: gray and colour, shrinking and growing.
+
+    ``answers`` maps tensors, uint8 ``(N, H, W, C)``, to the reference's probabilities ``(N, K)``.
+    """
+    drawn = synthetic_crops(4, seed=1)
+    raw = [drawn[0], drawn[1][:, :, 1], drawn[2][10:80, 20:60], drawn[3][40:72, 40:72, 0]]
+    pixels = [np.ascontiguousarray(crop) for crop in raw]
+    tensors = np.empty((len(pixels), *spec.shape), np.uint8)
+    for crop, row in zip(pixels, tensors, strict=True):
+        preprocess(crop, spec, row)
+    return tuple(map(GoldenCrop.of, pixels, tensors, answers(tensors).astype(np.float32)))
 
 
 def verify(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from fer_calib.layers import CoreGraph
 from fer_calib.observation import observe
 from fer_calib.quantisation import quantize
 from fer_calib.running import probabilities_of
-from fer_calib.schemes import SCHEMES, find_scheme
+from fer_calib.schemes import SCHEMES
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ConfigurationError
@@ -313,13 +312,3 @@ def test_all_layers_in_float_is_no_int8(cnn: onnx.ModelProto, crops: Crops) -> N
     names = [layer.name for layer in CoreGraph(cnn).layers]
     with pytest.raises(ConfigurationError, match="nothing would be INT8"):
         quantize(cnn, crops, "canonical", keep_float=names)
-
-
-def test_a_scheme_of_ones_own_is_checked() -> None:
-    with pytest.raises(ValueError, match="activations should be int8 or uint8 or mixed, not 'u4'"):
-        replace(SCHEMES["canonical"], activations="u4")
-    with pytest.raises(ValueError, match="sums should be skip or all, not 'none'"):
-        replace(SCHEMES["canonical"], sums="none")
-    with pytest.raises(ValueError, match="weight_limit should be 1 to 127, not 128"):
-        replace(SCHEMES["canonical"], weight_limit=128)
-    assert find_scheme(SCHEMES["canonical"]) is SCHEMES["canonical"]

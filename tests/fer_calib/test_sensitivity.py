@@ -15,8 +15,7 @@ from fer_calib.control import Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
 from fer_calib.observation import observe
 from fer_calib.schemes import SCHEMES
-from fer_calib.sensitivity import sensitivity
-from fer_calib.sensitivity_report import save_sensitivity
+from fer_calib.sensitivity import save_sensitivity, sensitivity
 from fer_edge.errors import ConfigurationError, GateError
 from fer_edge.evaluation.agreement import Agreement
 

@@ -24,11 +24,12 @@ from fer_edge.system.files import sha256_of
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized
 from fer_export import targets
+from fer_export.built import Built
 from fer_export.cli import main
 from fer_export.context import ExportContext, ExportOptions
 from fer_export.pipeline import export_model
 from fer_export.source import from_checkpoint, from_onnx
-from fer_export.targets import TARGETS, Built
+from fer_export.targets import TARGETS
 
 MakeData = Callable[[Path, int, int], Path]
 

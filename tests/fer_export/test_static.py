@@ -11,7 +11,7 @@ from onnx import helper
 
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_export.static import with_static_batch
+from fer_export.contract_nodes import with_static_batch
 
 
 def test_input_and_outputs_have_the_batch_and_the_answers_stay(tiny_artifact: Path) -> None:

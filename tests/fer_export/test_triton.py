@@ -23,7 +23,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from fer_export import triton
-from fer_export.static import with_static_batch
+from fer_export.contract_nodes import with_static_batch
 from fer_export.triton import CONFIG, ServingOptions, write_repository
 
 

@@ -25,10 +25,9 @@ from fer_edge.artifacts.model import packaged_models
 from fer_edge.errors import GateError
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
-from fer_export.contract_nodes import attach_contract
+from fer_export.contract_nodes import attach_contract, with_static_batch
 from fer_export.half import to_half
 from fer_export.source import from_onnx
-from fer_export.static import with_static_batch
 from fer_export.tensorrt import build_plan
 from fer_export.tensorrt.lint import check_model
 from fer_export.tensorrt.mixed import to_mixed
