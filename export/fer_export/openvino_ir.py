@@ -1,9 +1,9 @@
 """OpenVINO IR: the graph of an ONNX artifact as ``.xml`` and ``.bin``.
 
-An IR computes in what its graph says. The fp16 IR is the IR of the fp16 ONNX: constants and
-operations are f16, and its float32 nodes are marked ``precise``, so that a plugin that computes in
-f16 keeps them. ``save_model`` by itself stores fp32 weights in f16 and leaves the graph f32. A CPU
-without f16 arithmetic computes both in f32; the file is half as large.
+The types in the graph say what an IR computes in. The fp16 IR is made from the fp16 ONNX: its
+constants and operations are f16, and its float32 nodes are marked ``precise``, so that a plugin
+that computes in f16 keeps them. A CPU without f16 arithmetic computes all of it in f32, from a file
+of half the size. (``save_model`` would store fp32 weights in f16 and leave the graph f32.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from xml.etree import ElementTree as ET
 
 import onnx
 
-from fer_calib.layers import CORE_OUTPUT
 from fer_calib.onnx_graph import save_apart
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.backends.openvino_runtime import ov
@@ -24,12 +23,11 @@ from fer_edge.errors import ArtifactError
 from fer_edge.system.files import atomic_path
 
 if TYPE_CHECKING:
-    from openvino import Model, Output  # noqa: TID251 - types alone
+    from openvino import Model  # noqa: TID251 - types alone
 
 __all__ = ["from_onnx", "save_ir"]
 
 _FRAMEWORK = "framework"
-_PROBABILITIES = "probabilities"
 
 
 def from_onnx(model: onnx.ModelProto | Path) -> Model:
@@ -50,11 +48,9 @@ def save_ir(model: Model, spec: ModelSpec, path: Path) -> Path:
     """Write ``path``, an ``.xml``, and the ``.bin`` beside it, which is returned.
 
     Weights keep the type that they have in ``model``; the spec goes to ``rt_info["fer_edge"]``.
-    The same model gives the same bytes. ``model`` stays as it is. Raises ArtifactError where its
-    inputs and outputs are not those of the contract.
+    The same model gives the same bytes. ``model`` stays as it is.
     """
     model = model.clone()
-    _check_contract(model, spec)
     if model.has_rt_info(_FRAMEWORK):  # the ONNX's own metadata, which repeats the spec
         del model.get_rt_info()[_FRAMEWORK]
     model.set_rt_info(spec.to_json(), METADATA_KEY)
@@ -69,26 +65,6 @@ def save_ir(model: Model, spec: ModelSpec, path: Path) -> Path:
             with atomic_path(target) as temporary:
                 source.replace(temporary)
     return weights
-
-
-def _check_contract(model: Model, spec: ModelSpec) -> None:
-    """Refuse what a backend of ours could not run."""
-
-    def described(ports: list[Output]) -> list[tuple[set[str], str, str]]:
-        return [
-            (port.get_names(), port.get_element_type().get_type_name(), str(port.partial_shape[1:]))
-            for port in ports
-        ]
-
-    classes = str(ov.PartialShape([len(spec.labels)]))
-    expected_inputs = [({"crop"}, "u8", str(ov.PartialShape(list(spec.input.shape))))]
-    expected_outputs = [({name}, "f32", classes) for name in (CORE_OUTPUT, _PROBABILITIES)]
-    inputs, outputs = described(model.inputs), described(model.outputs)
-    if inputs != expected_inputs or outputs != expected_outputs:
-        raise ArtifactError(
-            f"an artifact of this spec maps {expected_inputs} to {expected_outputs}, this model "
-            f"maps {inputs} to {outputs}; attach the contract first"
-        )
 
 
 def _name_in_order(model: Model) -> None:

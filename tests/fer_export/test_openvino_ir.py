@@ -181,14 +181,6 @@ def test_the_fp16_ir_answers_as_the_fp16_onnx_does(
     np.testing.assert_allclose(given, expected, atol=5e-3)
 
 
-def test_a_model_without_the_contract_is_not_saved(tiny_spec: ModelSpec, tmp_path: Path) -> None:
-    pixels = ops.parameter([-1, 1, 48, 48], np.float32, "normalized")
-    core = ov.Model([ops.result(ops.reshape(pixels, [0, -1], special_zero=True))], [pixels])
-    with pytest.raises(ArtifactError, match="attach the contract first"):
-        save_ir(core, tiny_spec, tmp_path / "model.xml")
-    assert not list(tmp_path.iterdir())
-
-
 def test_an_onnx_that_openvino_cannot_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "damaged.onnx"
     path.write_bytes(b"\x08\x0a not an onnx")
