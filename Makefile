@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check system lint types bindings nvidia fuzz kills soak lowest lowest-tools audit train default-model vit-tiny baseline bench runtime-page bulk-page page-types onnxruntime-web clean
+.PHONY: help demo test check system lint types bindings nvidia fuzz kills soak lowest lowest-tools audit train models vit-tiny baseline bench runtime-page bulk-page page-types onnxruntime-web clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -24,8 +24,8 @@ help:
 	@echo "make runtime-page   measure what the runtime adds to its engines"
 	@echo "make live-page   measure whole frames, cameras, streams, the page and its server"
 	@echo "make bulk-page   run the example with Ray, and time it"
-	@echo "make train   the packaged model's training (DATA=fer2013.zip VOTES=ferplus_votes.csv)"
-	@echo "make default-model, vit-tiny   export, measure and draw what was trained (DATA=...)"
+	@echo "make train   the packaged models' trainings (DATA=fer2013.zip VOTES=ferplus_votes.csv)"
+	@echo "make models, vit-tiny   export, measure and draw what was trained (DATA=...)"
 	@echo "make baseline   record what the regression suite compares with (DATA=...)"
 	@echo "make onnxruntime-web   the WebAssembly engine of the page, anew from npm, by its hashes"
 	@echo "make clean   remove the environment and what was built"
@@ -129,7 +129,9 @@ types: $(VENV)/dev.installed
 	$(BIN)/mypy
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
-# The packaged model: train (hours on a CPU), then export, measure and draw it.
+# The packaged models: train (hours on a CPU), then export, measure and draw them.
+# Each has the name of its folder, then that of its weights.
+MODELS := default:mobilenet
 WEIGHTS := train/weights/mobilenet
 RUNS := runs/cpu
 need_data = $(if $(DATA),,$(error say where FER2013 is: make $@ DATA=fer2013.zip))
@@ -139,11 +141,13 @@ train: $(VENV)/dev.installed
 	$(need_data)$(need_votes)$(BIN)/fer-train campaign --plan train/campaigns/cpu.toml --data $(DATA) --votes $(VOTES) \
 	  --out $(RUNS) --compile
 	$(BIN)/python train/release/results.py $(RUNS)
-	$(BIN)/python train/release/promote.py $(RUNS)/mobilenet --data $(DATA) --weights train/weights
+	for name in mobilenet dense; do \
+	  $(BIN)/python train/release/promote.py $(RUNS)/$$name --data $(DATA) --weights train/weights; done
 
-default-model: $(VENV)/dev.installed
-	$(need_data)$(BIN)/fer-export --weights $(WEIGHTS).safetensors --data $(DATA) --out fer_edge/models/default --force \
-	  --target onnx --target onnx-int8 --target openvino-int8
+models: $(VENV)/dev.installed
+	$(need_data)set -e; for it in $(MODELS); do $(BIN)/fer-export --data $(DATA) --force --half-weights \
+	  --weights train/weights/$${it#*:}.safetensors --out fer_edge/models/$${it%%:*} \
+	  --target onnx --target onnx-int8 --target openvino-int8; done
 	$(PAGES) model-card --data $(DATA)
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 	cp demo/astronaut.faces.png docs/demo.png

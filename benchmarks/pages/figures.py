@@ -45,7 +45,8 @@ def table(figures: Iterable[Figure]) -> str:
 
 def machine() -> str:
     """The words for the machine that measured, to begin a sentence with."""
-    return f"On {usable_cores()} cores of {cpu_name()}"
+    cores = usable_cores()
+    return f"On {cores} core{'s' if cores > 1 else ''} of {cpu_name()}"
 
 
 def report(schema: str, figures: Iterable[Figure]) -> dict[str, Any]:

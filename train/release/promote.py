@@ -237,7 +237,8 @@ def _right(path: Path, crops: LabelledCrops) -> npt.NDArray[np.bool_]:
 
 
 _NEXT = {
-    "mobilenet": "make default-model DATA={data}",
+    "dense": "make models DATA={data}",
+    "mobilenet": "make models DATA={data}",
     "vit-tiny": "make vit-tiny DATA={data}",
 }
 """What to do with new weights of a name; with those of any other, an export."""
