@@ -1,1 +1,1 @@
-"""What answers are measured with: FER2013, metrics, agreement."""
+"""What models are measured with: FER2013 and other data sets, metrics, agreement."""

@@ -86,7 +86,7 @@ def _cut(image: Image, entry: Entry) -> Image:
 
 
 def _as_fer2013(entries: Sequence[Entry], split: str) -> Image | None:
-    """Decode FER2013's kind; None as soon as a picture is of another."""
+    """Decode pictures of FER2013's kind; None as soon as one is of another."""
     images: list[Image] = []
     for entry in track(entries, len(entries), f"reading {split}"):
         data = _bytes_of(entry, _MAX_FER2013_BYTES)

@@ -1,8 +1,8 @@
 """Where the pictures of a folder or zip stand: in which half, and in which class.
 
 ``HALF/CLASS/…/picture``, where a half is a folder called train, test, val or the like, in any
-case; or ``CLASS/…/picture`` without halves, which is all for training. Whatever is there and has
-no place in this is an error that names it: a picture less would show nowhere else.
+case; or ``CLASS/…/picture`` without halves, which is all for training. Anything else is an error
+that names it, because a missing picture would go unnoticed.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class SourceFile(NamedTuple):
 class Listing:
     """All files below a source, in a fixed order, and its folders, empty ones included.
 
-    What systems leave about is left out: names with a dot before, and macOS's ``__MACOSX``.
+    Files that systems leave behind are left out: names that begin with a dot, and macOS's
+    ``__MACOSX``.
     """
 
     files: tuple[SourceFile, ...]
@@ -182,7 +183,7 @@ _SHOWN = 16
 
 
 def what_it_is(path: Path) -> str:
-    """Tell in one sentence what the file is by its first bytes, and the next step."""
+    """Tell in one sentence what the file is by its first bytes, and what to do next."""
     with open_file(path) as stream:
         start = stream.read(512)
     quoted = shlex.quote(str(path))

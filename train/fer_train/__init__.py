@@ -1,1 +1,1 @@
-"""Training of face-expression networks on FER2013."""
+"""Training of face-expression networks on FER2013 and other data sets."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -36,15 +34,11 @@ def as_tensor(crops: LabelledCrops, spec: ModelSpec) -> torch.Tensor:
 def logits_of(network: nn.Module, spec: ModelSpec, crops: LabelledCrops) -> npt.NDArray[np.float32]:
     """Logits of every crop, float32 ``(N, 7)``, with the network in evaluation mode."""
     device = next(network.parameters()).device
+    batches = np.array_split(np.arange(len(crops)), range(_BATCH, len(crops), _BATCH))
     model = Normalized(network, spec).to(device).eval()
     with without_tf32():
         parts = [
             model(as_tensor(crops.take(rows), spec).to(device)).cpu()
-            for rows in track(_slices(len(crops)), -(-len(crops) // _BATCH), "measuring")
+            for rows in track(batches, len(batches), "measuring")
         ]
     return np.asarray(torch.cat(parts).numpy(), np.float32)
-
-
-def _slices(count: int) -> Iterator[npt.NDArray[np.int64]]:
-    for start in range(0, count, _BATCH):
-        yield np.arange(start, min(start + _BATCH, count))

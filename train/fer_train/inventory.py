@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -55,13 +55,13 @@ class Inventory:
 class _Seen:
     """What is kept of the pictures that were looked at."""
 
-    counts: dict[str, Counter[str]]
-    sizes: Counter[str]
-    colours: Counter[str]
-    digests: dict[str, list[bytes]]
-    hashes: dict[str, list[np.uint64]]
-    shown: dict[str, list[Image]]
-    unreadable: list[str]
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    sizes: Counter[str] = field(default_factory=Counter)
+    colours: Counter[str] = field(default_factory=Counter)
+    digests: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    hashes: dict[str, list[np.uint64]] = field(default_factory=lambda: defaultdict(list))
+    shown: dict[str, list[Image]] = field(default_factory=lambda: defaultdict(list))
+    unreadable: list[str] = field(default_factory=list)
 
     def add(self, image: Image, split: str, label: str) -> None:
         """Note a picture, BGR or gray."""
@@ -83,15 +83,7 @@ def take_inventory(source: DataSource, sheet: Path | None = None) -> Inventory:
     ``sheet`` is a PNG with some pictures of each class. Raises DataError for a data set whose
     files cannot be placed; pictures that cannot be read are told instead.
     """
-    seen = _Seen(
-        defaultdict(Counter),
-        Counter(),
-        Counter(),
-        defaultdict(list),
-        defaultdict(list),
-        defaultdict(list),
-        [],
-    )
+    seen = _Seen()
     notes = _look_at(source, seen, None)
     if source.validation is not None:
         notes += _look_at(source.for_validation, seen, _VALIDATION)
@@ -103,7 +95,7 @@ def take_inventory(source: DataSource, sheet: Path | None = None) -> Inventory:
     others = [split for split in seen.digests if split != _TRAIN]
     known = set(seen.digests[_TRAIN])
     theirs = [value for split in others for value in seen.hashes[split]]
-    near = near_hashes(np.array(theirs, np.uint64), np.array(seen.hashes[_TRAIN], np.uint64))
+    near = near_hashes(theirs, seen.hashes[_TRAIN])
     return Inventory(
         source=str(source),
         counts={split: dict(counts) for split, counts in seen.counts.items()},

@@ -44,7 +44,7 @@ class World:
         return name if self.size == 1 else f"{self.size} x {name}"
 
     def place(self, network: M) -> M:
-        """Move a network to the device, its kernels laid out as GPUs and oneDNN like them."""
+        """Move a network to the device, in the memory layout that GPUs and oneDNN prefer."""
         return network.to(memory_format=torch.channels_last).to(self.device)
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:

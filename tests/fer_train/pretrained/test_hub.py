@@ -87,5 +87,5 @@ def test_a_hub_that_does_not_answer_is_not_waited_for(
     hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hub, "delay_s", 1.0)
-    with pytest.raises(DownloadError, match=r"did not answer within 0\.2 s"):
-        fetch_from_hub(NAME, endpoint=hub, cache=tmp_path, deadline_s=0.2)
+    with pytest.raises(DownloadError, match=r"[Tt]imed out.*--init FILE"):
+        fetch_from_hub(NAME, endpoint=hub, cache=tmp_path, timeout_s=0.2)

@@ -27,8 +27,8 @@ class Fitted:
     """Names of the network's parameters and buffers by what became of them.
 
     ``adapted`` are among the ``loaded``; ``ignored`` are names of the file that no network needs.
-    ``inexact`` are those adapted ones with which the network answers otherwise than the original:
-    resampled patches and positions, and a gray convolution spread over colours.
+    ``inexact`` are the adapted ones that change what the network answers: resampled patches and
+    positions, and a gray convolution spread over colours.
     """
 
     loaded: tuple[str, ...]
@@ -48,8 +48,8 @@ def fit(
 ) -> Fitted:
     """Fill ``network`` from ``given``, in whole or not at all.
 
-    A prefix before all names is stripped, and the single layer of a head in a Sequential taken for
-    the head (``wrappers``). Position embeddings and patches are resampled as timm does it for the
+    A prefix before all names is stripped, and the single layer of a head in a Sequential is used as
+    the head. Position embeddings and patches are resampled as timm does it for the
     architecture (bicubic with antialiasing for a ViT); a first convolution over RGB is summed for
     gray, and one over gray spread over RGB. The head is kept if it has as many classes, its rows
     taken in the order ``rows`` if there is one, and stays new otherwise or without ``keep_head``.
@@ -95,7 +95,7 @@ def fit(
 
 
 def _is_unused(name: str, tensor: torch.Tensor, wanted: Mapping[str, torch.Tensor]) -> bool:
-    """What no network needs: a counter that became infinite in half precision, for one."""
+    """Whether no network needs it, such as a counter that overflowed in half precision."""
     if name.endswith(_COUNTER) and tensor.is_floating_point():
         return not bool(tensor.isfinite().all())
     return name.startswith(_UNUSED) and name not in wanted
@@ -104,8 +104,8 @@ def _is_unused(name: str, tensor: torch.Tensor, wanted: Mapping[str, torch.Tenso
 def _resampled(network: nn.Module, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Let timm bring what depends on the image size to the network's.
 
-    By its convention the filter of an architecture stands in its module under this name. Where
-    it fails, the check of the shapes tells more than its message.
+    Timm keeps the filter of an architecture in its module, under this name. Where it fails, our
+    check of the shapes gives the better message.
     """
     filter_of = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if filter_of is None:
@@ -117,7 +117,7 @@ def _resampled(network: nn.Module, given: dict[str, torch.Tensor]) -> dict[str, 
 
 
 def _as_counted(tensor: torch.Tensor, wanted: torch.Tensor | None) -> torch.Tensor:
-    """Whole numbers, such as batch norm's counters, that were halved with all else."""
+    """Give batch norm's counters their type back; some trainings halve them with the weights."""
     if wanted is None or wanted.is_floating_point() or not tensor.is_floating_point():
         return tensor
     is_whole = tensor.shape == wanted.shape and bool((tensor == tensor.round()).all())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import timm
@@ -21,8 +19,8 @@ from fer_edge.errors import ConfigurationError, DownloadError
 
 __all__ = ["fetch_from_hub"]
 
-_WAIT_S, _DEADLINE_S = 5.0, 10.0
-# nobody asked the hub's client to look up, and to tell, which tool runs it
+_TIMEOUT_S = 5.0
+# users did not agree to telemetry
 constants.HF_HUB_DISABLE_TELEMETRY = True
 _LISTED = 8
 
@@ -32,12 +30,12 @@ def fetch_from_hub(
     *,
     endpoint: str | None = None,
     cache: Path | None = None,
-    deadline_s: float = _DEADLINE_S,
+    timeout_s: float = _TIMEOUT_S,
 ) -> Path:
     """Give the file of the weights ``NAME`` or ``NAME.TAG``; a cached one without any network.
 
-    safetensors are preferred. The hub has to answer within ``deadline_s``; its own client would
-    try again for half a minute. ``endpoint`` and ``cache`` replace the hub's usual ones.
+    safetensors are preferred. The hub has to answer each question within ``timeout_s``.
+    ``endpoint`` and ``cache`` replace the hub's usual ones.
 
     Raises ConfigurationError for a name that timm does not know or has no weights of, and
     DownloadError where the file cannot be fetched; the message names it.
@@ -51,7 +49,7 @@ def fetch_from_hub(
         file: hf_hub_url(repository, file, revision=revision, endpoint=endpoint) for file in files
     }
     try:
-        file = _within(deadline_s, lambda: _first_there(urls))
+        file = _first_there(urls, timeout_s)
         return Path(
             hf_hub_download(repository, file, revision=revision, endpoint=endpoint, cache_dir=cache)
         )
@@ -81,35 +79,14 @@ def _place(name: str) -> tuple[str, str | None, list[str]]:
     return repository, revision or None, list(dict.fromkeys([safe, file]))
 
 
-def _first_there(urls: dict[str, str]) -> str:
+def _first_there(urls: dict[str, str], timeout_s: float) -> str:
     for file, url in urls.items():
         try:
-            get_hf_file_metadata(url, timeout=_WAIT_S)
+            get_hf_file_metadata(url, timeout=timeout_s)
         except EntryNotFoundError:
             continue
         return file
     raise EntryNotFoundError(f"the hub has none of {', '.join(urls)}")
-
-
-def _within(seconds: float, ask: Callable[[], str]) -> str:
-    """Give up waiting after ``seconds``: looking up a name has no time limit of its own."""
-    outcome: list[str | Exception] = []
-
-    def run() -> None:
-        try:
-            outcome.append(ask())
-        except Exception as problem:  # raised again where it is waited for
-            outcome.append(problem)
-
-    # a daemon, so that an unanswered question does not keep the process from ending
-    asking = threading.Thread(target=run, daemon=True)
-    asking.start()
-    asking.join(seconds)
-    if not outcome:
-        raise TimeoutError(f"the hub did not answer within {seconds:g} s")
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
 
 
 def _unfetched(name: str, url: str, reason: str) -> DownloadError:

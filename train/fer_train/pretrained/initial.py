@@ -79,15 +79,19 @@ def load_initial(
 ) -> InitialWeights:
     """Fill ``network``, built from ``spec``, with the weights at ``source``.
 
-    ``source`` is the name of a package's weights (``packages.PACKAGES``), a graph model of
-    TensorFlow.js (``graph_model``), a file (a checkpoint of ours, Google's ``.npz``, a state dict
-    in timm's or Hugging Face's naming) or the name of timm's pretrained weights,
-    ``timm:NAME[.TAG]`` or without the ``timm:``. Another image size, colour or number of classes
-    is adapted to; see ``fitting.fit``. A head of our seven classes is kept, in our order:
-    ``labels`` is the order in
-    the file, where that does not tell it or tells it wrongly. ``fetch`` gives the file of timm's
-    weights. ``pictures``, uint8 ``(N, C, H, W)`` as the network takes them, are what the batch
-    norms of a graph model are measured on.
+    ``source`` is one of these:
+
+    - the name of a package's weights (``packages.PACKAGES``)
+    - a graph model of TensorFlow.js (``graph_model``)
+    - a file or folder: a checkpoint of ours, Google's ``.npz``, or a state dict as timm,
+      torchvision or Hugging Face name it
+    - the name of timm's pretrained weights, ``NAME[.TAG]``, with or without ``timm:`` before it
+
+    Weights are adapted to another image size, colour or number of classes (``fitting.fit``). A head
+    of the classes in ``spec`` is kept, and its rows are brought into our order. ``labels`` is the
+    order in the file, where the file does not tell it or is wrong. ``fetch`` gets the file of
+    timm's weights. ``pictures``, uint8 ``(N, C, H, W)`` as the network takes them, are what the
+    batch norms of a graph model are measured on.
 
     Raises ArtifactError for a file that is missing, damaged, of an unknown kind or does not fit,
     ConfigurationError for an unknown name of timm's or for ``labels`` that are not ours, and

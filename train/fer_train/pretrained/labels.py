@@ -1,4 +1,4 @@
-"""In which order the classes of a foreign head stand.
+"""The order of the classes in a head that was trained elsewhere.
 
 FER2013 numbers its classes as we do; a folder per class, read by torchvision's ImageFolder, gives
 them in the order of the alphabet. The two agree up to ``happy`` and no further.
@@ -9,22 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fer_edge.emotion import LABELS
+from fer_edge.evaluation.classes import emotion_named
 
-__all__ = ["FACTS", "labels_in", "meaning_of", "rows_of"]
+__all__ = ["FACTS", "labels_in", "rows_of"]
 
 FACTS = ("id2label", "class_to_idx", "classes", "class_names", "labels")
-"""Under these names files tell their labels."""
+"""Names under which files keep their labels."""
 
-_STEMS = {
-    "ang": "angry",
-    "disg": "disgust",
-    "fear": "fear",
-    "happ": "happy",
-    "sad": "sad",
-    "surp": "surprise",
-    "neut": "neutral",
-    "contempt": "contempt",
-}
 _PLACEHOLDER = "label_"
 _MANY = 10**9
 
@@ -42,21 +33,16 @@ def labels_in(facts: Mapping[str, object]) -> tuple[str, ...] | None:
 
 
 def rows_of(labels: Sequence[str], ours: Sequence[str] = LABELS) -> tuple[int, ...] | None:
-    """Tell for each of our labels at which index it stands; None for other classes.
+    """Give the index of each of our labels; None where the classes are others.
 
-    Variants of an emotion's name count: ``Anger`` is ``angry``.
+    The usual variants of an emotion's name are known: ``Anger`` is ``angry``.
     """
-    theirs = [meaning_of(label) for label in labels]
-    wanted = [meaning_of(label) for label in ours]
+    theirs, wanted = (
+        [emotion_named(name) or name.strip().lower() for name in names] for names in (labels, ours)
+    )
     if len(set(theirs)) != len(theirs) or set(theirs) != set(wanted):
         return None
     return tuple(theirs.index(name) for name in wanted)
-
-
-def meaning_of(label: str) -> str:
-    """The emotion that a name begins like; another name in lower case."""
-    low = label.strip().lower()
-    return next((emotion for stem, emotion in _STEMS.items() if low.startswith(stem)), low)
 
 
 def _in_order(told: object) -> tuple[str, ...] | None:
@@ -72,7 +58,7 @@ def _in_order(told: object) -> tuple[str, ...] | None:
 
 
 def _is_index(told: object) -> bool:
-    """A file may tell anything, and a number of thousands of digits is none to Python."""
+    """A file may hold anything, and Python refuses to read a number of thousands of digits."""
     if isinstance(told, int):
         return 0 <= told < _MANY
     return isinstance(told, str) and told.isdecimal() and len(told) < len(str(_MANY))

@@ -24,7 +24,7 @@ _MEAN, _STD = 127 / 255, 128 / 255
 
 @dataclass(frozen=True)
 class Package:
-    """A package with one state dict, whose tensors are timm's in timm's order by other names."""
+    """A package with one state dict, with timm's tensors in timm's order under other names."""
 
     name: str
     architecture: str

@@ -1,4 +1,4 @@
-"""Published weights of a known network, as the start of ours: what came, and fitting it in."""
+"""Published weights of a known network, and how they are fitted into ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A weights file to named tensors, whatever it is called; what it is stands in its first bytes.
+"""A weights file to named tensors. Its first bytes tell what it is, whatever its name.
 
 Pickles are opened with ``torch.load(weights_only=True)`` and nothing else, numpy archives without
 pickles.
@@ -70,7 +70,7 @@ _MAX_REASON = 200
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds: tensors by name, its spec if it is one of ours, and told labels."""
+    """What a file holds: tensors by name, its spec if it is ours, and what it says of labels."""
 
     tensors: dict[str, torch.Tensor]
     spec: ModelSpec | None = None
@@ -245,7 +245,7 @@ def unwrapped(path: Path, loaded: object) -> tuple[dict[str, torch.Tensor], dict
     """Find the tensors by name, and what else the file tells of its labels.
 
     Of several state dicts averaged ones come first, then those with the usual names. Raises
-    ArtifactError where none stands out, and for tensors that are not plain.
+    ArtifactError where none can be chosen, and for tensors that are not plain.
     """
     facts: dict[str, object] = {}
     for _ in range(_MAX_LAYERS):  # a pickle may hold itself
@@ -272,7 +272,7 @@ def _may_hold_weights(key: str, value: Mapping[object, object]) -> bool:
 
 
 def _holds_deeper(key: object, value: object, layers: int = _MAX_LAYERS) -> bool:
-    """A mapping under any name that leads to tensors by name; an optimizer numbers its own."""
+    """Whether tensors by name are somewhere below; those of an optimizer are numbered."""
     if not isinstance(key, str) or not isinstance(value, Mapping) or not layers:
         return False
     return _may_hold_weights(key, value) or any(
@@ -287,7 +287,7 @@ def _chosen(path: Path, inner: Mapping[str, object]) -> object:
     if len(inner) > 1:
         raise ArtifactError(
             f"{path} holds several state dicts ({', '.join(f'{key:.40}' for key in inner)}); save "
-            "the one that is meant: torch.save(torch.load(...)[KEY], 'weights.pth')"
+            "the right one: torch.save(torch.load(...)[KEY], 'weights.pth')"
         )
     return next(iter(inner.values()))
 

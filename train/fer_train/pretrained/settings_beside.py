@@ -75,7 +75,7 @@ def normalisation_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float,
         return tuple((means / factor).tolist()), tuple((stds / factor).tolist())
     except (TypeError, ValueError, ZeroDivisionError) as problem:
         raise ArtifactError(
-            f"{path} tells no normalisation that can be used ({problem}); mend it or move it away"
+            f"{path} has no usable normalisation ({problem}); correct it or move it away"
         ) from problem
 
 
