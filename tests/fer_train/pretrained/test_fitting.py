@@ -180,6 +180,8 @@ def test_what_hugging_faces_config_says_of_the_layers_is_compared(
     config.write_text('{"hidden_act": "gelu", "layer_norm_eps": 1e-12}')
     found = load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(path))
     assert "layer norms compute with an epsilon of 1e-06 in place of 1e-12" in found.describe()
+    config.write_text("{}")
+    assert not load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(path)).note
     config.write_text('{"hidden_act": "quick_gelu"}')
     with pytest.raises(ArtifactError, match="hidden_act 'quick_gelu'"):
         load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(path))

@@ -200,6 +200,6 @@ def _other_epsilon(network: nn.Module, config: Mapping[str, object]) -> str:
     """Tell of layer norms that were trained with another epsilon: answers differ a little."""
     theirs = config.get("layer_norm_eps")
     ours = next((norm.eps for norm in network.modules() if isinstance(norm, nn.LayerNorm)), theirs)
-    if theirs == ours:
+    if theirs is None or theirs == ours:
         return ""
     return f"layer norms compute with an epsilon of {ours:g} in place of {theirs!r:.20}"
