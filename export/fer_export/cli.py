@@ -242,6 +242,7 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
         target,
         options=_plan_options(options),
         data=data_of(options) if options.data else None,
+        crops=options.crops,
         force=options.force,
         report=say,
     )

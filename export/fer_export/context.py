@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -10,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
 from fer_calib.calibration import CalibrationSet, draw, load
@@ -28,7 +25,6 @@ from fer_edge.evaluation.fer2013 import Data
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
-from fer_edge.system.cores import usable_cores
 from fer_edge.system.dependencies import requires
 from fer_export.contract_nodes import attach_contract, spec_of, with_static_batch
 from fer_export.half import HalfCore, to_half
@@ -38,7 +34,15 @@ from fer_export.replacing import REPORT_FOLDER
 from fer_export.source import Source
 from fer_export.tensorrt import PlanOptions
 from fer_export.tensorrt.mixed import to_mixed
-from fer_export.verification import GATES, evaluation_crops, golden_crops, verify
+from fer_export.verification import (
+    GATES,
+    affordable_crops,
+    check_count,
+    evaluation_crops,
+    golden_crops,
+    seconds_per_crop,
+    verify,
+)
 
 __all__ = ["ExportContext", "ExportOptions", "runnable_backends"]
 
@@ -46,11 +50,10 @@ _CALIBRATION_CROPS = 512
 _SYNTHETIC_SEED = 2
 INT8_RESTS = ("fp16", "fp32")
 _LARGE = 64 << 20
-_SHORTEST = 1e-4
-_SECONDS = {"comparing": 30, "calibrating": 20, "fp16": 5, "sensitivity": 120}
+_SECONDS = {"calibrating": 20, "fp16": 5, "sensitivity": 120}
 """How long the fp32 network may run in a step: large networks get fewer crops."""
 
-_FEWEST = {"comparing": 32, "calibrating": 32, "fp16": 8}
+_FEWEST = {"calibrating": 32, "fp16": 8}
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,7 @@ class ExportOptions:
     plan: PlanOptions = field(default_factory=PlanOptions)
 
     def __post_init__(self) -> None:
-        if self.crops is not None and self.crops < 1:
-            raise ConfigurationError(f"artifacts are compared on 1 crop or more, not {self.crops}")
+        check_count(self.crops)
         if self.int8_rest not in INT8_RESTS:
             raise ConfigurationError(
                 f"beside int8 there is {' or '.join(INT8_RESTS)}, not {self.int8_rest!r}"
@@ -113,9 +115,8 @@ class ExportContext:
         self.notes: list[str] = []
         self.made: dict[Any, Any] = {}
         everything = evaluation_crops(source.spec, options.data)
-        self._seconds_per_crop = _seconds_per_crop(source, everything.tensors)
-        wanted = options.crops or self._affordable("comparing")
-        self.crops = everything.thin(wanted)
+        self._seconds_per_crop = seconds_per_crop(source.answers, everything.tensors)
+        self.crops = everything.thin(options.crops or affordable_crops(self._seconds_per_crop))
         self.expected = source.answers(self.crops.tensors)
         self.golden = golden_crops(source.spec.input, source.answers)
         self._measured: dict[tuple[str, str], Measurement] = {}
@@ -286,7 +287,7 @@ class ExportContext:
 
     def _affordable(self, step: str) -> int:
         """How many crops a step may take, by the time that the reference takes for one."""
-        return max(_FEWEST[step], int(_SECONDS[step] / self._seconds_per_crop))
+        return affordable_crops(self._seconds_per_crop, _SECONDS[step], _FEWEST[step])
 
     def _overflow_crops(self) -> Crops:
         """Crops to look for overflow on: those of the calibration set where there is one."""
@@ -303,19 +304,3 @@ class ExportContext:
 def runnable_backends(file: str, made_for: tuple[str, ...] = ()) -> list[str]:
     """Backends that open a file, are among those it was made for, and are installed here."""
     return [name for name in backends_for(file, made_for) if BACKENDS[name].missing() is None]
-
-
-def _seconds_per_crop(source: Source, tensors: npt.NDArray[np.uint8]) -> float:
-    """How long the reference takes for one crop on an idle machine.
-
-    It is CPU time divided by the cores, so that other programs do not change it. What a call takes
-    beside its crops is left out.
-    """
-    few = tensors[:5]
-    source.answers(few[:1])
-    ends = [time.process_time()]
-    for crops in (few[:1], few):
-        source.answers(crops)
-        ends.append(time.process_time())
-    more = (ends[2] - ends[1]) - (ends[1] - ends[0])
-    return max(more / max(len(few) - 1, 1) / usable_cores(), _SHORTEST)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fer_edge.artifacts.manifest import MANIFEST, GoldenCrop, Manifest, MeasuredLatency
@@ -29,7 +30,15 @@ from fer_export.tensorrt import (
     check_precision,
     diagnostic_commands,
 )
-from fer_export.verification import answers_of, evaluation_crops, golden_crops, verify
+from fer_export.verification import (
+    affordable_crops,
+    answers_of,
+    check_count,
+    evaluation_crops,
+    golden_crops,
+    seconds_per_crop,
+    verify,
+)
 
 __all__ = ["finish_plan"]
 
@@ -41,16 +50,19 @@ def finish_plan(
     *,
     options: PlanOptions = PlanOptions(),
     data: Data | None = None,
+    crops: int | None = None,
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Build ``target`` from ``prepared``, compare the two, and put both into ``out``.
 
-    They are compared on ``data``, or on seeded drawings if it is None. Raises ConfigurationError if
-    ``prepared`` is not of the target's precision, MissingDependencyError and EngineError without
-    TensorRT, a GPU or a driver, and GateError for a plan whose layers or answers are not as asked
-    for. After an error ``out`` is as it was.
+    They are compared on ``crops`` pictures of ``data``, or of seeded drawings if it is None. By
+    default, there are as many as ONNX Runtime runs on in 30 seconds, at least 32. Raises
+    ConfigurationError if ``prepared`` is not of the target's precision, MissingDependencyError and
+    EngineError without TensorRT, a GPU or a driver, and GateError for a plan whose layers or
+    answers are not as asked for. After an error ``out`` is as it was.
     """
+    check_count(crops)
     spec = check_precision(prepared, target).spec
     check_replaceable(out, force)
     with new_folder(out) as folder:
@@ -59,20 +71,23 @@ def finish_plan(
         plan = onnx.with_suffix(".plan")
         built = build_plan(onnx, plan, target, options=options, report=report)
         device = f"cuda:{options.gpu}"
-        crops = evaluation_crops(spec, data)
         with Predictor(onnx, backend="onnxruntime") as predictor:
-            expected = answers_of(predictor, crops.tensors, onnx.name)
+            answers = partial(answers_of, predictor, label=onnx.name)
+            compared = evaluation_crops(spec, data)
+            fitting = affordable_crops(seconds_per_crop(answers, compared.tensors))
+            compared = compared.thin(crops or fitting)
+            expected = answers(compared.tensors)
             golden = _golden_crops(prepared, predictor)
-        report(f"{plan.name}: comparing on {len(crops)} crops")
+        report(f"{plan.name}: comparing on {len(compared)} crops")
         try:
-            measured = verify(plan, "tensorrt", crops, expected, device=device)
+            measured = verify(plan, "tensorrt", compared, expected, device=device)
         except GateError as problem:
             raise GateError(
                 f"{problem}. To see whether TensorRT itself is wrong, run: "
                 f"{diagnostic_commands(prepared, built)}"
             ) from problem
         with Predictor(plan, backend="tensorrt", device=device) as predictor:
-            p50 = median_latencies({plan.name: predictor}, crops.tensors[:1]).p50_ms[plan.name]
+            p50 = median_latencies({plan.name: predictor}, compared.tensors[:1]).p50_ms[plan.name]
             latency = MeasuredLatency(p50, None, predictor.info.provider)
         companions = sidecar_path(plan).name, f"{plan.name}{LAYERS_SUFFIX}"
         precision = TRT_TARGETS[target]
@@ -83,7 +98,7 @@ def finish_plan(
             finished.entry(folder, (replace(measured, latency=latency),)),
         )
         manifest = Manifest(out.resolve().name, spec.precision, entries, golden).sealed()
-        write_report(folder, manifest, crops, reference=onnx.name)
+        write_report(folder, manifest, compared, reference=onnx.name)
         manifest.write(folder)
     return manifest
 

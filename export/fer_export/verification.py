@@ -5,6 +5,7 @@ An artifact is opened through Predictor, as a user would open it. Nothing here n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +16,24 @@ import numpy.typing as npt
 from fer_calib.crops import Crops, batch_size
 from fer_edge.artifacts.manifest import GoldenCrop, MeasuredAccuracy, Measurement, Parity
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
-from fer_edge.errors import EngineError, GateError
+from fer_edge.errors import ConfigurationError, EngineError, GateError
 from fer_edge.evaluation import agreement, fer2013, metrics
 from fer_edge.images.preprocess import preprocess, preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
+from fer_edge.system.cores import usable_cores
 from fer_edge.system.progress import track
 
 __all__ = [
     "GATES",
     "Gate",
+    "affordable_crops",
     "answers_of",
     "batches",
+    "check_count",
     "evaluation_crops",
     "golden_crops",
+    "seconds_per_crop",
     "verify",
 ]
 
@@ -38,6 +43,9 @@ _BATCH_SIZES = (1, 2, 7)
 _TIMES_A_BATCH = 8
 _SYNTHETIC = 512
 _SELECTION_SPLIT = "public-test"
+_SHORTEST_SECONDS = 1e-4
+_SECONDS, _FEWEST = 30, 32
+"""How long the reference may run to compare artifacts, and on how many crops it always runs."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,35 @@ def evaluation_crops(spec: ModelSpec, data: fer2013.Data | None) -> Crops:
     split = fer2013.load(data, _SELECTION_SPLIT, labels=spec.labels, wanted=spec.input)
     tensors = preprocess_all(split.images, spec.input)
     return Crops(tensors, spec, split.labels, _SELECTION_SPLIT)
+
+
+def seconds_per_crop(
+    answers: Callable[[npt.NDArray[np.uint8]], Probabilities], tensors: npt.NDArray[np.uint8]
+) -> float:
+    """How long ``answers``, a reference, takes for one crop on an idle machine.
+
+    It is CPU time divided by the cores, so that other programs do not change it. What a call takes
+    beside its crops is left out.
+    """
+    few = tensors[:5]
+    answers(few[:1])
+    ends = [time.process_time()]
+    for crops in (few[:1], few):
+        answers(crops)
+        ends.append(time.process_time())
+    more = (ends[2] - ends[1]) - (ends[1] - ends[0])
+    return max(more / max(len(few) - 1, 1) / usable_cores(), _SHORTEST_SECONDS)
+
+
+def check_count(crops: int | None) -> None:
+    """Raise ConfigurationError for a number of crops to compare on that is below 1."""
+    if crops is not None and crops < 1:
+        raise ConfigurationError(f"artifacts are compared on 1 crop or more, not {crops}")
+
+
+def affordable_crops(each: float, seconds: float = _SECONDS, fewest: int = _FEWEST) -> int:
+    """How many crops fit into ``seconds`` if ``each`` takes so long, but at least ``fewest``."""
+    return max(fewest, int(seconds / each))
 
 
 def golden_crops(

@@ -308,7 +308,7 @@ def test_a_plan_is_not_asked_for_where_tensorrt_is_missing(
     tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(targets, "has_tensorrt", lambda: False)
-    with pytest.raises(MissingDependencyError, match="--prepare-only makes what it builds from"):
+    with pytest.raises(MissingDependencyError, match="add --prepare-only to make the ONNX"):
         export_model(from_onnx(tiny_artifact), tmp_path / "out", ["trt-fp16"])
     assert not (tmp_path / "out").exists()
 

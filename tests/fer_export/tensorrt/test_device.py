@@ -48,6 +48,7 @@ def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
         f"{entry.file}.layers.json",
     ]
     (measured,) = entry.measured
+    assert measured.parity.crops == 512
     assert measured.latency is not None
     assert measured.latency.p50_ms > 0
     assert f"| {entry.file} | trt-fp16 | fp16 |" in (out / "report.md").read_text()
@@ -60,6 +61,18 @@ def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
         ):
             assert given == pytest.approx(exact, abs=1e-5)
     assert diagnose(out).works  # its golden crops are answered
+
+
+def test_the_plan_is_compared_on_as_many_crops_as_asked_for(
+    nvidia: TensorRtDouble, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--crops", "0"]) == 2
+    assert "1 crop or more, not 0" in capsys.readouterr().err
+    assert main([*command, "--crops", "9"]) == 0
+    measured = [
+        one for entry in Manifest.read(tmp_path / "dist").artifacts for one in entry.measured
+    ]
+    assert [one.parity.crops for one in measured] == [9]
 
 
 def test_golden_crops_are_those_of_the_directory_that_the_onnx_lies_in(
