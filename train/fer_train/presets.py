@@ -129,13 +129,17 @@ def preset(model: str, weights: str | None = None) -> Recipe:
 
         import fer_train.teacher_networks  # noqa: F401 - adds them to timm's names
         from fer_edge.torch_model.checkpoint import read_spec
-    # timm looks at nothing behind the first dot
-    if not is_plain(model, LONGEST_MODEL) or not timm.is_model(model):
+    published, is_known = None, is_plain(model, LONGEST_MODEL) and timm.is_model(model)
+    try:
+        published = timm.get_pretrained_cfg(model) if is_known else None
+    except RuntimeError:  # there is such an architecture, and no such tag behind its dot
+        is_known = False
+    if not is_known:
         raise ConfigurationError(
             f"unknown model {model!r:.80}; there are {', '.join(PRESETS)}, and the names of "
             "timm.list_models()"
         )
-    recipe = _defaults(model, timm.get_pretrained_cfg(model), is_pretrained=weights is not None)
+    recipe = _defaults(model, published, is_pretrained=weights is not None)
     try:
         theirs = read_spec(Path(weights or ""))
     except ArtifactError:

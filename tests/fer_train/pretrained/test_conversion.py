@@ -235,6 +235,7 @@ def test_the_normalisation_beside_the_weights_is_taken_where_the_user_gave_none(
     preprocessor(tmp_path, *IMAGENET)
     (tmp_path / "model.safetensors").touch()
     assert with_normalisation_beside(str(tmp_path / "a-name-of-timm"), own) == own
+    assert with_normalisation_beside("resnet18.pth", own) == own
     mae = with_normalisation_beside("timm:vit_base_patch16_224.mae", own)
     assert list(mae.mean) == pytest.approx(IMAGENET[0])
     for source in (tmp_path, tmp_path / "model.safetensors"):

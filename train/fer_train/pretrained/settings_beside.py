@@ -102,8 +102,9 @@ def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
     folder, name = Path(source).expanduser(), source.removeprefix("timm:")
     if folder.exists():
         told = normalisation_beside(folder / _FILE if folder.is_dir() else folder)
-    elif timm.is_model(name) and (published := timm.get_pretrained_cfg(name)) is not None:
-        told = published.mean, published.std
+    elif timm.is_model(name) and (name in timm.list_pretrained() or "." not in name):
+        published = timm.get_pretrained_cfg(name)
+        told = None if published is None else (published.mean, published.std)
     else:
         return ours
     if told is None or _fits(told, ours):
