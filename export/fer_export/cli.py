@@ -221,11 +221,10 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
     if options.prepare_only:
         check_precision(prepared, target)
         command = finish_command(prepared, target, options.out, _plan_options(options))
-        anew = ". With --data or --calib, int8 beside float16 is prepared from the fp32 model"
-        raise ConfigurationError(
-            f"{prepared} is prepared already; on the device: {command}"
-            f"{anew if target == 'trt-int8' else ''}"
-        )
+        anew = ""
+        if target == "trt-int8" and str(prepared) != options.from_onnx:  # a whole directory
+            anew = ". With --data or --calib, int8 beside float16 is prepared from its fp32 model"
+        raise ConfigurationError(f"{prepared} is prepared already; on the device: {command}{anew}")
     of_the_onnx = {
         "--batch": options.batch is not None,
         "--calib": options.calib is not None,

@@ -53,7 +53,7 @@ class Device:
         return self.provider in _COMPILING
 
     def prepared(self, precision: str, shape: tuple[int, int, int] | None) -> Device:
-        """With the options for an artifact of ``precision``, whose crops have ``shape``.
+        """With the options for an artifact of ``precision`` and crops of ``shape``.
 
         ``shape`` is None for a graph with a fixed batch.
         """
@@ -62,7 +62,7 @@ class Device:
             options["use_tf32"] = "0"  # TF32 would be used silently, and fp32 has to be fp32
         if self.provider == TENSORRT:
             options |= _kept_engines()
-            # TensorRT up to 10 refuses quantisers, and widens float16, unless it is told
+            # without these, TensorRT up to 10 refuses quantisers and widens float16
             if precision == "int8":
                 options["trt_int8_enable"] = "True"
             if precision == "fp16":
@@ -80,17 +80,17 @@ class Device:
             settings.add_provider_for_devices([rtx_device(self.number)], options)
             return ort.InferenceSession(model, settings, enable_fallback=False)
         chain = [(self.provider, options)]
-        if self.provider == TENSORRT:  # the CUDA provider takes the light operators it leaves
+        if self.provider == TENSORRT:  # what it leaves, the CUDA provider runs
             chain.append((CUDA, {"device_id": str(self.number), "use_tf32": "0"}))
         # with the fallback, the CPU silently replaces a provider that fails
         return ort.InferenceSession(model, settings, providers=chain, enable_fallback=False)
 
 
 def device_named(name: str) -> Device:
-    """Look up a device. Raises ConfigurationError for an unknown one.
+    """Look up a device.
 
-    Raises EngineError where this ONNX Runtime lacks its provider, MissingDependencyError where a
-    package has to be installed for it.
+    Raises ConfigurationError for an unknown one, EngineError if this ONNX Runtime lacks its
+    provider or NVIDIA's plugin, and MissingDependencyError if it is too old for plugins.
     """
     kind, colon, number = ("cpu" if name == "auto" else name).partition(":")
     if kind not in _PROVIDERS or (colon and (kind == "cpu" or not number.isdecimal())):
@@ -139,7 +139,7 @@ def _register_rtx() -> None:
         if problem.name != _RTX_PACKAGE:
             raise
         raise EngineError(
-            "the device tensorrt-rtx is a plugin of ONNX Runtime: pip install "
+            "the device tensorrt-rtx needs NVIDIA's plugin for ONNX Runtime: pip install "
             "onnxruntime-ep-nv-tensorrt-rtx-cu13 (RTX 30 and later, CUDA 13)"
         ) from problem
     if not hasattr(ort, "register_execution_provider_library"):

@@ -99,7 +99,7 @@ class TensorRtBackend(Backend):
         self, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Run one batch in a lane of its own."""
-        if len(batch) > self._max_batch:  # what follows copies into memory of a fixed size
+        if len(batch) > self._max_batch:  # the lanes' memory holds no more
             raise InputError(
                 f"a batch of {len(batch)} crops, and this plan was built for at most "
                 f"{self._max_batch}; split it, or build the plan with a larger --max-batch"
@@ -163,10 +163,10 @@ class TensorRtBackend(Backend):
 class _Lane:
     """One call at a time: a CUDA lane, and an execution context for each of a few batch sizes.
 
-    A graph stands for the context that it was captured from, which must not change afterwards
-    (TensorRT's developer guide on CUDA graphs), so each size has a context of its own. They run
-    one after the other, and share one piece of scratch memory. A batch runs in the next size of
-    ``_sizes``, so that many different sizes cost no more memory than a few.
+    A CUDA graph is tied to the context that it was captured from, and the context must not change
+    afterwards (TensorRT's developer guide on CUDA graphs). So each size has its own context. One
+    runs at a time, so they share one piece of scratch memory. A batch runs in the next larger of
+    ``_sizes``, so memory is bounded whatever sizes come.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What TensorRT would refuse in an ONNX, found before it reaches the device.
 
-Each rule is a small function from a graph to findings; ``RULES`` names them. NVIDIA's own parser
-refuses every one of them, as ``make nvidia`` shows; what it takes is no finding.
+``RULES`` has a small function for each rule. NVIDIA's own parser or builder refuses what a rule
+finds, and takes what none finds, as ``make nvidia`` shows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _Found = Iterator[tuple[str, str]]
 
 
 def lint(model: onnx.ModelProto) -> tuple[Finding, ...]:
-    """Apply every rule; an empty answer is a clean model."""
+    """What TensorRT would refuse, by every rule."""
     view = OnnxGraph(model)
     return tuple(
         Finding(rule, where, message)

@@ -1,7 +1,7 @@
-"""int8 beside fp16: what an INT8 core leaves in float becomes float16, its quantisers included.
+"""int8 beside fp16: what an INT8 core leaves in float32 becomes float16, with the quantisers.
 
-In a graph of int8 and fp32 TensorRT fuses no attention and moves floats of twice the size.
-Quantisers take scales of float16 from opset 19 on.
+Beside float32, TensorRT fuses no attention and moves floats of twice the size. Quantisers take
+scales in float16 from opset 19 on.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _BIAS = 2
 
 
 def to_mixed(core: onnx.ModelProto, islands: Collection[str]) -> onnx.ModelProto:
-    """Rewrite an INT8 core, symmetric Q/DQ in float32; ``core`` stays as it is.
+    """Make the mixed form of an INT8 core, which is symmetric Q/DQ in float32.
 
     ``islands`` names the nodes that stay in float32: those of the fp16 form of the same network,
     whose nodes have the same names. Scales are rounded up to float16 and weights follow them, so
-    that no integer is cut off.
+    no integer is cut off.
     """
     model = onnx.ModelProto()
     model.CopyFrom(core)
@@ -103,8 +103,9 @@ def _up_to_half(values: np.ndarray) -> np.ndarray:
 
 
 def _split_dequantizers(graph: onnx.GraphProto, kept: set[str]) -> None:
-    """Give islands dequantisers of their own, in float32: a cast would stand between Q/DQ and the
-    product, and the product would no longer be int8.
+    """Give islands dequantisers of their own, in float32.
+
+    With a cast between its dequantiser and itself, a product would no longer be int8.
     """
     nodes: list[NodeProto] = []
     for node in graph.node:

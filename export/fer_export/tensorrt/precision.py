@@ -1,8 +1,7 @@
 """What an engine's layers really compute in, as the engine inspector tells it, and the gate on it.
 
-Each convolution and matrix product of the ONNX is looked up in the engine by its name, so that
-none can be missed: TensorRT fuses, renames and splits layers, but its metadata keeps
-``[ONNX Layer: NAME]``.
+Each convolution and matrix product of the ONNX is looked up in the engine by its name, so none can
+be missed: TensorRT fuses, renames and splits layers, but its metadata keeps ``[ONNX Layer: NAME]``.
 
 The inspector's words changed with its releases: a tensor is ``Row major linear FP16 format``,
 ``Channel major Int8 format where channel % 4 == 0``, or just ``Half``.
@@ -43,7 +42,7 @@ _ONNX_NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
 
 _GENERATED = "kgen"
 _PRODUCT = re.compile(r"Fc|Conv(?!e)|Corr|[Gg]emm|[Mm]atm|Dot|mha", re.ASCII)
-"""In the name of a generated kernel: what it computes besides pointwise steps and reductions."""
+"""In the name of a generated kernel that multiplies; the others are pointwise or reductions."""
 
 _NO_PRODUCT = frozenset(
     {
