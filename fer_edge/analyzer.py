@@ -87,7 +87,8 @@ class FaceAnalyzer(ProcessBound):
         cannot be opened, and ClosedError after ``close``.
         """
         self._check_open()
-        return Tracking(self, source, every=every)
+        labels = self.predictor.info.spec.labels
+        return Tracking(source, self.detector, self.classify, labels, every=every)
 
     def close(self) -> None:
         """Close the predictor if it was made here; may be repeated."""

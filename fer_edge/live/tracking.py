@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,10 @@ from fer_edge.faces.detection import Face, FaceDetector
 from fer_edge.live.ahead import Ahead
 from fer_edge.live.sources import Frame, FrameSource, Source, open_source
 from fer_edge.live.tracker import FaceTracker
+from fer_edge.prediction import Prediction
 from fer_edge.smoothing import EmotionSmoother, SmoothedPrediction
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.forking import ProcessBound
-
-if TYPE_CHECKING:
-    from fer_edge.analyzer import FaceAnalyzer
 
 __all__ = ["TrackedFace", "TrackedFrame", "Tracking"]
 
@@ -80,18 +77,26 @@ class Tracking(ProcessBound, Iterator[TrackedFrame]):
     ``close`` or leaving a ``with`` block stops the threads.
     """
 
-    def __init__(self, analyzer: FaceAnalyzer, source: Source, *, every: int = 1) -> None:
+    def __init__(
+        self,
+        source: Source,
+        detector: FaceDetector,
+        classify: Callable[[npt.NDArray[np.uint8], Sequence[Face]], list[Prediction]],
+        labels: tuple[str, ...],
+        *,
+        every: int = 1,
+    ) -> None:
         self._every = whole_number("every", every, _MOST_SKIPPED)
-        self._analyzer = analyzer
-        self.labels = analyzer.predictor.info.spec.labels
+        self._classify = classify
+        self.labels = labels
         self.source: FrameSource = open_source(source)
         self._live = self.source.info.live
         frames = iter(self.source)
         self._frames = Ahead(frames, size=1, latest=True) if self._live else Ahead(frames)
         search = _search if self._live else _search_side_by_side
-        searched = search(self._frames, analyzer.detector, self._every)
+        searched = search(self._frames, detector, self._every)
         self._searched = searched if self._live else Ahead(searched)
-        self._tracker = FaceTracker(min_score=analyzer.detector.min_score)
+        self._tracker = FaceTracker(min_score=detector.min_score)
         self._smoothers: dict[int, EmotionSmoother] = {}
         self._last: list[TrackedFace] = []
         self._session = self._dropped = 0
@@ -173,7 +178,7 @@ class Tracking(ProcessBound, Iterator[TrackedFrame]):
         return TrackedFrame(frame.index, frame.time, frame.pixels, self._last, timings, dropped)
 
     def _classified(self, frame: Frame, faces: list[tuple[int, Face]]) -> list[TrackedFace]:
-        predictions = self._analyzer.classify(frame.pixels, [face for _, face in faces])
+        predictions = self._classify(frame.pixels, [face for _, face in faces])
         alive = self._tracker.numbers()
         self._smoothers = {n: s for n, s in self._smoothers.items() if n in alive}
         found = []

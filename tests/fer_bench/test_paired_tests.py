@@ -68,7 +68,9 @@ def test_right_answers_stand_in_an_order_that_no_container_changes(tmp_path: Pat
     assert one.right == two.right
     assert one.data_sha256 == two.data_sha256
     assert unpack_mask(one.right, 30).sum() == right.sum()
-    draw_reliability([one, two], tmp_path / "reliability.png")
+    draw_reliability(
+        [(it.model, it.reliability) for it in (one, two)], tmp_path / "reliability.png"
+    )
     assert (tmp_path / "reliability.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -67,7 +67,10 @@ def _accuracy(options: Namespace) -> int:
     run = measure_all(models, peers, split, options.reference)
     write_result(options, run.to_json())
     if options.reliability and run.results:
-        draw_reliability(run.results, options.reliability)
+        panels = [
+            (f"{it.model}\n{it.backend}, ECE {it.ece:.3f}", it.reliability) for it in run.results
+        ]
+        draw_reliability(panels, options.reliability)
     for result in run.results:
         _print(result)
     for test in run.mcnemar:
