@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fer_calib.crops import Crops, batch_size
 from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
 from fer_calib.onnx_graph import model_of
 from fer_calib.running import session_of
+from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.system.progress import track
 from fer_export.half_graph import Emulation, FloatGraph
 
@@ -56,13 +56,16 @@ def observe(graph: FloatGraph, crops: Crops) -> Observation:
     constants: list[TensorProto] = []
     for node in adding:
         probes += _on_magnitudes(node, graph.ranks[node.input[0]], constants)
-    model = model_of(
-        graph.header,
-        [*nodes, *probes],
-        [*graph.tensors.values(), *constants],
-        [CORE_OUTPUT, *(probe.output[0] for probe in probes if probe.name)],
+    session = session_of(
+        model_of(
+            graph.header,
+            [*nodes, *probes],
+            [*graph.tensors.values(), *constants],
+            [CORE_OUTPUT, *(probe.output[0] for probe in probes if probe.name)],
+        ),
+        optimised=False,
     )
-    logits, found = _watch(model, crops, "watching the network")
+    logits, found = _watch(session, crops, "watching the network")
     count = len(_EXTREMES) * len(tensors)
     high, low, total = np.abs(found[:count]).reshape(len(_EXTREMES), -1)
     peaks = np.where(np.isfinite(total), np.maximum(high, low), np.nan)
@@ -74,13 +77,12 @@ def broken_tensors(emulation: Emulation, crops: Crops) -> tuple[FloatArray, list
     """Logits ``(N, K)`` in float16, and the tensors that held NaN or Inf, the first ones first."""
     probes = [_reduced("ReduceSum", name) for name in emulation.rounded]
     graph = emulation.model.graph
-    model = model_of(
-        emulation.model,
-        [*graph.node, *probes],
-        graph.initializer,
-        [CORE_OUTPUT, *(probe.output[0] for probe in probes)],
+    outputs = [CORE_OUTPUT, *(probe.output[0] for probe in probes)]
+    session = session_of(
+        model_of(emulation.model, [*graph.node, *probes], graph.initializer, outputs),
+        optimised=False,
     )
-    logits, found = _watch(model, crops, "watching float16")
+    logits, found = _watch(session, crops, "watching float16")
     seen = zip(emulation.rounded, np.isfinite(found).tolist(), strict=True)
     return logits, [name for name, finite in seen if not finite]
 
@@ -121,14 +123,12 @@ def _on_magnitudes(node: NodeProto, rank: int, constants: list[TensorProto]) -> 
 
 
 def _watch(
-    model: onnx.ModelProto, crops: Crops, label: str
+    session: ort.InferenceSession, crops: Crops, label: str
 ) -> tuple[FloatArray, npt.NDArray[np.float64]]:
     """Logits of all crops, and of each scalar output the value that is largest in magnitude;
     NaN stays NaN.
     """
-    names = [output.name for output in model.graph.output]
-    session = session_of(model, optimised=False)
-    del model  # the session has its weights in a file
+    names = [output.name for output in session.get_outputs()]
     parts = -(-len(crops) // batch_size(*crops.tensors.shape[1:3]))
     found, logits = np.zeros(len(names) - 1), []
     for batch in track(crops.batches(), parts, label):

@@ -106,11 +106,12 @@ class OpenVinoBackend(Backend):
 
     def _compile_for_any(self) -> Pool[_Request]:
         with self._opening:
-            if self._model is None:
-                raise ClosedError(_CLOSED)
             if self._any is None:
+                if self._model is None:
+                    raise ClosedError(_CLOSED)
                 compiled = self._model.compile(self._device, self._settings, None)
                 self._any = self._pool(compiled, None)
+                self._model = None  # it has weights of its own, and nothing else is compiled
             return self._any
 
     def _pool(self, compiled: Any, batch: int | None) -> Pool[_Request]:
