@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("cuda.bindings", reason="no cuda-python, on which the double stands")
 
-from tensorrt_double.cuda import CudaDouble
+from tensorrt_double.cuda import GPU, CudaDouble
 from tensorrt_double.engine import TensorRtDouble
 from tensorrt_double.plans import BATCHES, CLOSE, Answer, Open, Plan, crops
 
@@ -71,15 +71,20 @@ def test_host_code_runs_only_for_a_version_compatible_plan(
 # ---- what it refuses
 
 
-def test_a_plan_for_another_gpu_says_how_to_get_one(opened: Open, plan: Plan) -> None:
-    plan.change(gpu=Gpu("Thor", "11.0", 20))
-    with pytest.raises(ArtifactError, match=r"built for Thor.*Double of a GPU.*--from-onnx"):
-        opened()
-
-
-def test_a_plan_of_another_power_mode_names_it(opened: Open, plan: Plan) -> None:
-    plan.change(gpu=dataclasses.replace(plan.sidecar.gpu, multiprocessors=8))
-    with pytest.raises(ArtifactError, match=r"8 multiprocessors.*power mode.*nvpmodel -q"):
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"gpu": Gpu("Thor", "11.0", 20)}, r"built for Thor.*Double of a GPU"),
+        ({"gpu": Gpu(GPU[0], f"{GPU[1]}.{GPU[2]}", 8)}, r"8 multiprocessors.*power.*nvpmodel -q"),
+        ({"tensorrt": "9.9.9"}, r"built by TensorRT 9\.9\.9"),
+    ],
+    ids=["gpu", "power mode", "tensorrt"],
+)
+def test_a_plan_of_another_place_says_how_to_get_one_here(
+    opened: Open, plan: Plan, changes: dict[str, Any], told: str
+) -> None:
+    plan.change(**changes)
+    with pytest.raises(ArtifactError, match=f"{told}.*--from-onnx"):
         opened()
 
 
@@ -100,12 +105,6 @@ def test_a_plan_for_several_gpus_runs_on_them(
     else:
         with pytest.raises(ArtifactError, match="built for Other"):
             opened()
-
-
-def test_a_plan_of_another_tensorrt_says_how_to_get_one(opened: Open, plan: Plan) -> None:
-    plan.change(tensorrt="9.9.9")
-    with pytest.raises(ArtifactError, match=r"built by TensorRT 9\.9\.9.*--from-onnx"):
-        opened()
 
 
 def test_a_plan_that_tensorrt_refuses_gives_tensorrts_reason(opened: Open, plan: Plan) -> None:
@@ -236,17 +235,3 @@ def test_a_library_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_any_other_failure_of_the_import_is_not_hidden(tmp_path: Path) -> None:
     assert imported_beside("raise ImportError('broken')\n", tmp_path).startswith("ImportError None")
-
-
-def test_without_tensorrt_it_says_where_it_comes_from() -> None:
-    code = (
-        "import sys\n"
-        "sys.modules['tensorrt'] = None\n"
-        "try:\n"
-        "    import fer_edge.backends.tensorrt\n"
-        "except Exception as problem:\n"
-        "    print(type(problem).__name__, problem)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("MissingDependencyError tensorrt is not installed")
-    assert "JetPack" in done.stdout

@@ -179,29 +179,31 @@ def test_a_product_in_another_type_fails_the_gate_and_leaves_the_listing(
     assert not list(home.rglob("*.json"))
 
 
-@pytest.mark.parametrize("target", ["trt-fp32", "trt-int8"])
-def test_a_model_of_another_precision_is_refused_with_the_way_out(
-    tensorrt: TensorRtDouble, prepared: Path, out: Path, target: str
+@pytest.mark.parametrize(
+    ("target", "kind", "told"),
+    [
+        ("trt-fp32", ConfigurationError, "is fp16, and trt-fp32 is built from fp32"),
+        ("trt-fp8", ConfigurationError, "trt-fp32, trt-fp16, trt-int8"),
+        ("trt-fp16", ArtifactError, "model.fp16.onnx is not an ONNX model, or is damaged"),
+    ],
+)
+def test_what_is_wrong_with_the_onnx_or_the_target_is_told_before_anything_is_built(
+    tensorrt: TensorRtDouble,
+    prepared: Path,
+    out: Path,
+    *,
+    target: str,
+    kind: type[FerEdgeError],
+    told: str,
 ) -> None:
-    problem = refused(ConfigurationError, prepared, out, target)
-    assert "is fp16" in str(problem)
-    assert f"--prepare-only --target {target}" in str(problem)
-
-
-def test_an_unknown_target_is_refused(tensorrt: TensorRtDouble, prepared: Path, out: Path) -> None:
-    assert "trt-fp32, trt-fp16, trt-int8" in str(
-        refused(ConfigurationError, prepared, out, "trt-fp8")
-    )
+    if kind is ArtifactError:
+        prepared.write_bytes(prepared.read_bytes()[:1000])
+    assert told in str(refused(kind, prepared, out, target))
 
 
 def test_a_plan_has_the_suffix_of_a_plan(tensorrt: TensorRtDouble, prepared: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"NAME\.plan"):
         build_plan(prepared, prepared.with_suffix(".engine"), "trt-fp16")
-
-
-def test_a_corrupt_onnx_is_refused(tensorrt: TensorRtDouble, prepared: Path, out: Path) -> None:
-    prepared.write_bytes(prepared.read_bytes()[:1000])
-    assert str(prepared) in str(refused(ArtifactError, prepared, out))
 
 
 def test_an_operator_that_tensorrt_lacks_is_told_with_its_node(
