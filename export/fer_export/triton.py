@@ -29,32 +29,39 @@ _VERSION = "1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PREFERRED = (8, 16, 32)
 
-_KIND = triton.ModelInstanceGroup
+_DEVICES = ("auto", "cpu", "gpu")
 _FORMS = {
-    ".onnx": ("onnxruntime", "onnxruntime_onnx", "model.onnx", _KIND.KIND_AUTO),
-    ".plan": ("tensorrt", "tensorrt_plan", "model.plan", _KIND.KIND_GPU),
-    ".engine": ("tensorrt", "tensorrt_plan", "model.plan", _KIND.KIND_GPU),
-    ".xml": ("openvino", "", "model.xml", _KIND.KIND_CPU),
+    ".onnx": ("onnxruntime", "onnxruntime_onnx", "model.onnx", _DEVICES),
+    ".plan": ("tensorrt", "tensorrt_plan", "model.plan", ("gpu",)),
+    ".engine": ("tensorrt", "tensorrt_plan", "model.plan", ("gpu",)),
+    ".xml": ("openvino", "", "model.xml", ("cpu", "gpu")),
 }
-"""By suffix: Triton's backend and platform, the file that it looks for, and what it runs on."""
+"""By suffix: Triton's backend and platform, the file that it looks for, and the devices that the
+backend runs on, its default first."""
 
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """How Triton batches requests.
+    """How Triton runs a model.
 
     A request waits up to ``queue_delay_us`` for others, to be run together with them: at once when
-    they are 8, 16 or 32, and never more than ``max_batch_size``.
+    they are 8, 16 or 32, and never more than ``max_batch_size``. ``device`` is ``auto``, ``cpu`` or
+    ``gpu``.
     """
 
     max_batch_size: int = 64
     queue_delay_us: int = 2000
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.max_batch_size < 1:
             raise ConfigurationError(f"max_batch_size is at least 1, not {self.max_batch_size}")
         if self.queue_delay_us < 0:
             raise ConfigurationError(f"queue_delay_us is 0 or more, not {self.queue_delay_us}")
+        if self.device not in _DEVICES:
+            raise ConfigurationError(
+                f"unknown device {self.device!r}; there are {', '.join(_DEVICES)}"
+            )
 
 
 def write_repository(
@@ -70,9 +77,9 @@ def write_repository(
 
     ``artifact`` is an ``.onnx``, a plan (``.plan``, ``.engine``) or an ``.xml`` with its ``.bin``
     beside it; it is copied. ``force`` replaces a model that is there. Raises ConfigurationError for
-    a name or a file that Triton would not accept and for a model that exists; ArtifactError for an
-    artifact that is missing, does not fit ``spec`` or has a static batch, which Triton could not
-    fill (a plan or an IR is not checked for that).
+    a name, a file or a device that Triton would not accept and for a model that exists;
+    ArtifactError for an artifact that is missing, does not fit ``spec`` or has a static batch,
+    which Triton could not fill (a plan or an IR is not checked for that).
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
@@ -114,7 +121,13 @@ def _largest_batch(artifact: Path, options: ServingOptions) -> int:
 
 
 def _config(name: str, artifact: Path, spec: ModelSpec, options: ServingOptions) -> Any:
-    backend, platform, _, kind = _FORMS[artifact.suffix]
+    backend, platform, _, devices = _FORMS[artifact.suffix]
+    device = devices[0] if options.device == "auto" else options.device
+    if device not in devices:
+        raise ConfigurationError(
+            f"Triton's {backend} runs on {', '.join(devices)}, not on {device}"
+        )
+    kind = triton.ModelInstanceGroup.Kind.Value(f"KIND_{device.upper()}")
     largest = _largest_batch(artifact, options)
     crop = {"data_type": triton.TYPE_UINT8, "dims": spec.input.shape}
     answers = {"data_type": triton.TYPE_FP32, "dims": [len(spec.labels)]}

@@ -120,6 +120,24 @@ def test_a_plan_is_asked_for_no_more_than_its_profile_takes(
     assert [size for size in (8, 16, 32) if f"preferred_batch_size: {size}\n" in text] == [8, 16]
 
 
+def test_a_model_is_served_on_the_cpu_where_asked(
+    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    options = ServingOptions(device="cpu")
+    (group,) = config_of(
+        write_repository(tmp_path, "fer", tiny_artifact, tiny_spec, options)
+    ).instance_group
+    assert group.kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
+
+
+def test_a_plan_is_not_served_on_a_cpu(tiny_spec: ModelSpec, tmp_path: Path) -> None:
+    (tmp_path / "m.plan").write_bytes(b"plan")
+    with pytest.raises(ConfigurationError, match="Triton's tensorrt runs on gpu, not on cpu"):
+        write_repository(
+            tmp_path, "fer", tmp_path / "m.plan", tiny_spec, ServingOptions(device="cpu")
+        )
+
+
 # --- what is refused
 
 
@@ -196,6 +214,7 @@ def test_a_checkpoint_is_no_served_format(tiny_spec: ModelSpec, tmp_path: Path) 
     [
         ({"max_batch_size": 0}, "at least 1, not 0"),
         ({"queue_delay_us": -1}, "0 or more, not -1"),
+        ({"device": "tpu"}, "unknown device 'tpu'; there are auto, cpu, gpu"),
     ],
 )
 def test_options_that_cannot_be_met(options: dict[str, Any], message: str) -> None:
