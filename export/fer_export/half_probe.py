@@ -75,15 +75,17 @@ def observe(graph: FloatGraph, crops: Crops) -> Observation:
 
 def broken_tensors(emulation: Emulation, crops: Crops) -> tuple[FloatArray, list[str]]:
     """Logits ``(N, K)`` in float16, and the tensors that held NaN or Inf, the first ones first."""
-    probes = [_reduced("ReduceSum", name) for name in emulation.rounded]
+    rounded = emulation.rounded
+    probes = [_reduced("ReduceSum", name) for name in rounded]
     graph = emulation.model.graph
     outputs = [CORE_OUTPUT, *(probe.output[0] for probe in probes)]
     session = session_of(
         model_of(emulation.model, [*graph.node, *probes], graph.initializer, outputs),
         optimised=False,
     )
+    del emulation, graph  # the session has their weights in a file
     logits, found = _watch(session, crops, "watching float16")
-    seen = zip(emulation.rounded, np.isfinite(found).tolist(), strict=True)
+    seen = zip(rounded, np.isfinite(found).tolist(), strict=True)
     return logits, [name for name, finite in seen if not finite]
 
 
