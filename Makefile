@@ -145,7 +145,7 @@ train: $(VENV)/dev.installed
 	  $(BIN)/python train/release/promote.py $(RUNS)/$$name --data $(DATA) --weights train/weights; done
 
 models: $(VENV)/dev.installed
-	$(need_data)set -e; for it in $(MODELS); do $(BIN)/fer-export --data $(DATA) --force --half-weights \
+	$(need_data)set -e; for it in $(MODELS); do $(BIN)/fer-export --data $(DATA) --force --half-weights --crops 3589 \
 	  --weights train/weights/$${it#*:}.safetensors --out fer_edge/models/$${it%%:*} \
 	  --target onnx --target onnx-int8 --target openvino-int8; done
 	$(PAGES) model-card --data $(DATA)

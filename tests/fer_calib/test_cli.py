@@ -37,7 +37,6 @@ def test_the_command_writes_a_set_and_says_what_it_is(
         (["--count", "6"], "at least 7"),
         (["--count", "29"], "ask for at most 28"),
         (["--count", "14", "--seed", "-1"], "--seed should be 0 or more, not -1"),
-        (["--count", "14", "--data", "none.zip"], "no FER2013 at none.zip"),
     ],
 )
 def test_what_cannot_be_drawn_ends_with_2_and_leaves_nothing(
@@ -51,6 +50,15 @@ def test_what_cannot_be_drawn_ends_with_2_and_leaves_nothing(
     assert main(["--data", str(tiny_fer2013), "--out", str(out), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
+
+
+def test_data_that_is_not_there_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "calib.npz"
+    assert main(["--data", "none.zip", "--out", str(out), "--count", "14"]) == 2
+    assert "no FER2013 at none.zip" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_an_older_set_survives_a_failure(tiny_fer2013: Path, tmp_path: Path) -> None:

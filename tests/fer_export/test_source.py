@@ -90,11 +90,11 @@ def test_a_file_that_is_no_onnx_is_refused(content: bytes, tmp_path: Path) -> No
         from_onnx(tmp_path / "x.onnx")
 
 
-def test_a_dense_network_is_exported_as_plain_convolutions(tmp_path: Path) -> None:
+def test_a_dense_network_is_exported_as_convolutions_and_additions(tmp_path: Path) -> None:
     spec = ModelSpec(NetworkSpec("fer_dense", arguments={"width": 8}), InputSpec(48, 48))
     checkpoint.save(tmp_path / "dense.safetensors", network.build(spec).state_dict(), spec)
     source = from_checkpoint(tmp_path / "dense.safetensors")
     ops = Counter(node.op_type for node in source.core.graph.node)
     assert ops["Conv"] == ops["Relu"] == 15
+    assert ops["Add"] == 10  # a block keeps its input where shape and channels stay
     assert "BatchNormalization" not in ops
-    assert "Add" not in ops
