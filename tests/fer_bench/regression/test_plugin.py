@@ -261,10 +261,16 @@ def test_where_a_baseline_is(chosen: str | None, ini: str | None, path: str) -> 
     ],
 )
 def test_what_cannot_be_met_is_told_before_any_test_runs(
-    arguments: tuple[str, ...], message: str, sound: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...],
+    message: str,
+    sound: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # pytest adds folders of conftest.py to it
     words = [str(sound) if word == "SOUND" else word for word in arguments]
-    assert pytest.main(["-p", PLUGIN, "-p", "no:cacheprovider", *words]) == 4
+    own = ["-c", os.devnull, "--rootdir", str(sound), str(sound)]
+    assert pytest.main(["-p", PLUGIN, "-p", "no:cacheprovider", *own, *words]) == 4
     said = capsys.readouterr().err
     assert message in said
     assert "Traceback" not in said
