@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import ClosedError
-from fer_edge.faces.analyzed_face import AnalyzedFace
-from fer_edge.faces.detection import Face, FaceDetector, cut_face
+from fer_edge.faces.detection import AnalyzedFace, Face, FaceDetector, cut_face
 from fer_edge.images.reading import read_image
 from fer_edge.live.sources import Source
 from fer_edge.live.tracking import Tracking

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -79,4 +79,5 @@ class Prediction:
         return f"{type(self).__name__}({doubt}{self.label}: {rest})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Prediction, (self.probabilities, self.min_confidence, self.labels)
+        # a restored array could be written to again; the constructor forbids that
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))

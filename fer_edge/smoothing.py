@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,16 +38,6 @@ class SmoothedPrediction(Prediction):
     def confidence(self) -> float:
         """Its probability, 0 to 1."""
         return float(self.probabilities[self.held])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SmoothedPrediction, (
-            self.probabilities,
-            self.min_confidence,
-            self.labels,
-            self.held,
-            self.since,
-            self.changed,
-        )
 
 
 class EmotionSmoother:

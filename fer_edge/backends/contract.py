@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.artifacts.artifact import Artifact
-from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
 
 __all__ = [
@@ -57,19 +57,19 @@ def contract_spec(
     ArtifactError if there is no valid spec, or if the graph does not keep the contract, and
     ConfigurationError if the caller's spec differs from the artifact's own.
     """
-    given = artifact.spec
-    if text is None and given is None:
-        raise ArtifactError(
-            f"{artifact.path} carries no model spec, which would say {_fields_of_a_spec()}. Export "
-            "the model with fer-export, which adds the spec, or give Predictor(spec=ModelSpec(…))"
-        )
-    if text is None:
-        assert given is not None  # noqa: S101 - for the type checker
-        spec = given
-    else:
+    if text is not None:
         spec = ModelSpec.from_json(text, where=f"the spec in {artifact.path}")
         refuse_another_spec(artifact, spec)
-    _check_ports(spec, artifact, inputs, outputs, "the spec that was given" if given else None)
+    elif artifact.spec is not None:
+        spec = artifact.spec
+    else:
+        fields = ", ".join(field.name for field in dataclasses.fields(InputSpec))
+        raise ArtifactError(
+            f"{artifact.path} carries no model spec, which would say its network, its input "
+            f"({fields}), its precision, temperature and labels. Export the model with fer-export, "
+            "which adds the spec, or give Predictor(spec=ModelSpec(…))"
+        )
+    _check_ports(spec, artifact, inputs, outputs)
     return spec
 
 
@@ -103,11 +103,7 @@ def padded(batch: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
 
 
 def _check_ports(
-    spec: ModelSpec,
-    artifact: Artifact,
-    inputs: Sequence[Port],
-    outputs: Sequence[Port],
-    source: str | None,
+    spec: ModelSpec, artifact: Artifact, inputs: Sequence[Port], outputs: Sequence[Port]
 ) -> None:
     rows = [port.shape[0] if port.shape else None for port in (*inputs, *outputs)]
     one_batch = len({row for row in rows if isinstance(row, int)}) <= 1
@@ -115,9 +111,10 @@ def _check_ports(
     expected_out = [Port(name, "float32", ("N", len(spec.labels))) for name in OUTPUTS]
     if one_batch and _alike(inputs, expected_in) and _alike(outputs, expected_out):
         return
+    whose = "its own spec" if artifact.spec is None else "the spec that was given"
     raise ArtifactError(
-        f"{artifact.path} does not fit {source or 'its own spec'}: it maps {_listed(inputs)} to "
-        f"{_listed(outputs)}, expected {_listed(expected_in)} to {_listed(expected_out)}"
+        f"{artifact.path} does not fit {whose}: it maps {_listed(inputs)} to {_listed(outputs)}, "
+        f"expected {_listed(expected_in)} to {_listed(expected_out)}"
     )
 
 
@@ -132,16 +129,3 @@ def _alike(ports: Sequence[Port], expected: Sequence[Port]) -> bool:
 
 def _listed(ports: Sequence[Port]) -> str:
     return ", ".join(map(str, ports)) or "nothing"
-
-
-def _fields_of_a_spec() -> str:
-    inside = {"network": NetworkSpec, "input": InputSpec}
-    named = []
-    for field in dataclasses.fields(ModelSpec):
-        parts = (
-            [part.name for part in dataclasses.fields(inside[field.name])]
-            if (field.name in inside)
-            else []
-        )
-        named.append(f"{field.name} ({', '.join(parts)})" if parts else field.name)
-    return ", ".join(name for name in named if name not in ("schema", "provenance"))

@@ -112,14 +112,14 @@ class OnnxRuntimeBackend(Backend):
 
 
 def _open(artifact: Artifact, device: Device, settings: Any) -> ort.InferenceSession:
-    if device.provider != CPU:  # releases that do not know this entry ignore it
-        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    options: dict[str, str] = {}
     try:
         if device.provider != CPU:
+            # releases that do not know this entry ignore it
+            settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
             spec, batch = _contract(quiet_session(artifact.data, 1), artifact)
-            shape = spec.input.shape if batch is None else None
-            device = device.prepared(spec.precision, shape)
-        return device.session(artifact.data, settings)
+            options = device.options(spec.precision, spec.input.shape if batch is None else None)
+        return device.session(artifact.data, settings, options)
     except FerEdgeError:
         raise
     except Exception as problem:  # onnxruntime's errors share no base of their own

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import platform
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fer_edge.backends.onnxruntime_engine import ort
@@ -41,23 +40,22 @@ LARGEST_BATCH = 32
 
 @dataclass(frozen=True)
 class Device:
-    """A provider with its options; ``number`` counts the GPUs that it sees."""
+    """A provider; ``number`` counts the GPUs that it sees."""
 
     provider: str
     number: int = 0
-    options: Mapping[str, str] | None = None
 
     @property
     def compiles(self) -> bool:
         """Whether the provider builds an engine, for a range of batches."""
         return self.provider in _COMPILING
 
-    def prepared(self, precision: str, shape: tuple[int, int, int] | None) -> Device:
-        """With the options for an artifact of ``precision`` and crops of ``shape``.
+    def options(self, precision: str, shape: tuple[int, int, int] | None) -> dict[str, str]:
+        """The provider's options for an artifact of ``precision`` and crops of ``shape``.
 
         ``shape`` is None for a graph with a fixed batch.
         """
-        options = {} if self.provider == CPU else {"device_id": str(self.number)}
+        options = {"device_id": str(self.number)}
         if self.provider == CUDA:
             options["use_tf32"] = "0"  # TF32 would be used silently, and fp32 has to be fp32
         if self.provider == TENSORRT:
@@ -71,11 +69,10 @@ class Device:
             start, sizes = _COMPILING[self.provider], "x".join(map(str, shape))
             for name, batch in (("min", 1), ("opt", 1), ("max", LARGEST_BATCH)):
                 options[f"{start}_profile_{name}_shapes"] = f"crop:{batch}x{sizes}"
-        return replace(self, options=options)
+        return options
 
-    def session(self, model: bytes, settings: Any) -> ort.InferenceSession:
+    def session(self, model: bytes, settings: Any, options: dict[str, str]) -> ort.InferenceSession:
         """Open ``model``; raises what ONNX Runtime raises, and EngineError without the GPU."""
-        options = dict(self.options or {})
         if self.provider == RTX:
             settings.add_provider_for_devices([rtx_device(self.number)], options)
             return ort.InferenceSession(model, settings, enable_fallback=False)

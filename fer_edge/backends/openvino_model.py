@@ -13,7 +13,7 @@ from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import METADATA_KEY
 from fer_edge.backends.contract import INPUT, Port, contract_spec, static_batch
 from fer_edge.backends.external_data import refuse_external_data
-from fer_edge.backends.openvino_cache import BlobCache
+from fer_edge.backends.openvino_cache import read_blob, write_blob
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, EngineError
 
@@ -29,7 +29,6 @@ _PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 _INTEGERS = {"i8", "u8"}
 _INT8 = "int8"
 _HEAVY = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
-_CACHED = ("CPU", "GPU", "NPU")
 _MAX_CACHED = 64 << 20
 """The largest artifact whose compiled form is kept, as it is written from several copies of it."""
 
@@ -74,21 +73,17 @@ class ArtifactModel:
             _return_free_memory()
 
     def _compile_or_load(self, device: str, settings: Settings, batch: int | None) -> Any:
-        family = device.partition(".")[0]
-        if not self._cached or family not in _CACHED or not self._can_export(device):
+        can = read_property(self._core, device, "OPTIMIZATION_CAPABILITIES")
+        if not self._cached or device.startswith("AUTO") or "EXPORT_IMPORT" not in can:
             return self._compile(device, settings, batch)
         name = str(self._core.get_property(device, "FULL_DEVICE_NAME"))
         key = [ov.__version__, name, device, sorted(settings.items()), self._digests, batch]
-        cache = BlobCache()
-        blob = cache.read(key)
-        if blob is not None:
-            try:
+        if (blob := read_blob(key)) is not None:
+            with suppress(*REFUSALS):  # undamaged, but made by another OpenVINO or driver
                 return self._core.import_model(blob, device, settings)
-            except REFUSALS:
-                pass  # undamaged, but made by another OpenVINO or driver
         compiled = self._compile(device, settings, batch)
         with suppress(*REFUSALS):  # not every device can export; the next start compiles again
-            cache.write(key, compiled.export_model().getvalue())
+            write_blob(key, compiled.export_model().getvalue())
         return compiled
 
     def _compile(self, device: str, settings: Settings, batch: int | None) -> Any:
@@ -102,9 +97,6 @@ class ArtifactModel:
             raise EngineError(
                 f"OpenVINO cannot compile {self._path} for {device}: {reason(problem)}"
             ) from problem
-
-    def _can_export(self, device: str) -> bool:
-        return "EXPORT_IMPORT" in (read_property(self._core, device, "OPTIMIZATION_CAPABILITIES"))
 
 
 def computes_in(compiled: Any) -> str:

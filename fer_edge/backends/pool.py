@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from fer_edge.errors import ClosedError
 
-__all__ = ["Lease", "Pool"]
+__all__ = ["Pool"]
 
 
 class _Closable(Protocol):
@@ -25,21 +26,29 @@ class Pool(Generic[T]):
     """
 
     def __init__(self, make: Callable[[], T], size: int, closed: str) -> None:
-        if size < 1:
-            raise ValueError(f"a pool holds at least 1 item, not {size}")
         self._make: Callable[[], T] | None = make
-        self._size, self._message = size, closed
+        self._message = closed
         self._changed = threading.Condition()
         self._idle: list[T] = []
-        self._made = 0
+        self._unmade = size
 
-    def borrow(self) -> Lease[T]:
+    @contextmanager
+    def borrow(self) -> Iterator[T]:
         """Lend an item for a ``with`` block. Entering it waits while all items are lent.
 
-        Entering raises ClosedError after ``close``, and whatever ``make`` raises. The item is given
-        back even if the block raises.
+        Entering raises ClosedError after ``close``, and whatever ``make`` raises.
         """
-        return Lease(self)
+        item = self._take()
+        try:
+            yield item
+        finally:
+            with self._changed:
+                is_open = self._make is not None
+                if is_open:
+                    self._idle.append(item)
+                    self._changed.notify()
+            if not is_open:
+                item.close()
 
     def close(self) -> None:
         """Close idle items now, and the others when their block ends. May be repeated."""
@@ -52,42 +61,17 @@ class Pool(Generic[T]):
 
     def _take(self) -> T:
         with self._changed:
-            while not self._idle and self._made == self._size and self._make is not None:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._idle or self._unmade or self._make is None)
             make = self._make
             if make is None:
                 raise ClosedError(self._message)
             if self._idle:
                 return self._idle.pop()  # the one used last, whose caches are warm
-            self._made += 1
+            self._unmade -= 1
         try:
             return make()
         except BaseException:
             with self._changed:
-                self._made -= 1
+                self._unmade += 1
                 self._changed.notify()
             raise
-
-    def _give_back(self, item: T) -> None:
-        with self._changed:
-            if self._make is not None:
-                self._idle.append(item)
-                self._changed.notify()
-                return
-        item.close()
-
-
-class Lease(Generic[T]):
-    """The ``with`` block in which an item of a pool is lent."""
-
-    __slots__ = ("_item", "_pool")
-
-    def __init__(self, pool: Pool[T]) -> None:
-        self._pool = pool
-
-    def __enter__(self) -> T:
-        self._item = self._pool._take()
-        return self._item
-
-    def __exit__(self, *_: object) -> None:
-        self._pool._give_back(self._item)

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from fer_edge.analyzer import FaceAnalyzer
 from fer_edge.command import open_predictor, say, write_result
 from fer_edge.errors import InputError
-from fer_edge.faces.analyzed_face import AnalyzedFace
-from fer_edge.faces.detection import FaceDetector
+from fer_edge.faces.detection import AnalyzedFace, FaceDetector
 from fer_edge.images.annotation import annotate
 from fer_edge.images.reading import PICTURE_SUFFIXES, read_image
 from fer_edge.predictor import Predictor

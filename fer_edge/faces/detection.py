@@ -17,13 +17,15 @@ import numpy.typing as npt
 
 from fer_edge.arguments import real_number, whole_number
 from fer_edge.backends.base import MAX_THREADS
+from fer_edge.emotion import Emotion
 from fer_edge.errors import InputError
 from fer_edge.faces.detectors import Detection, Detector, Haar
 from fer_edge.images.pixels import check_frame
 from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
+from fer_edge.prediction import Prediction
 from fer_edge.system.forking import ProcessBound
 
-__all__ = ["MIN_SIZE", "Face", "FaceDetector", "cut_face"]
+__all__ = ["MIN_SIZE", "AnalyzedFace", "Face", "FaceDetector", "cut_face"]
 
 MIN_SIZE = 24
 """Least width and height of a box by default, in pixels of the frame."""
@@ -47,6 +49,34 @@ class Face:
         x, y, width, height = self.box
         if min(x, y) < 0 or min(width, height) < 1:
             raise ValueError(f"a box is (x, y, width, height) within the frame, not {self.box}")
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzedFace:
+    """One face of a picture and its apparent expression.
+
+    ``box`` is (x, y, width, height) in pixels, the upper left corner first, within the picture.
+    ``score`` is how sure the detector is, in its own scale (`Face`).
+    """
+
+    box: tuple[int, int, int, int]
+    score: float
+    prediction: Prediction
+
+    @property
+    def label(self) -> str:
+        """The name of the most probable class."""
+        return self.prediction.label
+
+    @property
+    def emotion(self) -> Emotion | None:
+        """``label`` as an Emotion; None if the model's class is none of those."""
+        return self.prediction.emotion
+
+    @property
+    def confidence(self) -> float:
+        """Its probability, 0 to 1."""
+        return self.prediction.confidence
 
 
 class FaceDetector(ProcessBound):

@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from fer_edge.arguments import whole_number
 from fer_edge.errors import ClosedError
-from fer_edge.faces.analyzed_face import AnalyzedFace
-from fer_edge.faces.detection import Face, FaceDetector
+from fer_edge.faces.detection import AnalyzedFace, Face, FaceDetector
 from fer_edge.live.ahead import Ahead
 from fer_edge.live.sources import Frame, FrameSource, Source, open_source
 from fer_edge.live.tracker import FaceTracker

@@ -281,7 +281,7 @@ def test_tensorrt_is_told_the_range_of_batches_so_that_no_call_builds_again(
     [("fp32", set()), ("fp16", {"trt_fp16_enable"}), ("int8", {"trt_int8_enable"})],
 )
 def test_tensorrt_is_told_the_precision_that_the_graph_has(precision: str, flags: set[str]) -> None:
-    options = Device(TENSORRT).prepared(precision, None).options or {}
+    options = Device(TENSORRT).options(precision, None)
     assert {name for name in options if name in ("trt_fp16_enable", "trt_int8_enable")} == flags
     assert not [name for name in options if "profile" in name]
 
@@ -360,12 +360,13 @@ def test_the_plugin_is_registered_once_and_told_of_the_engine(
 
     monkeypatch.setattr(ort, "InferenceSession", lambda *_, **__: "a session")
     for _ in range(2):
-        device = device_named("tensorrt-rtx:1").prepared("int8", (48, 48, 1))
-        assert device.session(data, Settings()) == "a session"
+        device = device_named("tensorrt-rtx:1")
+        options = device.options("int8", (48, 48, 1))
+        assert device.session(data, Settings(), options) == "a session"
     assert plugin.registered == [("NvTensorRTRTXExecutionProvider", "plugin.so")]
-    (devices, options), _ = seen
+    (devices, told), _ = seen
     assert [one.ep_name for one in devices] == ["NvTensorRTRTXExecutionProvider"]
-    assert options["nv_profile_max_shapes"] == "crop:32x48x48x1"
+    assert told["nv_profile_max_shapes"] == "crop:32x48x48x1"
 
 
 @pytest.mark.parametrize(
@@ -381,15 +382,9 @@ def test_nvidias_parser_gets_the_plain_form_of_int8(
     assert _artifact(model, "onnxruntime", device, "int8").path.name == file
 
 
-@pytest.mark.parametrize(
-    ("damaged", "message"),
-    [
-        (b"", r"ONNX Runtime cannot load model\.onnx on CPUExecutionProvider: "),
-        (b"no model", r"model\.onnx is not an ONNX model, or is damaged: "),
-        (b"\0" * 4096, r"model\.onnx is not an ONNX model, or is damaged: "),
-    ],
-)
-def test_bytes_that_are_no_onnx_are_refused(damaged: bytes, message: str) -> None:
+@pytest.mark.parametrize("damaged", [b"", b"no model", b"\0" * 4096])
+def test_bytes_that_are_no_onnx_are_refused(damaged: bytes) -> None:
+    message = r"ONNX Runtime cannot load model\.onnx on CPUExecutionProvider: "
     with pytest.raises(ArtifactError, match=message):
         opened(damaged)
 
@@ -418,8 +413,8 @@ def test_text_that_is_no_text_is_refused(data: bytes, text: bytes) -> None:
 def test_an_onnx_without_a_spec_is_refused(changed: Callable[[Change], bytes]) -> None:
     with pytest.raises(
         ArtifactError,
-        match=r"carries no model spec, which would say network \(arch.*input \(height, width"
-        r".*precision, temperature, labels\. Export the model with fer-export, .*spec=ModelSpec",
+        match=r"carries no model spec, which would say its network, its input \(height, width"
+        r".*precision, temperature and labels\. Export the model with fer-export, .*spec=ModelSpec",
     ):
         opened(changed(lambda model: model.ClearField("metadata_props")))
 

@@ -147,8 +147,3 @@ def test_a_closed_pool_holds_nothing_any_more() -> None:
     assert gone() is not None
     pool.close()
     assert gone() is None
-
-
-def test_a_pool_without_room_is_a_slip() -> None:
-    with pytest.raises(ValueError, match="at least 1 item, not 0"):
-        Pool(Item, 0, MESSAGE)

@@ -184,7 +184,7 @@ def test_a_product_in_another_type_fails_the_gate_and_leaves_the_listing(
     [
         ("trt-fp32", ConfigurationError, "is fp16, and trt-fp32 is built from fp32"),
         ("trt-fp8", ConfigurationError, "trt-fp32, trt-fp16, trt-int8"),
-        ("trt-fp16", ArtifactError, "model.fp16.onnx is not an ONNX model, or is damaged"),
+        ("trt-fp16", ArtifactError, "model.fp16.onnx on CPUExecutionProvider"),
     ],
 )
 def test_what_is_wrong_with_the_onnx_or_the_target_is_told_before_anything_is_built(
