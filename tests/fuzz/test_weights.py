@@ -274,15 +274,6 @@ def test_any_answers_are_read_or_refused(
 GRAPH = {
     "format": "graph-model",
     "generatedBy": "x",
-    "modelTopology": {
-        "node": [
-            {
-                "name": "conv_dw_1/depthwise",
-                "op": "DepthwiseConv2dNative",
-                "attr": {"strides": {"list": {"i": ["1", "1", "1", "1"]}}},
-            }
-        ]
-    },
     "weightsManifest": [
         {
             "paths": ["w.bin"],

@@ -79,9 +79,9 @@ def answered(weights: dict[str, Any], pixels: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a graph model, of these weights or of others, and with these strides."""
+    """Write a graph model, of these weights or of others."""
 
-    def one(weights: dict[str, Any] | None = None, strides: list[int] = STRIDES) -> Path:
+    def one(weights: dict[str, Any] | None = None) -> Path:
         weights = weights or made()
         entries = [
             {
@@ -92,18 +92,9 @@ def write(tmp_path: Path) -> Write:
             }
             for name, array in weights.items()
         ]
-        nodes = [
-            {
-                "name": f"conv_dw_{number}/depthwise",
-                "op": "DepthwiseConv2dNative",
-                "attr": {"strides": {"list": {"i": ["1", str(stride), str(stride), "1"]}}},
-            }
-            for number, stride in enumerate(strides, 1)
-        ]
         graph = {
             "format": "graph-model",
             "generatedBy": "somebody",
-            "modelTopology": {"node": nodes},
             "weightsManifest": [{"paths": ["faces.bin"], "weights": entries}],
         }
         folder = tmp_path / "package" / "models"
@@ -176,9 +167,6 @@ def renamed(weights: dict[str, Any]) -> dict[str, Any]:
 def test_a_graph_of_another_architecture_is_refused_with_both_named(write: Write) -> None:
     with pytest.raises(ArtifactError, match=r"conv1/convolution/merged_input.*MobileNet v1"):
         read_graph_model(write(renamed(made())))
-    other = [*STRIDES[:-1], 2]
-    with pytest.raises(ArtifactError, match="conv_dw_13 has stride 2 there, and 1 in MobileNet v1"):
-        read_graph_model(write(strides=other))
 
 
 def test_it_starts_no_other_network(write: Write) -> None:
@@ -188,7 +176,7 @@ def test_it_starts_no_other_network(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["text", "format", "short", "long", "missing", "outside", "type", "node", "shape"]
+    "damage", ["text", "format", "short", "long", "missing", "outside", "type", "shape"]
 )
 def test_a_damaged_file_is_told(damage: str, write: Write) -> None:
     path = write()
@@ -205,8 +193,6 @@ def test_a_damaged_file_is_told(damage: str, write: Write) -> None:
     else:
         if damage == "format":
             graph["format"] = "layers-model"
-        elif damage == "node":
-            del graph["modelTopology"]["node"][3]["attr"]
         elif damage == "shape":
             manifest["weights"][0]["shape"] = [3 * 3 * 3 * 32]
         elif damage == "outside":

@@ -101,10 +101,12 @@ def test_other_things_that_torch_saves_are_told(foreign: Any, tmp_path: Path) ->
     )
     itself: dict[str, object] = {}
     itself["model"] = itself
-    foreign.refused(foreign.save_torch(tmp_path / "c.pth", itself), "below 4 others")
+    foreign.refused(
+        foreign.save_torch(tmp_path / "c.pth", itself), "no tensors by name, but 'model'"
+    )
     script = torch.jit.script(nn.Linear(2, 2))
     script.save(str(tmp_path / "d.pt"))
-    foreign.refused(tmp_path / "d.pt", r"is TorchScript.*state_dict\(\), 'weights\.pth'")
+    foreign.refused(tmp_path / "d.pt", r"such as TorchScript.*state_dict\(\), 'weights\.pth'")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "weights.safetensors"])
@@ -168,7 +170,7 @@ def test_averaged_weights_come_before_the_others(
 def test_several_state_dicts_of_unknown_names_are_told(
     foreign: Any, weights: Weights, tmp_path: Path
 ) -> None:
-    path = foreign.save_torch(tmp_path / "x.pth", {"student": weights, "teacher": weights})
+    path = foreign.save_torch(tmp_path / "x.pth", {"student": weights, "teacher": dict(weights)})
     foreign.refused(path, r"several state dicts \(student, teacher\)")
 
 

@@ -1,4 +1,4 @@
-"""Tensors in timm's naming into a network: image size, colours and head may differ, no more."""
+"""Filling a network with tensors in timm's naming: only image size, colours and head may differ."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from torch import nn
 
 from fer_edge.errors import ArtifactError
 
-__all__ = ["Fitted", "fit", "with_plain_head", "without_prefix"]
+__all__ = ["Fitted", "fit", "strip"]
 
 _LISTED = 5
 _RGB = 3
 _CONVOLUTION = 4
 _COUNTER = "num_batches_tracked"
 _UNUSED = ("pooler.", "pre_logits.", "embeddings.mask_token", "n_averaged")
+_HEADS = ("head", "heads", "classifier", "fc", "last_linear", "output", "out", "linear")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Names of the network's parameters and buffers by what became of them.
+    """What became of the tensors, by the names of the network's parameters and buffers.
 
     ``adapted`` are among the ``loaded``; ``ignored`` are names of the file that no network needs.
     ``inexact`` are the adapted ones that change what the network answers: resampled patches and
@@ -46,24 +47,25 @@ def fit(
     keep_head: bool = True,
     rows: Sequence[int] | None = None,
 ) -> Fitted:
-    """Fill ``network`` from ``given``, in whole or not at all.
+    """Fill ``network`` from ``given``, or leave it as it was.
 
-    A prefix before all names is stripped, and the single layer of a head in a Sequential is used as
-    the head. Position embeddings and patches are resampled as timm does it for the
-    architecture (bicubic with antialiasing for a ViT); a first convolution over RGB is summed for
-    gray, and one over gray spread over RGB. The head is kept if it has as many classes, its rows
-    taken in the order ``rows`` if there is one, and stays new otherwise or without ``keep_head``.
+    A prefix before all names is stripped. A head of another name, such as the single layer of a
+    Sequential, is used as the head. timm resamples position embeddings and patches. A first
+    convolution over RGB is summed for gray, and one over gray is spread over RGB. The head is kept
+    if it has as many classes, with its rows in the order ``rows`` if that is given; otherwise, and
+    without ``keep_head``, it stays new. Batch norms' counters, which nothing here uses, stay at 0.
 
     Raises ArtifactError, which lists what is missing, surplus, misshapen or not a finite number;
-    ``where`` tells of what. The network is then as it was.
+    ``where`` begins the message.
     """
-    wanted = network.state_dict()
-    given = without_prefix(given, wanted)
-    ignored = sorted(n for n, tensor in given.items() if _is_unused(n, tensor, wanted))
+    wanted = {n: t for n, t in network.state_dict().items() if not n.endswith(_COUNTER)}
+    given = {n: t for n, t in given.items() if not n.endswith(_COUNTER)}
+    given = _without_prefix(given, wanted)
+    ignored = sorted(name for name in given if name.startswith(_UNUSED) and name not in wanted)
     used = {name: tensor for name, tensor in given.items() if name not in ignored}
     head = _head_names(network)
-    used = with_plain_head(used, wanted, head)
-    weights = {n: _as_counted(t, wanted.get(n)) for n, t in _resampled(network, used).items()}
+    used = _with_plain_head(used, wanted, head)
+    weights = _resampled(network, used)
     summed = _match_colours(network, weights)
     kept = keep_head and all(
         name in weights and weights[name].shape[:1] == wanted[name].shape[:1] for name in head
@@ -79,32 +81,25 @@ def fit(
             "the head cannot be kept and the file gives no finished classifier"
         )
     _check(wanted, weights, () if kept else head, where)
-    network.load_state_dict({**wanted, **weights})
-    adapted = (name for name in weights if name in used and weights[name] is not used[name])
+    network.load_state_dict(weights, strict=False)
+    changed = [name for name in weights if name in used and weights[name] is not used[name]]
     return Fitted(
         loaded=tuple(weights),
-        new=tuple(n for n in wanted if n not in weights and not n.endswith(_COUNTER)),
-        adapted=tuple(adapted),
+        new=tuple(name for name in wanted if name not in weights),
+        adapted=tuple(changed),
         ignored=tuple(ignored),
         inexact=tuple(
             name
-            for name, tensor in weights.items()
-            if name in used and tensor.shape != used[name].shape and name not in summed
+            for name in changed
+            if weights[name].shape != used[name].shape and name not in summed
         ),
     )
 
 
-def _is_unused(name: str, tensor: torch.Tensor, wanted: Mapping[str, torch.Tensor]) -> bool:
-    """Whether no network needs it, such as a counter that overflowed in half precision."""
-    if name.endswith(_COUNTER) and tensor.is_floating_point():
-        return not bool(tensor.isfinite().all())
-    return name.startswith(_UNUSED) and name not in wanted
-
-
 def _resampled(network: nn.Module, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Let timm bring what depends on the image size to the network's.
+    """Have timm bring position embeddings and patches to the network's image size.
 
-    Timm keeps the filter of an architecture in its module, under this name. Where it fails, our
+    timm keeps the filter of an architecture in its module, under this name. Where it fails, our
     check of the shapes gives the better message.
     """
     filter_of = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
@@ -114,14 +109,6 @@ def _resampled(network: nn.Module, given: dict[str, torch.Tensor]) -> dict[str, 
         return dict(filter_of(dict(given), network))
     except Exception:  # whatever unfitting shapes make it raise
         return dict(given)
-
-
-def _as_counted(tensor: torch.Tensor, wanted: torch.Tensor | None) -> torch.Tensor:
-    """Give batch norm's counters their type back; some trainings halve them with the weights."""
-    if wanted is None or wanted.is_floating_point() or not tensor.is_floating_point():
-        return tensor
-    is_whole = tensor.shape == wanted.shape and bool((tensor == tensor.round()).all())
-    return tensor.to(wanted.dtype) if is_whole and bool(tensor.isfinite().all()) else tensor
 
 
 def _match_colours(network: nn.Module, weights: dict[str, torch.Tensor]) -> set[str]:
@@ -156,25 +143,21 @@ def _check(
     new: Iterable[str],
     where: str,
 ) -> None:
-    # batch norm's counters are in no old file, and no evaluation needs them
-    missing = {name for name in wanted.keys() - set(new) if not name.endswith(_COUNTER)}
     both = sorted(wanted.keys() & weights.keys())
+    alike = [name for name in both if wanted[name].shape == weights[name].shape]
     defects = {
-        "missing": sorted(missing - weights.keys()),
+        "missing": sorted(wanted.keys() - weights.keys() - set(new)),
         "surplus": sorted(weights.keys() - wanted.keys()),
         "of another shape": [
             f"{name} {tuple(weights[name].shape)} for {tuple(wanted[name].shape)}"
             for name in both
-            if weights[name].shape != wanted[name].shape
+            if name not in alike
         ],
         "not finite floating-point numbers": [
             name
-            for name in both
-            if weights[name].shape == wanted[name].shape  # another may be too large to look at
-            and (
-                weights[name].is_floating_point() != wanted[name].is_floating_point()
-                or not weights[name].isfinite().all()
-            )
+            for name in alike  # another shape may be too large to look at
+            if weights[name].is_floating_point() != wanted[name].is_floating_point()
+            or not weights[name].isfinite().all()
         ],
     }
     found = [f"{kind}: {_listed(names)}" for kind, names in defects.items() if names]
@@ -190,36 +173,25 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
 
 
-_HEADS = ("head", "heads", "classifier", "fc", "last_linear", "output", "out", "linear")
-_MATRIX = 2
-
-
-def without_prefix(
+def _without_prefix(
     weights: Mapping[str, torch.Tensor], wanted: Collection[str]
 ) -> dict[str, torch.Tensor]:
-    """Strip the prefix with which most names are those of ``wanted``; none if that is most.
-
-    Names without the prefix stay, and lose those parts of it that they share: a head beside
-    ``model.backbone.`` is called ``model.head.``.
-    """
+    """Strip the prefix that turns most names into those of ``wanted``."""
     votes: Counter[str] = Counter()
-    known = set(wanted)
     for name in weights:
         parts = name.split(".")
         for depth in range(len(parts)):
-            if ".".join(parts[depth:]) in known:
+            if ".".join(parts[depth:]) in wanted:
                 votes[".".join(parts[:depth])] += 1
                 break
-    if not votes:
-        return dict(weights)
-    prefix = max(votes, key=lambda found: (votes[found], -len(found)))
-    return strip(weights, prefix)
+    return strip(weights, max(votes, key=lambda found: (votes[found], -len(found)), default=""))
 
 
 def strip(weights: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Strip the parts of ``prefix``, a dotted name, that each name begins with.
+    """Strip a dotted prefix, or as much of it as a name begins with.
 
-    Where that would give two tensors the same name, all stay as they are.
+    A head beside ``model.backbone.`` is called ``model.head.``, and becomes ``head.``. Where that
+    would give two tensors the same name, all stay as they are.
     """
     parts = prefix.split(".") if prefix else []
     starts = [".".join(parts[:depth]) + "." for depth in range(len(parts), 0, -1)]
@@ -230,28 +202,15 @@ def strip(weights: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.T
     return stripped if len(stripped) == len(weights) else dict(weights)
 
 
-def with_plain_head(
-    weights: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], head: tuple[str, ...]
+def _with_plain_head(
+    weights: dict[str, torch.Tensor], wanted: Collection[str], head: tuple[str, ...]
 ) -> dict[str, torch.Tensor]:
-    """Rename the single layer of a head in a Sequential, or of another name, to ``head``.
-
-    It counts as the head if it is the only layer that the network does not know, is called like
-    one, and takes as many features.
-    """
-    if not head or any(name in weights for name in head):
-        return dict(weights)
+    """Rename the only layer that the network does not know to ``head``, if its name is usual."""
     surplus = [name for name in weights if name not in wanted]
     layers = {name.rpartition(".")[0] for name in surplus}
-    matrix = next((name for name in head if wanted[name].ndim == _MATRIX), None)
-    if len(layers) != 1 or matrix is None:
-        return dict(weights)
-    (layer,) = layers
-    given = weights.get(f"{layer}.weight")
-    is_head = layer.split(".")[0].lower() in _HEADS
-    if not is_head or given is None or given.shape[1:] != wanted[matrix].shape[1:]:
-        return dict(weights)
-    own = matrix.rpartition(".")[0]
-    return {
-        f"{own}.{name.rpartition('.')[2]}" if name in surplus else name: tensor
-        for name, tensor in weights.items()
-    }
+    first_parts = {layer.partition(".")[0].lower() for layer in layers}
+    if len(layers) != 1 or not first_parts <= set(_HEADS) or any(n in weights for n in head):
+        return weights
+    own = head[0].rpartition(".")[0]
+    leaves = {name: name.rpartition(".")[2] for name in surplus}
+    return {f"{own}.{leaves[n]}" if n in leaves else n: t for n, t in weights.items()}

@@ -1,7 +1,7 @@
-"""Keras' MobileNet v1 as a graph model of TensorFlow.js, such as ``faceres`` for faces.
+"""Reading Keras' MobileNet v1 from a graph model of TensorFlow.js, such as ``faceres`` for faces.
 
-https://github.com/tensorflow/tfjs/tree/master/tfjs-converter: a JSON file with the graph and the
-names and shapes of the weights, which stand one after the other in files beside it.
+A graph model (https://github.com/tensorflow/tfjs/tree/master/tfjs-converter) is a JSON file with
+the graph and with names and shapes of the weights, which follow one another in a file beside it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ __all__ = ["read_graph_model"]
 
 ARCHITECTURE = "fer_mobilenet_v1"
 _BLOCKS = (1, 2, 2, 6, 2)
-"""Depthwise and pointwise pairs in each stage of timm's network; those of Keras are counted on."""
+"""Depthwise and pointwise pairs in each stage of timm's network; Keras numbers them 1 to 13."""
 
-_STRIDED = (2, 4, 6, 12)
 _MEAN = (103.939 / 255, 116.779 / 255, 123.68 / 255)
 _STD = 0.5
-"""The original divides by nothing; its first kernel is scaled, so that inputs are near 1."""
+"""The original does not divide. We scale its first kernel in return, so that inputs are near 1."""
 
 _EPSILON = 1e-3
 _MAX_JSON, _MAX_WEIGHTS = 16 << 20, 256 << 20
@@ -44,41 +43,51 @@ def read_graph_model(path: Path) -> Published:
     Raises ArtifactError for a file that cannot be read, and for a graph of another architecture.
     """
     try:
-        return _published(path)
+        graph, weights_file, weights = _read(path)
+        digest, origin = sha256_of(weights_file), _origin(path, graph)
     except (OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
         raise ArtifactError(
             f"{path} is not a readable graph model of one weights file: {problem!r:.200}"
         ) from problem
-
-
-def _published(path: Path) -> Published:
-    graph, weights_file, weights = _read(path)
-    _require_mobilenet(path, graph, weights)
-    tensors = {"conv_stem.weight": _kernel(weights["conv1/convolution/merged_input"]) * 255 * _STD}
-    tensors |= _batch_norm("bn1", None, weights["conv1_bn/batchnorm_1/sub"])
-    names = [f"blocks.{i}.{j}" for i, count in enumerate(_BLOCKS) for j in range(count)]
-    for number, name in enumerate(names, 1):
-        depthwise, pointwise = f"conv_dw_{number}", f"conv_pw_{number}"
-        tensors[f"{name}.conv_dw.weight"] = (
-            weights[f"{depthwise}/depthwise_kernel"].permute(2, 3, 0, 1).contiguous()
-        )
-        tensors[f"{name}.conv_pw.weight"] = _kernel(
-            weights[f"{pointwise}/convolution/merged_input"]
-        )
-        scale = weights[f"{depthwise}_bn/batchnorm_1/mul"]
-        tensors |= _batch_norm(f"{name}.bn1", scale, weights[f"{depthwise}_bn/batchnorm_1/sub"])
-        tensors |= _batch_norm(f"{name}.bn2", None, weights[f"{pointwise}_bn/batchnorm_1/sub"])
+    try:
+        tensors = _in_timms_names(weights)
+    except KeyError as problem:
+        has = ", ".join(f"{name:.60}" for name in list(weights)[:4]) or "nothing"
+        raise ArtifactError(
+            f"{path} is a graph of another architecture (its weights: {has} ...) than Keras' "
+            f"MobileNet v1, which has {problem.args[0]}"
+        ) from problem
+    except (ValueError, RuntimeError) as problem:
+        raise ArtifactError(
+            f"{path} has weights of other shapes than Keras' MobileNet v1: {problem!r:.200}"
+        ) from problem
     return Published(
         kind="graph model",
         architecture=ARCHITECTURE,
         path=path,
-        sha256=sha256_of(weights_file),
-        origin=_origin(path, graph),
+        sha256=digest,
+        origin=origin,
         tensors=tensors,
         mean=_MEAN,
         std=_STD,
         unmeasured=True,
     )
+
+
+def _in_timms_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    tensors = {"conv_stem.weight": _kernel(weights["conv1/convolution/merged_input"]) * 255 * _STD}
+    tensors |= _batch_norm("bn1", None, weights["conv1_bn/batchnorm_1/sub"])
+    names = [f"blocks.{i}.{j}" for i, count in enumerate(_BLOCKS) for j in range(count)]
+    for number, name in enumerate(names, 1):
+        depthwise, pointwise = f"conv_dw_{number}", f"conv_pw_{number}"
+        kernel = weights[f"{depthwise}/depthwise_kernel"].permute(2, 3, 0, 1).contiguous()
+        tensors[f"{name}.conv_dw.weight"] = kernel
+        kernel = _kernel(weights[f"{pointwise}/convolution/merged_input"])
+        tensors[f"{name}.conv_pw.weight"] = kernel
+        scale = weights[f"{depthwise}_bn/batchnorm_1/mul"]
+        tensors |= _batch_norm(f"{name}.bn1", scale, weights[f"{depthwise}_bn/batchnorm_1/sub"])
+        tensors |= _batch_norm(f"{name}.bn2", None, weights[f"{pointwise}_bn/batchnorm_1/sub"])
+    return tensors
 
 
 def _kernel(weight: torch.Tensor) -> torch.Tensor:
@@ -88,7 +97,7 @@ def _kernel(weight: torch.Tensor) -> torch.Tensor:
 def _batch_norm(
     name: str, scale: torch.Tensor | None, shift: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """A batch norm that scales and shifts, with the statistics of one that has seen nothing."""
+    """A batch norm that scales and shifts, with statistics that are still to be measured."""
     scale = torch.ones_like(shift) if scale is None else scale
     return {
         f"{name}.weight": scale * math.sqrt(1 + _EPSILON),
@@ -132,45 +141,8 @@ def _tensors(path: Path, entries: list[dict[str, Any]]) -> dict[str, torch.Tenso
     return tensors
 
 
-def _require_mobilenet(path: Path, graph: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
-    numbers = range(1, sum(_BLOCKS) + 1)
-    wanted = {"conv1/convolution/merged_input", "conv1_bn/batchnorm_1/sub"}
-    for number in numbers:
-        wanted |= {
-            f"conv_dw_{number}/depthwise_kernel",
-            f"conv_dw_{number}_bn/batchnorm_1/mul",
-            f"conv_dw_{number}_bn/batchnorm_1/sub",
-            f"conv_pw_{number}/convolution/merged_input",
-            f"conv_pw_{number}_bn/batchnorm_1/sub",
-        }
-    if missing := sorted(wanted - weights.keys()):
-        has = ", ".join(f"{name:.60}" for name in list(weights)[:4]) or "nothing"
-        raise ArtifactError(
-            f"{path} is a graph of another architecture (its weights: {has} ...) than Keras' "
-            f"MobileNet v1, which has {', '.join(missing[:3])}"
-        )
-    for number, stride in _strides(graph).items():
-        expected = 2 if number in _STRIDED else 1
-        if number in numbers and stride != expected:
-            raise ArtifactError(
-                f"{path} is a graph of another architecture than Keras' MobileNet v1: conv_dw_"
-                f"{number} has stride {stride} there, and {expected} in MobileNet v1"
-            )
-
-
-def _strides(graph: dict[str, Any]) -> dict[int, int]:
-    """Read the strides of the depthwise layers by their number."""
-    found = {}
-    for node in graph.get("modelTopology", {}).get("node", ()):
-        name = str(node.get("name", ""))
-        if node.get("op") == "DepthwiseConv2dNative" and name.startswith("conv_dw_"):
-            number = name.removeprefix("conv_dw_").partition("/")[0]
-            found[int(number)] = int(node["attr"]["strides"]["list"]["i"][1])
-    return found
-
-
 def _origin(path: Path, graph: dict[str, Any]) -> str:
-    """Tell package, version, licence and who made it, as far as the files beside it do."""
+    """Tell package, version, licence and maker, as far as the files beside the graph do."""
     source = str(graph.get("generatedBy", "")) or "an unknown maker"
     for folder in path.resolve().parents[:2]:
         manifest = folder / "package.json"

@@ -19,14 +19,13 @@ from fer_train.pretrained.labels import labels_in, rows_of
 from fer_train.pretrained.namings import Named, heads_of, in_timms_names
 from fer_train.pretrained.packages import read_published
 from fer_train.pretrained.published import fit_published
-from fer_train.pretrained.reading import read, weights_file
+from fer_train.pretrained.reading import SUFFIXES, read, weights_file
 from fer_train.pretrained.settings_beside import read_config, require_same_normalisation
 from fer_train.pretrained.stem import fit_stem, is_stem_of
 
 __all__ = ["InitialWeights", "load_initial"]
 
 _TIMM = "timm:"
-_SUFFIXES = {".safetensors", ".pth", ".pt", ".bin", ".npz", ".ckpt"}
 _SIZES = {"img_size", "patch_size"}
 
 
@@ -155,7 +154,7 @@ def _locate(source: str, fetch: Callable[[str], Path]) -> Path:
         return fetch(source.removeprefix(_TIMM))
     if path.exists():
         return path
-    is_name = path.name == source and path.suffix not in _SUFFIXES
+    is_name = path.name == source and path.suffix not in SUFFIXES
     if is_name and timm.is_model(source):
         return fetch(source)
     also = ", nor does timm have an architecture of that name" if is_name else ""

@@ -1,4 +1,4 @@
-"""What Hugging Face, torchvision and Google call the tensors of a ViT, renamed to timm's names.
+"""Renaming a ViT's tensors from Hugging Face's, torchvision's and Google's names to timm's.
 
 Google's checkpoints (github.com/google-research/vision_transformer) have a class token, except for
 GSAM's, which average the patches as timm's ``vit_base_patch16_gap_224`` does. Its hybrids (R50+ViT)
@@ -18,6 +18,74 @@ from fer_train.pretrained.fitting import strip
 
 __all__ = ["Named", "heads_of", "in_timms_names"]
 
+Rules = Mapping[str, str]
+"""Regular expressions, each with what replaces it; applied in this order."""
+
+_HUGGING_FACE: Rules = {
+    r"^(encoder\.)?layers?\.": "blocks.",
+    r"\.layernorm_before\.": ".norm1.",
+    r"\.layernorm_after\.": ".norm2.",
+    r"\.attention\.attention\.": ".attn.",
+    r"\.attention\.output\.dense\.": ".attn.proj.",
+    r"\.intermediate\.dense\.": ".mlp.fc1.",
+    r"\.output\.dense\.": ".mlp.fc2.",
+    # transformers 5
+    r"\.attention\.q_proj\.": ".attn.query.",
+    r"\.attention\.k_proj\.": ".attn.key.",
+    r"\.attention\.v_proj\.": ".attn.value.",
+    r"\.attention\.o_proj\.": ".attn.proj.",
+    r"^embeddings\.cls_token$": "cls_token",
+    r"^embeddings\.position_embeddings$": "pos_embed",
+    r"^embeddings\.patch_embeddings\.projection\.": "patch_embed.proj.",
+    r"^layernorm\.": "norm.",
+    r"^classifier\.(?=\w+$)": "head.",
+}
+_TORCHVISION: Rules = {
+    r"^encoder\.layers\.encoder_layer_": "blocks.",
+    r"\.ln_([12])\.": r".norm\1.",
+    r"\.self_attention\.in_proj_": ".attn.qkv.",
+    r"\.self_attention\.out_proj\.": ".attn.proj.",
+    r"\.mlp\.(0|linear_1)\.": ".mlp.fc1.",
+    r"\.mlp\.(3|linear_2)\.": ".mlp.fc2.",
+    r"^class_token$": "cls_token",
+    r"^encoder\.pos_embedding$": "pos_embed",
+    r"^conv_proj\.": "patch_embed.proj.",
+    r"^encoder\.ln\.": "norm.",
+    r"^heads\.head\.": "head.",
+}
+_GOOGLE: Rules = {
+    r"/": ".",
+    r"\.(kernel|scale)$": ".weight",
+    r"^Transformer\.encoderblock_": "blocks.",
+    r"\.LayerNorm_0\.": ".norm1.",
+    r"\.LayerNorm_2\.": ".norm2.",
+    r"\.MultiHeadDotProductAttention_1\.out\.": ".attn.proj.",
+    r"\.MultiHeadDotProductAttention_1\.": ".attn.",
+    r"\.MlpBlock_3\.Dense_0\.": ".mlp.fc1.",
+    r"\.MlpBlock_3\.Dense_1\.": ".mlp.fc2.",
+    r"^cls$": "cls_token",
+    r"^Transformer\.posembed_input\.pos_embedding$": "pos_embed",
+    r"^embedding\.": "patch_embed.proj.",
+    r"^Transformer\.encoder_norm\.": "norm.",
+    r"^pre_logits\.": "pre_logits.fc.",
+    # hybrids
+    r"^conv_root\.": "patch_embed.backbone.stem.conv.",
+    r"^gn_root\.": "patch_embed.backbone.stem.norm.",
+    r"^(block\d+\.unit\d+)\.gn": r"\1.norm",
+    r"^(block\d+\.unit\d+)\.(conv|norm)_proj\.": r"\1.downsample.\2.",
+}
+_UNIT = re.compile(r"^block(\d{1,3})\.unit(\d{1,3})\.")
+_MARKS = {
+    "torchvision": ("encoder.layers.encoder_layer_0.ln_1.weight", _TORCHVISION),
+    "huggingface": ("embeddings.patch_embeddings.projection.weight", _HUGGING_FACE),
+}
+"""The end of a name that only this naming has, and its rules."""
+
+_GOOGLES_MARK, _GOOGLES_PREFIXES = "embedding/kernel", ("", "opt/target/", "params/")
+_QUERY = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"
+_PROJECTION = re.compile(r"(blocks\.\d+\.attn\.)query(\.(?:weight|bias))")
+_CONVOLUTION, _PER_HEAD, _DENSE = 4, 3, 2
+
 
 @dataclass(frozen=True)
 class Named:
@@ -28,121 +96,15 @@ class Named:
     heads: int | None = None
 
 
-@dataclass(frozen=True)
-class _Naming:
-    """How names become timm's.
-
-    ``mark`` ends a name that only this naming has. ``block`` finds the number of a transformer
-    block and the rest of the name. The tables map a name, or all but its last part.
-    """
-
-    mark: str
-    block: re.Pattern[str]
-    inside: Mapping[str, str]
-    outside: Mapping[str, str]
-
-    def rename(self, name: str) -> str:
-        """Timm's name; an unknown one stays as it is."""
-        block = self.block.fullmatch(name)
-        start, rest = (f"blocks.{block[1]}.", block[2]) if block else ("", name)
-        table = self.inside if block else self.outside
-        if rest in table:
-            return start + table[rest]
-        owner, _, leaf = rest.rpartition(".")
-        return f"{start}{table[owner]}.{leaf}" if owner in table else name
-
-
-_HUGGING_FACE = _Naming(
-    "embeddings.patch_embeddings.projection.weight",
-    re.compile(r"(?:encoder\.)?layers?\.(\d+)\.(.+)"),
-    {
-        "layernorm_before": "norm1",
-        "attention.attention.query": "attn.query",
-        "attention.attention.key": "attn.key",
-        "attention.attention.value": "attn.value",
-        "attention.output.dense": "attn.proj",
-        "layernorm_after": "norm2",
-        "intermediate.dense": "mlp.fc1",
-        "output.dense": "mlp.fc2",
-        # transformers 5
-        "attention.q_proj": "attn.query",
-        "attention.k_proj": "attn.key",
-        "attention.v_proj": "attn.value",
-        "attention.o_proj": "attn.proj",
-        "mlp.fc1": "mlp.fc1",
-        "mlp.fc2": "mlp.fc2",
-    },
-    {
-        "embeddings.cls_token": "cls_token",
-        "embeddings.position_embeddings": "pos_embed",
-        "embeddings.patch_embeddings.projection": "patch_embed.proj",
-        "layernorm": "norm",
-        "classifier": "head",
-    },
-)
-_TORCHVISION = _Naming(
-    "encoder.layers.encoder_layer_0.ln_1.weight",
-    re.compile(r"encoder\.layers\.encoder_layer_(\d+)\.(.+)"),
-    {
-        "ln_1": "norm1",
-        "ln_2": "norm2",
-        "self_attention.in_proj_weight": "attn.qkv.weight",
-        "self_attention.in_proj_bias": "attn.qkv.bias",
-        "self_attention.out_proj": "attn.proj",
-        "mlp.0": "mlp.fc1",
-        "mlp.3": "mlp.fc2",
-        "mlp.linear_1": "mlp.fc1",
-        "mlp.linear_2": "mlp.fc2",
-    },
-    {
-        "class_token": "cls_token",
-        "encoder.pos_embedding": "pos_embed",
-        "conv_proj": "patch_embed.proj",
-        "encoder.ln": "norm",
-        "heads.head": "head",
-    },
-)
-_GOOGLE = _Naming(
-    "embedding.weight",
-    re.compile(r"Transformer\.encoderblock_(\d+)\.(.+)"),
-    {
-        "LayerNorm_0": "norm1",
-        "MultiHeadDotProductAttention_1.query": "attn.query",
-        "MultiHeadDotProductAttention_1.key": "attn.key",
-        "MultiHeadDotProductAttention_1.value": "attn.value",
-        "MultiHeadDotProductAttention_1.out": "attn.proj",
-        "LayerNorm_2": "norm2",
-        "MlpBlock_3.Dense_0": "mlp.fc1",
-        "MlpBlock_3.Dense_1": "mlp.fc2",
-    },
-    {
-        "cls": "cls_token",
-        "Transformer.posembed_input.pos_embedding": "pos_embed",
-        "embedding": "patch_embed.proj",
-        "Transformer.encoder_norm": "norm",
-        "pre_logits": "pre_logits.fc",
-        "head": "head",
-        "conv_root": "patch_embed.backbone.stem.conv",
-        "gn_root": "patch_embed.backbone.stem.norm",
-    },
-)
-_GOOGLES_MARK, _GOOGLES_PREFIXES = "embedding/kernel", ("", "opt/target/", "params/")
-_UNIT = re.compile(r"block(\d+)\.unit(\d+)\.(conv|gn)(\d|_proj)\.(.+)")
-_QUERY = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"
-_PROJECTION = re.compile(r"(blocks\.\d+\.attn\.)query(\.(?:weight|bias))")
-_CONVOLUTION, _PER_HEAD, _DENSE = 4, 3, 2
-
-
 def in_timms_names(weights: Mapping[str, torch.Tensor]) -> Named:
-    """Rename to timm's names, whatever prefix the names have; unknown names stay as they are."""
+    """Rename to timm's names, whatever prefix the names have; unknown names are left."""
     for prefix in _GOOGLES_PREFIXES:
         if prefix + _GOOGLES_MARK in weights:
             return _from_google(weights, prefix)
-    for kind, naming in (("torchvision", _TORCHVISION), ("huggingface", _HUGGING_FACE)):
-        marks = (name for name in weights if name.endswith(naming.mark))
-        if (mark := next(marks, None)) is not None:
-            plain = strip(weights, mark.removesuffix(naming.mark).rstrip("."))
-            return Named(kind, _joined({naming.rename(name): t for name, t in plain.items()}))
+    for kind, (mark, rules) in _MARKS.items():
+        if (found := next((name for name in weights if name.endswith(mark)), None)) is not None:
+            plain = strip(weights, found.removesuffix(mark).rstrip("."))
+            return Named(kind, _joined({_renamed(name, rules): t for name, t in plain.items()}))
     return Named("timm", dict(weights))
 
 
@@ -155,6 +117,12 @@ def heads_of(network: nn.Module) -> int | None:
     return next((count for count in counts if isinstance(count, int)), None)
 
 
+def _renamed(name: str, rules: Rules) -> str:
+    for old, new in rules.items():
+        name = re.sub(old, new, name)
+    return name
+
+
 def _from_google(weights: Mapping[str, torch.Tensor], prefix: str) -> Named:
     """Rename, and turn kernels as torch has them.
 
@@ -163,26 +131,22 @@ def _from_google(weights: Mapping[str, torch.Tensor], prefix: str) -> Named:
     plain = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
     query = plain.get(_QUERY)
     heads = None if query is None or query.ndim != _PER_HEAD else query.shape[1]
-    tensors = {_googles_name(name): _turned(name, tensor) for name, tensor in plain.items()}
+    tensors = {
+        _UNIT.sub(_timms_block, _renamed(name, _GOOGLE)): _turned(name, tensor)
+        for name, tensor in plain.items()
+    }
     return Named("google", _joined(tensors), heads)
 
 
-def _googles_name(name: str) -> str:
-    owner, _, leaf = name.replace("/", ".").rpartition(".")
-    leaf = {"kernel": "weight", "scale": "weight"}.get(leaf, leaf)
-    dotted = f"{owner}.{leaf}".lstrip(".")
-    if unit := _UNIT.fullmatch(dotted):
-        kind = "conv" if unit[3] == "conv" else "norm"
-        layer = f"downsample.{kind}" if unit[4] == "_proj" else f"{kind}{unit[4]}"
-        place = f"stages.{int(unit[1]) - 1}.blocks.{int(unit[2]) - 1}"
-        return f"patch_embed.backbone.{place}.{layer}.{unit[5]}"
-    return _GOOGLE.rename(dotted)
+def _timms_block(unit: re.Match[str]) -> str:
+    """Google counts the stages and blocks of a hybrid's ResNet from 1, timm from 0."""
+    return f"patch_embed.backbone.stages.{int(unit[1]) - 1}.blocks.{int(unit[2]) - 1}."
 
 
 def _turned(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """Kernels come as ``(P, P, C, D)`` for patches and ``(in, out)`` for layers.
+    """Turn kernels, which are ``(P, P, C, D)`` for patches and ``(in, out)`` for layers.
 
-    Those of attention come per head: ``(D, H, D / H)``, and ``(H, D / H, D)`` behind it.
+    Those of attention are per head: ``(D, H, D / H)``, and ``(H, D / H, D)`` behind it.
     """
     if name.endswith(("/bias", "/scale")):  # group norms have them as (1, 1, 1, C)
         return tensor.flatten()

