@@ -6,19 +6,17 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 
 __all__ = [
-    "ARITHMETICS",
     "LONGEST",
     "LONGEST_MODEL",
     "MEANINGS",
     "OPTIMIZERS",
-    "SCHEDULES",
     "Augmentation",
     "Recipe",
     "is_plain",
@@ -29,112 +27,121 @@ __all__ = [
 OPTIMIZERS = ("adam", "adamw", "lion", "nadamw", "rmsprop", "sgd")
 """Those of timm whose saved tensors are their whole state, so that a training resumes exactly."""
 
-SCHEDULES = ("cosine", "plateau")
-ARITHMETICS = ("auto", "fp32", "bf16")
-
+_SCHEDULES = ("cosine", "plateau")
+_ARITHMETICS = ("auto", "fp32", "bf16")
 _MANY, _TINY = 1e9, 1e-9
-_BOUNDS = {
-    "epochs": (1, _MANY),
-    "batch_size": (1, _MANY),
-    "learning_rate": (_TINY, 100),
-    "weight_decay": (0, 100),
-    "warmup_epochs": (0, _MANY),
-    "plateau_patience": (1, _MANY),
-    "early_stopping": (0, _MANY),
-    "gradient_clip": (_TINY, _MANY),
-    "label_smoothing": (0, 0.99),
-    "logit_adjustment": (0, 10),
-    "votes": (0, 1),
-    "distillation": (0, 1),
-    "distillation_temperature": (_TINY, 100),
-    "mixup": (0, 1),
-    "mixup_alpha": (_TINY, 100),
-    "dropout": (0, 0.99),
-    "drop_path": (0, 0.99),
-    "patch_dropout": (0, 0.9),
-    "ema": (0, 0.999999),
-    "batch_norm_crops": (1, _MANY),
-    "evaluate_every": (1, _MANY),
-    "seed": (0, 2**32 - 1),
-}
-_LARGEST_CHANGES = {"rotation": 180, "scale": 0.9}  # a scale of 1 would shrink a face to nothing
+_MEANING, _BOUNDS, _CHOICES = "meaning", "bounds", "choices"
+
+
+def _number(default: float | None, low: float, high: float, meaning: str) -> Any:
+    """A field for a number from ``low`` to ``high``."""
+    return field(default=default, metadata={_MEANING: meaning, _BOUNDS: (low, high)})
+
+
+def _choice(default: str, known: tuple[str, ...], meaning: str) -> Any:
+    """A field for one of the ``known`` words."""
+    return field(default=default, metadata={_MEANING: meaning, _CHOICES: known})
+
+
+def _check(settings: Augmentation | Recipe) -> None:
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if _BOUNDS in one.metadata and value is not None:
+            low, high = one.metadata[_BOUNDS]
+            if not low <= value <= high:
+                raise ValueError(f"{one.name} should be from {low:g} to {high:g}, not {value}")
+        if value not in (known := one.metadata.get(_CHOICES, (value,))):
+            raise ValueError(f"{one.name} should be one of {', '.join(known)}, not {value!r}")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training crop, each drawn per picture.
+    """Random changes of a training crop, each drawn per picture."""
 
-    Angles in degrees, ``shift`` as a fraction of the side, ``scale``, ``brightness`` and
-    ``contrast`` as the largest relative change, ``erasing_area`` as the largest erased fraction.
-    """
-
-    flip: float = 0.5
-    rotation: float = 12.0
-    shift: float = 0.10
-    scale: float = 0.15
-    brightness: float = 0.2
-    contrast: float = 0.2
-    erasing: float = 0.25
-    erasing_area: float = 0.15
+    flip: float = _number(0.5, 0, 1, "share of the pictures that are mirrored")
+    rotation: float = _number(12.0, 0, 180, "at most so many degrees either way")
+    shift: float = _number(0.10, 0, 1, "at most so large a share of the side")
+    # a scale of 1 would shrink a face to nothing
+    scale: float = _number(0.15, 0, 0.9, "the largest relative change of size")
+    brightness: float = _number(0.2, 0, 1, "the largest change, as a share of white")
+    contrast: float = _number(0.2, 0, 1, "the largest relative change")
+    erasing: float = _number(0.25, 0, 1, "share of the pictures in which a rectangle is covered")
+    erasing_area: float = _number(0.15, 0, 1, "the largest share of the picture that it covers")
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            limit = _LARGEST_CHANGES.get(name, 1)
-            if not 0 <= value <= limit:
-                raise ValueError(f"{name} should be from 0 to {limit}, not {value}")
+        _check(self)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train and how; ``fer_train.recipe`` says what each setting means.
+    """What to train and how; ``MEANINGS`` explains the settings, as ``--show-recipe`` does.
 
-    ``model`` is a plain name (``fer_train.recipe``): trainings and their files are called after it.
-    The learning rate of ``cosine`` falls to a hundredth after a linear warm-up; that of ``plateau``
+    ``model`` is a plain name (``is_plain``), after which trainings and their files are called. The
+    learning rate of ``cosine`` falls to a hundredth after a linear warm-up. That of ``plateau``
     falls to a tenth whenever ``plateau_patience`` evaluations in a row brought no smaller loss on
     ``public-test``. Teachers see the same augmented pictures as the student. The averaged weights
-    are evaluated and kept, in fp32, with batch norms that were measured anew.
+    are evaluated and kept, in fp32, after their batch norms were measured anew.
     """
 
     model: str
     network: NetworkSpec
     input: InputSpec
     augmentation: Augmentation = Augmentation()
-    epochs: int = 60
-    batch_size: int = 128
-    optimizer: str = "adamw"
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
-    schedule: str = "cosine"
-    warmup_epochs: int = 3
-    plateau_patience: int = 2
-    early_stopping: int = 0
-    gradient_clip: float | None = None
-    label_smoothing: float = 0.1
-    logit_adjustment: float = 0.0
-    votes: float = 0.5
-    distillation: float = 0.7
-    distillation_temperature: float = 2.0
-    mixup: float = 0.3
-    mixup_alpha: float = 0.4
-    dropout: float = 0.2
-    drop_path: float = 0.0
-    patch_dropout: float = 0.0
-    ema: float = 0.998
-    batch_norm_crops: int = 4096
-    evaluate_every: int = 2
-    arithmetic: str = "auto"
-    seed: int = 0
+    epochs: int = _number(60, 1, _MANY, "how often every picture is seen")
+    batch_size: int = _number(128, 1, _MANY, "pictures per step, over all processes together")
+    optimizer: str = _choice("adamw", OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
+    learning_rate: float = _number(3e-3, _TINY, 100, "the highest, after the warm-up")
+    weight_decay: float = _number(0.05, 0, 100, "of weights alone; biases and norms do not decay")
+    schedule: str = _choice(
+        "cosine", _SCHEDULES, f"{' or '.join(_SCHEDULES)}: how the learning rate falls"
+    )
+    warmup_epochs: int = _number(3, 0, _MANY, "over these the learning rate rises from 0")
+    plateau_patience: int = _number(
+        2, 1, _MANY, "evaluations without a smaller loss before a plateau lowers the rate"
+    )
+    early_stopping: int = _number(
+        0, 0, _MANY, "stop after so many evaluations without a smaller loss; 0 is never"
+    )
+    gradient_clip: float | None = _number(None, _TINY, _MANY, "the largest norm of a gradient")
+    label_smoothing: float = _number(
+        0.1, 0, 0.99, "share of the target that is spread over all classes"
+    )
+    logit_adjustment: float = _number(
+        0.0, 0, 10, "strength with which rare classes are favoured (Menon et al., 2021)"
+    )
+    votes: float = _number(0.5, 0, 1, "share of FER+'s votes in the target, if --votes is given")
+    distillation: float = _number(0.7, 0, 1, "share of the teachers in the loss, if there are any")
+    distillation_temperature: float = _number(
+        2.0, _TINY, 100, "softens what teachers and student say (Hinton et al., 2015)"
+    )
+    mixup: float = _number(
+        0.3, 0, 1, "share of the batches whose pictures are blended in pairs (Zhang et al., 2018)"
+    )
+    mixup_alpha: float = _number(
+        0.4, _TINY, 100, "of the Beta distribution that the blends are drawn from"
+    )
+    dropout: float = _number(0.2, 0, 0.99, "share of the classifier's inputs that are left out")
+    drop_path: float = _number(
+        0.0, 0, 0.99, "share of residual branches that are left out, in networks that have them"
+    )
+    patch_dropout: float = _number(
+        0.0, 0, 0.9, "share of a ViT's tokens that are left out, which saves time"
+    )
+    ema: float = _number(
+        0.998, 0, 0.999999, "decay per step of the averaged weights, which are those that are kept"
+    )
+    batch_norm_crops: int = _number(
+        4096, 1, _MANY, "training crops on which batch norms are measured before an evaluation"
+    )
+    evaluate_every: int = _number(2, 1, _MANY, "epochs between two evaluations on public-test")
+    arithmetic: str = _choice(
+        "auto", _ARITHMETICS, f"{', '.join(_ARITHMETICS)}; auto is bf16 where that is faster"
+    )
+    seed: int = _number(0, 0, 2**32 - 1, "of everything that is random")
 
     def __post_init__(self) -> None:
         require_plain("model", self.model, LONGEST_MODEL)
-        for name, (low, high) in _BOUNDS.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ValueError(f"{name} should be from {low:g} to {high:g}, not {value}")
-        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "arithmetic": ARITHMETICS}
-        for name, known in choices.items():
-            if (value := getattr(self, name)) not in known:
-                raise ValueError(f"{name} should be one of {', '.join(known)}, not {value!r}")
+        _check(self)
 
     @property
     def digest(self) -> str:
@@ -167,31 +174,7 @@ def require_plain(what: str, name: str, longest: int = LONGEST) -> None:
 
 MEANINGS = {
     "model": "the preset; the training and its files are named after it",
-    "epochs": "how often every picture is seen",
-    "batch_size": "pictures per step, over all processes together",
-    "optimizer": f"one of {', '.join(OPTIMIZERS)}",
-    "learning_rate": "the highest, after the warm-up",
-    "weight_decay": "of weights alone; biases and norms do not decay",
-    "schedule": f"{' or '.join(SCHEDULES)}: how the learning rate falls",
-    "warmup_epochs": "over these the learning rate rises from 0",
-    "plateau_patience": "evaluations without a smaller loss before a plateau lowers the rate",
-    "early_stopping": "stop after so many evaluations without a smaller loss; 0 is never",
-    "gradient_clip": "the largest norm of a gradient",
-    "label_smoothing": "share of the target that is spread over all classes",
-    "logit_adjustment": "strength with which rare classes are favoured (Menon et al., 2021)",
-    "votes": "share of FER+'s votes in the target, where --votes gives them",
-    "distillation": "share of the teachers in the loss, where there are any",
-    "distillation_temperature": "softens what teachers and student say (Hinton et al., 2015)",
-    "mixup": "share of the batches whose pictures are blended in pairs (Zhang et al., 2018)",
-    "mixup_alpha": "of the Beta distribution that the blends are drawn from",
-    "dropout": "share of the classifier's inputs that are left out",
-    "drop_path": "share of residual branches that are left out, in networks that have them",
-    "patch_dropout": "share of a ViT's tokens that are left out, which saves time",
-    "ema": "decay per step of the averaged weights, which are the ones that are kept",
-    "batch_norm_crops": "training crops on which batch norms are measured before an evaluation",
-    "evaluate_every": "epochs between two evaluations on public-test",
-    "arithmetic": f"{', '.join(ARITHMETICS)}; auto is bf16 where that is faster",
-    "seed": "of everything that is random",
+    **{one.name: one.metadata[_MEANING] for one in fields(Recipe) if one.metadata},
     "network.architecture": "a name of timm, or one of ours",
     "network.stem_stride": "of the first convolution, in place of the architecture's own",
     "network.batch_norm_epsilon": "in place of the architecture's own",
@@ -206,15 +189,9 @@ MEANINGS = {
     "input.gray_coefficients": "weights of red, green and blue in a gray picture",
     "input.crop_margin": "how far a face's box is enlarged, as a share of its longer side",
     "input.crop_square": "whether a box is made square",
-    "augmentation.flip": "share of the pictures that are mirrored",
-    "augmentation.rotation": "at most so many degrees either way",
-    "augmentation.shift": "at most so large a share of the side",
-    "augmentation.scale": "the largest relative change of size",
-    "augmentation.brightness": "the largest change, as a share of white",
-    "augmentation.contrast": "the largest relative change",
-    "augmentation.erasing": "share of the pictures in which a rectangle is covered",
-    "augmentation.erasing_area": "the largest share of the picture that it covers",
+    **{f"augmentation.{one.name}": one.metadata[_MEANING] for one in fields(Augmentation)},
 }
+"""What each setting means, by its name in a recipe file."""
 
 
 def written_out(recipe: Recipe) -> str:

@@ -10,9 +10,10 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,7 +170,7 @@ def _number(kind: object, data: object = b"") -> object:
     return value.item()
 
 
-_ALLOWED = [
+_ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     np.dtype,
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
     (_number, "numpy.core.multiarray.scalar"),  # before numpy 2
