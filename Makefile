@@ -33,8 +33,9 @@ help:
 demo: $(VENV)/demo.installed
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 
-# a process for each core; the tests of a file share what they make; one that crashes ends the run
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart 0
+# A process for each core, with one thread of torch in each. The tests of a file share what they make;
+# one that crashes ends the run.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --max-worker-restart 0
 
 # It sends Ctrl-C to the process of the tests, which pytest-xdist's do not survive.
 CTRL_C := $(BIN)/python -m pytest -q tests/fer_bench/test_launching.py -k ctrl_c
