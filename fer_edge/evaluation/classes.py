@@ -90,23 +90,22 @@ def resolve(
     as an eighth where it occurs. Raises DataError, which names what does not fit.
     """
     by_key = {key: key.strip().lower() for key in keys}
-    dropped = {key for key, low in by_key.items() if (mapping or {}).get(low) == DROP}
-    if mapping is not None and set(mapping.values()) == {DROP}:
-        if surplus := [key for key in mapping if key not in by_key.values()]:
-            raise _no_such_class(surplus[0], by_key, source)
-        rest = resolve([key for key in keys if key not in dropped], source, None, labels)
-        return Classes(rest.labels, {**rest.index, **dict.fromkeys(dropped)})
-    if mapping is not None:
-        said = _mapped(by_key, source, mapping)
-    elif labels is not None and set(labels) - set(_EMOTION_OF.values()):
+    said = _mapped(by_key, source, mapping or {})
+    unsaid = {key: low for key, low in by_key.items() if key not in said}
+    if labels is not None and set(labels) - set(_EMOTION_OF.values()):
         known = {label.lower(): label for label in labels}
-        said = {key: known.get(low) or emotion_named(low) or key for key, low in by_key.items()}
+        said |= {key: known.get(low) or emotion_named(low) or key for key, low in unsaid.items()}
     else:
-        said = _emotions(by_key, source)
+        said |= {key: _EMOTION_OF[low] for key, low in unsaid.items() if low in _EMOTION_OF}
+    if strangers := sorted(by_key.keys() - said.keys()):
+        raise DataError(
+            f"{source} has the class {', '.join(map(repr, strangers[:_SHOWN]))}, which is not a "
+            f"class of FER2013; expected {', '.join(LABELS)}, or say what its classes are: "
+            f'--classes "{_suggestion(by_key, said)}"'
+        )
     if labels is None:
-        names = labels_of(mapping) if mapping is not None else _default_labels(said.values())
-        _check_labels(names)
-        labels = names
+        labels = labels_of(mapping or {}) or _default_labels(said.values())
+        _check_labels(labels)
     elif strangers := sorted({name for name in said.values() if name not in (*labels, DROP)}):
         left_out = {key: DROP for key, name in said.items() if name in strangers}
         raise DataError(
@@ -119,40 +118,26 @@ def resolve(
 
 
 def _mapped(by_key: Mapping[str, str], source: str, mapping: Mapping[str, str]) -> dict[str, str]:
-    unknown = [key for key in by_key if by_key[key] not in mapping]
-    surplus = [name for name in mapping if name not in by_key.values()]
-    # a name alone stands for its variants too: happy for a folder called happiness
-    for key in list(unknown):
-        emotion = emotion_named(key)
-        if emotion is not None and mapping.get(emotion) == emotion:
-            unknown.remove(key)
-            surplus = [name for name in surplus if name != emotion]
-    if unknown:
+    """What ``--classes`` says of each class; if it only drops some, nothing of the others."""
+    said, used = {}, set()
+    for key, low in by_key.items():
+        # a name alone stands for its variants too: happy for a folder called happiness
+        emotion = emotion_named(low) or ""
+        name = low if low in mapping or mapping.get(emotion) != emotion else emotion
+        if name in mapping:
+            said[key] = mapping[name]
+            used.add(name)
+        elif labels_of(mapping):
+            raise DataError(
+                f"{source} has the class {key!r:.60}, which --classes does not name; add "
+                f"{key}=NAME, or {key}={DROP} to leave it out"
+            )
+    if surplus := [name for name in mapping if name not in used]:
+        there = ", ".join(sorted(by_key)[:_SHOWN])
         raise DataError(
-            f"{source} has the class {unknown[0]!r:.60}, which --classes does not name; add "
-            f"{unknown[0]}=NAME, or {unknown[0]}={DROP} to leave it out"
+            f"--classes names {surplus[0]!r:.60}, and {source} has no such class; it has {there}"
         )
-    if surplus:
-        raise _no_such_class(surplus[0], by_key, source)
-    return {key: mapping.get(low) or str(emotion_named(low)) for key, low in by_key.items()}
-
-
-def _no_such_class(name: str, by_key: Mapping[str, str], source: str) -> DataError:
-    there = ", ".join(sorted(by_key)[:_SHOWN])
-    return DataError(
-        f"--classes names {name!r:.60}, and {source} has no such class; it has {there}"
-    )
-
-
-def _emotions(by_key: Mapping[str, str], source: str) -> dict[str, str]:
-    said = {key: emotion_named(low) for key, low in by_key.items()}
-    if strangers := sorted(key for key, name in said.items() if name is None):
-        raise DataError(
-            f"{source} has the class {', '.join(map(repr, strangers[:_SHOWN]))}, which is not a "
-            f"class of FER2013; expected {', '.join(LABELS)}, or say what its classes are: "
-            f'--classes "{_suggestion(by_key, {})}"'
-        )
-    return {key: str(name) for key, name in said.items()}
+    return said
 
 
 def _suggestion(by_key: Mapping[str, str], known: Mapping[str, str]) -> str:

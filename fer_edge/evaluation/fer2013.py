@@ -26,7 +26,7 @@ import numpy.typing as npt
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError, EmptySplitError
-from fer_edge.evaluation.classes import DROP, Classes, labels_of, parse_classes, resolve
+from fer_edge.evaluation.classes import Classes, labels_of, parse_classes, resolve
 from fer_edge.evaluation.crops import SIDE, LabelledCrops, clean, copies_of, held_out
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import decode_all
@@ -72,7 +72,7 @@ _LISTS = {".csv", ".tsv", ".txt", ".lst"}
 _MAX_PICTURES = 150_000
 """Four times FER2013. One takes 5.8 kB while a split is put together, so all of them 0.9 GB."""
 _PIXELS = {str(value): value for value in range(256)}
-_NUMBERS: Mapping[str, int | None] = {str(index): index for index in range(len(LABELS))}
+_NUMBERED = {str(number): name for number, name in enumerate(LABELS)}
 
 Data: TypeAlias = str | Path | DataSource
 _Table: TypeAlias = tuple[Callable[[], IO[bytes]], str, str | None]
@@ -271,9 +271,9 @@ def _of_table(
     labels: Sequence[str] | None,
 ) -> LabelledCrops:
     stream, name, beside = table
-    mapping = None if source.classes is None else parse_classes(source.classes)
-    index, names = _numbers(mapping, labels, name)
-    rows = list(_rows_of_csv(stream(), split, name, index))
+    mapping = {} if source.classes is None else parse_classes(source.classes)
+    classes = _classes_of_table(mapping, labels, name)
+    rows = list(_rows_of_csv(stream(), split, name, classes.index))
     if not rows:
         if split != TRAIN and beside is not None:
             raise DataError(
@@ -282,30 +282,19 @@ def _of_table(
             )
         raise EmptySplitError(_empty_message(source, split, None))
     titles, numbers, images = zip(*rows, strict=True)
-    crops = LabelledCrops(np.stack(images), np.array(numbers, np.int64), titles, names)
+    crops = LabelledCrops(np.stack(images), np.array(numbers, np.int64), titles, classes.labels)
     if source.limit is None or len(crops) <= source.limit:
         return crops
     drawn = np.random.default_rng(source.seed).permutation(len(crops))[: source.limit]
     return crops.take(np.sort(drawn))
 
 
-def _numbers(
-    mapping: Mapping[str, str] | None, labels: Sequence[str] | None, source: str
-) -> tuple[Mapping[str, int | None], tuple[str, ...]]:
+def _classes_of_table(
+    mapping: Mapping[str, str], labels: Sequence[str] | None, source: str
+) -> Classes:
     """What a table's numbers of emotions stand for: FER2013's order, unless ``--classes`` says."""
-    if mapping is None and labels in (None, LABELS):
-        return _NUMBERS, LABELS
-    said = dict(mapping or {})
-    if set(said.values()) <= {DROP}:
-        said = {str(number): name for number, name in enumerate(LABELS)} | said
-    names = tuple(labels) if labels is not None else labels_of(said)
-    if strangers := sorted(set(said.values()) - {*names, DROP}):
-        raise DataError(
-            f"{source} has the class {', '.join(strangers)}, and the model's classes are "
-            f"{', '.join(names)}; leave such pictures out with --classes"
-        )
-    places = {name: place for place, name in enumerate(names)}
-    return {key: places.get(name) for key, name in said.items()}, names
+    said = mapping if labels_of(mapping) else {**_NUMBERED, **mapping}
+    return resolve(said, source, said, labels)
 
 
 def _rows_of_csv(

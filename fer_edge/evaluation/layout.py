@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeAlias
 
 from fer_edge.errors import DataError
 from fer_edge.evaluation.picture_files import Listing, SourceFile
@@ -72,6 +72,9 @@ ALL_FOR_TRAINING = "there are no folders train and test, so all pictures are tak
 """Noted of folders without halves; another use of the whole leaves it out."""
 
 
+_Folders: TypeAlias = tuple[str, ...]
+
+
 class Entry(NamedTuple):
     """One picture: its name in the source, what its class is called, and the splits it is in.
 
@@ -116,73 +119,106 @@ def half_named(folder: str) -> str | None:
 def survey(listing: Listing, source: Path) -> Survey:
     """Find the labelled pictures. Raises DataError for those that have no place."""
     pictures = [file for file in listing.files if file.suffix in _PICTURES]
-    placed = [(file, _place(file.folders)) for file in pictures]
-    if not any(place for _, place in placed):
-        _refuse_empty_halves(listing, source, {}, set())
-        return _without_halves(listing, pictures, source)
-    roots: dict[str, dict[str, list[SourceFile]]] = defaultdict(lambda: defaultdict(list))
-    for file, place in placed:
-        if place is not None:
-            split, depth = place
-            roots[split]["/".join(file.folders[:depth])].append(file)
-    notes: list[str] = []
-    kept = {split: _only_tree(split, trees, source, notes) for split, trees in roots.items()}
-    _refuse_strangers(listing, placed, kept, source)
-    if loose := [file.name for file, place in placed if place is None]:
-        notes.append(f"{len(loose)} pictures are in no half and left out, {loose[0]} for one")
-    entries = []
-    has_validation = PUBLIC in kept
-    for split, root in kept.items():
-        depth = _depth(root)
-        for file in _in_class_folders(listing, root, source):
+    halves = {root for file in pictures if (root := _half_around(file.folders))}
+    if not halves:
+        _refuse_hidden_halves(listing, [], {}, source)
+    if not pictures:
+        _refuse_data_in_a_file(listing, source)
+        return Survey((), (), _told(listing))
+    roots = sorted(halves, key=len, reverse=True) or [_common_root(pictures)]
+    has_validation = any(half_named(root[-1]) == PUBLIC for root in halves)
+    notes = [] if halves else [ALL_FOR_TRAINING]
+    found: list[tuple[SourceFile, Entry]] = []
+    for file in listing.files:
+        root = next((root for root in roots if file.folders[: len(root)] == root), None)
+        if root is not None and (key := _class_of(file, root, source)) is not None:
+            split = half_named(root[-1]) if halves else TRAIN
             splits = _splits_of(file, split, has_validation=has_validation)
-            entries.append(Entry(file.name, file.folders[depth], splits, file.open))
-    entries = _without_second_copies(entries, listing, notes)
-    order = {file.name: number for number, file in enumerate(listing.files)}
-    entries.sort(key=lambda entry: order[entry.name])
-    return Survey(tuple(entries), tuple(notes), ", ".join(sorted(kept.values())), kept)
+            found.append((file, Entry(file.name, key, splits, file.open)))
+    kept = _without_second_copies(found, notes)
+    entries = tuple(entry for _, entry in kept)
+    if not halves:
+        return Survey(entries, tuple(notes), _told(listing))
+    read = _one_folder_of_each_half([file for file, _ in kept], source)
+    loose = [file for file in pictures if not _half_around(file.folders)]
+    _refuse_hidden_halves(listing, loose, read, source)
+    if loose:
+        notes.append(f"{len(loose)} pictures are in no half and left out, {loose[0].name} for one")
+    named = {split: "/".join(root) for split, root in read.items()}
+    return Survey(entries, tuple(notes), ", ".join(sorted(named.values())), named)
 
 
 @lru_cache(maxsize=4096)
-def _place(folders: tuple[str, ...]) -> tuple[str, int] | None:
-    """The split of a picture in these folders, and how many of them lead to its half.
+def _half_around(folders: _Folders) -> _Folders | None:
+    """The half that a picture in these folders stands in, with a folder of its class below.
 
-    The innermost half counts: a user may keep all in a folder that is called test.
+    The innermost counts: a user may keep all in a folder that is called test.
     """
-    for depth in range(len(folders) - 1, 0, -1):
-        if split := half_named(folders[depth - 1]):
-            return split, depth
-    return None
+    depths = range(len(folders) - 1, 0, -1)
+    return next((folders[:depth] for depth in depths if half_named(folders[depth - 1])), None)
 
 
-def _depth(root: str) -> int:
-    return len(root.split("/"))
+def _common_root(pictures: list[SourceFile]) -> _Folders:
+    """The folders around the class folders: those that all pictures share."""
+    root: list[str] = []
+    for names in zip(*(file.folders[:-1] for file in pictures), strict=False):
+        if len(set(names)) > 1:
+            break
+        root.append(names[0])
+    return tuple(root)
 
 
-def _only_tree(
-    split: str, trees: dict[str, list[SourceFile]], source: Path, notes: list[str]
-) -> str:
-    """The folder of a half; where the same files stand in several, the outermost of them."""
-    first, *others = sorted(trees, key=lambda root: (_depth(root), root))
-    for other in others:
-        if not _are_the_same(trees[first], first, trees[other], other):
-            raise DataError(
-                f"{source} has two folders of {split}, {first} and {other}, with different "
-                "pictures; give the folder around the one that you mean, or move the other away"
-            )
-        notes.append(f"{other} holds the same pictures as {first} and is left out")
-    return first
+def _class_of(file: SourceFile, root: _Folders, source: Path) -> str | None:
+    """What the class of a file below ``root`` is called; None for one that is no picture."""
+    if file.suffix in _ARCHIVES:
+        raise DataError(f"{source}: {file.name} is packed; unpack it, or move it away")
+    if file.suffix in _PAPERS:
+        return None
+    if len(file.folders) > len(root):
+        return file.folders[len(root)]
+    if file.suffix not in _PICTURES:
+        return None
+    raise DataError(
+        f"{source}: {file.name} stands in no class folder; put each picture into the folder of its "
+        "class (train/<class>/), or give a list file with the columns path,label"
+    )
 
 
-def _are_the_same(
-    some: list[SourceFile], root: str, others: list[SourceFile], other_root: str
-) -> bool:
-    """Whether two folders hold the same files under the same names."""
-    by_name = {file.name[len(root) :]: file for file in some}
-    pairs = [(by_name.get(file.name[len(other_root) :]), file) for file in others]
-    if len(by_name) != len(others) or any(one is None or one.size != b.size for one, b in pairs):
-        return False
-    return all(one is not None and _content(one) == _content(file) for one, file in pairs)
+def _splits_of(file: SourceFile, split: str | None, *, has_validation: bool) -> tuple[str, ...]:
+    if split == TEST:
+        split = FER2013_NAMES.get(file.name.rpartition("/")[2].split("_")[0])
+        if split in (None, TRAIN):
+            return (PRIVATE, TEST) if has_validation else (TEST,)
+    return (TRAIN,) if split in (None, TRAIN) else (split, TEST)
+
+
+def _without_second_copies(
+    found: list[tuple[SourceFile, Entry]], notes: list[str]
+) -> list[tuple[SourceFile, Entry]]:
+    """Leave out each folder that holds the files of another one of its class and half."""
+    by_folder: dict[_Folders, list[tuple[SourceFile, Entry]]] = defaultdict(list)
+    for file, entry in found:
+        by_folder[file.folders].append((file, entry))
+    seen: dict[tuple[object, ...], list[SourceFile]] = {}
+    copies: dict[_Folders, _Folders] = {}
+    for folders in sorted(by_folder, key=lambda folders: (len(folders), folders)):
+        files = sorted((file for file, _ in by_folder[folders]), key=_last_name)
+        first = by_folder[folders][0][1]
+        names = tuple((_last_name(file), file.size) for file in files)
+        known = seen.setdefault((first.splits, first.key.lower(), names), files)
+        if known is not files and list(map(_content, known)) == list(map(_content, files)):
+            copies[folders] = known[0].folders
+    for folders, known_folders in list(copies.items())[:1]:
+        more = f", and {len(copies) - 1} more folders are copies" if len(copies) > 1 else ""
+        notes.append(
+            f"{'/'.join(folders)} holds the same pictures as {'/'.join(known_folders)} and is "
+            f"left out{more}"
+        )
+    return [(file, entry) for file, entry in found if file.folders not in copies]
+
+
+def _last_name(file: SourceFile) -> str:
+    return file.name.rpartition("/")[2]
 
 
 def _content(file: SourceFile) -> bytes:
@@ -193,115 +229,72 @@ def _content(file: SourceFile) -> bytes:
     return digest.digest()
 
 
-def _without_second_copies(entries: list[Entry], listing: Listing, notes: list[str]) -> list[Entry]:
-    """Leave out a folder that holds the files of another folder of its class and half."""
-    files = {file.name: file for file in listing.files}
-    by_folder: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_folder[entry.name.rpartition("/")[0]].append(entry)
-    seen: dict[tuple[object, ...], str] = {}
-    left_out = set()
-    for folder in sorted(by_folder, key=lambda folder: (_depth(folder), folder)):
-        within = [files[entry.name] for entry in by_folder[folder]]
-        first = by_folder[folder][0]
-        names = tuple(sorted((file.name[len(folder) :], file.size) for file in within))
-        known = seen.setdefault((first.splits, first.key.lower(), names), folder)
-        if known != folder:
-            same = [files[entry.name] for entry in by_folder[known]]
-            if _are_the_same(same, known, within, folder):
-                notes.append(f"{folder} holds the same pictures as {known} and is left out")
-                left_out.add(folder)
-    return [entry for entry in entries if entry.name.rpartition("/")[0] not in left_out]
-
-
-def _splits_of(file: SourceFile, split: str, *, has_validation: bool) -> tuple[str, ...]:
-    if split == TRAIN:
-        return (TRAIN,)
-    if split == TEST:
-        split = FER2013_NAMES.get(file.name.rpartition("/")[2].split("_")[0], TEST)
-        if split in (TRAIN, TEST):
-            return (PRIVATE, TEST) if has_validation else (TEST,)
-    return (split, TEST)
-
-
-def _in_class_folders(listing: Listing, root: str, source: Path) -> Iterable[SourceFile]:
-    start, depth = f"{root}/", _depth(root)
-    for file in listing.files:
-        if not file.name.startswith(start):
-            continue
-        if file.suffix in _ARCHIVES:
-            raise DataError(f"{source}: {file.name} is packed; unpack it, or move it away")
-        if file.suffix in _PAPERS or file.name.endswith("/Thumbs.db"):
-            continue
-        if len(file.folders) <= depth:
-            if file.suffix not in _PICTURES:
-                continue
+def _one_folder_of_each_half(files: list[SourceFile], source: Path) -> dict[str, _Folders]:
+    found: dict[str, _Folders] = {}
+    roots = {root for file in files if (root := _half_around(file.folders))}
+    for root in sorted(roots, key=lambda root: (len(root), root)):
+        split = half_named(root[-1]) or TRAIN
+        if (first := found.setdefault(split, root)) != root:
             raise DataError(
-                f"{source}: {file.name} stands in no class folder; put each picture of {root} into "
-                "the folder of its class, or give a list file with the columns path,label"
+                f"{source} has two folders of {split}, {'/'.join(first)} and {'/'.join(root)}, "
+                "with different pictures; give the folder around the one that you mean, or move "
+                "the other away"
             )
-        yield file
+    return found
 
 
-def _refuse_strangers(
-    listing: Listing,
-    placed: list[tuple[SourceFile, tuple[str, int] | None]],
-    kept: dict[str, str],
-    source: Path,
+def _refuse_hidden_halves(
+    listing: Listing, loose: list[SourceFile], read: Mapping[str, _Folders], source: Path
 ) -> None:
-    """Refuse what stands beside the halves and could be one of them."""
-    roots = set(kept.values())
-    around = {root.rpartition("/")[0] for root in roots}
-    for file, place in placed:
-        if place is not None:
-            continue
-        for base in around:
-            below = file.name[len(base) :].strip("/") if file.name.startswith(base) else ""
-            folder, inner, _ = below.partition("/")
-            if inner and not any(root.startswith(f"{base}/{folder}".strip("/")) for root in roots):
-                half = half_named(folder)
+    """Refuse what stands beside the halves and could be one: it would be missed in silence."""
+    around = {root[:-1] for root in read.values()}
+    leading = {root[:depth] for root in read.values() for depth in range(1, len(root) + 1)}
+    for file in loose:
+        for depth in range(1, len(file.folders) + 1):
+            beside = file.folders[:depth]
+            if beside[:-1] in around and beside not in leading:
                 advice = (
                     "put its pictures into class folders, or move it away"
-                    if half
+                    if half_named(beside[-1])
                     else "if it is a half, call it test or val; else move it away"
                 )
+                halves = ", ".join(sorted(map("/".join, read.values())))
                 raise DataError(
-                    f"{source}: {folder} stands beside {', '.join(sorted(roots))}, has pictures, "
-                    f"and is not read; {advice}"
+                    f"{source}: {beside[-1]} stands beside {halves}, has pictures, and is not "
+                    f"read; {advice}"
                 )
-    _refuse_empty_halves(listing, source, kept, around)
-
-
-def _refuse_empty_halves(
-    listing: Listing, source: Path, kept: dict[str, str], around: set[str]
-) -> None:
-    """A half that is there and empty, packed or in a table would be missed in silence."""
-    filled = {
-        "/".join(folders[:depth])
-        for folders in {file.folders for file in listing.files}
-        for depth in range(1, len(folders) + 1)
-    }
-    for folder in listing.folders:
-        base, _, name = folder.rpartition("/")
-        is_beside = base in around or not kept
-        if half_named(name) and is_beside and folder not in filled:
-            raise DataError(
-                f"{source}: {folder} is there and has no pictures; fill it, or remove it"
-            )
+    filled = {f.folders[:depth] for f in listing.files for depth in range(1, len(f.folders) + 1)}
+    for name in listing.folders:
+        folders = tuple(name.split("/"))
+        is_beside = not read or folders[:-1] in around
+        if is_beside and half_named(folders[-1]) and folders not in filled:
+            raise DataError(f"{source}: {name} is there and has no pictures; fill it, or remove it")
     for file in listing.files:
-        base, _, name = file.name.rpartition("/")
-        half = _HALVES.get(_WORDS.split(name.lower())[0])
-        if half is None or not (base in around or not kept):
+        half = _HALVES.get(_WORDS.split(_last_name(file).lower())[0])
+        if half is None or (read and file.folders not in around):
             continue
         if file.suffix in _ARCHIVES:
             kind = "packed; unpack it"
         elif file.suffix in _STAND_INS:
             kind = "a file, no folder; put the folder in its place"
-        elif file.suffix in _TABLES and set(kept) == {TRAIN} and half != TRAIN:
+        elif file.suffix in _TABLES and set(read) == {TRAIN} and half != TRAIN:
             kind = "a table; read it by itself"
         else:
             continue
         raise DataError(f"{source}: {file.name} could be a half, and is {kind}, or move it away")
+
+
+def _refuse_data_in_a_file(listing: Listing, source: Path) -> None:
+    """Say where the pictures may be, for a source that has none."""
+    if packed := [file.name for file in listing.files if file.suffix in _ARCHIVES]:
+        raise DataError(
+            f"{source} holds {packed[0]}, which is packed itself; unpack that, and give it"
+        )
+    if tables := [file.name for file in listing.files if file.suffix == ".csv"]:
+        raise DataError(
+            f"{source} has no pictures, but {', '.join(tables[:_SHOWN])}; give such a table "
+            "itself, out of any zip: FER2013's of pixels, or a list of pictures"
+        )
 
 
 def test_table_beside(listing: Listing, table: SourceFile) -> str | None:
@@ -315,45 +308,6 @@ def test_table_beside(listing: Listing, table: SourceFile) -> str | None:
             if is_half and suffix in {"", *_TABLES, *_ARCHIVES}:
                 return name
     return None
-
-
-def _without_halves(listing: Listing, pictures: list[SourceFile], source: Path) -> Survey:
-    if not pictures:
-        if packed := [file.name for file in listing.files if file.suffix in _ARCHIVES]:
-            raise DataError(
-                f"{source} holds {packed[0]}, which is packed itself; unpack that, and give it"
-            )
-        if tables := [file.name for file in listing.files if file.suffix == ".csv"]:
-            raise DataError(
-                f"{source} has no pictures, but {', '.join(tables[:_SHOWN])}; give such a table "
-                "itself, out of any zip: FER2013's of pixels, or a list of pictures"
-            )
-        return Survey((), (), _told(listing))
-    root = _common_root(pictures)
-    entries = []
-    for file in listing.files:
-        inner = file.folders[len(root) :]
-        if file.suffix in _PAPERS or (not inner and file.suffix not in _PICTURES):
-            continue
-        if not inner:
-            raise DataError(
-                f"{source}: {file.name} stands in no class folder; put pictures into "
-                "train/<class>/, or give a list file with the columns path,label"
-            )
-        if file.folders[: len(root)] == root:
-            entries.append(Entry(file.name, inner[0], (TRAIN,), file.open))
-    notes = [ALL_FOR_TRAINING]
-    entries = _without_second_copies(entries, listing, notes)
-    return Survey(tuple(entries), tuple(notes), _told(listing))
-
-
-def _common_root(pictures: list[SourceFile]) -> tuple[str, ...]:
-    """The folders around the class folders: those that all pictures share."""
-    folders = [file.folders for file in pictures]
-    root = 0
-    while all(len(one) > root + 1 for one in folders) and len({one[root] for one in folders}) == 1:
-        root += 1
-    return folders[0][:root]
 
 
 def _told(listing: Listing) -> str:

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fer_edge.errors import DataError
 from fer_edge.evaluation.layout import FER2013_NAMES, TEST, TRAIN, Entry, Survey, half_named
@@ -67,18 +68,20 @@ def read_list(path: Path) -> Survey:
     return Survey(tuple(entries), (), f"a list of {len(entries)} pictures")
 
 
-class _Columns:
+class _Columns(NamedTuple):
     """Where path, label, split and box stand; ``header`` says whether the first line told it."""
 
-    def __init__(self, header: bool, path: int, label: int, split: int | None) -> None:
-        self.header, self.path, self.label, self.split = header, path, label, split
-        self.box: Sequence[int] = ()
-        self.box_has_corners = False
+    header: bool
+    path: int
+    label: int
+    split: int | None = None
+    box: Sequence[int] = ()
+    box_has_corners: bool = False
 
     @property
     def least(self) -> int:
         """How many fields a row has at least."""
-        return max(self.path, self.label, self.split or 0, *self.box, 0) + 1
+        return max(self.path, self.label, self.split or 0, *self.box) + 1
 
 
 def _columns(table: Table, folder: Path) -> _Columns:
@@ -86,9 +89,8 @@ def _columns(table: Table, folder: Path) -> _Columns:
     path, label = _first_of(names, _PATHS), _first_of(names, _LABELS)
     if path is None and label is None and len(names) in _PLAIN_COLUMNS:
         swapped = [_is_there(folder, name) for name in table.header[:2]] == [False, True]
-        plain = _Columns(header=False, path=int(swapped), label=int(not swapped), split=None)
-        plain.box = _PLAIN_COLUMNS[len(names)]
-        return plain
+        box = _PLAIN_COLUMNS[len(names)]
+        return _Columns(header=False, path=int(swapped), label=int(not swapped), box=box)
     if path is None or label is None:
         said = ", ".join(f"{name:.30}" for name in table.header[:12]) or "empty"
         raise DataError(
@@ -96,13 +98,16 @@ def _columns(table: Table, folder: Path) -> _Columns:
             f"is {said}; expected path,label (with box: path,label,x,y,w,h), or "
             "emotion,pixels,Usage"
         )
-    found = _Columns(header=True, path=path, label=label, split=_first_of(names, _SPLITS))
-    for boxes, has_corners in ((_SIZED_BOXES, False), (_CORNER_BOXES, True)):
-        for box in boxes:
-            if set(box) <= set(names):
-                found.box, found.box_has_corners = [names.index(name) for name in box], has_corners
-                return found
-    return found
+    boxes = (box for box in (*_SIZED_BOXES, *_CORNER_BOXES) if set(box) <= set(names))
+    box_names = next(boxes, ())
+    return _Columns(
+        header=True,
+        path=path,
+        label=label,
+        split=_first_of(names, _SPLITS),
+        box=[names.index(name) for name in box_names],
+        box_has_corners=box_names in _CORNER_BOXES,
+    )
 
 
 def _first_of(names: Sequence[str], known: Iterable[str]) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, NoReturn
 
 from fer_edge.errors import DataError
 from fer_edge.evaluation.unpacking import require_plain_methods
@@ -91,45 +91,44 @@ def _unreadable(path: str | Path, problem: OSError) -> DataError:
 def _of_folder(root: Path) -> Listing:
     files: list[SourceFile] = []
     folders: list[str] = []
-    _walk(str(root), (), frozenset(), files, folders)
+    try:
+        for folder, below, names in os.walk(root, onerror=_raise, followlinks=True):
+            inside = Path(folder).relative_to(root).parts
+            below[:] = [
+                name
+                for name in below
+                if not _is_left_about(name) and not _leads_back(Path(folder, name))
+            ]
+            folders += ["/".join((*inside, name)) for name in below]
+            for name in names:
+                if not _is_left_about(name):
+                    files.append(_file_of(Path(folder, name), inside))
+    except OSError as problem:
+        raise _unreadable(problem.filename or root, problem) from problem
     files.sort(key=lambda file: file.name.split("/"))
     return Listing(tuple(files), tuple(sorted(folders)))
 
 
-def _walk(
-    folder: str,
-    inside: tuple[str, ...],
-    around: frozenset[tuple[int, int]],
-    files: list[SourceFile],
-    folders: list[str],
-) -> None:
-    try:
-        status = os.stat(folder)
-        if (place := (status.st_dev, status.st_ino)) in around:
-            return  # a link to a folder that this one is in
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = "/".join((*inside, entry.name))
-                if _is_left_about(entry.name):
-                    continue
-                if entry.is_dir():
-                    folders.append(name)
-                    _walk(entry.path, (*inside, entry.name), around | {place}, files, folders)
-                elif entry.is_file():
-                    opener = functools.partial(open_file, Path(entry.path))
-                    size, suffix = entry.stat().st_size, _suffix_of(entry.name)
-                    files.append(SourceFile(name, inside, suffix, size, opener))
-                elif entry.is_symlink() and not os.path.exists(entry.path):
-                    raise _unreadable(entry.path, OSError())
-                elif not stat.S_ISREG(entry.stat().st_mode):
-                    raise DataError(f"{entry.path} is a pipe, socket or device; move it away")
-    except OSError as problem:
-        raise _unreadable(problem.filename or folder, problem) from problem
+def _raise(problem: OSError) -> NoReturn:
+    raise problem
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether this is a link to a folder that it is in."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _file_of(path: Path, inside: tuple[str, ...]) -> SourceFile:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path} is a pipe, socket or device; move it away")
+    name, opener = "/".join((*inside, path.name)), functools.partial(open_file, path)
+    return SourceFile(name, inside, _suffix_of(path.name), status.st_size, opener)
 
 
 def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
     files: list[SourceFile] = []
-    folders: dict[str, tuple[str, ...]] = {}
+    around: set[tuple[str, ...]] = set()
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         if not info.filename:
             raise zipfile.BadZipFile("one of its files has no name")
@@ -138,19 +137,15 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
                 f"{path} is encrypted; unpack it with its password, and give the folder"
             )
         name = info.filename.replace("\\", "/")  # as .NET on Windows packs
-        folder, _, last = name.rpartition("/")
-        if folder not in folders:
-            folders[folder] = tuple(folder.split("/")) if folder else ()
-        inside = folders[folder]
-        if last and not _is_left_about(last) and not any(map(_is_left_about, inside)):
+        *folders, last = name.split("/")
+        if any(map(_is_left_about, folders)):
+            continue
+        inside = tuple(folders)
+        around.add(inside)
+        if last and not _is_left_about(last):
             opener = functools.partial(archive.open, info)
             files.append(SourceFile(name, inside, _suffix_of(last), info.file_size, opener))
-    every = {
-        "/".join(parts[:depth])
-        for parts in folders.values()
-        for depth in range(1, len(parts) + 1)
-        if not any(map(_is_left_about, parts))
-    }
+    every = {"/".join(one[:depth]) for one in around for depth in range(1, len(one) + 1)}
     return Listing(tuple(files), tuple(sorted(every)))
 
 
