@@ -6,11 +6,11 @@ import ctypes
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
-from fer_edge.artifacts.plan import HARDWARE
 from fer_edge.artifacts.record import encode
 from fer_edge.command import (
     add_data_option,
@@ -23,12 +23,14 @@ from fer_edge.command import (
 )
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.dependencies import requires
-from fer_export.replacing import check_replaceable
+from fer_export.model_directory import check_replaceable
 from fer_export.tensorrt import (
     TRT_TARGETS,
     PlanOptions,
+    add_plan_options,
     check_precision,
     finish_command,
+    plan_options_of,
     read_onnx_spec,
 )
 
@@ -40,7 +42,6 @@ _TARGETS = (
     "onnx, onnx-fp16, onnx-int8, openvino-fp32, openvino-fp16, openvino-int8, trt-fp32, trt-fp16, "
     "trt-int8, torch, triton, all"
 )
-_PLAN = PlanOptions()
 _MAX_DROP = 0.5
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
@@ -125,37 +126,7 @@ def _add_plan_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="stop at the ONNX from which a device builds its engine",
     )
-    shown = "(default: %(default)s)"
-    for flag, unit, default, meaning in (
-        ("--min-batch", "N", _PLAN.min_batch, f"smallest batch of the profile {shown}"),
-        ("--opt-batch", "N", _PLAN.opt_batch, f"batch that the engine is tuned for {shown}"),
-        ("--max-batch", "N", _PLAN.max_batch, f"largest batch of the profile {shown}"),
-        ("--workspace", "MB", _PLAN.workspace_mb, f"most memory that a layer may use {shown}"),
-        ("--opt-level", "N", None, "how long the builder searches, 0 to 5 (default: TensorRT's 3)"),
-        ("--gpu", "N", _PLAN.gpu, f"which GPU builds, as CUDA counts them {shown}"),
-        ("--dla-core", "N", None, "use this core of a Jetson's DLA, and the GPU for the rest"),
-    ):
-        group.add_argument(flag, type=int, metavar=unit, default=default, help=meaning)
-    group.add_argument(
-        "--hardware-compat",
-        choices=HARDWARE,
-        default=_PLAN.hardware,
-        help="which GPUs the plan runs on; more GPUs make it slower (default: %(default)s)",
-    )
-    group.add_argument(
-        "--version-compatible",
-        action="store_true",
-        help="let later versions of TensorRT run the plan; slower",
-    )
-    group.add_argument(
-        "--timing-cache",
-        metavar="FILE",
-        type=Path,
-        help="where to keep what the builder measures (default: beside DIR)",
-    )
-    group.add_argument(
-        "--trt-verbose", action="store_true", help="print everything that TensorRT says"
-    )
+    add_plan_options(group)
 
 
 def _export(options: Namespace) -> int:
@@ -177,11 +148,8 @@ def _build(options: Namespace, targets: list[str]) -> Manifest:
         from fer_export.context import ExportOptions
         from fer_export.pipeline import export_model
         from fer_export.source import from_checkpoint, from_onnx
-        from fer_export.targets import check_targets
 
         _give_back_freed_memory()
-        # before the network is traced
-        check_targets(targets, prepare_only=options.prepare_only, batch=options.batch)
         source = (
             from_checkpoint(options.weights) if options.weights else from_onnx(options.from_onnx)
         )
@@ -266,19 +234,9 @@ def _prepared(options: Namespace, targets: list[str]) -> Path | None:
 
 
 def _plan_options(options: Namespace) -> PlanOptions:
-    out = options.out.resolve()
-    return PlanOptions(
-        min_batch=options.min_batch,
-        opt_batch=options.opt_batch,
-        max_batch=options.max_batch,
-        workspace_mb=options.workspace,
-        opt_level=options.opt_level,
-        gpu=options.gpu,
-        dla_core=options.dla_core,
-        hardware=options.hardware_compat,
-        version_compatible=options.version_compatible,
-        timing_cache=options.timing_cache or out.with_name(f"{out.name}.timing-cache"),
-        verbose=options.trt_verbose,
+    found, out = plan_options_of(options), options.out.resolve()
+    return replace(
+        found, timing_cache=found.timing_cache or out.with_name(f"{out.name}.timing-cache")
     )
 
 

@@ -16,10 +16,9 @@ from fer_calib.control import Controlled, Limits, Prepared, control, prepare
 from fer_calib.crops import Crops
 from fer_calib.onnx_graph import save
 from fer_calib.sensitivity import save_sensitivity
-from fer_edge.artifacts.artifact import backends_for
-from fer_edge.artifacts.manifest import Measurement
+from fer_edge.artifacts.manifest import ArtifactEntry, Measurement
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.backends import BACKENDS, BackendOptions
+from fer_edge.backends import BackendOptions
 from fer_edge.errors import ConfigurationError, EngineError
 from fer_edge.evaluation.fer2013 import Data
 from fer_edge.images.preprocess import preprocess_all
@@ -29,8 +28,8 @@ from fer_edge.system.dependencies import requires
 from fer_export.contract_nodes import attach_contract, spec_of, with_static_batch
 from fer_export.half import HalfCore, to_half
 from fer_export.half_weights import with_half_weights
+from fer_export.model_directory import REPORT_FOLDER, artifact_entry
 from fer_export.race import Run, Times, median_latencies
-from fer_export.replacing import REPORT_FOLDER
 from fer_export.source import Source
 from fer_export.tensorrt import PlanOptions
 from fer_export.tensorrt.mixed import to_mixed
@@ -44,7 +43,7 @@ from fer_export.verification import (
     verify,
 )
 
-__all__ = ["ExportContext", "ExportOptions", "runnable_backends"]
+__all__ = ["ExportContext", "ExportOptions"]
 
 _CALIBRATION_CROPS = 512
 _SYNTHETIC_SEED = 2
@@ -217,26 +216,35 @@ class ExportContext:
         folder.mkdir(exist_ok=True)
         save_sensitivity(prepared.sensitivity, folder, kept_float=tuple(kept))
 
-    def save(self, model: onnx.ModelProto, file: str) -> Path:
-        """Write an artifact into the folder: as IR if ``file`` is an ``.xml``, else as ONNX."""
-        path = self.folder / file
+    def add(
+        self, target: str, model: onnx.ModelProto, file: str, backends: tuple[str, ...] = ()
+    ) -> ArtifactEntry:
+        """Write an artifact into the folder: as IR if ``file`` is an ``.xml``, else as ONNX.
+
+        ``backends`` are those that an ONNX is made for; empty means all that open it.
+        """
+        path, spec = self.folder / file, spec_of(model)
+        companions: tuple[str, ...] = ()
         if path.suffix == ".xml":
             with requires("openvino"):
                 from fer_export.openvino_ir import from_onnx, save_ir
-            save_ir(from_onnx(model), spec_of(model), path)
+            save_ir(from_onnx(model), spec, path)
+            backends, companions = ("openvino",), (f"{path.stem}.bin",)
         else:
             save(model, path)
-        return path
+        return artifact_entry(
+            self.folder, file, target, spec.precision, backends=backends, companions=companions
+        )
 
-    def prove(self, path: Path, backend: str) -> Measurement:
+    def prove(self, file: str, backend: str) -> Measurement:
         """Compare an artifact with the reference, once. Raises GateError."""
-        file = path.relative_to(self.folder).as_posix()
         if (file, backend) not in self._measured:
             self.report(f"{file}: comparing on {len(self.crops)} crops, {backend}")
-            halved = self.options.half_weights and path.suffix == ".onnx"
+            halved = self.options.half_weights and file.endswith(".onnx")
             gates = {**GATES, "fp32": GATES["fp16"]} if halved else GATES
+            path, device = self.folder / file, self._device(backend)
             self._measured[file, backend] = verify(
-                path, backend, self.crops, self.expected, gates, device=self._device(backend)
+                path, backend, self.crops, self.expected, gates, device=device
             )
         return self._measured[file, backend]
 
@@ -299,8 +307,3 @@ class ExportContext:
         else:
             crops = self.calibration.for_model(spec)
         return crops.thin(self._affordable("fp16"))
-
-
-def runnable_backends(file: str, made_for: tuple[str, ...] = ()) -> list[str]:
-    """Backends that open a file, are among those it was made for, and are installed here."""
-    return [name for name in backends_for(file, made_for) if BACKENDS[name].missing() is None]

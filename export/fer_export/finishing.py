@@ -1,7 +1,7 @@
 """The last step on the device: a plan from an ONNX that was prepared on a workstation.
 
-It needs TensorRT and cuda-python, and neither torch nor onnx. The plan is compared with the answers
-that ONNX Runtime, which the runtime needs anyway, gives for the same ONNX.
+It needs TensorRT and cuda-python, but neither torch nor onnx. The plan's answers are compared with
+those that ONNX Runtime gives for the same ONNX.
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ from functools import partial
 from pathlib import Path
 
 from fer_edge.artifacts.manifest import MANIFEST, GoldenCrop, Manifest, MeasuredLatency
-from fer_edge.artifacts.plan import sidecar_path
-from fer_edge.errors import GateError
 from fer_edge.evaluation.fer2013 import Data
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import new_folder
-from fer_export.built import Built
+from fer_export.model_directory import artifact_entry, check_replaceable
 from fer_export.race import median_latencies
-from fer_export.replacing import check_replaceable
 from fer_export.report import write_report
 from fer_export.tensorrt import (
-    LAYERS_SUFFIX,
-    TRT_TARGETS,
     PlanOptions,
     build_plan,
     check_precision,
-    diagnostic_commands,
+    naming_nvidias_tools,
+    plan_entry,
 )
 from fer_export.verification import (
     affordable_crops,
@@ -79,23 +75,15 @@ def finish_plan(
             expected = answers(compared.tensors)
             golden = _golden_crops(prepared, predictor)
         report(f"{plan.name}: comparing on {len(compared)} crops")
-        try:
+        with naming_nvidias_tools(prepared, built):
             measured = verify(plan, "tensorrt", compared, expected, device=device)
-        except GateError as problem:
-            raise GateError(
-                f"{problem}. To see whether TensorRT itself is wrong, run: "
-                f"{diagnostic_commands(prepared, built)}"
-            ) from problem
         with Predictor(plan, backend="tensorrt", device=device) as predictor:
             p50 = median_latencies({plan.name: predictor}, compared.tensors[:1]).p50_ms[plan.name]
             latency = MeasuredLatency(p50, None, predictor.info.provider)
-        companions = sidecar_path(plan).name, f"{plan.name}{LAYERS_SUFFIX}"
-        precision = TRT_TARGETS[target]
-        finished = Built(plan.name, target, precision, ("tensorrt",), companions)
         form = f"onnx-{spec.precision}" if spec.precision != "fp32" else "onnx"
         entries = (
-            Built(onnx.name, form, spec.precision).entry(folder),
-            finished.entry(folder, (replace(measured, latency=latency),)),
+            artifact_entry(folder, onnx.name, form, spec.precision),
+            replace(plan_entry(plan, target), measured=(replace(measured, latency=latency),)),
         )
         manifest = Manifest(out.resolve().name, spec.precision, entries, golden).sealed()
         write_report(folder, manifest, compared, reference=onnx.name)

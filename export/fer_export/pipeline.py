@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fer_edge.artifacts.artifact import backends_for
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest, MeasuredLatency, Measurement
+from fer_edge.backends import BACKENDS
 from fer_edge.errors import GateError
 from fer_edge.system.files import new_folder
 from fer_edge.system.machine import cpu_name
-from fer_export.built import Built
-from fer_export.context import ExportContext, ExportOptions, runnable_backends
+from fer_export.context import ExportContext, ExportOptions
+from fer_export.model_directory import check_replaceable, keep_report
 from fer_export.race import Run, ratios
-from fer_export.replacing import check_replaceable, keep_report
 from fer_export.report import write_report
 from fer_export.source import Source
 from fer_export.targets import TARGETS, check_targets, expand, make
@@ -56,7 +57,7 @@ def export_model(
         try:
             built = {one.file: one for name in names for one in make(context, TARGETS[name])}
             context.release()
-            entries = [_entry(context, one) for one in built.values()]
+            entries = [_proved(context, entry) for entry in built.values()]
         except GateError as problem:
             if kept := keep_report(folder, out):
                 raise GateError(f"{problem}. The cost of each layer is kept in {kept}") from problem
@@ -80,10 +81,13 @@ def export_model(
     return manifest
 
 
-def _entry(context: ExportContext, built: Built) -> ArtifactEntry:
-    backends = built.proved_by or runnable_backends(built.file, built.backends)
-    path = context.folder / built.file
-    return built.entry(context.folder, tuple(context.prove(path, name) for name in backends))
+def _proved(context: ExportContext, entry: ArtifactEntry) -> ArtifactEntry:
+    """Compare an artifact with the reference on every backend of this machine that opens it."""
+    fitting = backends_for(entry.file, entry.backends)
+    installed = [name for name in fitting if BACKENDS[name].missing() is None]
+    # ONNX Runtime opens what is made for Triton or for building a plan
+    measured = tuple(context.prove(entry.file, name) for name in installed or ["onnxruntime"])
+    return replace(entry, measured=measured)
 
 
 def _with_latencies(context: ExportContext, entries: list[ArtifactEntry]) -> list[ArtifactEntry]:

@@ -9,7 +9,7 @@ from fer_calib.crops import Crops
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest, Measurement
 from fer_edge.system.files import write_bytes
 from fer_edge.system.machine import cpu_name
-from fer_export.replacing import REPORT, REPORT_FOLDER
+from fer_export.model_directory import REPORT, REPORT_FOLDER
 
 __all__ = ["table", "write_report"]
 

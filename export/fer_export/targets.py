@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fer_edge.artifacts.plan import sidecar_path
+from fer_edge.artifacts.manifest import ArtifactEntry
 from fer_edge.backends import BACKENDS
 from fer_edge.errors import (
     ArtifactError,
@@ -15,15 +15,15 @@ from fer_edge.errors import (
     MissingDependencyError,
 )
 from fer_edge.system.dependencies import requires
-from fer_export.built import Built
 from fer_export.context import ExportContext
+from fer_export.model_directory import artifact_entry
 from fer_export.race import Run
 from fer_export.tensorrt import (
-    LAYERS_SUFFIX,
     TRT_TARGETS,
     build_plan,
-    diagnostic_commands,
     finish_command,
+    naming_nvidias_tools,
+    plan_entry,
 )
 
 __all__ = ["ALL", "TARGETS", "check_targets", "expand", "has_tensorrt", "make"]
@@ -32,59 +32,52 @@ ALL = "all"
 _WINS_BY = 0.02
 """How much faster a form of INT8 has to be to win: smaller differences of medians are noise."""
 
-Maker = Callable[[ExportContext], list[Built]]
+Maker = Callable[[ExportContext], list[ArtifactEntry]]
 
 
-def _onnx(context: ExportContext) -> list[Built]:
-    context.save(context.stored_artifact(), "model.onnx")
-    return [Built("model.onnx", "onnx", "fp32")]
+def _onnx(context: ExportContext) -> list[ArtifactEntry]:
+    return [context.add("onnx", context.stored_artifact(), "model.onnx")]
 
 
-def _onnx_half(context: ExportContext) -> list[Built]:
-    context.save(context.half_artifact(), "model.fp16.onnx")
-    return [Built("model.fp16.onnx", "onnx-fp16", "fp16")]
+def _onnx_half(context: ExportContext) -> list[ArtifactEntry]:
+    return [context.add("onnx-fp16", context.half_artifact(), "model.fp16.onnx")]
 
 
-def _openvino_float(context: ExportContext) -> list[Built]:
-    return [_ir(context.save(context.float_artifact(), "model.xml"), "fp32")]
+def _openvino_float(context: ExportContext) -> list[ArtifactEntry]:
+    return [context.add("openvino-fp32", context.float_artifact(), "model.xml")]
 
 
-def _openvino_half(context: ExportContext) -> list[Built]:
-    return [_ir(context.save(context.half_artifact(), "model.fp16.xml"), "fp16")]
+def _openvino_half(context: ExportContext) -> list[ArtifactEntry]:
+    return [context.add("openvino-fp16", context.half_artifact(), "model.fp16.xml")]
 
 
-def _ir(path: Path, precision: str) -> Built:
-    target = f"openvino-{precision}"
-    return Built(path.name, target, precision, ("openvino",), (f"{path.stem}.bin",))
+def _plain_int8(context: ExportContext) -> list[ArtifactEntry]:
+    plain = context.add("onnx-int8", context.quantized_artifact("canonical"), "model.int8.onnx")
+    context.prove(plain.file, "onnxruntime")
+    return [plain]
 
 
-def _plain_int8(context: ExportContext) -> list[Built]:
-    plain = context.save(context.quantized_artifact("canonical"), "model.int8.onnx")
-    context.prove(plain, "onnxruntime")
-    return [Built(plain.name, "onnx-int8", "int8")]
-
-
-def _onnx_int8(context: ExportContext) -> list[Built]:
-    """Build the plain Q/DQ graph, and the form for ONNX Runtime where that one wins."""
-    built = _plain_int8(context)
+def _onnx_int8(context: ExportContext) -> list[ArtifactEntry]:
+    """Build the plain Q/DQ graph, and the form for ONNX Runtime if it is better there."""
+    (plain,) = _plain_int8(context)
     rival = _int8_form(context, "onnxruntime", "model.int8.onnxruntime.onnx", "onnxruntime")
     if rival is None:
-        return built
-    if _wins(context, rival, context.folder / built[0].file, "onnxruntime"):
-        return [*built, Built(rival.name, "onnx-int8", "int8", ("onnxruntime",))]
-    _remove(rival)
-    return built
+        return [plain]
+    if _wins(context, rival, plain, "onnxruntime"):
+        return [plain, rival]
+    _remove(context, rival.file)
+    return [plain]
 
 
-def _trt_int8(context: ExportContext) -> list[Built]:
+def _trt_int8(context: ExportContext) -> list[ArtifactEntry]:
     """Build what a TensorRT engine in int8 is made from: int8 beside fp16, or the plain graph."""
     if context.options.int8_rest == "fp32":
         return _plain_int8(context)
-    mixed = context.save(context.mixed_artifact(), "model.int8.tensorrt.onnx")
-    return [Built(mixed.name, "trt-int8", "int8", ("tensorrt",), proved_by=("onnxruntime",))]
+    mixed = context.mixed_artifact()
+    return [context.add("trt-int8", mixed, "model.int8.tensorrt.onnx", ("tensorrt",))]
 
 
-def _openvino_int8(context: ExportContext) -> list[Built]:
+def _openvino_int8(context: ExportContext) -> list[ArtifactEntry]:
     """Build the plain Q/DQ form and the one for OpenVINO, and keep the better."""
     plain = _int8_form(context, "canonical", "model.int8.xml", "openvino")
     rival = _int8_form(context, "openvino", "model.int8.openvino.xml", "openvino")
@@ -93,90 +86,85 @@ def _openvino_int8(context: ExportContext) -> list[Built]:
         raise GateError("openvino-int8: no form of INT8 keeps the answers; see the lines above")
     if plain and rival:
         kept, other = (rival, plain) if _wins(context, rival, plain, "openvino") else (plain, rival)
-        _remove(other)
-    return [_ir(kept, "int8")]
+        _remove(context, other.file)
+    return [kept]
 
 
-def _int8_form(context: ExportContext, scheme: str, file: str, backend: str) -> Path | None:
-    """Build and prove a form of INT8; None where it cannot be made or changes the answers."""
-    path = context.folder / file
+def _int8_form(
+    context: ExportContext, scheme: str, file: str, backend: str
+) -> ArtifactEntry | None:
+    """Build a form of INT8 for one backend; None if it cannot be made or changes the answers."""
+    target = "openvino-int8" if backend == "openvino" else "onnx-int8"
     try:
-        context.prove(context.save(context.quantized_artifact(scheme), file), backend)
+        entry = context.add(target, context.quantized_artifact(scheme), file, (backend,))
+        context.prove(file, backend)
     except (ArtifactError, GateError) as problem:
         context.note(f"int8 on {backend}: the form {scheme} is left out: {problem}")
-        _remove(path)
+        _remove(context, file)
         return None
-    return path
+    return entry
 
 
-def _wins(context: ExportContext, rival: Path, kept: Path, backend: str) -> bool:
-    """Whether a form is faster here, or as fast and more accurate; says so either way."""
-    runs = {path.name: Run(path.name, backend, "int8") for path in (rival, kept)}
-    times = context.race(runs).p50_ms
-    gain = 1 - times[rival.name] / times[kept.name]
-    drops = [
-        measured.accuracy.drop if measured.accuracy else 0.0
-        for measured in (context.prove(rival, backend), context.prove(kept, backend))
-    ]
+def _wins(context: ExportContext, rival: ArtifactEntry, kept: ArtifactEntry, backend: str) -> bool:
+    """Whether a form is faster here, or as fast and more accurate; reports the decision."""
+    new, old = rival.file, kept.file
+    times = context.race({file: Run(file, backend, "int8") for file in (new, old)}).p50_ms
+    gain = 1 - times[new] / times[old]
+    measured = [context.prove(file, backend).accuracy for file in (new, old)]
+    drops = [accuracy.drop if accuracy else 0.0 for accuracy in measured]
     wins = gain > _WINS_BY or (abs(gain) <= _WINS_BY and drops[0] < drops[1])
     context.note(
-        f"int8 on {backend}: {rival.name} takes {times[rival.name]:.3f} ms, {kept.name} "
-        f"{times[kept.name]:.3f} ms; accuracy drops {drops[0]:.2%} and {drops[1]:.2%}; "
-        f"{rival.name if wins else kept.name} is kept"
+        f"int8 on {backend}: {new} takes {times[new]:.3f} ms, {old} {times[old]:.3f} ms; accuracy "
+        f"drops {drops[0]:.2%} and {drops[1]:.2%}; {new if wins else old} is kept"
     )
     return wins
 
 
-def _remove(path: Path) -> None:
-    for file in (path, path.with_suffix(".bin")):
-        file.unlink(missing_ok=True)
+def _remove(context: ExportContext, file: str) -> None:
+    path = context.folder / file
+    for written in (path, path.with_suffix(".bin")):
+        written.unlink(missing_ok=True)
 
 
-def _torch(context: ExportContext) -> list[Built]:
+def _torch(context: ExportContext) -> list[ArtifactEntry]:
     if context.source.checkpoint is None:
         raise ConfigurationError("the target torch is the checkpoint itself: give --weights")
-    shutil.copyfile(context.source.checkpoint, context.folder / "model.safetensors")
-    return [Built("model.safetensors", "torch", "fp32", ("torch",))]
+    file = "model.safetensors"
+    shutil.copyfile(context.source.checkpoint, context.folder / file)
+    return [artifact_entry(context.folder, file, "torch", "fp32", backends=("torch",))]
 
 
-def _triton(context: ExportContext) -> list[Built]:
+def _triton(context: ExportContext) -> list[ArtifactEntry]:
     with requires("triton"):
         from fer_export.triton import write_repository
 
-    built = make(context, _onnx)
-    artifact = context.folder / "model.onnx"
-    made = write_repository(context.folder / "triton", context.name, artifact, context.source.spec)
-    files = sorted(p.relative_to(context.folder).as_posix() for p in made.rglob("*") if p.is_file())
+    built, folder = make(context, _onnx), context.folder
+    made = write_repository(
+        folder / "triton", context.name, folder / "model.onnx", context.source.spec
+    )
+    files = sorted(p.relative_to(folder).as_posix() for p in made.rglob("*") if p.is_file())
     model = next(file for file in files if file.endswith(".onnx"))
     rest = tuple(file for file in files if file != model)
-    served = Built(model, "triton", "fp32", ("triton",), rest, proved_by=("onnxruntime",))
+    served = artifact_entry(folder, model, "triton", "fp32", backends=("triton",), companions=rest)
     return [*built, served]
 
 
 def _plan(target: str, prepare: Maker) -> Maker:
-    def build(context: ExportContext) -> list[Built]:
-        prepared = make(context, prepare)
-        onnx_path = context.folder / prepared[0].file
+    def build(context: ExportContext) -> list[ArtifactEntry]:
+        prepared, plan_options = make(context, prepare), context.options.plan
+        file = prepared[0].file
+        onnx_path = context.folder / file
         _check_for_tensorrt(onnx_path)
-        plan_options = context.options.plan
         if context.options.prepare_only or not has_tensorrt():
             out = context.out
-            command = finish_command(
-                out / prepared[0].file, target, Path(f"{out}-{target}"), plan_options
-            )
+            command = finish_command(out / file, target, Path(f"{out}-{target}"), plan_options)
             context.note(f"{target}: prepared; finish it on the device: {command}")
             return prepared
         plan = onnx_path.with_suffix(".plan")
         built = build_plan(onnx_path, plan, target, options=plan_options, report=context.report)
-        try:
-            context.prove(plan, "tensorrt")
-        except GateError as problem:
-            raise GateError(
-                f"{problem}. To see whether TensorRT itself is wrong, run: "
-                f"{diagnostic_commands(Path(onnx_path.name), built)}"
-            ) from problem
-        companions = sidecar_path(plan).name, f"{plan.name}{LAYERS_SUFFIX}"
-        return [*prepared, Built(plan.name, target, TRT_TARGETS[target], ("tensorrt",), companions)]
+        with naming_nvidias_tools(Path(file), built):
+            context.prove(plan.name, "tensorrt")
+        return [*prepared, plan_entry(plan, target)]
 
     return build
 
@@ -204,9 +192,9 @@ TARGETS: dict[str, Maker] = {
 }
 
 
-def make(context: ExportContext, maker: Maker) -> list[Built]:
+def make(context: ExportContext, maker: Maker) -> list[ArtifactEntry]:
     """Run a maker, once for each export."""
-    made: dict[Maker, list[Built]] = context.made
+    made: dict[Maker, list[ArtifactEntry]] = context.made
     if maker not in made:
         made[maker] = maker(context)
     return made[maker]

@@ -15,7 +15,7 @@ import torch
 
 from fer_calib.calibration import draw
 from fer_edge import Predictor
-from fer_edge.artifacts.manifest import MANIFEST, Manifest
+from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Manifest
 from fer_edge.errors import ConfigurationError, DataError, GateError, MissingDependencyError
 from fer_edge.evaluation.metrics import softmax
 from fer_edge.images.preprocess import preprocess_all
@@ -24,7 +24,6 @@ from fer_edge.system.files import sha256_of
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized
 from fer_export import targets
-from fer_export.built import Built
 from fer_export.cli import main
 from fer_export.context import ExportContext, ExportOptions
 from fer_export.pipeline import export_model
@@ -256,14 +255,13 @@ def test_all_leaves_out_what_cannot_be_built_and_says_so(monkeypatch: pytest.Mon
         targets.check_targets(["triton"])
 
 
-def _build_shifted(context: ExportContext) -> list[Built]:
+def _build_shifted(context: ExportContext) -> list[ArtifactEntry]:
     model = context.float_artifact()
     for tensor in model.graph.initializer:
         if tensor.name == "fer_edge.mean":
             shifted = np.full((1, 1, 1, 1), 90, np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(shifted, tensor.name))
-    context.save(model, "model.onnx")
-    return [Built("model.onnx", "onnx", "fp32")]
+    return [context.add("onnx", model, "model.onnx")]
 
 
 def test_an_artifact_that_is_another_network_fails_the_gate(

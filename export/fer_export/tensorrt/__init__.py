@@ -3,8 +3,13 @@
 Only ``builder`` and ``monitor`` import TensorRT, and only ``lint`` needs the package onnx.
 """
 
-from fer_export.tensorrt.building import LAYERS_SUFFIX, build_plan, diagnostic_commands
-from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
+from fer_export.tensorrt.building import build_plan, naming_nvidias_tools, plan_entry
+from fer_export.tensorrt.options import (
+    TRT_TARGETS,
+    PlanOptions,
+    add_plan_options,
+    plan_options_of,
+)
 from fer_export.tensorrt.prepared import (
     PreparedOnnx,
     check_precision,
@@ -13,13 +18,15 @@ from fer_export.tensorrt.prepared import (
 )
 
 __all__ = [
-    "LAYERS_SUFFIX",
     "TRT_TARGETS",
     "PlanOptions",
     "PreparedOnnx",
+    "add_plan_options",
     "build_plan",
     "check_precision",
-    "diagnostic_commands",
     "finish_command",
+    "naming_nvidias_tools",
+    "plan_entry",
+    "plan_options_of",
     "read_onnx_spec",
 ]

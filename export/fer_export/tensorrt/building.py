@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import importlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fer_edge.artifacts.plan import PlanSidecar, trust_plan
+from fer_edge.artifacts.manifest import ArtifactEntry
+from fer_edge.artifacts.plan import PlanSidecar, sidecar_path, trust_plan
 from fer_edge.errors import ConfigurationError, GateError
 from fer_edge.system.files import write_bytes
-from fer_export.tensorrt.options import PlanOptions
+from fer_export.model_directory import artifact_entry
+from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
 from fer_export.tensorrt.precision import check_kernels, describe, read_kernels, shares
 from fer_export.tensorrt.prepared import check_precision
 
-__all__ = ["LAYERS_SUFFIX", "build_plan", "diagnostic_commands"]
+__all__ = ["build_plan", "diagnostic_commands", "naming_nvidias_tools", "plan_entry"]
 
 _DEFAULTS = PlanOptions()
-LAYERS_SUFFIX = ".layers.json"
-"""The engine inspector's own JSON stands beside a plan under the plan's name and this suffix."""
 
 
 def build_plan(
@@ -41,7 +42,7 @@ def build_plan(
     TensorRT's parser refuses; MissingDependencyError without TensorRT or cuda-python; EngineError
     without a usable GPU and where the build fails; GateError where a convolution or matrix product
     of the ONNX is not in its precision. Then nothing is written but the timing cache, and after a
-    GateError the inspector's JSON beside it.
+    GateError the inspector's JSON beside that cache.
     """
     if out_plan.suffix != ".plan":
         raise ConfigurationError(f"a plan is a file NAME.plan, not {out_plan}")
@@ -58,7 +59,7 @@ def build_plan(
     try:
         check_kernels(kernels, products, spec.precision, out_plan.name)
     except GateError as problem:
-        listing = cache.with_name(f"{out_plan.name}{LAYERS_SUFFIX}")
+        listing = cache.with_name(_listing_of(out_plan).name)
         write_bytes(listing, built.inspection.encode())
         raise GateError(f"{problem}. What TensorRT says of each layer: {listing}") from problem
     smallest, best, largest = built.batches
@@ -78,7 +79,7 @@ def build_plan(
         dla_core=options.dla_core,
     )
     write_bytes(out_plan, built.plan)
-    write_bytes(out_plan.with_name(f"{out_plan.name}{LAYERS_SUFFIX}"), built.inspection.encode())
+    write_bytes(_listing_of(out_plan), built.inspection.encode())
     sidecar.write(out_plan)
     trust_plan(sidecar.plan_sha256, out_plan)
     told = ", ".join(f"{share:.0%} {precision}" for precision, share in sidecar.shares.items())
@@ -89,11 +90,34 @@ def build_plan(
     return sidecar
 
 
-def diagnostic_commands(onnx: Path, sidecar: PlanSidecar) -> str:
-    """The commands of NVIDIA's own tools that build and compare what ``sidecar`` describes.
+def plan_entry(plan: Path, target: str) -> ArtifactEntry:
+    """The manifest's entry for a plan with its sidecar and the inspector's listing."""
+    files = sidecar_path(plan).name, _listing_of(plan).name
+    precision = TRT_TARGETS[target]
+    return artifact_entry(
+        plan.parent, plan.name, target, precision, backends=("tensorrt",), companions=files
+    )
 
-    For the report of a plan whose answers are wrong: they show whether it is TensorRT's fault.
-    """
+
+@contextmanager
+def naming_nvidias_tools(onnx: Path, sidecar: PlanSidecar) -> Iterator[None]:
+    """Add to a GateError the commands that show whether the fault is TensorRT's own."""
+    try:
+        yield
+    except GateError as problem:
+        raise GateError(
+            f"{problem}. To see whether TensorRT itself is wrong, run: "
+            f"{diagnostic_commands(onnx, sidecar)}"
+        ) from problem
+
+
+def _listing_of(plan: Path) -> Path:
+    """Where the engine inspector's own JSON is kept."""
+    return plan.with_name(f"{plan.name}.layers.json")
+
+
+def diagnostic_commands(onnx: Path, sidecar: PlanSidecar) -> str:
+    """The commands of NVIDIA's own tools that build and compare what ``sidecar`` describes."""
     height, width, channels = sidecar.spec.input.shape
     batches = {"min": sidecar.min_batch, "opt": sidecar.opt_batch, "max": sidecar.max_batch}
     dynamic = sidecar.min_batch != sidecar.max_batch

@@ -1,14 +1,23 @@
-"""What a plan can be built as."""
+"""What a plan can be built as; each option's flag and help text stand beside its default."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from argparse import Namespace, _ActionsContainer
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from fer_edge.artifacts.plan import HARDWARE
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["PRODUCTS_KEY", "TRT_TARGETS", "PlanOptions", "plan_flags"]
+__all__ = [
+    "PRODUCTS_KEY",
+    "TRT_TARGETS",
+    "PlanOptions",
+    "add_plan_options",
+    "plan_flags",
+    "plan_options_of",
+]
 
 TRT_TARGETS = {"trt-fp32": "fp32", "trt-fp16": "fp16", "trt-int8": "int8"}
 """Precision by target; the ONNX has it already, because networks are strongly typed."""
@@ -17,46 +26,61 @@ PRODUCTS_KEY = "fer_edge.products"
 """ONNX metadata: JSON that maps each Conv, Gemm and MatMul node to the type it computes in."""
 
 _MAX_LEVEL = 5
+_ONLY_HERE = ("timing_cache", "verbose")
+"""What another machine is not told of."""
 
-_FLAGS = {
-    "min_batch": "--min-batch",
-    "opt_batch": "--opt-batch",
-    "max_batch": "--max-batch",
-    "workspace_mb": "--workspace",
-    "opt_level": "--opt-level",
-    "gpu": "--gpu",
-    "dla_core": "--dla-core",
-    "hardware": "--hardware-compat",
-    "version_compatible": "--version-compatible",
-}
+
+def _option(default: Any, flag: str, meaning: str, **settings: Any) -> Any:
+    if default is not None and default is not False:
+        meaning += " (default: %(default)s)"
+    return field(default=default, metadata={"flag": flag, "help": meaning, **settings})
+
+
+def _number(default: int | None, flag: str, meaning: str, unit: str = "N") -> Any:
+    return _option(default, flag, meaning, type=int, metavar=unit)
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """The optimisation profile, and what the builder may do.
+    """The optimisation profile, and what the builder may do: see the help of each field.
 
-    The engine takes batches from ``min_batch`` to ``max_batch`` and is tuned for ``opt_batch``; an
-    ONNX with a static batch leaves no choice. ``workspace_mb`` is the most memory that a layer may
-    use while it works. ``opt_level``, 0 to 5, is how long the builder searches (None: TensorRT's
-    own, 3). ``gpu`` is the number of the GPU that builds, as CUDA counts them. ``dla_core`` is a
-    core of a Jetson's deep learning accelerator: it runs what it can, the GPU the rest.
-    ``hardware`` is one of ``HARDWARE``; a ``version_compatible`` plan also runs under later minor
-    versions of TensorRT; both cost speed. ``timing_cache`` is the file that keeps what the builder
-    measured, so that the next build is shorter (None: beside the plan). ``verbose`` reports all
-    that TensorRT says.
+    The engine takes batches from ``min_batch`` to ``max_batch``; an ONNX with a static batch leaves
+    no choice. ``hardware`` is one of ``HARDWARE``. ``timing_cache`` None is a file beside the plan.
     """
 
-    min_batch: int = 1
-    opt_batch: int = 1
-    max_batch: int = 32
-    workspace_mb: int = 1024
-    opt_level: int | None = None
-    gpu: int = 0
-    dla_core: int | None = None
-    hardware: str = "this-gpu"
-    version_compatible: bool = False
-    timing_cache: Path | None = None
-    verbose: bool = False
+    min_batch: int = _number(1, "--min-batch", "smallest batch of the profile")
+    opt_batch: int = _number(1, "--opt-batch", "batch that the engine is tuned for")
+    max_batch: int = _number(32, "--max-batch", "largest batch of the profile")
+    workspace_mb: int = _number(1024, "--workspace", "most memory that a layer may use", "MB")
+    opt_level: int | None = _number(
+        None, "--opt-level", "how long the builder searches, 0 to 5 (default: TensorRT's 3)"
+    )
+    gpu: int = _number(0, "--gpu", "which GPU builds, as CUDA counts them")
+    dla_core: int | None = _number(
+        None, "--dla-core", "use this core of a Jetson's DLA, and the GPU for the rest"
+    )
+    hardware: str = _option(
+        "this-gpu",
+        "--hardware-compat",
+        "which GPUs the plan runs on; more GPUs make it slower",
+        choices=HARDWARE,
+    )
+    version_compatible: bool = _option(
+        False,
+        "--version-compatible",
+        "let later minor versions of TensorRT run the plan; slower",
+        action="store_true",
+    )
+    timing_cache: Path | None = _option(  # noqa: RUF009 - a field, as the others are
+        None,
+        "--timing-cache",
+        "where to keep what the builder measures, for the next build (default: beside DIR)",
+        type=Path,
+        metavar="FILE",
+    )
+    verbose: bool = _option(
+        False, "--trt-verbose", "print everything that TensorRT says", action="store_true"
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch:
@@ -73,13 +97,26 @@ class PlanOptions:
         _require(self.hardware in HARDWARE, "hardware", " or ".join(HARDWARE), self.hardware)
 
 
+def add_plan_options(group: _ActionsContainer) -> None:
+    """Add a flag for each field of PlanOptions."""
+    for option in fields(PlanOptions):
+        settings = {name: value for name, value in option.metadata.items() if name != "flag"}
+        flag = option.metadata["flag"]
+        group.add_argument(flag, dest=option.name, default=option.default, **settings)
+
+
+def plan_options_of(options: Namespace) -> PlanOptions:
+    """What the flags say."""
+    return PlanOptions(**{one.name: getattr(options, one.name) for one in fields(PlanOptions)})
+
+
 def plan_flags(options: PlanOptions) -> list[str]:
     """The command line's words for what differs from the default and holds on any machine."""
     words = []
-    for name, flag in _FLAGS.items():
-        value = getattr(options, name)
-        if value != getattr(PlanOptions, name):
-            words += [flag] if value is True else [flag, str(value)]
+    for option in fields(PlanOptions):
+        value = getattr(options, option.name)
+        if value != option.default and option.name not in _ONLY_HERE:
+            words += [option.metadata["flag"], *([] if value is True else [str(value)])]
     return words
 
 

@@ -31,7 +31,8 @@ from fer_edge.errors import (
     FerEdgeError,
     GateError,
 )
-from fer_export.tensorrt import PlanOptions, build_plan, diagnostic_commands
+from fer_export.tensorrt import PlanOptions, build_plan
+from fer_export.tensorrt.building import diagnostic_commands
 
 Prepare = Callable[[str], Path]
 UNDER_NVIDIA = nvidia_builder.VARIABLE in os.environ

@@ -1,14 +1,21 @@
-"""What an export may replace."""
+"""The model directory that an export writes: what it may replace, and what it lists."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, Manifest
 from fer_edge.errors import ConfigurationError
-from fer_export.replacing import REPORT, REPORT_FOLDER, check_replaceable, keep_report
+from fer_export.model_directory import (
+    REPORT,
+    REPORT_FOLDER,
+    artifact_entry,
+    check_replaceable,
+    keep_report,
+)
 
 HASH = "0" * 64
 
@@ -92,3 +99,15 @@ def test_a_kept_report_replaces_an_older_one_and_nothing_else(tmp_path: Path) ->
 def test_without_a_report_nothing_is_kept(tmp_path: Path) -> None:
     assert keep_report(tmp_path, tmp_path / "model") is None
     assert not list(tmp_path.iterdir())
+
+
+def test_an_entry_has_the_hash_and_size_of_each_file(tmp_path: Path) -> None:
+    (tmp_path / "model.xml").write_bytes(b"graph")
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    entry = artifact_entry(
+        tmp_path, "model.xml", "openvino-fp32", "fp32", companions=("model.bin",)
+    )
+    assert (entry.file, entry.size_bytes) == ("model.xml", 5)
+    assert entry.sha256 == hashlib.sha256(b"graph").hexdigest()
+    expected = Companion("model.bin", hashlib.sha256(b"weights").hexdigest(), 7)
+    assert entry.companions == (expected,)
