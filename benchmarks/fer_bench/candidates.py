@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,12 @@ from fer_edge.backends import BACKENDS
 from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.system.cores import default_threads, usable_cores
 
-__all__ = [
-    "ALL",
-    "Candidate",
-    "Request",
-    "bare_candidates",
-    "candidates_for",
-    "choices",
-]
+__all__ = ["ALL", "Candidate", "bare_candidates", "candidates_for", "choices"]
 
 ALL = "all"
 """Stands for every backend that this machine has, or every precision that a model has."""
 
+_MAX_BATCH = 1024
 _BARE = {"onnxruntime": "bare-onnxruntime", "openvino": "bare-openvino"}
 
 
@@ -81,48 +75,38 @@ class Candidate:
         return " ".join(part for part in [*parts, self.scenario] if part and part != "auto")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a caller asks for; every combination of it is a candidate."""
-
-    models: tuple[str, ...]
-    backends: tuple[str, ...] = ("auto",)
-    precisions: tuple[str | None, ...] = (None,)
-    inference_precisions: tuple[str | None, ...] = (None,)
-    threads: tuple[int | None, ...] = (None,)
-    batches: tuple[int | None, ...] = (None,)
-    scenarios: tuple[str, ...] = ("single-stream",)
-    device: str = "auto"
-    peers: tuple[Peer, ...] = field(default=())
-
-    def __post_init__(self) -> None:
-        _refuse_unknown("scenario", self.scenarios, tuple(SCENARIOS))
-        _refuse_unknown("backend", self.backends, ("auto", ALL, *BACKENDS))
-        for batch in self.batches:
-            if batch is not None and not 1 <= batch <= 1024:  # noqa: PLR2004
-                raise ConfigurationError(f"batch should be 1 to 1024, not {batch}")
-        for model in self.models:
-            check_model(model)
-
-
-def candidates_for(request: Request) -> list[Candidate]:
+def candidates_for(
+    models: Sequence[str],
+    *,
+    backends: Sequence[str] = ("auto",),
+    precisions: Sequence[str | None] = (None,),
+    inference_precisions: Sequence[str | None] = (None,),
+    threads: Sequence[int | None] = (None,),
+    batches: Sequence[int | None] = (None,),
+    scenarios: Sequence[str] = ("single-stream",),
+    device: str = "auto",
+    peers: Sequence[Peer] = (),
+) -> list[Candidate]:
     """Every combination of the models, then of the peers, scenario by scenario.
 
     ``all`` stands for the backends that this machine has, or the precisions that the model has.
-    What was named stays in, and fails with its reason when it is opened.
+    What was named stays in, and fails with its reason when it is opened. Raises ConfigurationError
+    for an unknown backend and a batch that is out of range, ArtifactError for a missing model.
     """
+    for model in models:
+        check_model(model)
+    for batch in batches:
+        if batch is not None and not 1 <= batch <= _MAX_BATCH:
+            raise ConfigurationError(f"batch should be 1 to {_MAX_BATCH}, not {batch}")
     found = []
-    for scenario, batch, threads in product(request.scenarios, request.batches, request.threads):
-        for model in request.models:
-            for backend, precision in choices(model, request.backends, request.precisions):
-                asked = (model, scenario, batch, backend, request.device, precision)
-                found += [
-                    Candidate(*asked, inference, threads)
-                    for inference in request.inference_precisions
-                ]
+    for scenario, batch, count in product(scenarios, batches, threads):
+        for model in models:
+            for backend, precision in choices(model, backends, precisions):
+                asked = (model, scenario, batch, backend, device, precision)
+                found += [Candidate(*asked, inference, count) for inference in inference_precisions]
         found += [
-            Candidate(peer.name, scenario, batch, peer.backend, threads=threads, peer=peer)
-            for peer in request.peers
+            Candidate(peer.name, scenario, batch, peer.backend, threads=count, peer=peer)
+            for peer in peers
         ]
     return found
 
@@ -165,7 +149,11 @@ def choices(
     A broken engine or model stays in, and so does everything if nothing fits: it fails with its
     reason when it is opened. Raises ConfigurationError for an unknown backend.
     """
-    _refuse_unknown("backend", backends, ("auto", ALL, *BACKENDS))
+    known = ("auto", ALL, *BACKENDS)
+    if unknown := sorted(set(backends) - set(known)):
+        raise ConfigurationError(
+            f"unknown backend {', '.join(unknown)}; there are {', '.join(known)}"
+        )
     opened = None
     with suppress(FerEdgeError):
         opened = Model.open(model)
@@ -177,10 +165,3 @@ def choices(
     if opened is None or ALL not in (*backends, *precisions):
         return pairs
     return [pair for pair in pairs if pair[0] == "auto" or opened.offers(*pair)] or pairs
-
-
-def _refuse_unknown(name: str, values: Sequence[str], known: Sequence[str]) -> None:
-    if unknown := sorted(set(values) - set(known)):
-        raise ConfigurationError(
-            f"unknown {name} {', '.join(unknown)}; there are {', '.join(known)}"
-        )

@@ -10,19 +10,13 @@ from pathlib import Path
 
 from fer_bench.environment import differences
 from fer_bench.intervals import Change, change_between
-from fer_bench.latency_results import (
-    LATENCY_SCHEMA,
-    LatencyRow,
-    LatencyRun,
-    read_json,
-    read_latency,
-)
-from fer_bench.measure_accuracy import ACCURACY_SCHEMA, AccuracyResult, read_accuracy
+from fer_bench.latency_results import LatencyRow, LatencyRun
+from fer_bench.measure_accuracy import AccuracyResult, AccuracyRun
 from fer_bench.paired_tests import PairedTest, paired_test, unpack_mask
+from fer_bench.results import read_result
 from fer_edge.errors import ConfigurationError
 
 __all__ = [
-    "METRICS",
     "SEARCHED",
     "Changes",
     "Collected",
@@ -40,7 +34,6 @@ __all__ = [
 ]
 
 SEARCHED = "rate per s"
-METRICS = ("p50_ms", "p90_ms", "p99_ms")
 LEAST_CHANGE = 0.03
 """Smaller changes do not count, however certain: machines differ more from day to day."""
 
@@ -63,8 +56,8 @@ class Collected:
 class Dot:
     """One (model, backend, precision): its fastest single-stream row and its accuracy.
 
-    ``latency_ms`` is the chosen percentile; ``accuracy`` is None where it was not measured;
-    ``on_front`` says that no other is both faster and more accurate.
+    ``latency_ms`` is the p50; ``accuracy`` is None where it was not measured; ``on_front`` says
+    that no other is both faster and more accurate.
     """
 
     row: LatencyRow
@@ -119,34 +112,31 @@ def collect(paths: Iterable[Path]) -> Collected:
     """
     found = Collected()
     for path in paths:
-        schema = read_json(path)["schema"]
-        if schema == LATENCY_SCHEMA:
-            run = read_latency(path)
+        run = read_result(path, LatencyRun, AccuracyRun)
+        if isinstance(run, LatencyRun):
             found.runs.append(run)
             found.latency += run.results
-        elif schema == ACCURACY_SCHEMA:
-            found.accuracy += read_accuracy(path).results
         else:
-            raise ConfigurationError(
-                f"{path} has the schema {schema!r}; compare reads {LATENCY_SCHEMA!r} and "
-                f"{ACCURACY_SCHEMA!r}"
-            )
+            found.accuracy += run.results
     return found
 
 
-def dots(found: Collected, metric: str = "p50_ms") -> list[Dot]:
+def dots(found: Collected) -> list[Dot]:
     """The dots of the plot, the fastest first, with the Pareto front marked.
 
     Accuracy belongs to the same file in the same engine at the same inference precision.
     """
-    best: dict[tuple[object, ...], LatencyRow] = {}
+    best: dict[tuple[object, ...], Dot] = {}
     for row in found.latency:
-        if row.error or row.kind == "bare" or (row.scenario, row.batch) != ("single-stream", 1):
+        one_crop = row.kind != "bare" and (row.scenario, row.batch) == ("single-stream", 1)
+        if row.error or row.p50_ms is None or not one_crop:
             continue
         key = (row.model, row.kind, row.sha256, row.backend, row.precision, row.inference_precision)
-        if key not in best or getattr(row, metric) < getattr(best[key], metric):
-            best[key] = row
-    made = [_dot(row, found.accuracy, metric) for row in best.values()]
+        if key not in best or row.p50_ms < best[key].latency_ms:
+            own = accuracy_of(row, found.accuracy)
+            accuracy = (own.accuracy, own.accuracy_ci95, own.split) if own else (None, None, None)
+            best[key] = Dot(row, row.p50_ms, row.p50_ci95, *accuracy)
+    made = list(best.values())
     front = pareto_front([(dot.latency_ms, dot.accuracy) for dot in made])
     marked = [replace(dot, on_front=on) for dot, on in zip(made, front, strict=True)]
     return sorted(marked, key=lambda dot: dot.latency_ms)
@@ -282,10 +272,3 @@ def accuracy_of(row: LatencyRow, results: Iterable[AccuracyResult]) -> AccuracyR
         r for r in results if (r.sha256, r.backend, r.inference_precision) == key and row.sha256
     ]
     return fitting[-1] if fitting else None
-
-
-def _dot(row: LatencyRow, results: Sequence[AccuracyResult], metric: str) -> Dot:
-    found = accuracy_of(row, results)
-    interval = getattr(row, metric.replace("_ms", "_ci95"))
-    accuracy = (found.accuracy, found.accuracy_ci95, found.split) if found else (None, None, None)
-    return Dot(row, getattr(row, metric), interval, *accuracy)

@@ -1,31 +1,16 @@
-"""The results of a latency run: their form in JSON, and reading them back."""
+"""The results of a latency run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from fer_bench.environment import Environment
 from fer_bench.noise import Noise
+from fer_bench.results import RunResult
 from fer_bench.scenarios import Settings
-from fer_edge.artifacts.record import decode, encode, parse_json
-from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.system.read_file import read_file
 
-__all__ = [
-    "LATENCY_SCHEMA",
-    "LatencyRow",
-    "LatencyRun",
-    "Ratio",
-    "RoundSummary",
-    "check_schema",
-    "read_json",
-    "read_latency",
-]
+__all__ = ["LatencyRow", "LatencyRun", "Ratio", "RoundSummary"]
 
-LATENCY_SCHEMA = "fer-bench-latency/1"
-_MAX_BYTES = 256 << 20
 _KEY = (
     "model", "kind", "scenario", "batch", "query",
     "backend", "device", "precision", "inference_precision", "threads",
@@ -136,10 +121,11 @@ class Ratio:
     ci95: Interval | None
 
 
-@dataclass(frozen=True)
-class LatencyRun:
+@dataclass(frozen=True, kw_only=True)
+class LatencyRun(RunResult):
     """A run of ``fer-bench latency``. ``rounds`` counts the complete ones."""
 
+    schema: str = "fer-bench-latency/1"
     environment: Environment
     settings: Settings
     noise: Noise
@@ -148,42 +134,8 @@ class LatencyRun:
     results: tuple[LatencyRow, ...]
     ratios: tuple[Ratio, ...] = ()
     measured_at: str = ""
-    schema: str = LATENCY_SCHEMA
 
     @property
     def failed(self) -> bool:
         """Whether any row is an error."""
         return any(row.error for row in self.results)
-
-    def to_json(self) -> dict[str, object]:
-        """Plain data, the schema first."""
-        value = encode(self)
-        return {"schema": value.pop("schema"), **value}
-
-
-def read_latency(path: Path) -> LatencyRun:
-    """Read a run. Raises ConfigurationError for a file of another schema or a damaged one."""
-    value = read_json(path)
-    check_schema(value, LATENCY_SCHEMA, path)
-    return decode(LatencyRun, value, str(path), ConfigurationError)
-
-
-def check_schema(value: Mapping[str, object], expected: str, path: Path) -> None:
-    """Raise ConfigurationError for a result of another schema."""
-    if value.get("schema") != expected:
-        raise ConfigurationError(
-            f"{path} has the schema {value.get('schema')!r}, expected {expected!r}; measure again "
-            "with this version of fer-bench"
-        )
-
-
-def read_json(path: Path) -> Mapping[str, object]:
-    """Read a result of fer-bench, whose ``schema`` tells its kind. Raises ConfigurationError."""
-    text = read_file(path, "result", _MAX_BYTES, ConfigurationError)
-    try:
-        value = parse_json(text, str(path))
-    except ArtifactError as problem:
-        raise ConfigurationError(str(problem)) from problem
-    if not isinstance(value, dict) or not isinstance(value.get("schema"), str):
-        raise ConfigurationError(f"{path} is no result of fer-bench: it has no schema")
-    return value

@@ -95,7 +95,7 @@ def staged_loop(
 
 
 def side_by_side(loop: Callable[[int], list[int]], clients: int) -> list[int]:
-    """Run ``loop(client)`` in ``clients`` threads; all their samples."""
+    """Run ``loop(client)`` in ``clients`` threads, one alone in this thread; all their samples."""
     if clients == 1:
         return loop(0)
     with ThreadPoolExecutor(clients) as pool:
@@ -134,21 +134,17 @@ def open_loop(
     latencies: list[int | None] = [None] * len(arrivals)
     turn, start, limit = itertools.count(), clock(), round(limit_s * SECOND)
 
-    def serve() -> None:
+    def serve(_client: int) -> list[int]:
         while (index := next(turn)) < len(arrivals):
             due = start + arrivals[index]
             _wait(due, clock, sleep)
             if clock() - start > limit:
-                return
+                break
             call(index)
             latencies[index] = clock() - due
+        return []
 
-    if clients == 1:
-        serve()
-        return latencies
-    with ThreadPoolExecutor(clients) as pool:
-        for job in [pool.submit(serve) for _ in range(clients)]:
-            job.result()
+    side_by_side(serve, clients)
     return latencies
 
 

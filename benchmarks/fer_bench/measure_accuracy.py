@@ -8,29 +8,27 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_bench.environment import Environment, describe_environment
-from fer_bench.latency_results import check_schema, read_json
 from fer_bench.launching import ask
-from fer_bench.paired_tests import PairedTest, ReferenceAgreement, pack_mask, paired_test
+from fer_bench.paired_tests import PairedTest, pack_mask, paired_test
 from fer_bench.peers import Peer, adapter_program, prepare
 from fer_bench.predict_crops import predict_crops
 from fer_bench.reliability import ReliabilityBin, reliability_bins
-from fer_edge.artifacts.record import decode, encode
+from fer_bench.results import RunResult
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError, DataError, EmptySplitError, FerEdgeError
 from fer_edge.evaluation import fer2013, metrics
-from fer_edge.evaluation.agreement import agreement
+from fer_edge.evaluation.agreement import Agreement, agreement
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.evaluation.metrics import ClassScores
 from fer_edge.predictor import Predictor
 
 __all__ = [
-    "ACCURACY_SCHEMA",
     "AccuracyFailure",
     "AccuracyResult",
     "AccuracyRun",
@@ -42,13 +40,8 @@ __all__ = [
     "load_split",
     "measure_accuracy",
     "measure_all",
-    "read_accuracy",
     "scored",
 ]
-
-ACCURACY_SCHEMA = "fer-bench-accuracy/1"
-
-T = TypeVar("T")
 
 _RAN = ("sha256", "backend", "provider", "precision", "inference_precision")
 _PEER_S = 1200.0
@@ -72,7 +65,7 @@ class AccuracyResult:
 
     ``right`` is the mask of right answers as text (``fer_bench.paired_tests.pack_mask``), in the
     order of ``LabelledCrops.canonical_order``; ``data_sha256`` identifies pictures and labels.
-    ``agreement`` is with the reference, if there is one.
+    ``agreement`` is with the run's reference, if there is one.
     """
 
     model: str
@@ -93,31 +86,9 @@ class AccuracyResult:
     per_class: dict[str, ClassScores]
     confusion: tuple[tuple[int, ...], ...]
     reliability: tuple[ReliabilityBin, ...] = ()
-    agreement: ReferenceAgreement | None = None
+    agreement: Agreement | None = None
     right: str = ""
     data_sha256: str = ""
-
-
-@dataclass(frozen=True)
-class AccuracyRun:
-    """A run of ``fer-bench accuracy``: what was measured, what failed, and every pair tested.
-
-    ``environment`` is None in runs that were written before it was kept.
-    """
-
-    results: tuple[AccuracyResult, ...]
-    failures: tuple[AccuracyFailure, ...] = ()
-    mcnemar: tuple[PairedTest, ...] = ()
-    environment: Environment | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """Plain data; a failure is a row too, with its ``error``."""
-        return {
-            "schema": ACCURACY_SCHEMA,
-            "results": [encode(entry) for entry in (*self.results, *self.failures)],
-            "mcnemar": [encode(test) for test in self.mcnemar],
-            "environment": None if self.environment is None else encode(self.environment),
-        }
 
 
 @dataclass(frozen=True)
@@ -126,6 +97,18 @@ class AccuracyFailure:
 
     model: str
     error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyRun(RunResult):
+    """A run of ``fer-bench accuracy``: what was measured, what failed, and every pair tested."""
+
+    schema: str = "fer-bench-accuracy/2"
+    reference: str | None = None
+    results: tuple[AccuracyResult, ...]
+    failures: tuple[AccuracyFailure, ...] = ()
+    mcnemar: tuple[PairedTest, ...] = ()
+    environment: Environment | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,32 +144,11 @@ def measure_all(
         except FerEdgeError as problem:
             failures.append(AccuracyFailure(name, str(problem)))
     return AccuracyRun(
-        tuple(scored(own, split, asked) for own in answers),
-        tuple(failures),
-        tuple(compare_answers(answers, split)),
-        describe_environment(),
-    )
-
-
-def read_accuracy(path: Path) -> AccuracyRun:
-    """Read a run. Raises ConfigurationError for a file of another schema or a damaged one."""
-    value = read_json(path)
-    check_schema(value, ACCURACY_SCHEMA, path)
-    rows, tests = value.get("results"), value.get("mcnemar", [])
-    if not isinstance(rows, list) or not isinstance(tests, list):
-        raise ConfigurationError(f"{path} is damaged: it has no list of results")
-    failed = [row for row in rows if isinstance(row, dict) and "error" in row]
-    measured = [row for row in rows if row not in failed]
-
-    def record(kind: type[T], item: Any) -> T:
-        return decode(kind, item, str(path), ConfigurationError)
-
-    environment = value.get("environment")
-    return AccuracyRun(
-        tuple(record(AccuracyResult, row) for row in measured),
-        tuple(record(AccuracyFailure, row) for row in failed),
-        tuple(record(PairedTest, test) for test in tests),
-        None if environment is None else record(Environment, environment),
+        reference=reference,
+        results=tuple(scored(own, split, asked) for own in answers),
+        failures=tuple(failures),
+        mcnemar=tuple(compare_answers(answers, split)),
+        environment=describe_environment(),
     )
 
 
@@ -264,10 +226,7 @@ def scored(
     right = probabilities.argmax(axis=1) == crops.labels
     alone = None if split.copied is None else right[~split.copied]
     ran: dict[str, Any] = {name: answers.described.get(name) for name in _RAN}
-    found = None
-    if reference is not None:
-        compared = agreement(reference.probabilities, probabilities)
-        found = ReferenceAgreement(**vars(compared), reference=reference.model)
+    compared = None if reference is None else agreement(reference.probabilities, probabilities)
     return AccuracyResult(
         model=answers.model,
         **ran,
@@ -276,7 +235,7 @@ def scored(
         accuracy_without_copies=None if alone is None or not len(alone) else float(alone.mean()),
         n_without_copies=None if alone is None else len(alone),
         reliability=reliability_bins(crops.labels, probabilities),
-        agreement=found,
+        agreement=compared,
         right=pack_mask(right[crops.canonical_order()]),
         data_sha256=crops.sha256,
     )

@@ -14,7 +14,7 @@ from statistics import fmean, median
 from fer_edge.system.machine import Machine
 from fer_edge.system.timing import call_times
 
-__all__ = ["Noise", "NoiseWatch", "Reading"]
+__all__ = ["Noise", "NoiseWatch"]
 
 OTHER_LOAD, STOLEN, SPEED_SPREAD, FREQUENCY_SPREAD = 0.05, 0.02, 0.10, 0.25
 """Shares of 1 above which a machine counts as noisy."""
@@ -24,22 +24,11 @@ _PROBES = 5
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What else happened during one turn.
-
-    ``other_load`` and ``stolen`` are shares of all cores' time, None where the system does not
-    tell them. ``probe_ms`` is how long a fixed piece of work took on one core just before.
-    """
-
-    other_load: float | None
-    stolen: float | None
-    probe_ms: float
-    frequency_mhz: float | None
-
-
-@dataclass(frozen=True)
 class Noise:
-    """The verdict over all turns; ``findings`` are sentences, empty on a quiet machine."""
+    """The verdict over all turns; ``findings`` are sentences, empty on a quiet machine.
+
+    Loads and stolen time are shares of all cores' time. What the system does not tell is None.
+    """
 
     quiet: bool
     findings: tuple[str, ...]
@@ -67,7 +56,10 @@ def _probe() -> float:
 
 
 class NoiseWatch:
-    """Looks at the machine before and after everything, and around each turn."""
+    """Looks at the machine before and after everything, and around each turn.
+
+    ``probes`` are how long a fixed piece of work took on one core before each turn, in ms.
+    """
 
     def __init__(
         self,
@@ -84,7 +76,10 @@ class NoiseWatch:
         self._throttled = self._machine.throttle_events()
         self._temperatures = self._machine.temperatures_c()
         self._slowdowns = self._machine.gpu_slowdowns()
-        self.readings: list[Reading] = []
+        self.probes: list[float] = []
+        self._others: list[float] = []
+        self._stolen: list[float] = []
+        self._clocks: list[float] = []
 
     @contextmanager
     def around(self) -> Iterator[None]:
@@ -94,21 +89,18 @@ class NoiseWatch:
         yield
         end, own_after, after = self._clock(), self._own_cpu(), self._machine.cpu_times()
         capacity = max(end - start, 1e-9) * self._cores
-        other = stolen = None
+        self.probes.append(probe)
         if before and after:
             busy = after.busy_s - before.busy_s - (own_after - own_before)
-            other = max(0.0, busy / capacity)
-            stolen = max(0.0, (after.stolen_s - before.stolen_s) / capacity)
-        clocks = [*clocks, *self._machine.frequencies_mhz()]
-        self.readings.append(Reading(other, stolen, probe, fmean(clocks) if clocks else None))
+            self._others.append(max(0.0, busy / capacity))
+            self._stolen.append(max(0.0, (after.stolen_s - before.stolen_s) / capacity))
+        if clocks := [*clocks, *self._machine.frequencies_mhz()]:
+            self._clocks.append(fmean(clocks))
 
     def verdict(self) -> Noise:
         """Judge everything so far."""
-        others, stolen, probes, clocks = (
-            sorted(v for reading in self.readings if (v := getattr(reading, name)) is not None)
-            for name in ("other_load", "stolen", "probe_ms", "frequency_mhz")
-        )
-        spread = _spread(probes)
+        others, stolen, clocks = sorted(self._others), self._stolen, sorted(self._clocks)
+        spread = _spread(sorted(self.probes))
         now = self._machine.throttle_events()
         events = None if now is None or self._throttled is None else now - self._throttled
         slowdowns = sorted({*self._slowdowns, *self._machine.gpu_slowdowns()})

@@ -8,24 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.evaluation.agreement import Agreement, PairedDifference, paired_difference
+from fer_edge.evaluation.agreement import PairedDifference, paired_difference
 
-__all__ = [
-    "PairedTest",
-    "ReferenceAgreement",
-    "pack_mask",
-    "paired_test",
-    "unpack_mask",
-]
+__all__ = ["PairedTest", "pack_mask", "paired_test", "unpack_mask"]
 
 Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class ReferenceAgreement(Agreement):
-    """Agreement with the model that is called ``reference``."""
-
-    reference: str
 
 
 @dataclass(frozen=True)

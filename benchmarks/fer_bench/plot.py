@@ -27,7 +27,7 @@ _OTHER = "#8c6bb1"
 _WIDE = 20  # from there on the axis is logarithmic
 
 
-def draw_plot(dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle: str = "") -> None:
+def draw_plot(dots: Sequence[Dot], path: Path, *, subtitle: str = "") -> None:
     """Draw accuracy against latency as PNG, or latency alone if no accuracy was measured.
 
     Dots without an accuracy are marks at the foot. Raises ConfigurationError if there is no dot,
@@ -55,7 +55,7 @@ def draw_plot(dots: Sequence[Dot], path: Path, *, metric: str = "p50", subtitle:
         axes.xaxis.set_major_formatter("{x:g}")
     else:
         axes.set_xlim(left=0)
-    axes.set_xlabel(f"latency of one crop, {metric}, ms{' (log)' if wide else ''}")
+    axes.set_xlabel(f"latency of one crop, p50, ms{' (log)' if wide else ''}")
     axes.grid(visible=True, which="major", color="0.92", zorder=0)
     title = "Accuracy against latency" if known else "Latency"
     axes.set_title(f"{title}\n{subtitle}" if subtitle else title)

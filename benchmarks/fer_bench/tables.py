@@ -28,7 +28,7 @@ _WHO = ("model", "backend", "precision", "threads", "batch", "scenario")
 _TIMES = ("p50 ms", "p90 ms", "p99 ms")
 _INTERVALS = ("p50 ms [95 %]", "p90 ms [95 %]", "p99 ms [95 %]")
 _COST = ("cold ms", "RSS MB", "CPU s/1000")
-_TEXT_COLUMNS, _NAME_LENGTH = 2, 36
+_NAME_LENGTH = 36
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -37,13 +37,15 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def aligned_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for a terminal: the first two columns to the left, the others to the right."""
+def aligned_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 2
+) -> str:
+    """A table for a terminal: ``text_columns`` are aligned to the left, the others to the right."""
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(
-            f"{cell:<{width}}" if column < _TEXT_COLUMNS else f"{cell:>{width}}"
+            f"{cell:<{width}}" if column < text_columns else f"{cell:>{width}}"
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

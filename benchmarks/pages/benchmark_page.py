@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from fer_bench.candidates import (
-    ALL,
-    Candidate,
-    Request,
-    bare_candidates,
-    candidates_for,
-    choices,
-)
+from fer_bench.candidates import ALL, Candidate, bare_candidates, candidates_for, choices
 from fer_bench.comparison import Collected, dots
-from fer_bench.latency_results import LatencyRow, LatencyRun, Ratio, read_latency
-from fer_bench.measure_accuracy import AccuracyRun, load_split, measure_all, read_accuracy
+from fer_bench.latency_results import LatencyRow, LatencyRun, Ratio
+from fer_bench.measure_accuracy import AccuracyRun, load_split, measure_all
 from fer_bench.measure_latency import measure_latency
 from fer_bench.peers import Peer, load_peers
 from fer_bench.plot import draw_plot
+from fer_bench.results import read_result
 from fer_bench.scenarios import Settings
 from fer_bench.tables import (
     comparison_table,
@@ -32,6 +27,7 @@ from fer_bench.tables import (
     with_interval,
 )
 from fer_edge.artifacts.model import DEFAULT_MODEL, model_path
+from fer_edge.artifacts.record import encode
 from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.files import write_json
@@ -55,13 +51,12 @@ def page_candidates(models: Sequence[str], peers: Sequence[Peer] | None = None) 
     if peers is None:
         peers = [peer for peer in table.values() if not peer.bare]
     cores = usable_cores()
-    ours = Request(tuple(models), backends=(ALL,), precisions=(ALL,), threads=(cores,))
-    found = bare_candidates(candidates_for(ours), table)
-    found += candidates_for(Request((), threads=(cores,), peers=tuple(peers)))
+    ours = partial(candidates_for, models, backends=[ALL], precisions=[ALL])
+    found = bare_candidates(ours(threads=[cores]), table)
+    found += candidates_for([], threads=[cores], peers=peers)
     if cores > 1:
-        found += candidates_for(replace(ours, threads=(1,)))
-        found += candidates_for(Request((), threads=(1,), peers=tuple(peers)))
-    return found + candidates_for(replace(ours, scenarios=("multi-stream", "offline", "server")))
+        found += ours(threads=[1], peers=peers)
+    return found + ours(threads=[cores], scenarios=["multi-stream", "offline", "server"])
 
 
 def measure_page_accuracy(models: Sequence[str], data: Path) -> AccuracyRun:
@@ -352,13 +347,13 @@ def _packaged_models() -> list[str]:
 def _page(options: Namespace) -> int:
     page = Page(options.page, options.readme, options.picture)
     models = options.models or _packaged_models()
-    accuracy = read_accuracy(options.accuracy) if options.accuracy else None
+    accuracy = read_result(options.accuracy, AccuracyRun) if options.accuracy else None
     if options.latency:
-        latency = read_latency(options.latency)
+        latency = read_result(options.latency, LatencyRun)
     else:
         settings = Settings(rounds=options.rounds, seconds=options.seconds)
         latency = measure_latency(page_candidates(models), settings)
-        write_json(options.out / "latency.json", latency.to_json())
+        write_json(options.out / "latency.json", encode(latency))
     for line in noise_lines(latency):
         say(line)
     if latency.interrupted:
@@ -372,7 +367,7 @@ def _page(options: Namespace) -> int:
         return 1
     if accuracy is None and options.data:
         accuracy = measure_page_accuracy(models, options.data)
-        write_json(options.out / "accuracy.json", accuracy.to_json())
+        write_json(options.out / "accuracy.json", encode(accuracy))
     page.write(latency, accuracy)
     for row in latency.results:
         if row.error:

@@ -6,10 +6,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_bench.latency_results import check_schema, read_json
-from fer_bench.soak.run import SOAK_SCHEMA, SoakResult
+from fer_bench.results import read_result
+from fer_bench.soak.run import SoakResult, SoakRun
 from fer_bench.tables import markdown_table
-from fer_edge.artifacts.record import decode
 from fer_edge.command import Commands, add_command
 from fer_edge.errors import ConfigurationError
 from pages.blocks import MeasuredBlock
@@ -42,14 +41,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--note", default="", metavar="TEXT", help="how they were measured")
 
 
-def read_soak(path: Path) -> list[SoakResult]:
+def read_soak(path: Path) -> tuple[SoakResult, ...]:
     """Read a result of ``fer-bench soak --json``. Raises ConfigurationError for another file."""
-    value = read_json(path)
-    check_schema(value, SOAK_SCHEMA, path)
-    rows = value.get("results")
-    if not isinstance(rows, list) or not rows:
+    results = read_result(path, SoakRun).results
+    if not results:
         raise ConfigurationError(f"{path} is damaged: it has no results")
-    return [decode(SoakResult, row, str(path), ConfigurationError) for row in rows]
+    return results
 
 
 def soak_block(results: Sequence[SoakResult], note: str = "") -> str:

@@ -31,6 +31,7 @@ from fer_bench.comparison import (
 from fer_bench.measure_accuracy import AccuracyRun
 from fer_bench.plot import draw_plot
 from fer_edge import ConfigurationError
+from fer_edge.artifacts.record import encode
 from fer_edge.system.files import write_json
 
 
@@ -170,15 +171,15 @@ def test_the_csv_has_a_line_per_row(make_run: Any) -> None:
 def files(make_run: Any, tmp_path: Path) -> dict[str, Path]:
     """Results in files: a run, a slower one of the same candidates, and accuracy."""
     runs = {
-        "old": make_run({"a": 1.0, "b": 2.0}, seed=1).to_json(),
-        "same": make_run({"a": 1.0, "b": 2.0}, seed=2).to_json(),
-        "slow": make_run({"a": 1.5, "b": 2.0}, seed=3).to_json(),
-        "other": make_run({"z": 1.0}, seed=3).to_json(),
-        "accuracy": AccuracyRun((measured("a", 0.7),)).to_json(),
+        "old": make_run({"a": 1.0, "b": 2.0}, seed=1),
+        "same": make_run({"a": 1.0, "b": 2.0}, seed=2),
+        "slow": make_run({"a": 1.5, "b": 2.0}, seed=3),
+        "other": make_run({"z": 1.0}, seed=3),
+        "accuracy": AccuracyRun(results=(measured("a", 0.7),)),
     }
     paths = {name: tmp_path / f"{name}.json" for name in runs}
-    for name, value in runs.items():
-        write_json(paths[name], value)
+    for name, run in runs.items():
+        write_json(paths[name], encode(run))
     return paths
 
 
@@ -220,7 +221,8 @@ def test_what_fails_where_it_ran_before_is_for_the_worse(
 ) -> None:
     run = make_run({"a": 1.0, "b": 2.0}, seed=2)
     failed = replace(run.results[0], error="it is damaged", p50_ms=None, precision=None)
-    write_json(files["same"], replace(run, results=(failed, run.results[1]), ratios=()).to_json())
+    changed = replace(run, results=(failed, run.results[1]), ratios=())
+    write_json(files["same"], encode(changed))
     against = ["--baseline", str(files["old"]), "--strict"]
     assert main(["compare", str(files["same"]), *against]) == 1
     assert "measured in the baseline, and now: it is damaged" in capsys.readouterr().out
@@ -268,7 +270,7 @@ def test_a_warning_that_the_machine_was_busy_is_kept(
 ) -> None:
     run = make_run({"a": 1.0})
     noisy = replace(run, noise=replace(run.noise, quiet=False, findings=("others took 60%",)))
-    write_json(tmp_path / "noisy.json", noisy.to_json())
+    write_json(tmp_path / "noisy.json", encode(noisy))
     files = {name: tmp_path / f"out.{name}" for name in ("json", "markdown")}
     options = [part for name, path in files.items() for part in (f"--{name}", str(path))]
     assert main(["compare", str(tmp_path / "noisy.json"), *options]) == 0

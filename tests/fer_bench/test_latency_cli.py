@@ -12,8 +12,9 @@ import pytest
 
 from fer_bench.candidates import Candidate
 from fer_bench.cli import main
-from fer_bench.latency_results import LatencyRun, read_latency
+from fer_bench.latency_results import LatencyRun
 from fer_bench.launching import RoundSample
+from fer_bench.results import read_result
 from fer_bench.scenarios import Settings
 from fer_edge import Predictor
 
@@ -30,7 +31,7 @@ def test_a_model_is_measured_beside_the_bare_engine(
 ) -> None:
     arguments = ["latency", str(tiny_artifact), "--backend", "onnxruntime", "--bare", *QUICK]
     assert main([*arguments, "--threads", "1", "--json", str(out)]) == 0
-    run = read_latency(out)
+    run = read_result(out, LatencyRun)
     ours, bare = run.results
     with Predictor(tiny_artifact, backend="onnxruntime") as fer:
         assert ours.sha256 == bare.sha256 == fer.info.sha256
@@ -65,7 +66,7 @@ def test_each_scenario_gives_its_figure(tiny_artifact: Path, out: Path) -> None:
         arguments += ["--scenario", scenario]
     server = ["--rate", "20", "--server-seconds", "0.2", "--server-count", "5"]
     assert main([*arguments, *server, "--json", str(out)]) == 0
-    multi, offline, server_row = read_latency(out).results
+    multi, offline, server_row = read_result(out, LatencyRun).results
     assert (multi.query, multi.batch) == (8, 8)
     assert (offline.query, offline.batch) == (32, 32)
     assert offline.throughput_per_s is not None
@@ -80,7 +81,7 @@ def test_a_model_that_does_not_load_is_a_row_and_exit_code_1(
     damaged.write_bytes(tiny_artifact.read_bytes()[:500])
     arguments = ["latency", str(damaged), str(tiny_artifact), *QUICK, "--backend", "onnxruntime"]
     assert main([*arguments, "--json", str(out)]) == 1
-    bad, good = read_latency(out).results
+    bad, good = read_result(out, LatencyRun).results
     assert bad.error is not None
     assert "damaged.onnx" in bad.error
     assert (bad.p50_ms, good.error) == (None, None)
@@ -159,7 +160,7 @@ def test_ctrl_c_keeps_what_is_complete_and_says_so(
     monkeypatch.setattr("fer_bench.measure_latency.measure_round", launch)
     assert main(["latency", str(tiny_artifact), "--json", str(out)]) == 130
     assert "interrupted; the 4 complete rounds are kept" in capsys.readouterr().err
-    run = read_latency(out)
+    run = read_result(out, LatencyRun)
     assert (run.interrupted, run.rounds, run.results[0].count) == (True, 4, 20)
 
 
@@ -183,7 +184,7 @@ def test_a_peer_that_is_not_installed_is_a_row(
     monkeypatch.setattr(Peer, "python", None)
     arguments = ["latency", str(tiny_artifact), "--peer", "fer", *QUICK, "--json", str(out)]
     assert main(arguments) == 1
-    ours, peer = read_latency(out).results
+    ours, peer = read_result(out, LatencyRun).results
     assert ours.error is None
     assert peer.error is not None
     assert "fer-bench peers install fer" in peer.error

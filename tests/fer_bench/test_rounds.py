@@ -38,7 +38,7 @@ def test_candidates_take_turns(make_sample: Any, quiet_watch: NoiseWatch) -> Non
     assert "".join(launch.order) == "ABCABCABC"
     assert [len(own) for own in outcome.samples] == [3, 3, 3]
     assert (outcome.rounds, outcome.interrupted, outcome.failures) == (3, False, {})
-    assert len(quiet_watch.readings) == 9
+    assert len(quiet_watch.probes) == 9
 
 
 def test_one_that_fails_falls_out_and_the_others_go_on(

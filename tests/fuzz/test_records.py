@@ -17,15 +17,10 @@ from fuzzed_json import changed_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_bench.latency_results import LATENCY_SCHEMA, LatencyRun, read_latency
-from fer_bench.measure_accuracy import (
-    ACCURACY_SCHEMA,
-    AccuracyFailure,
-    AccuracyResult,
-    AccuracyRun,
-    read_accuracy,
-)
-from fer_bench.paired_tests import PairedTest
+from fer_bench.latency_results import LatencyRun
+from fer_bench.measure_accuracy import AccuracyRun
+from fer_bench.results import read_result
+from fer_bench.soak.run import SoakRun
 from fer_edge import ArtifactError, ConfigurationError, ModelSpec
 from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, GoldenCrop, Manifest
 from fer_edge.artifacts.plan import Gpu, PlanLayer, PlanSidecar
@@ -177,37 +172,27 @@ def plain(kind: Any) -> Any:
     return {str: "x", int: 1, float: 1.0, bool: True}[kind]
 
 
-LATENCY = {**plain(LatencyRun), "schema": LATENCY_SCHEMA}
-ACCURACY = {
-    "schema": ACCURACY_SCHEMA,
-    "results": [plain(AccuracyResult), plain(AccuracyFailure)],
-    "mcnemar": [plain(PairedTest)],
-}
-RESULTS = {
-    "latency": (read_latency, LATENCY, LatencyRun),
-    "accuracy": (read_accuracy, ACCURACY, AccuracyRun),
-}
+RESULTS = (LatencyRun, AccuracyRun, SoakRun)
 
 
 @pytest.mark.parametrize("kind", RESULTS)
-def test_a_plain_result_is_read(kind: str, folder: Path) -> None:
+def test_a_plain_result_is_read(kind: Any, folder: Path) -> None:
     """Else the tests below would change what is refused anyway."""
-    read, value, expected = RESULTS[kind]
-    (folder / "result.json").write_text(json.dumps(value))
-    assert isinstance(read(folder / "result.json"), expected)
+    (folder / "result.json").write_text(json.dumps({**plain(kind), "schema": kind.schema}))
+    assert isinstance(read_result(folder / "result.json", kind), kind)
 
 
 @pytest.mark.parametrize("kind", RESULTS)
 @FUZZ
 @given(data=st.data())
 def test_any_result_is_read_or_refused(
-    survive: Any, folder: Path, data: st.DataObject, kind: str
+    survive: Any, folder: Path, data: st.DataObject, kind: Any
 ) -> None:
-    read, value, expected = RESULTS[kind]
+    value = {**plain(kind), "schema": kind.schema}
     text = data.draw(st.one_of(changed_json(value), st.text(max_size=9)))
     (folder / "result.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    found = survive(read, folder / "result.json")
-    assert isinstance(found, (expected, ConfigurationError))
+    found = survive(read_result, folder / "result.json", kind)
+    assert isinstance(found, (kind, ConfigurationError))
 
 
 RECIPE = (

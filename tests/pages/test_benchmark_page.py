@@ -11,6 +11,7 @@ from made_results import measured
 
 from fer_bench.measure_accuracy import AccuracyRun
 from fer_edge import LABELS, ConfigurationError
+from fer_edge.artifacts.record import encode
 from fer_edge.system.files import write_json
 from pages.__main__ import main
 from pages.benchmark_page import BLOCK, Page
@@ -31,7 +32,9 @@ def test_the_page_and_the_readme_are_written_from_results(
     run = make_run({"fast": 1.0, "slow": 4.0})
     bare = replace(run.results[1], kind="bare")
     run = replace(run, results=(run.results[0], bare))
-    accuracy = AccuracyRun((measured("fast", 0.7), measured("other", 0.6, seed=3, sha256="b" * 64)))
+    accuracy = AccuracyRun(
+        results=(measured("fast", 0.7), measured("other", 0.6, seed=3, sha256="b" * 64))
+    )
     page.write(run, accuracy)
     text = (tmp_path / "benchmarks.md").read_text()
     assert text.startswith("# Title")
@@ -78,8 +81,8 @@ def test_the_command_writes_a_page_from_results_that_are_there(
     page: Page, make_run: Any, tmp_path: Path
 ) -> None:
     latency, accuracy = tmp_path / "latency.json", tmp_path / "accuracy.json"
-    write_json(latency, make_run({"a": 1.0, "b": 2.0}).to_json())
-    write_json(accuracy, AccuracyRun((measured("a", 0.7),)).to_json())
+    write_json(latency, encode(make_run({"a": 1.0, "b": 2.0})))
+    write_json(accuracy, encode(AccuracyRun(results=(measured("a", 0.7),))))
     arguments = ["benchmarks", "--latency", str(latency), "--accuracy", str(accuracy)]
     arguments += ["--page", str(page.page), "--picture", str(page.picture)]
     assert main([*arguments, "--readme", str(page.readme)]) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_results import SOAKED as RESULT
 
-from fer_bench.soak.run import SOAK_SCHEMA
+from fer_bench.soak.run import SoakRun
 from fer_edge import ConfigurationError
 from fer_edge.artifacts.record import encode
 from fer_edge.system.files import write_json
@@ -25,7 +25,7 @@ def page(tmp_path: Path) -> Path:
 
 def test_every_result_becomes_a_row(page: Path, tmp_path: Path) -> None:
     results = tmp_path / "soak.json"
-    write_json(results, {"schema": SOAK_SCHEMA, "results": [encode(RESULT)]})
+    write_json(results, encode(SoakRun(results=(RESULT,))))
     words = ["soak", str(results), str(results), "--page", str(page), "--note", "Side by side."]
     assert main(words) == 0
     text = page.read_text()
@@ -37,9 +37,9 @@ def test_every_result_becomes_a_row(page: Path, tmp_path: Path) -> None:
     ("content", "word"),
     [
         ("{", "JSON"),
-        (json.dumps({"schema": SOAK_SCHEMA, "results": []}), "damaged"),
-        (json.dumps({"schema": SOAK_SCHEMA, "results": [{"calls": 1}]}), "lacks the fields"),
-        (json.dumps({"schema": "fer-bench-latency/1", "results": []}), SOAK_SCHEMA),
+        (json.dumps({"schema": SoakRun.schema, "results": []}), "damaged"),
+        (json.dumps({"schema": SoakRun.schema, "results": [{"calls": 1}]}), "lacks the fields"),
+        (json.dumps({"schema": "fer-bench-latency/1", "results": []}), SoakRun.schema),
     ],
 )
 def test_another_file_is_refused_and_the_page_stays(

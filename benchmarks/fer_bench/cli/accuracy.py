@@ -15,6 +15,7 @@ from fer_bench.peers import choose_peers, load_peers
 from fer_bench.reliability import draw_reliability
 from fer_bench.tables import paired_sentence
 from fer_edge.artifacts.model import check_model
+from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.command import (
     MODEL_HELP,
@@ -65,14 +66,14 @@ def _accuracy(options: Namespace) -> int:
     models = _models(options)
     split = load_split(data_of(options), options.split, _first_spec(models))
     run = measure_all(models, peers, split, options.reference)
-    write_result(options, run.to_json())
+    write_result(options, encode(run))
     if options.reliability and run.results:
         panels = [
             (f"{it.model}\n{it.backend}, ECE {it.ece:.3f}", it.reliability) for it in run.results
         ]
         draw_reliability(panels, options.reliability)
     for result in run.results:
-        _print(result)
+        _print(result, run.reference)
     for test in run.mcnemar:
         print(paired_sentence(test))
     for failure in run.failures:
@@ -98,7 +99,7 @@ def _models(options: Namespace) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _print(result: AccuracyResult) -> None:
+def _print(result: AccuracyResult, reference: str | None) -> None:
     low, high = result.accuracy_ci95
     print(f"{result.model} ({result.backend}, {result.precision}) on {result.split}, n={result.n}")
     print(f"  accuracy {result.accuracy:.2%} [{low:.2%}, {high:.2%}]", end="")
@@ -108,7 +109,7 @@ def _print(result: AccuracyResult) -> None:
     print(f"\n  macro-F1 {result.macro_f1:.3f}, ECE {result.ece:.3f}, NLL {result.nll:.3f}")
     if (other := result.agreement) is not None:
         print(
-            f"  agrees with {other.reference} on {other.top1:.2%}, KL {other.mean_kl:.2e} nats, "
+            f"  agrees with {reference} on {other.top1:.2%}, KL {other.mean_kl:.2e} nats, "
             f"largest difference {other.max_difference:.1e}"
         )
     for name, entry in result.per_class.items():

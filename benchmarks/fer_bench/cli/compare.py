@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from fer_bench.comparison import METRICS, changes_since, collect, comparison_csv, dots
+from fer_bench.comparison import changes_since, collect, comparison_csv, dots
 from fer_bench.plot import draw_plot
 from fer_bench.tables import (
     change_sections,
@@ -39,9 +39,6 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--baseline", action="append", metavar="JSON", type=Path, help="older results (repeatable)"
     )
-    parser.add_argument(
-        "--metric", choices=METRICS, default=METRICS[0], help="latency in the picture"
-    )
     for name, what in (
         ("markdown", "write a table with every column"),
         ("csv", "write every figure"),
@@ -57,7 +54,7 @@ def _compare(options: Namespace) -> int:
     found = collect(options.results)
     if not found.latency and not found.accuracy:
         raise ConfigurationError("these results are empty; there is nothing to compare")
-    drawn = dots(found, options.metric)
+    drawn = dots(found)
     if options.png and not drawn:
         raise ConfigurationError("there is no single-stream latency of batch 1 to draw")
     changes = changes_since(collect(options.baseline), found) if options.baseline else None
@@ -80,8 +77,7 @@ def _compare(options: Namespace) -> int:
         say(line)
     if options.png:  # the last step: nothing else needs matplotlib
         subtitle = "measured on a machine that was not quiet" if warnings else ""
-        metric = options.metric.removesuffix("_ms")
-        draw_plot(drawn, options.png, metric=metric, subtitle=subtitle)
+        draw_plot(drawn, options.png, subtitle=subtitle)
     return int(options.strict and changes is not None and changes.worse)
 
 

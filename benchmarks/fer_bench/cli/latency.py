@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
-from fer_bench.candidates import ALL, Request, bare_candidates, candidates_for
+from fer_bench.candidates import ALL, Candidate, bare_candidates, candidates_for
 from fer_bench.cli.options import add_candidate_options
 from fer_bench.latency_results import LatencyRun
 from fer_bench.measure_latency import measure_latency
@@ -14,6 +14,7 @@ from fer_bench.peers import choose_peers, load_peers
 from fer_bench.scenarios import SCENARIOS, Settings
 from fer_bench.tables import latency_summary, latency_table, noise_lines
 from fer_edge.artifacts.model import DEFAULT_MODEL
+from fer_edge.artifacts.record import encode
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.system.files import write_bytes
@@ -88,11 +89,10 @@ def _add_method(parser: ArgumentParser) -> None:
 
 
 def _latency(options: Namespace) -> int:
-    candidates = candidates_for(_request(options))
-    if options.bare:
-        candidates = bare_candidates(candidates, load_peers())
-    run = measure_latency(candidates, _settings(options))
-    write_result(options, run.to_json())
+    candidates = _candidates(options)
+    settings = Settings(**{name: getattr(options, name) for name, _, _ in _METHOD})
+    run = measure_latency(candidates, settings)
+    write_result(options, encode(run))
     print(latency_summary(run))
     if options.markdown:
         write_bytes(options.markdown, f"{latency_table(run)}\n".encode())
@@ -108,25 +108,22 @@ def _code(run: LatencyRun, *, strict: bool) -> int:
     return int(run.failed or (strict and not run.noise.quiet))
 
 
-def _request(options: Namespace) -> Request:
-    def each(name: str, default: Any) -> tuple[Any, ...]:
-        return tuple(dict.fromkeys(getattr(options, name) or [default]))
+def _candidates(options: Namespace) -> list[Candidate]:
+    def each(name: str, default: Any) -> list[Any]:
+        return list(dict.fromkeys(getattr(options, name) or [default]))
 
     nothing_named = not options.models and not options.peer
-    return Request(
-        models=(DEFAULT_MODEL,) if nothing_named else tuple(dict.fromkeys(options.models)),
+    found = candidates_for(
+        [DEFAULT_MODEL] if nothing_named else list(dict.fromkeys(options.models)),
         backends=each("backend", ALL if nothing_named else "auto"),
         precisions=each("precision", ALL if nothing_named else None),
-        inference_precisions=tuple(
+        inference_precisions=[
             None if name == "own" else name for name in each("inference_precision", "own")
-        ),
+        ],
         threads=each("threads", None),
         batches=each("batch", None),
         scenarios=each("scenario", "single-stream"),
         device=options.device,
         peers=choose_peers(options.peer, load_peers()) if options.peer else (),
     )
-
-
-def _settings(options: Namespace) -> Settings:
-    return Settings(**{name: getattr(options, name) for name, _, _ in _METHOD})
+    return bare_candidates(found, load_peers()) if options.bare else found

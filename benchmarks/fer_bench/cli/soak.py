@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from fer_bench.regression.cells import find_model
-from fer_bench.soak.run import SOAK_SCHEMA, SoakResult, soak
+from fer_bench.soak.run import SoakResult, SoakRun, soak
 from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.artifacts.record import encode
 from fer_edge.command import MODEL_HELP, Commands, add_command, write_result
@@ -56,6 +56,5 @@ def _soak(options: Namespace) -> int:
         for example in result.examples:
             print(f"  {example}")
         # written after each artifact, so that whatever stops the next leaves these figures
-        rows = [encode(one) for one in results]
-        write_result(options, {"schema": SOAK_SCHEMA, "results": rows})
+        write_result(options, encode(SoakRun(results=tuple(results))))
     return GateError.exit_code if any(result.defects for result in results) else 0

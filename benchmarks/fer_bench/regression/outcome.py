@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fer_bench.tables import aligned_table
+
 __all__ = [
     "ChangedPicture",
     "NotCompared",
@@ -93,11 +95,5 @@ class Outcome:
 
 def table(rows: tuple[Row, ...]) -> str:
     """Lay rows out as text; those that do not hold are marked."""
-    cells = [("", "recorded", "now", "bound", "")]
-    cells += [(r.what, r.recorded, r.now, r.bound, "" if r.holds else "FAILS") for r in rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(5)]
-    lines = []
-    for first, *rest in cells:
-        columns = [f"{text:>{width}}" for text, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([f"{first:<{widths[0]}}", *columns]).rstrip())
-    return "\n".join(lines)
+    cells = [(r.what, r.recorded, r.now, r.bound, "" if r.holds else "FAILS") for r in rows]
+    return aligned_table(("", "recorded", "now", "bound", ""), cells, text_columns=1)

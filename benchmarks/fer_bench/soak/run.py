@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from fer_bench.results import RunResult
 from fer_bench.soak.load import Workload
 from fer_bench.soak.observation import Holdings, Window, observe, resident_memory
 from fer_edge.errors import ConfigurationError
@@ -31,13 +32,11 @@ __all__ = [
     "P99_ALLOWANCE",
     "REOPENED",
     "SHORTEST_S",
-    "SOAK_SCHEMA",
     "SoakResult",
+    "SoakRun",
     "judge",
     "soak",
 ]
-
-SOAK_SCHEMA = "fer-bench-soak/1"
 
 MAX_MEMORY_GROWTH = 0.01
 """Share by which resident memory may grow from the first window to the last."""
@@ -101,6 +100,14 @@ class SoakResult:
     p99_last_ms: float
     p99_allowed_ms: float
     defects: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoakRun(RunResult):
+    """A run of ``fer-bench soak``."""
+
+    schema: str = "fer-bench-soak/1"
+    results: tuple[SoakResult, ...]
 
 
 @dataclass(eq=False)
