@@ -77,17 +77,21 @@ class FrameSource:
     """A source that is open: an iterator over its frames, to be read by one thread.
 
     One of your own is made of a generator of frames; with ``SourceInfo(name, live=True)`` only the
-    newest of them is kept.
+    newest of them is kept. A generator of a live source ends where ``stopped`` is set.
 
     ``read`` is how many frames were read so far.
     """
 
     def __init__(
-        self, info: SourceInfo, frames: Generator[Frame, None, None] | _LiveFrames
+        self,
+        info: SourceInfo,
+        frames: Generator[Frame, None, None],
+        stopped: threading.Event | None = None,
     ) -> None:
         self.info = info
         self.read = 0
         self._frames = frames
+        self._stopped = threading.Event() if stopped is None else stopped
 
     @property
     def complete(self) -> bool:
@@ -105,8 +109,7 @@ class FrameSource:
 
     def stop(self) -> None:
         """Let a live source end at its next frame; for another thread than the one that reads."""
-        if isinstance(self._frames, _LiveFrames):
-            self._frames.stop()
+        self._stopped.set()
 
 
 def open_source(source: Source) -> FrameSource:
@@ -225,69 +228,50 @@ def _live(where: str | int, name: str) -> FrameSource:
         width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
         height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
     )
-    return FrameSource(info, _LiveFrames(where, name, capture))
+    stopped = threading.Event()
+    return FrameSource(info, _live_frames(where, name, capture, stopped), stopped)
 
 
-class _LiveFrames(Iterator[Frame]):
-    """Frames of a live source, which is opened again whenever it is lost.
+def _live_frames(
+    where: str | int, name: str, capture: cv2.VideoCapture, stopped: threading.Event
+) -> Generator[Frame, None, None]:
+    """Frames of a live source, which is opened again whenever it is lost."""
+    began = time.monotonic()
+    index = session = 0
+    try:
+        while not stopped.is_set():
+            started = time.perf_counter()
+            there, pixels = capture.read()
+            if there and pixels is not None and pixels.size:
+                spent_ms = 1e3 * (time.perf_counter() - started)
+                now = time.monotonic() - began
+                yield Frame(index, now, np.asarray(pixels, np.uint8), spent_ms, session)
+                index += 1
+                continue
+            _log.warning("%s was lost; opening it again", name)
+            capture.release()
+            found = _opened_again(where, stopped)
+            if found is None:
+                return
+            _log.warning("%s is back", name)
+            capture, session = found, session + 1
+    finally:
+        capture.release()
+
+
+def _opened_again(where: str | int, stopped: threading.Event) -> cv2.VideoCapture | None:
+    """Try to open a lost source until it is there; None where it is stopped before.
 
     It waits a tenth of the time since the loss between two attempts, half a second at least and ten
     at most, with some chance in it, so that many readers do not come back all at once.
     """
-
-    def __init__(self, where: str | int, name: str, capture: cv2.VideoCapture) -> None:
-        self._where, self._name = where, name
-        self._capture: cv2.VideoCapture | None = capture
-        self._began = time.monotonic()
-        self._index = self._session = 0
-        self._stop = threading.Event()
-
-    def __next__(self) -> Frame:
-        while not self._stop.is_set():
-            if self._capture is None:
-                self._reopen()
-                continue
-            started = time.perf_counter()
-            there, pixels = self._capture.read()
-            if there and pixels is not None and pixels.size:
-                spent_ms = 1e3 * (time.perf_counter() - started)
-                index, self._index = self._index, self._index + 1
-                return Frame(
-                    index,
-                    time.monotonic() - self._began,
-                    np.asarray(pixels, np.uint8),
-                    spent_ms,
-                    session=self._session,
-                )
-            _log.warning("%s was lost; opening it again", self._name)
-            self._release()
-        self._release()
-        raise StopIteration
-
-    def stop(self) -> None:
-        """End at the next frame; for another thread than the one that reads."""
-        self._stop.set()
-
-    def close(self) -> None:
-        """Give the source back; for the thread that reads."""
-        self._stop.set()
-        self._release()
-
-    def _reopen(self) -> None:
-        lost, pause = time.monotonic(), _LEAST_PAUSE_S
-        while not self._stop.wait(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
-            capture = _open_live(self._where)
-            if capture is not None:
-                self._capture, self._session = capture, self._session + 1
-                _log.warning("%s is back", self._name)
-                return
-            lasting = time.monotonic() - lost
-            pause = min(max(_PAUSE_SHARE * lasting, _LEAST_PAUSE_S), _LONGEST_PAUSE_S)
-
-    def _release(self) -> None:
-        capture, self._capture = self._capture, None
-        if capture is not None:
-            capture.release()
+    lost, pause = time.monotonic(), _LEAST_PAUSE_S
+    while not stopped.wait(pause * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
+        if (capture := _open_live(where)) is not None:
+            return capture
+        lasting = time.monotonic() - lost
+        pause = min(max(_PAUSE_SHARE * lasting, _LEAST_PAUSE_S), _LONGEST_PAUSE_S)
+    return None
 
 
 def _open_live(where: str | int) -> cv2.VideoCapture | None:

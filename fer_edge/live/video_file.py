@@ -8,13 +8,16 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from fer_edge.system.files import errors_naming
 
 __all__ = ["NO_FFMPEG", "VideoFile"]
 
@@ -25,8 +28,12 @@ NO_FFMPEG = (
     "and sound: sudo apt-get install ffmpeg"
 )
 
-_FRAGMENTED = ("-movflags", "+frag_keyframe+empty_moov+default_base_moof")
-_FRAGMENT_S = 1.0
+_FRAGMENTED = (
+    *("-movflags", "+frag_keyframe+empty_moov+default_base_moof"),
+    *("-frag_duration", "1000000", "-flush_packets", "1"),
+)
+"""A second, in microseconds, is written at a time."""
+
 _DEFAULT_FPS = 30.0
 _MOST_FPS, _MOST_LIVE_FPS = 240.0, 60.0
 """Streams and some containers tell rates that they do not have."""
@@ -57,7 +64,7 @@ class VideoFile:
     ) -> None:
         self._target = path.absolute()
         self._fps = fps if 0 < fps <= (_MOST_LIVE_FPS if live else _MOST_FPS) else _DEFAULT_FPS
-        self._sound, self._live = sound_of, live
+        self._sound = sound_of
         self._ffmpeg = shutil.which("ffmpeg")
         self._writer: _Ffmpeg | _OpenCv | None = None
         self._size = (0, 0)
@@ -77,48 +84,41 @@ class VideoFile:
 
     def write(self, frame: Image, time: float) -> None:
         """Add a frame, uint8 BGR, with its time in seconds."""
-        if self._writer is None:
-            height, width = frame.shape[:2]
-            self._size, self._began = (width, height), time
-            self._writer = self._start()
-        self._repeat_until(time)
+        with self._keeping_what_there_is():
+            if self._writer is None:
+                self._size, self._began = (frame.shape[1], frame.shape[0]), time
+                self._writer = self._start()
+            # the frame before is shown until now; if its turn never comes, it is left out
+            due = round((time - self._began) * self._fps)
+            while self._pending is not None and self._written < due:
+                self._add(self._writer, self._pending)
         self._pending = frame
 
     def close(self) -> None:
         """Write the last frame and put the file in its place; may be repeated."""
-        writer, self._writer = self._writer, None
-        if writer is None:
+        if self._writer is None:
             if self._file != self._target or not self._file.stat().st_size:
                 self._file.unlink(missing_ok=True)
             return
-        try:
+        with self._keeping_what_there_is():
             if self._pending is not None:
-                self._add(writer, self._pending)
-            writer.close()
-        except OSError as problem:
-            self._keep_what_there_is()
-            raise OSError(problem.errno, problem.strerror, str(self._target)) from problem
+                self._add(self._writer, self._pending)
+            self._writer.close()
+        self._writer = None
         if self._file != self._target:
             self._put_in_place()
 
     def discard(self) -> None:
         """Stop and leave nothing behind; what is live stays."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.stop()
+        self._stop()
         if self._file != self._target:
             self._file.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
             self.close()
         else:
             self.discard()
@@ -128,22 +128,10 @@ class VideoFile:
             return _OpenCv(self._file, self._fps, self._size)
         return _Ffmpeg(self._ffmpeg, self._file, self._fps, self._size, self._sound)
 
-    def _repeat_until(self, time: float) -> None:
-        """Show the frame before until now; if its turn never comes, it is left out."""
-        writer, pending = self._writer, self._pending
-        if writer is None or pending is None:
-            return
-        due = round((time - self._began) * self._fps)
-        if self._written >= due:
-            return
-        try:
-            while self._written < due:
-                self._add(writer, pending)
-        except OSError as problem:
-            self._writer = None
+    def _stop(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
             writer.stop()
-            self._keep_what_there_is()
-            raise OSError(problem.errno, problem.strerror, str(self._target)) from problem
 
     def _add(self, writer: _Ffmpeg | _OpenCv, frame: Image) -> None:
         if frame.shape[1::-1] != self._size:
@@ -151,7 +139,18 @@ class VideoFile:
         writer.write(np.ascontiguousarray(frame, np.uint8))
         self._written += 1
 
-    def _keep_what_there_is(self) -> None:
+    @contextmanager
+    def _keeping_what_there_is(self) -> Iterator[None]:
+        """What was written until an error plays, and gets the name that it should have."""
+        try:
+            with errors_naming(self._target):
+                yield
+        except OSError:
+            self._stop()
+            self._move()
+            raise
+
+    def _move(self) -> None:
         if self._file != self._target and self._file.exists():
             self._file.replace(self._target)
 
@@ -169,7 +168,7 @@ class VideoFile:
                 self._file = final
             else:
                 final.unlink(missing_ok=True)
-        self._keep_what_there_is()
+        self._move()
 
 
 class _Ffmpeg:
@@ -178,30 +177,19 @@ class _Ffmpeg:
     def __init__(
         self, program: str, path: Path, fps: float, size: tuple[int, int], sound: Path | None
     ) -> None:
-        command = [program, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24"]
-        command += ["-s", f"{size[0]}x{size[1]}", "-r", f"{fps:.6f}", "-i", "pipe:0"]
+        frames = f"-f rawvideo -pix_fmt bgr24 -s {size[0]}x{size[1]} -r {fps:.6f} -i pipe:0"
+        command = [program, "-y", "-loglevel", "error", *frames.split()]
         if sound is not None:
-            command += [
-                "-i",
-                str(sound.absolute()),
-                "-map",
-                "0:v:0",
-                "-map",
-                "1:a:0?",
-                "-c:a",
-                "aac",
-            ]
-        encoder = next(
-            iter(encoder for encoder in _ENCODERS if encoder in _encoders(program)), None
-        )
+            command += ["-i", str(sound.absolute())]
+            command += ["-map", "0:v:0", "-map", "1:a:0?", "-c:a", "aac"]
+        known = _encoders(program)
+        encoder = next((encoder for encoder in _ENCODERS if encoder in known), None)
         if encoder is None:
-            raise OSError(errno.ENOSYS, "this ffmpeg has no encoder for MP4", str(path))
+            raise OSError(errno.ENOSYS, "this ffmpeg has no encoder for MP4")
         command += ["-c:v", encoder, *_ENCODERS[encoder], "-pix_fmt", "yuv420p"]
         # 4:2:0 needs even sides
         command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-g", str(max(1, round(fps)))]
-        command += [*_FRAGMENTED, "-frag_duration", str(round(1e6 * _FRAGMENT_S))]
-        command += ["-flush_packets", "1", "-f", "mp4", str(path)]
-        self._path = path
+        command += [*_FRAGMENTED, "-f", "mp4", str(path)]
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
         # a session of its own: Ctrl-C is for us, who then close the pipe
         self._process = subprocess.Popen(  # noqa: S603 - a list, no shell
@@ -238,15 +226,13 @@ class _Ffmpeg:
 
     def _failure(self) -> OSError:
         self._process.wait()
-        if self._said.closed:
-            return OSError(errno.EIO, "ffmpeg ended", str(self._path))
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").splitlines()
-        reason = next(
-            (os.strerror(errno.ENOSPC) for line in lines if os.strerror(errno.ENOSPC) in line),
-            lines[-1] if lines else f"ffmpeg ended with code {self._process.returncode}",
-        )
-        return OSError(errno.EIO, f"the video cannot be written: {reason}", str(self._path))
+        full = os.strerror(errno.ENOSPC)
+        reason = lines[-1] if lines else f"ffmpeg ended with code {self._process.returncode}"
+        if any(full in line for line in lines):
+            reason = full
+        return OSError(errno.EIO, f"the video cannot be written: {reason}")
 
 
 class _OpenCv:
@@ -257,7 +243,7 @@ class _OpenCv:
         code = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, fps, size)
         if not self._writer.isOpened():
-            raise OSError(errno.EIO, "OpenCV cannot write a video there", str(path))
+            raise OSError(errno.EIO, "OpenCV cannot write a video there")
 
     def write(self, frame: Image) -> None:
         """Encode one frame."""
@@ -267,7 +253,7 @@ class _OpenCv:
         """Write the file's index. Raises OSError where nothing arrived on the disk."""
         self._writer.release()
         if not self._path.exists() or not self._path.stat().st_size:
-            raise OSError(errno.EIO, "the video cannot be written", str(self._path))
+            raise OSError(errno.EIO, "the video cannot be written")
 
     def stop(self) -> None:
         """End without caring for the rest of the file."""
