@@ -8,7 +8,7 @@
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from fer_edge.analyzer import AnalyzedFace, FaceAnalyzer
+    from fer_edge.analyzer import FaceAnalyzer
     from fer_edge.artifacts.spec import InputSpec, ModelSpec
     from fer_edge.backends.base import Backend, BackendOptions
     from fer_edge.emotion import LABELS, Emotion
@@ -22,7 +22,7 @@ if _TYPE_CHECKING:
         InputError,
         MissingDependencyError,
     )
-    from fer_edge.faces.detection import Face, FaceDetector, cut_face
+    from fer_edge.faces.detection import AnalyzedFace, Face, FaceDetector, cut_face
     from fer_edge.images.annotation import annotate
     from fer_edge.images.reading import read_image
     from fer_edge.live.tracking import TrackedFace, TrackedFrame
@@ -66,7 +66,7 @@ __all__ = [
 
 # a command that tells why OpenCV or an engine does not load must itself load without them
 _MODULES = {
-    "analyzer": ("AnalyzedFace", "FaceAnalyzer"),
+    "analyzer": ("FaceAnalyzer",),
     "emotion": ("LABELS", "Emotion"),
     "errors": (
         "ArtifactError",
@@ -78,7 +78,7 @@ _MODULES = {
         "InputError",
         "MissingDependencyError",
     ),
-    "faces.detection": ("Face", "FaceDetector", "cut_face"),
+    "faces.detection": ("AnalyzedFace", "Face", "FaceDetector", "cut_face"),
     "images.annotation": ("annotate",),
     "images.reading": ("read_image",),
     "live.tracking": ("TrackedFace", "TrackedFrame"),

@@ -20,8 +20,6 @@ from fer_edge.system.forking import ProcessBound
 
 Picture: TypeAlias = "npt.NDArray[np.uint8] | str | os.PathLike[str]"
 
-__all__ = ["AnalyzedFace", "FaceAnalyzer"]
-
 
 class FaceAnalyzer(ProcessBound):
     """Finds the faces of pictures and videos and classifies each.

@@ -9,8 +9,6 @@ from numbers import Real
 
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["real_number", "whole_number"]
-
 
 def whole_number(name: str, value: object, most: float) -> int:
     """Return ``value`` as an int; it may be of any type of whole number, such as NumPy's.

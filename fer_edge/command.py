@@ -31,26 +31,6 @@ if TYPE_CHECKING:
     from fer_edge.artifacts.model import Model
     from fer_edge.predictor import Predictor
 
-__all__ = [
-    "DATA_HELP",
-    "INTERRUPTED",
-    "MODEL_HELP",
-    "Commands",
-    "Handler",
-    "add_command",
-    "add_data_choices",
-    "add_data_option",
-    "add_predictor_options",
-    "add_validation_options",
-    "command_parser",
-    "data_of",
-    "open_predictor",
-    "result_target",
-    "run_command",
-    "say",
-    "write_result",
-]
-
 Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 Handler: TypeAlias = Callable[[Namespace], int]
 

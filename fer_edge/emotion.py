@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["LABELS", "Emotion"]
-
 
 class Emotion(str, Enum):
     """An apparent expression: FER2013's seven, in the order of their outputs, and contempt.

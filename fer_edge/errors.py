@@ -18,21 +18,6 @@ Every message says what was expected, what came, and what to do.
 
 from __future__ import annotations
 
-__all__ = [
-    "ArtifactError",
-    "ClosedError",
-    "ConfigurationError",
-    "DataError",
-    "DivergedError",
-    "DownloadError",
-    "EmptySplitError",
-    "EngineError",
-    "FerEdgeError",
-    "GateError",
-    "InputError",
-    "MissingDependencyError",
-]
-
 
 class FerEdgeError(Exception):
     """Base of every error that fer_edge raises on purpose."""

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from fer_edge.emotion import LABELS, Emotion
 
-__all__ = ["Prediction"]
-
 _EMOTIONS = {emotion.value: emotion for emotion in Emotion}
 
 

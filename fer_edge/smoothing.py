@@ -13,8 +13,6 @@ from fer_edge.emotion import LABELS
 from fer_edge.errors import InputError
 from fer_edge.prediction import Prediction
 
-__all__ = ["EmotionSmoother", "SmoothedPrediction"]
-
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class SmoothedPrediction(Prediction):

@@ -16,8 +16,6 @@ from fer_edge.errors import ClosedError, InputError
 from fer_edge.system.forking import ProcessBound
 from fer_edge.system.threads import Task, run
 
-__all__ = ["ResultIterator", "Stream"]
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Shown_co = TypeVar("Shown_co", covariant=True)

@@ -13,18 +13,6 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.system.read_file import read_file
 
-__all__ = [
-    "COMPANIONS",
-    "FORMATS",
-    "MAX_BYTES",
-    "OPENED_BY",
-    "Artifact",
-    "backends_for",
-    "format_of",
-    "read_artifact",
-    "read_entry",
-]
-
 FORMATS = {
     ".onnx": "onnx",
     ".xml": "openvino",

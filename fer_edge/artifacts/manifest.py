@@ -18,18 +18,6 @@ from fer_edge.errors import ArtifactError
 from fer_edge.system.files import write_bytes
 from fer_edge.system.read_file import read_file
 
-__all__ = [
-    "MANIFEST",
-    "ArtifactEntry",
-    "Companion",
-    "GoldenCrop",
-    "Manifest",
-    "MeasuredAccuracy",
-    "MeasuredLatency",
-    "Measurement",
-    "Parity",
-]
-
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 _MAX_BYTES = 4 << 20

@@ -19,16 +19,6 @@ from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.spec import PRECISIONS, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 
-__all__ = [
-    "DEFAULT_MODEL",
-    "WEIGHTS",
-    "Model",
-    "check_model",
-    "import_advice",
-    "model_path",
-    "packaged_models",
-]
-
 DEFAULT_MODEL = "default"
 """The name of the packaged model that is taken where the caller names none."""
 

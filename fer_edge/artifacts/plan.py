@@ -19,18 +19,6 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.files import write_json
 from fer_edge.system.folders import data_folder
 
-__all__ = [
-    "HARDWARE",
-    "Gpu",
-    "PlanLayer",
-    "PlanSidecar",
-    "is_trusted",
-    "read_sidecar",
-    "require_trust",
-    "sidecar_path",
-    "trust_plan",
-]
-
 HARDWARE = ("this-gpu", "same-compute-capability", "ampere-plus")
 """The GPUs that a plan can be built for. The third is every GPU from compute capability 8.0 on,
 Jetson left out."""

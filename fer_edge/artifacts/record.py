@@ -17,8 +17,6 @@ from typing import Any, TypeVar
 
 from fer_edge.errors import ArtifactError, FerEdgeError
 
-__all__ = ["decode", "encode", "parse_json"]
-
 T = TypeVar("T")
 
 _MAX_ITEMS = 200_000

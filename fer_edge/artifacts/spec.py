@@ -11,8 +11,6 @@ from fer_edge.artifacts.record import decode, encode, parse_json
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError
 
-__all__ = ["METADATA_KEY", "PRECISIONS", "InputSpec", "ModelSpec", "NetworkSpec", "Provenance"]
-
 METADATA_KEY = "fer_edge"
 """The name under which every format keeps the spec in its metadata."""
 

@@ -14,16 +14,6 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.forking import ProcessBound
 
-__all__ = [
-    "GOALS",
-    "INFERENCE_PRECISIONS",
-    "MAX_THREADS",
-    "Backend",
-    "BackendOptions",
-    "EngineInfo",
-    "one_line",
-]
-
 MAX_THREADS = 1024
 """More would be a typing error, and engines start every thread that they are told to."""
 

@@ -10,8 +10,6 @@ from fer_edge.backends.table import AUTO_ORDER, BACKENDS
 from fer_edge.backends.tuning_record import Candidate, Timing, Tuning, read_tuning, tuning_folder
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
 
-__all__ = ["Choice", "candidates", "choose_backend"]
-
 _ASKED_FOR = "asked for"
 
 

@@ -17,16 +17,6 @@ from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
 
-__all__ = [
-    "INPUT",
-    "OUTPUTS",
-    "Port",
-    "contract_spec",
-    "padded",
-    "refuse_another_spec",
-    "static_batch",
-]
-
 INPUT = "crop"
 OUTPUTS = ("logits", "probabilities")
 

@@ -24,8 +24,6 @@ from fer_edge.artifacts.plan import Gpu
 from fer_edge.errors import EngineError, MissingDependencyError
 from fer_edge.system.forking import ProcessBound
 
-__all__ = ["CudaLane", "Enqueue", "Layout", "describe_gpu", "on_gpu"]
-
 Enqueue = Callable[[int], None]
 """Enqueues work on the stream with this handle and returns before the work is done."""
 

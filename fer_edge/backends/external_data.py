@@ -9,8 +9,6 @@ from __future__ import annotations
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.errors import ArtifactError
 
-__all__ = ["refuse_external_data"]
-
 _NAMES_A_FILE = (b"\x08location", b"\x00location")
 """The key under which a tensor names a file (onnx.proto3, ``external_data``), after its length.
 

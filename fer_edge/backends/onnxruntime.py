@@ -24,8 +24,6 @@ from fer_edge.errors import (
 )
 from fer_edge.system.cores import default_threads, usable_cores
 
-__all__ = ["OnnxRuntimeBackend"]
-
 _COMPUTES_IN = {
     (CPU, "fp32"): "fp32",
     (CPU, "int8"): "int8",

@@ -12,17 +12,6 @@ from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ConfigurationError, EngineError, MissingDependencyError
 from fer_edge.system.folders import data_folder
 
-__all__ = [
-    "CPU",
-    "CUDA",
-    "LARGEST_BATCH",
-    "RTX",
-    "TENSORRT",
-    "Device",
-    "device_named",
-    "rtx_device",
-]
-
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"

@@ -13,8 +13,6 @@ from fer_edge.backends import Backend, BackendOptions, backend_class
 from fer_edge.backends.choose_backend import choose_backend
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["PredictorInfo", "open_backend"]
-
 
 @dataclass(frozen=True)
 class PredictorInfo:

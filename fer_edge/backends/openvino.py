@@ -23,8 +23,6 @@ from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
 from fer_edge.system.cores import default_threads, usable_cores
 
-__all__ = ["OpenVinoBackend"]
-
 _FAMILIES = ("CPU", "GPU", "NPU", "AUTO")
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _ONE_BY_ONE = ("NPU",)

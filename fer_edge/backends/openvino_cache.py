@@ -17,8 +17,6 @@ from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import write_bytes
 from fer_edge.system.folders import data_folder
 
-__all__ = ["read_blob", "write_blob"]
-
 _DIGEST_BYTES = 32
 _MOST_BLOBS = 16
 _NO_PLACE = (OSError, ConfigurationError)

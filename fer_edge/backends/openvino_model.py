@@ -17,8 +17,6 @@ from fer_edge.backends.openvino_cache import read_blob, write_blob
 from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, EngineError
 
-__all__ = ["REFUSALS", "ArtifactModel", "computes_in", "read_property", "reason"]
-
 REFUSALS = (RuntimeError, UnicodeDecodeError)
 """What OpenVINO raises; the second if its message, or a name, is not UTF-8."""
 

@@ -21,8 +21,6 @@ from typing import Any
 
 from fer_edge.system.forking import in_each_child
 
-__all__ = ["ov", "process_core"]
-
 _TOOLS, _TELEMETRY = "openvino.tools.ovc", "openvino_telemetry"
 _CONVERT = "convert_model"
 

@@ -9,8 +9,6 @@ from typing import Generic, Protocol, TypeVar
 
 from fer_edge.errors import ClosedError
 
-__all__ = ["Pool"]
-
 
 class _Closable(Protocol):
     def close(self) -> None: ...

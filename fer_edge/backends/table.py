@@ -8,8 +8,6 @@ from fer_edge.artifacts.artifact import OPENED_BY
 from fer_edge.errors import MissingDependencyError
 from fer_edge.system.dependencies import EXTRAS, missing_packages
 
-__all__ = ["AUTO_ORDER", "BACKENDS", "BackendEntry"]
-
 
 @dataclass(frozen=True)
 class BackendEntry:

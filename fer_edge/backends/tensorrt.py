@@ -45,8 +45,6 @@ from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec
 from fer_edge.backends.cuda import CudaLane, Layout, describe_gpu, on_gpu
 from fer_edge.backends.pool import Pool
 
-__all__ = ["EngineLog", "TensorRtBackend", "load_engine"]
-
 _LANES = {"latency": 2, "throughput": 4}
 """Contexts by goal: with two, one call's copies overlap another's layers."""
 _TYPES = {trt.DataType.UINT8: "uint8", trt.DataType.FLOAT: "float32"}

@@ -22,8 +22,6 @@ from fer_edge.system.cores import usable_cores
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized, without_tf32
 
-__all__ = ["TorchBackend"]
-
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _LANES = {"latency": 1, "throughput": 2}
 _MOST_GRAPHS = 16

@@ -32,8 +32,6 @@ from fer_edge.system.cores import usable_cores
 from fer_edge.system.progress import progress
 from fer_edge.system.timing import call_times
 
-__all__ = ["thread_counts", "tune"]
-
 _ROUNDS = 3
 _WARM_UP_S = 0.05
 _FEWEST_CALLS = 5

@@ -17,17 +17,6 @@ from fer_edge.system.files import write_json
 from fer_edge.system.folders import HOME_VARIABLE, data_folder
 from fer_edge.system.machine import cpu_name
 
-__all__ = [
-    "Candidate",
-    "Failure",
-    "Timing",
-    "Tuning",
-    "check_tuning_folder",
-    "read_tuning",
-    "this_machine",
-    "tuning_folder",
-]
-
 SCHEMA_VERSION = 1
 _FOLDER = "tuning"
 _TIE = 0.05

@@ -9,8 +9,6 @@ from fer_edge.cli.video import add_tracking_options
 from fer_edge.command import Commands, add_command
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["add_parser"]
-
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""

@@ -11,20 +11,21 @@ import os
 import platform
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
-from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_problem
+from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_class
+from fer_edge.backends.base import one_line
 from fer_edge.backends.choose_backend import choose_backend
 from fer_edge.errors import EngineError, FerEdgeError, GateError
 from fer_edge.system.dependencies import EXTRAS, missing_packages
 from fer_edge.system.machine import Machine
-
-__all__ = ["Check", "Diagnosis", "diagnose"]
 
 _RIVALS = (
     ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
@@ -39,6 +40,7 @@ _GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.15}
 """Largest difference by the artifact's precision: golden answers are those of the fp32 network."""
 
 _SECONDS = 10
+_BROKEN = "{} is installed and cannot be imported"
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,21 @@ def diagnose(
         works=checked.ok,
         exit_code=code,
         model=checked,
-        core=(_check_import("numpy"), _check_import("cv2")),
-        backends=tuple(_check_backend(name) for name in BACKENDS),
+        core=tuple(
+            _finding(name, _BROKEN.format(name), _version, name) for name in ("numpy", "cv2")
+        ),
+        backends=tuple(
+            _finding(name, _BROKEN.format(entry.package), _engine, name)
+            for name, entry in BACKENDS.items()
+        ),
         auto_order=AUTO_ORDER,
-        auto=_check_auto(model, precision, device),
-        faces=_check_faces(),
-        devices=(_cpu(), *_accelerators(), _check_tensorrt_rtx()),
+        auto=_finding("auto", "cannot be chosen", _auto, model, precision, device),
+        faces=_finding("faces", "face detection cannot be imported", _detector),
+        devices=(
+            _cpu(),
+            *_accelerators(),
+            _finding("tensorrt-rtx", "cannot be looked for", _tensorrt_rtx),
+        ),
         extras=tuple(_check_extra(extra) for extra in EXTRAS),
         problems=tuple(_clashes()),
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -134,41 +145,34 @@ def _check_golden_crops(model: str | os.PathLike[str]) -> Check:
     return Check(name, largest <= allowed, verdict)
 
 
-def _check_auto(model: str | os.PathLike[str], precision: str | None, device: str) -> Check:
+def _finding(name: str, failed: str, look: Callable[..., str], *arguments: Any) -> Check:
+    """What ``look`` tells, or why it cannot; ``failed`` says what an unknown error means."""
     try:
-        choice = choose_backend("auto", Model.open(model), precision, device)
+        return Check(name, True, look(*arguments))
     except FerEdgeError as problem:
-        return Check("auto", False, str(problem))
-    return Check("auto", True, f"{choice.name}: {choice.reason}")
+        return Check(name, False, str(problem))
+    except Exception as problem:  # a broken OpenCV, engine or driver may raise anything
+        return Check(name, False, f"{failed}: {one_line(problem)}")
 
 
-def _check_backend(name: str) -> Check:
-    if problem := backend_problem(name):
-        return Check(name, False, problem)
-    return replace(_check_import(BACKENDS[name].package), name=name)
+def _version(package: str) -> str:
+    return f"{package} {importlib.import_module(package).__version__}"
 
 
-def _check_import(package: str) -> Check:
-    try:
-        module = importlib.import_module(package)
-    except Exception as problem:  # as above
-        return Check(package, False, _broken(package, problem))
-    return Check(package, True, f"{package} {module.__version__}")
+def _engine(name: str) -> str:
+    backend_class(name)
+    return _version(BACKENDS[name].package)
 
 
-def _broken(package: str, problem: Exception) -> str:
-    return f"{package} is installed and cannot be imported: {problem}"
+def _auto(model: str | os.PathLike[str], precision: str | None, device: str) -> str:
+    choice = choose_backend("auto", Model.open(model), precision, device)
+    return f"{choice.name}: {choice.reason}"
 
 
-def _check_faces() -> Check:
-    try:
-        from fer_edge.faces.detection import FaceDetector
+def _detector() -> str:
+    from fer_edge.faces.detection import FaceDetector
 
-        return Check("faces", True, FaceDetector().name)
-    except FerEdgeError as problem:
-        return Check("faces", False, str(problem))
-    except Exception as problem:  # as above
-        return Check("faces", False, f"face detection cannot be imported: {problem}")
+    return FaceDetector().name
 
 
 def _check_extra(extra: str) -> Check:
@@ -204,36 +208,26 @@ def _cpu() -> Check:
 
 def _accelerators() -> list[Check]:
     found = []
-    board = Path("/proc/device-tree/model")
-    if board.exists():
-        found.append(Check("board", True, board.read_text(errors="replace").rstrip("\0\n")))
+    if board := Machine().text("proc/device-tree/model"):
+        found.append(Check("board", True, board))
     if shutil.which("nvidia-smi"):
-        found.append(_nvidia())
+        found.append(_finding("nvidia", "nvidia-smi fails", _nvidia))
     for kind, pattern in (("gpu", "dri/renderD*"), ("npu", "accel/accel*")):
         found += [Check(kind, True, str(node)) for node in sorted(Path("/dev").glob(pattern))]
     return found
 
 
-def _check_tensorrt_rtx() -> Check:
-    name = "tensorrt-rtx"
-    try:
-        from fer_edge.backends.onnxruntime_devices import device_named, rtx_device
-
-        device_named(name)
-        rtx_device()
-    except FerEdgeError as problem:
-        return Check(name, False, str(problem))
-    except Exception as problem:  # as above
-        return Check(name, False, f"cannot be looked for: {problem!r}")
-    return Check(name, True, "NVIDIA's plugin for the backend onnxruntime finds a GPU to run on")
-
-
-def _nvidia() -> Check:
+def _nvidia() -> str:
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(  # noqa: S603 - a fixed command
-            command, capture_output=True, text=True, timeout=_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as problem:
-        return Check("nvidia", False, f"nvidia-smi fails: {problem}")
-    return Check("nvidia", True, "; ".join(answer.stdout.strip().splitlines()))
+    answer = subprocess.run(  # noqa: S603 - a fixed command
+        command, capture_output=True, text=True, timeout=_SECONDS, check=True
+    )
+    return "; ".join(answer.stdout.strip().splitlines())
+
+
+def _tensorrt_rtx() -> str:
+    from fer_edge.backends.onnxruntime_devices import device_named, rtx_device
+
+    device_named("tensorrt-rtx")
+    rtx_device()
+    return "NVIDIA's plugin for the backend onnxruntime finds a GPU to run on"

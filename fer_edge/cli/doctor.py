@@ -13,8 +13,6 @@ from fer_edge.backends.tuning_record import Timing, Tuning
 from fer_edge.cli.diagnosis import Check, Diagnosis, diagnose
 from fer_edge.command import Commands, add_command, write_result
 
-__all__ = ["add_parser"]
-
 SCHEMA = "fer-edge-doctor/2"
 
 

@@ -21,8 +21,6 @@ from fer_edge.live.tracking import TrackedFrame, Tracking
 from fer_edge.live.video_file import NO_FFMPEG
 from fer_edge.system.progress import progress
 
-__all__ = ["follow_camera", "follow_video"]
-
 _SHORTEST_TRACK_S = 0.5
 
 

@@ -18,8 +18,6 @@ from fer_edge.command import (
     write_result,
 )
 
-__all__ = ["add_parser"]
-
 SCHEMA = "fer-edge-info/1"
 
 

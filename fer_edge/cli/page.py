@@ -7,8 +7,6 @@ from pathlib import Path
 
 from fer_edge.command import Commands, add_command, say, write_result
 
-__all__ = ["add_parser"]
-
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""

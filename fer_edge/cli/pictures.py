@@ -23,8 +23,6 @@ from fer_edge.predictor import Predictor
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import track
 
-__all__ = ["predict"]
-
 SCHEMA = "fer-edge-predict/1"
 
 _ANNOTATED = ".faces.png"

@@ -12,8 +12,6 @@ from fer_edge.command import MODEL_HELP, Commands, add_command, add_predictor_op
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
 
-__all__ = ["add_detector_options", "add_parser"]
-
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""

@@ -22,8 +22,6 @@ from fer_edge.command import (
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.dependencies import requires
 
-__all__ = ["TOKEN_VARIABLE", "add_parser", "show_camera"]
-
 TOKEN_VARIABLE = "FER_EDGE_TOKEN"  # noqa: S105 - the name of the variable that holds it
 
 

@@ -9,8 +9,6 @@ from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.cli.predict import add_detector_options
 from fer_edge.command import MODEL_HELP, Commands, add_command, add_predictor_options
 
-__all__ = ["add_parser", "add_tracking_options"]
-
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""

@@ -13,19 +13,6 @@ import numpy.typing as npt
 
 from fer_edge.evaluation.metrics import SMALLEST_PROBABILITY, Z_95
 
-__all__ = [
-    "Agreement",
-    "PairedDifference",
-    "agreement",
-    "discordant",
-    "max_difference",
-    "mcnemar",
-    "mean_kl_divergence",
-    "paired_difference",
-    "paired_difference_interval",
-    "same_answers",
-]
-
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 

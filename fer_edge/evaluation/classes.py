@@ -9,8 +9,6 @@ from fer_edge.artifacts.spec import MAX_LABELS, MIN_LABELS, ModelSpec
 from fer_edge.emotion import LABELS, Emotion
 from fer_edge.errors import ConfigurationError, DataError
 
-__all__ = ["DROP", "Classes", "emotion_named", "parse_classes", "resolve"]
-
 DROP = "drop"
 """In place of a name: pictures of this class are left out."""
 

@@ -17,17 +17,6 @@ from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError
 from fer_edge.evaluation.data_source import DataSource
 
-__all__ = [
-    "MAX_IN_MEMORY",
-    "SIDE",
-    "LabelledCrops",
-    "clean",
-    "copies_of",
-    "empty_pictures",
-    "held_out",
-    "subjects_of",
-]
-
 SIDE = 48
 """Height and width of every FER2013 picture."""
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["DataSource"]
-
 
 @dataclass(frozen=True)
 class DataSource:

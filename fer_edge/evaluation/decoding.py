@@ -23,8 +23,6 @@ from fer_edge.images.preprocess import preprocess
 from fer_edge.images.reading import MAX_BYTES, decode_image
 from fer_edge.system.progress import track
 
-__all__ = ["ANY_SIDE", "decode_all", "picture_of"]
-
 ANY_SIDE = 224
 """Side of pictures of several sizes for a network that is not known yet."""
 

@@ -19,21 +19,6 @@ from typing import IO, NamedTuple, TypeAlias
 from fer_edge.errors import DataError
 from fer_edge.evaluation.picture_files import Listing, SourceFile
 
-__all__ = [
-    "ALL_FOR_TRAINING",
-    "FER2013_NAMES",
-    "PRIVATE",
-    "PUBLIC",
-    "TEST",
-    "TRAIN",
-    "Entry",
-    "Survey",
-    "half_named",
-    "is_named_as_fer2013",
-    "survey",
-    "test_table_beside",
-]
-
 TRAIN, PUBLIC, PRIVATE, TEST = "train", "public-test", "private-test", "test"
 
 FER2013_NAMES = {"Training": TRAIN, "PublicTest": PUBLIC, "PrivateTest": PRIVATE}

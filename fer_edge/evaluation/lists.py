@@ -13,8 +13,6 @@ from fer_edge.evaluation.layout import FER2013_NAMES, TEST, TRAIN, Entry, Survey
 from fer_edge.evaluation.picture_files import open_file
 from fer_edge.evaluation.tables import Table, open_table
 
-__all__ = ["MAX_LISTED", "read_list"]
-
 MAX_LISTED = 2_000_000
 """Lines of a list; AffectNet has 450,000 labelled pictures."""
 

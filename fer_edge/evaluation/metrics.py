@@ -11,20 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "SMALLEST_PROBABILITY",
-    "Z_95",
-    "ClassScores",
-    "Scores",
-    "class_scores",
-    "confusion_matrix",
-    "expected_calibration_error",
-    "negative_log_likelihood",
-    "score",
-    "softmax",
-    "wilson_interval",
-]
-
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
 

@@ -18,8 +18,6 @@ from fer_edge.errors import DataError
 from fer_edge.evaluation.unpacking import require_plain_methods
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
 
-__all__ = ["Listing", "SourceFile", "open_file", "opened", "what_it_is"]
-
 
 class SourceFile(NamedTuple):
     """A file by its path below the source, with ``/`` between folders.

@@ -13,8 +13,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MOST_BITS", "near_copies", "near_hashes", "perceptual_hash"]
-
 MOST_BITS = 4
 """Bits that may differ between two pictures that count as nearly the same."""
 

@@ -16,8 +16,6 @@ from typing import IO
 from fer_edge.errors import DataError
 from fer_edge.system.read_file import git_lfs_advice
 
-__all__ = ["MAX_LINE", "SEPARATORS", "Table", "open_table"]
-
 MAX_LINE = 1 << 16
 """Characters of a line; FER2013's longest row has 9,200 (2304 numbers with spaces)."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import zipfile
 
-__all__ = ["require_bounded", "require_plain_methods"]
-
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 

@@ -25,8 +25,6 @@ from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
 from fer_edge.prediction import Prediction
 from fer_edge.system.forking import ProcessBound
 
-__all__ = ["MIN_SIZE", "AnalyzedFace", "Face", "FaceDetector", "cut_face"]
-
 MIN_SIZE = 24
 """Least width and height of a box by default, in pixels of the frame."""
 

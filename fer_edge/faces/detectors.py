@@ -18,8 +18,6 @@ import numpy.typing as npt
 
 from fer_edge.errors import EngineError
 
-__all__ = ["Detection", "Detector", "Framing", "Haar"]
-
 _CASCADE = "haarcascade_frontalface_default.xml"
 _SYSTEM_CASCADES = (
     # where OpenCV is when it does not come as a wheel, as on JetPack and Raspberry Pi OS

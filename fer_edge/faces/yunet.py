@@ -21,8 +21,6 @@ from fer_edge.errors import ArtifactError, EngineError
 from fer_edge.faces.detectors import Detection, Framing
 from fer_edge.system.read_file import read_file
 
-__all__ = ["MAX_OVERLAP", "YUNET_FILE", "YUNET_SHA256", "Yunet"]
-
 YUNET_FILE = Path(__file__).with_name("models") / "face_detection_yunet_2026may.onnx"
 """The packaged file."""
 

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from fer_edge.images.pixels import check_frame
 from fer_edge.prediction import Prediction
 
-__all__ = ["ClassifiedFace", "annotate", "label_color"]
-
 Color = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 Image = npt.NDArray[np.uint8]

@@ -23,8 +23,6 @@ import numpy as np
 from fer_edge.errors import InputError
 from fer_edge.system.read_file import git_lfs_advice
 
-__all__ = ["FORMATS", "PictureSize", "check_complete", "orientation", "picture_size"]
-
 _MAX_SEGMENTS = 1 << 16
 _MAX_CHUNKS = 1 << 18
 # libjpeg goes over the whole picture once per scan, however short the scan; encoders write ten

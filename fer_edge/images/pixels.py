@@ -11,8 +11,6 @@ import numpy.typing as npt
 from fer_edge.errors import InputError
 from fer_edge.images.reading import MAX_PIXELS
 
-__all__ = ["MIN_SIDE", "check_crop", "check_frame", "is_one_picture", "other_kind"]
-
 MIN_SIDE = 8
 """Crops with a shorter side are refused: no expression is left in them."""
 

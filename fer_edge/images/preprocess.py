@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from fer_edge.artifacts.spec import InputSpec
 
-__all__ = ["COLORS", "preprocess", "preprocess_all"]
-
 UInt8Array = npt.NDArray[np.uint8]
 
 COLORS = ("bgr", "rgb")

@@ -34,8 +34,6 @@ from fer_edge.errors import InputError
 from fer_edge.images.header import PictureSize, check_complete, orientation, picture_size
 from fer_edge.system.read_file import read_file
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "PICTURE_SUFFIXES", "decode_image", "read_image"]
-
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Suffixes of these formats, in lower case. The reader itself looks at the bytes alone."""
 

@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["synthetic_crops"]
-
 _SIDE = 96
 _BLUR = (3, 3)
 

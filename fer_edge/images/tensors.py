@@ -14,8 +14,6 @@ from fer_edge.images.pixels import check_crop
 from fer_edge.images.preprocess import preprocess
 from fer_edge.images.reading import read_image
 
-__all__ = ["Crop", "TensorMaker", "check_tensor"]
-
 Crop: TypeAlias = "npt.NDArray[np.uint8] | str | os.PathLike[str]"
 """A face, cut out: pixels, or the path of a picture."""
 

@@ -12,8 +12,6 @@ from fer_edge.errors import ClosedError
 from fer_edge.system.forking import ProcessBound
 from fer_edge.system.threads import Task, run
 
-__all__ = ["Ahead"]
-
 Item = TypeVar("Item")
 
 _PATIENCE_S = 1.0

@@ -19,8 +19,6 @@ from fer_edge.live.tracking import TrackedFrame, Tracking
 from fer_edge.live.video_file import VideoFile
 from fer_edge.system.files import atomic_path, errors_naming
 
-__all__ = ["Outputs", "record"]
-
 
 @dataclass(frozen=True)
 class Outputs:

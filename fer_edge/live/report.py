@@ -16,8 +16,6 @@ from fer_edge.live.sources import FrameSource
 from fer_edge.live.tracking import TrackedFace, TrackedFrame
 from fer_edge.system.files import atomic_path, errors_naming
 
-__all__ = ["SCHEMA", "Report", "Track", "csv_rows", "face_values"]
-
 SCHEMA = "fer-edge-video/1"
 
 _TIME_DIGITS = 4

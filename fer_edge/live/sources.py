@@ -24,8 +24,6 @@ import numpy.typing as npt
 
 from fer_edge.errors import EngineError, InputError
 
-__all__ = ["Frame", "FrameSource", "Source", "SourceInfo", "open_source", "without_secrets"]
-
 Image: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = "str | os.PathLike[str] | int | Iterable[tuple[Image, float]] | FrameSource"
 """A file, the number of a camera, an address (rtsp://...), a GStreamer pipeline, pairs of a frame

@@ -15,8 +15,6 @@ from fer_edge.faces.detection import cut_face
 from fer_edge.images.annotation import label_color
 from fer_edge.live.tracking import TrackedFace, TrackedFrame
 
-__all__ = ["Timeline"]
-
 Image = npt.NDArray[np.uint8]
 
 # lengths in pixels of the picture, which is drawn on paper of its own: dark and light pages alike

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from fer_edge.arguments import real_number
 from fer_edge.errors import InputError
 
-__all__ = ["FaceTracker"]
-
 Floats = npt.NDArray[np.float64]
 Box = Sequence[float]
 Rate = Callable[[Floats, Floats, Floats], Floats]

@@ -22,8 +22,6 @@ from fer_edge.smoothing import EmotionSmoother, SmoothedPrediction
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.forking import ProcessBound
 
-__all__ = ["TrackedFace", "TrackedFrame", "Tracking"]
-
 _WEAK = 0.5
 """Part of the detector's least score at which a face may still continue a track."""
 

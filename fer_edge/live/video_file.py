@@ -19,8 +19,6 @@ import numpy.typing as npt
 
 from fer_edge.system.files import errors_naming
 
-__all__ = ["NO_FFMPEG", "VideoFile"]
-
 Image = npt.NDArray[np.uint8]
 
 NO_FFMPEG = (

@@ -6,8 +6,6 @@ import math
 import os
 from pathlib import Path
 
-__all__ = ["default_threads", "usable_cores"]
-
 _QUOTA_V2 = Path("/sys/fs/cgroup/cpu.max")
 _QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 _PERIOD_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 from fer_edge.errors import MissingDependencyError
 
-__all__ = ["EXTRAS", "missing_packages", "requires"]
-
 EXTRAS: dict[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "tensorrt": ("cuda",),

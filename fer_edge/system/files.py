@@ -20,15 +20,6 @@ try:
 except ImportError:  # on Windows, where folders are not locked
     fcntl = None  # type: ignore[assignment]
 
-__all__ = [
-    "atomic_path",
-    "errors_naming",
-    "new_folder",
-    "sha256_of",
-    "write_bytes",
-    "write_json",
-]
-
 _CHUNK = 1 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["HOME_VARIABLE", "data_folder"]
-
 HOME_VARIABLE = "FER_EDGE_HOME"
 
 

@@ -17,8 +17,6 @@ from fer_edge.errors import ConfigurationError, EngineError
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
-__all__ = ["ProcessBound", "in_each_child"]
-
 
 class ProcessBound:
     """Base of what works only in the process that made it.

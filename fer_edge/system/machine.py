@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CpuTimes", "Machine", "cpu_name"]
-
 _EXTENSIONS = {
     "avx2": "AVX2",
     "avx512f": "AVX-512",

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
-__all__ = ["Progress", "progress", "track"]
-
 T = TypeVar("T")
 
 _DELAY_S = 2.0

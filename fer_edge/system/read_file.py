@@ -7,8 +7,6 @@ import stat
 
 from fer_edge.errors import FerEdgeError
 
-__all__ = ["GIT_LFS_ADVICE", "GIT_LFS_START", "git_lfs_advice", "read_file"]
-
 GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
 GIT_LFS_ADVICE = "is a Git LFS pointer, not the file itself; fetch the file with: git lfs pull"
 

@@ -11,8 +11,6 @@ from collections.abc import Callable
 
 from fer_edge.system.forking import ProcessBound, in_each_child
 
-__all__ = ["Task", "idle", "run"]
-
 _IDLE_S = 60.0
 """Seconds for which a thread waits for another task."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-__all__ = ["call_times"]
-
 
 def call_times(
     call: Callable[[], object], *, fewest: int = 1, most: int | None = None, seconds: float = 0.0

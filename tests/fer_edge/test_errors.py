@@ -11,7 +11,11 @@ import pytest
 from fer_edge import errors
 from fer_edge.errors import FerEdgeError, InputError, MissingDependencyError
 
-KINDS = [getattr(errors, name) for name in errors.__all__]
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.FerEdgeError)
+]
 
 
 def test_the_drawing_in_the_docstring_is_the_tree() -> None:
