@@ -5,8 +5,6 @@ There is no pickle on this path. Needs the ``torch`` extra.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,25 +13,22 @@ from typing import Any, cast
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from fer_edge.artifacts.model import WEIGHTS, import_advice
 from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_edge.system.files import atomic_path
+from fer_edge.system.files import write_bytes
 from fer_edge.system.read_file import git_lfs_advice
 from fer_edge.torch_model.outline import Outline
 
 __all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
 
 _LENGTH_BYTES = 8
-"""A safetensors file starts with a little-endian number of so many bytes."""
+"""A safetensors file starts with the length of its header, a little-endian number of 8 bytes."""
 
 _MOST_OF_A_POINTER = 1024
-_SYSTEMS_ERROR = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)")
-"""How safetensors reports an error of the system: the form of today, and that before 0.6."""
 
 
 def save(
@@ -56,21 +51,13 @@ def save(
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     """Write safetensors, whole or not at all. Raises OSError, as for a full disk."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        with atomic_path(path) as temporary:
-            save_file(plain, temporary, metadata=metadata)
-    except SafetensorError as problem:
-        found = _SYSTEMS_ERROR.search(str(problem))
-        if found is None:
-            raise
-        code = int(found[1] or found[2])
-        raise OSError(code, os.strerror(code), str(path)) from problem
+    write_bytes(path, safetensors.torch.save(plain, metadata))
 
 
 def read_spec(path: Path) -> ModelSpec:
     """Read the spec alone; its precision is that of the stored weights.
 
-    Raises ArtifactError for a file that is no checkpoint of ours.
+    Raises ArtifactError for a file that is not a checkpoint of ours.
     """
     with _opened(path) as stream:
         return _spec(stream.metadata(), path)
@@ -79,11 +66,11 @@ def read_spec(path: Path) -> ModelSpec:
 def load(path: Path) -> tuple[nn.Module, ModelSpec]:
     """Rebuild the network and fill it; it comes in evaluation mode on the CPU.
 
-    The network and the spec are fp32, whatever the precision that the weights were stored in.
-    Raises ArtifactError for a file that is not safetensors, lacks a spec, or whose tensors are
-    not those of its architecture; the message lists what is missing, surplus or of another shape
-    or type. They are compared before anything is computed, so the cost of loading is limited by the
-    size of the file, whatever its spec asks for.
+    Network and spec are fp32, whatever precision the weights were stored in. Raises ArtifactError
+    for a file that is not safetensors, lacks a spec, or holds other tensors than its architecture
+    has; the message lists what is missing, surplus or of another shape or type. Shapes are compared
+    before anything is computed, so the size of the file limits the cost of loading it, whatever its
+    spec asks for.
     """
     with _opened(path) as stream:
         spec = _spec(stream.metadata(), path)
@@ -94,7 +81,7 @@ def load(path: Path) -> tuple[nn.Module, ModelSpec]:
 
 
 def load_bytes(data: bytes, path: Path) -> tuple[nn.Module, ModelSpec]:
-    """As ``load``, of the bytes of the file at ``path``."""
+    """Do as ``load`` does with the bytes of the file at ``path``."""
     with _reading(path):
         weights = safetensors.torch.load(data)
     # safetensors has checked the header but does not return it: its length, then JSON

@@ -22,7 +22,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def changed(images: torch.Tensor, settings: Augmentation, seed: int = 0) -> torch.Tensor:
-    return augment(images, settings, draw_view(seed, 0, len(images)).numbers)
+    return augment(images, settings, draw_view(seed, 0, len(images)))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_another_view_gives_others(images: torch.Tensor) -> None:
 
 
 def test_how_a_picture_is_changed_does_not_depend_on_its_batch(images: torch.Tensor) -> None:
-    numbers, order = draw_view(1, 5, 12).numbers, torch.randperm(12)
+    numbers, order = draw_view(1, 5, 12), torch.randperm(12)
     whole = augment(images, Augmentation(), numbers)
     shuffled = augment(images[order], Augmentation(), numbers[order])
     assert torch.allclose(shuffled, whole[order], atol=1e-3)

@@ -27,15 +27,6 @@ def test_every_turn_does_one_piece_of_work_however_short_it_is() -> None:
     assert not deadline.allows(1)
 
 
-def test_the_longest_piece_that_was_timed_is_known() -> None:
-    clock = Clock()
-    deadline = Deadline(1.0, clock)
-    for seconds in (3, 7, 5):
-        with deadline.timed():
-            clock.now_s += seconds
-    assert deadline.longest == 7
-
-
 def test_without_minutes_there_is_no_end() -> None:
     deadline = Deadline(None, Clock())
     assert deadline.allows(1e9)

@@ -212,7 +212,7 @@ def _taught(
             answers,
             views=stage.views,
             augmentation=stage.recipe.augmentation,
-            device=world.device,
+            world=world,
             deadline=deadline,
             report=report,
         )

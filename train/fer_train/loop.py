@@ -32,10 +32,10 @@ from fer_train.data import TrainingData
 from fer_train.deadline import Deadline
 from fer_train.evaluation import as_tensor, logits_of, planes
 from fer_train.journal import Epoch, Journal
-from fer_train.optimizer import is_over, learning_rate, optimizer_of, set_learning_rate
+from fer_train.optimizer import is_over, learning_rate, optimizer_of
 from fer_train.parallel import World
 from fer_train.pretrained import load_initial, normalised_input
-from fer_train.randomness import StepDraws, View, draw_order, draw_step, draw_view
+from fer_train.randomness import StepDraws, draw_order, draw_step, draw_view
 from fer_train.recipe import Recipe
 from fer_train.running_loss import KEPT, RunningLoss
 from fer_train.state import Average, TrainingState
@@ -141,7 +141,10 @@ class Trainer:
             averaged=Average(network, recipe.ema),
             optimizer=optimizer_of(recipe, network),
         )
-        self.taught = _taught(sources, data, recipe, device)
+        self.taught: StoredAnswers | None = None
+        if sources.taught is not None:
+            answers = answers_for(sources.taught, data.train, recipe.augmentation)
+            self.taught = answers.to(device)
         self.bf16 = recipe.arithmetic == "bf16" or (
             recipe.arithmetic == "auto" and bf16_pays(network, device)
         )
@@ -221,7 +224,8 @@ class Trainer:
                     rate = learning_rate(
                         recipe, state.epoch + (step + 1) / self.steps, state.losses
                     )
-                    set_learning_rate(state.optimizer, rate)
+                    for group in state.optimizer.param_groups:
+                        group["lr"] = rate
                     draws = draw_step(recipe.seed, state.epoch, step, self.world)
                     running.add(step, *self._one_step(self.world.share(batch), view, draws))
                     if step > state.step:  # the first one compiles, and says nothing of the others
@@ -268,26 +272,27 @@ class Trainer:
         self.world.wait()
         return False
 
-    def _view(self) -> View:
-        """Draw the view of this epoch: one that is answered already where answers are stored."""
-        epoch, count, device = self.state.epoch, len(self.labels), self.world.device
-        if self.taught is None:
-            return draw_view(self.recipe.seed, epoch, count, device)
-        return draw_view(self.taught.info.seed, epoch % self.taught.views, count, device)
+    def _view(self) -> tuple[int, torch.Tensor]:
+        """Number and draws of this epoch's view; with stored answers, a view that they answer."""
+        seed, number = self.recipe.seed, self.state.epoch
+        if self.taught is not None:
+            seed, number = self.taught.info.seed, number % self.taught.views
+        return number, draw_view(seed, number, len(self.labels), self.world.device)
 
     def _one_step(
-        self, batch: torch.Tensor, view: View, draws: StepDraws
+        self, batch: torch.Tensor, view: tuple[int, torch.Tensor], draws: StepDraws
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from the pictures of these numbers; their loss and how many were right.
 
         Nothing here asks the device for a value, so that the host runs ahead of it.
         """
         recipe, temperature = self.recipe, self.recipe.distillation_temperature
+        number, drawn = view
         chosen = self.images[batch.to(self.images.device)].to(self.world.device)
-        images = augment(planes(chosen), recipe.augmentation, view.numbers[batch])
+        images = augment(planes(chosen), recipe.augmentation, drawn[batch])
         rows = [images, self.targets[batch]]
         if self.taught is not None:
-            rows.append(self.taught.probabilities(view.number, batch, temperature))
+            rows.append(self.taught.probabilities(number, batch, temperature))
         if draws.batches.random() < recipe.mixup:
             weight = draws.batches.beta(recipe.mixup_alpha, recipe.mixup_alpha)
             rows = mix(rows, weight, draws.pictures)
@@ -378,14 +383,6 @@ def _accuracy_and_loss(crops: LabelledCrops, logits: npt.NDArray[np.float32]) ->
 
 def _reason(problem: Exception) -> str:
     return " ".join(str(problem).split())[:_MAX_REASON]
-
-
-def _taught(
-    sources: Sources, data: TrainingData, recipe: Recipe, device: torch.device
-) -> StoredAnswers | None:
-    if sources.taught is None:
-        return None
-    return answers_for(sources.taught, data.train, recipe.augmentation).to(device)
 
 
 def run_id(

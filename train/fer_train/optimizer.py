@@ -16,10 +16,10 @@ from torch import nn
 
 from fer_train.recipe import Recipe
 
-__all__ = ["is_over", "learning_rate", "optimizer_of", "set_learning_rate"]
+__all__ = ["is_over", "learning_rate", "optimizer_of"]
 
 _FUSED = {"adam", "adamw", "sgd"}
-"""Those of torch that update all weights in one call, on CPUs and on GPUs."""
+"""Optimizers of torch that update all weights in one call, on CPUs and on GPUs."""
 
 
 def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
@@ -32,12 +32,6 @@ def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
         weight_decay=recipe.weight_decay,
         **how,
     )
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Set the same rate on every parameter group."""
-    for group in optimizer.param_groups:
-        group["lr"] = value
 
 
 _LOWEST = 0.01
@@ -59,7 +53,7 @@ def learning_rate(recipe: Recipe, done: float, losses: Sequence[float]) -> float
 
 
 def is_over(recipe: Recipe, epochs: int, losses: Sequence[float]) -> bool:
-    """Whether the training ends after so many ``epochs``, by their number or by early stopping."""
+    """Tell whether the training ends after so many ``epochs``, or by early stopping."""
     if epochs >= recipe.epochs:
         return True
     return 0 < recipe.early_stopping <= _since_best(losses)

@@ -1,7 +1,7 @@
-"""Where a training's random numbers come from: generators that are seeded anew for every use.
+"""The random numbers of a training, from generators that are seeded anew for every use.
 
-Nothing depends on what was drawn before, so a training continues at any step, and the teachers'
-answers to a view can be worked out before the student sees it.
+Nothing depends on what was drawn before. So a training can continue at any step, and teachers can
+answer a view before the student sees it.
 """
 
 from __future__ import annotations
@@ -14,43 +14,35 @@ import torch
 from fer_train.augmentation import NUMBERS
 from fer_train.parallel import World
 
-__all__ = ["StepDraws", "View", "draw_order", "draw_step", "draw_view"]
+__all__ = ["StepDraws", "draw_order", "draw_step", "draw_view"]
 
 _ORDER, _VIEW, _STEP = range(3)
 _MOST = 2**62
 
 
 @dataclass(frozen=True)
-class View:
-    """One augmented version of every picture of a training set.
-
-    ``numbers``, float32 ``(N, NUMBERS)``, from 0 to 1, says how each of the N pictures is changed
-    (``fer_train.augmentation``). ``number`` counts the views of a seed.
-    """
-
-    number: int
-    numbers: torch.Tensor
-
-
-@dataclass(frozen=True)
 class StepDraws:
     """The random numbers of one process in one step.
 
-    ``pictures`` draws on the device; ``batches`` on the host, for decisions about the whole batch,
-    so that nobody waits for the device.
+    ``pictures`` draws on the device. ``batches`` draws on the host, for decisions about the whole
+    batch, so that nothing waits for the device.
     """
 
     pictures: torch.Generator
     batches: np.random.Generator
 
 
-def draw_view(seed: int, number: int, count: int, device: torch.device | str = "cpu") -> View:
-    """Draw a view of ``count`` pictures. It depends on ``seed`` and ``number`` alone.
+def draw_view(
+    seed: int, number: int, count: int, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Draw an augmented version of ``count`` pictures, which ``seed`` and ``number`` determine.
 
-    NumPy draws it, so that it is the same on every device and with any number of processes.
+    The result, float32 ``(count, NUMBERS)`` from 0 to 1, says how each picture is changed
+    (``fer_train.augmentation``). NumPy draws it, so that it is the same on every device and with
+    any number of processes.
     """
     numbers = np.random.default_rng([_VIEW, seed, number]).random((count, NUMBERS), np.float32)
-    return View(number, torch.from_numpy(numbers).to(device))
+    return torch.from_numpy(numbers).to(device)
 
 
 def draw_order(seed: int, epoch: int, count: int) -> torch.Tensor:

@@ -1,20 +1,20 @@
-"""Teachers' answers in a file: what ``fer-train teach`` writes and ``--taught`` learns from.
+"""Teachers' answers in a file, which ``fer-train teach`` writes and ``--taught`` learns from.
 
-The file is safetensors: every teacher's logits for each view of each picture, in half precision,
-and in the metadata what was shown to whom.
+The file is safetensors. It holds every teacher's logits for each view of each picture, in half
+precision, and in its metadata which pictures and teachers these were.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -34,17 +34,7 @@ from fer_train.randomness import draw_view
 from fer_train.recipe import Augmentation
 from fer_train.teachers import Ensemble, accuracy_of, mean_probabilities
 
-__all__ = [
-    "AnswersInfo",
-    "StoredAnswers",
-    "Teacher",
-    "answers_for",
-    "pictures_sha256",
-    "read_answers",
-    "require_same",
-    "shown",
-    "teach",
-]
+__all__ = ["AnswersInfo", "StoredAnswers", "Teacher", "answers_for", "read_answers", "teach"]
 
 _KEY, _LOGITS = "taught", "logits"
 _MOST = 10**9
@@ -52,7 +42,7 @@ _MOST = 10**9
 
 @dataclass(frozen=True)
 class Teacher:
-    """A checkpoint that taught: its training run, or its file's name, and the file's sha256."""
+    """A teacher's checkpoint: its training run or its file's name, and the file's sha256."""
 
     name: str
     sha256: str
@@ -62,8 +52,7 @@ class Teacher:
 class AnswersInfo:
     """Which pictures the teachers saw, and how.
 
-    ``shape`` is height, width and channels of one picture, ``labels`` names the answers;
-    ``pictures_sha256`` covers all of them
+    ``shape`` is height, width and channels of one picture; ``pictures_sha256`` covers all pictures
     in their order. ``views`` are drawn from ``seed`` and changed as ``augmentation`` says.
     ``teachers_accuracy`` is that of the teachers' mean on ``public-test``, a fraction of 1.
     """
@@ -144,24 +133,17 @@ def read_answers(path: Path) -> StoredAnswers:
     return StoredAnswers(info, logits)
 
 
-def require_same(path: Path, found: AnswersInfo, wanted: dict[str, Any]) -> None:
+def _require_same(path: Path, found: AnswersInfo, wanted: dict[str, Any]) -> None:
     """Refuse answers to other pictures; ``wanted`` has the fields of AnswersInfo that must agree.
 
     Raises ConfigurationError, which names each field with what the file has and what is wanted.
     """
-    differing = []
-    for name, value in wanted.items():
-        theirs = getattr(found, name)
-        if isinstance(value, Augmentation):
-            parts = ((f"augmentation.{f.name}", f.name) for f in fields(value))
-            pairs = [(label, getattr(theirs, part), getattr(value, part)) for label, part in parts]
-        else:
-            pairs = [(name, theirs, value)]
-        differing += [
-            f"{label} {_short(one)} there and {_short(other)} here"
-            for label, one, other in pairs
-            if one != other
-        ]
+    here, there = _flat(wanted), _flat({name: getattr(found, name) for name in wanted})
+    differing = [
+        f"{name} {there[name]:.80} there and {here[name]:.80} here"
+        for name in here
+        if there[name] != here[name]
+    ]
     if differing:
         raise ConfigurationError(
             f"{path} answers other pictures: {'; '.join(differing)}. Give the same data and recipe "
@@ -169,15 +151,17 @@ def require_same(path: Path, found: AnswersInfo, wanted: dict[str, Any]) -> None
         )
 
 
-def pictures_sha256(images: npt.NDArray[np.uint8]) -> str:
-    """Tell pictures apart by their pixels and their order."""
-    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
-
-
-def _short(value: object) -> str:
-    if isinstance(value, tuple) and value and isinstance(value[0], Teacher):
-        return " and ".join(f"{teacher.name} ({teacher.sha256[:12]})" for teacher in value)
-    return str(value)[:80]
+def _flat(values: dict[str, Any]) -> dict[str, str]:
+    """Tell each value in words, those of the augmentation one by one."""
+    told = {}
+    for name, value in values.items():
+        if isinstance(value, Augmentation):
+            told |= {f"{name}.{part}": str(each) for part, each in asdict(value).items()}
+        elif name == "teachers":
+            told[name] = " and ".join(f"{one.name} ({one.sha256[:12]})" for one in value)
+        else:
+            told[name] = str(value)
+    return told
 
 
 _BATCH = 256
@@ -191,70 +175,73 @@ def teach(
     views: int,
     augmentation: Augmentation,
     seed: int = 0,
-    device: torch.device | None = None,
+    world: World = World(),
     deadline: Deadline | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Write every teacher's logits for ``views`` views of each training picture to ``out``.
 
-    The file is written after each view, whole or not at all, and continued by the same call; a call
-    with more views adds to it. Tells whether all views are answered, or ``deadline`` came before.
+    The file is written after each view, whole or not at all. The same call continues it, and a call
+    with more views adds to it. Returns whether all views are answered; if not, ``deadline`` came
+    first.
 
     Raises ArtifactError for a teacher or an ``out`` that cannot be read, ConfigurationError where
     ``out`` holds answers to other pictures or of other teachers, and OSError where it cannot be
     written; what was there before is kept.
     """
-    device, deadline = device or World().device, deadline or Deadline()
-    ensemble = (
-        Ensemble(teachers, data.train.classes).to(memory_format=torch.channels_last).to(device)
-    )
+    deadline = deadline or Deadline()
+    ensemble = world.place(Ensemble(teachers, data.train.classes))
     wanted: dict[str, Any] = {
-        **shown(data.train),
+        **_shown(data.train),
         "seed": seed,
         "augmentation": augmentation,
         "teachers": tuple(_teacher(path) for path in teachers),
     }
     if out.exists():
         taught = read_answers(out)
-        require_same(out, taught.info, wanted)
+        _require_same(out, taught.info, wanted)
         accuracy, logits = taught.info.teachers_accuracy, taught.logits
         report(f"{out} has {len(logits)} of {views} views")
     else:
-        accuracy = accuracy_of(ensemble, data.validation, device)
+        accuracy = accuracy_of(ensemble, data.validation, world.device)
         shape = (0, len(data.train), len(teachers), len(data.train.classes))
         logits = torch.empty(shape, dtype=torch.float16)
     report(f"the teachers together: {accuracy:.2%} on public-test")
     info = AnswersInfo(**wanted, views=max(views, len(logits)), teachers_accuracy=accuracy)
     images = planes(torch.from_numpy(data.train.images))
+    longest = 0.0
     while len(logits) < views:
-        if not deadline.allows(deadline.longest):
+        if not deadline.allows(longest):
             return False
-        with deadline.timed():
-            answers = _answers(ensemble, images, info, len(logits), device)
-            logits = torch.cat([logits, answers[None]])
-            StoredAnswers(info, logits).save(out)
+        started = time.perf_counter()
+        answers = _answers(ensemble, images, info, len(logits), world.device)
+        logits = torch.cat([logits, answers[None]])
+        StoredAnswers(info, logits).save(out)
+        longest = max(longest, time.perf_counter() - started)
         report(f"view {len(logits)} of {views} is answered")
     return True
 
 
-def shown(crops: LabelledCrops) -> dict[str, object]:
-    """Describe the pictures that teachers or a student see, by the fields of a AnswersInfo."""
-    height, width, channels = (*crops.images.shape[1:], 1)[:3]
+def _shown(crops: LabelledCrops) -> dict[str, Any]:
+    """Describe the pictures that teachers or a student see, by fields of AnswersInfo."""
+    images = np.ascontiguousarray(crops.images)
+    height, width, channels = (*images.shape[1:], 1)[:3]
     return {
         "pictures": len(crops),
         "shape": (height, width, channels),
         "labels": tuple(crops.classes),
-        "pictures_sha256": pictures_sha256(crops.images),
+        "pictures_sha256": hashlib.sha256(images.data).hexdigest(),
     }
 
 
 def answers_for(path: Path, crops: LabelledCrops, augmentation: Augmentation) -> StoredAnswers:
     """Read finished answers for a student of these pictures, changed in this way.
 
-    Raises ArtifactError and ConfigurationError for a file that cannot serve; both are named.
+    Raises ArtifactError for a file that is missing or damaged, and ConfigurationError for one with
+    answers to other pictures, or not to all views.
     """
     taught = read_answers(path)
-    require_same(path, taught.info, {**shown(crops), "augmentation": augmentation})
+    _require_same(path, taught.info, {**_shown(crops), "augmentation": augmentation})
     if taught.views < taught.info.views:
         raise ConfigurationError(
             f"{path} has {taught.views} of {taught.info.views} views; run the same fer-train "
@@ -272,7 +259,7 @@ def _answers(
     ensemble: Ensemble, images: torch.Tensor, info: AnswersInfo, view: int, device: torch.device
 ) -> torch.Tensor:
     """Answer one view of all pictures: float16 ``(pictures, teachers, 7)`` on the CPU."""
-    numbers = draw_view(info.seed, view, len(images)).numbers
+    numbers = draw_view(info.seed, view, len(images))
     parts = []
     with progress(len(images), f"view {view + 1}/{info.views}, images") as bar:
         for batch, drawn in zip(images.split(_BATCH), numbers.split(_BATCH), strict=True):

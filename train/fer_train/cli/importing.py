@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ SCHEMA = "fer-train-import/1"
 SUMMARY = "make a checkpoint of finished weights that were trained elsewhere"
 
 _CHANGES = ("stem_stride", "batch_norm_epsilon", "activation")
-"""Settings of a network that change what it answers and show in no weight's shape."""
+"""Settings of a network that change its answers and that no weight's shape shows."""
 
 
 def add_to(commands: Commands) -> None:
@@ -47,35 +46,31 @@ def add_to(commands: Commands) -> None:
     )
     add_data_option(parser, required=False, use="; measures them")
     add_validation_options(parser, seed=True)
-    parser.add_argument("--half", action="store_true", help="store them in half precision")
 
 
 def _import(options: Namespace) -> int:
     with requires("train"):
-        from fer_train.pretrained.conversion import ALPHABETICAL, HeadMissingError, import_weights
+        from fer_train.pretrained.conversion import ALPHABETICAL, import_weights
         from fer_train.pretrained.settings_beside import with_normalisation_beside
     recipe = recipe_of(options, options.weights)
     if not options.recipe:
         own = with_normalisation_beside(options.weights, recipe.input)
         recipe = replace(recipe, input=own)
-    try:
-        converted = import_weights(
-            options.weights,
-            recipe,
-            options.out,
-            labels=options.labels.split(",") if options.labels else None,
-            data=data_of(options) if options.data else None,
-            half=options.half,
-        )
-    except HeadMissingError as problem:
-        raise HeadMissingError(f"{problem}: {_training(options)}") from problem
+    converted = import_weights(
+        options.weights,
+        recipe,
+        options.out,
+        labels=options.labels.split(",") if options.labels else None,
+        data=data_of(options) if options.data else None,
+    )
     say(converted.weights.describe())
-    changed = (f"{name} = {getattr(recipe.network, name)}" for name in _CHANGES)
-    set_ones = [told for told in changed if not told.endswith(" = None")]
-    if set_ones and converted.weights.kind != "checkpoint":
+    given = {name: getattr(recipe.network, name) for name in _CHANGES}
+    changes = [f"{name} = {value}" for name, value in given.items() if value is not None]
+    if changes and converted.weights.kind != "checkpoint":
         say(
-            f"they are taken to be of {recipe.network.architecture} with {', '.join(set_ones)}; if "
-            f"they are of timm's own network, give --model {recipe.network.architecture}"
+            f"they are read as weights of {recipe.network.architecture} with "
+            f"{', '.join(changes)}; if they are of timm's own network, give "
+            f"--model {recipe.network.architecture}"
         )
     print(options.out)
     report = converted.report
@@ -89,22 +84,9 @@ def _import(options: Namespace) -> int:
     )
     if report is not None:
         print_report(report)
-    if converted.looks_alphabetical:
+    if converted.better_if_alphabetical is not None:
         say(
-            f"with the classes in the order of the alphabet it would be right on "
-            f"{converted.accuracy_if_alphabetical:.2%}: import it again with "
-            f"--labels {','.join(ALPHABETICAL)}"
+            f"with the classes in alphabetical order {converted.better_if_alphabetical:.2%} of the "
+            f"answers would be right: import it again with --labels {','.join(ALPHABETICAL)}"
         )
     return 0
-
-
-def _training(options: Namespace) -> str:
-    """The command that trains a head for these weights."""
-    data = options.data or "fer2013.zip"
-    network = ("--recipe", options.recipe) if options.recipe else ("--model", options.model)
-    out = options.out.with_suffix("") if options.out.suffix else Path(f"{options.out}-run")
-    words = ["fer-train", "--data", data, *network, "--init", options.weights, "--out", out]
-    for name in ("classes", "limit", "validation", "validation_share", "subject", "seed"):
-        if value := getattr(options, name):
-            words += [f"--{name.replace('_', '-')}", value]
-    return shlex.join(str(word) for word in words)

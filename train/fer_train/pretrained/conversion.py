@@ -1,4 +1,4 @@
-"""Weights that were trained elsewhere, with their head, into a checkpoint of ours."""
+"""Making a checkpoint of ours from weights that were trained elsewhere, with their head."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fer_train.pretrained.reading import Contents, read, weights_file
 from fer_train.pretrained.settings_beside import read_config
 from fer_train.recipe import Recipe
 
-__all__ = ["Converted", "HeadMissingError", "import_weights"]
+__all__ = ["ALPHABETICAL", "Converted", "import_weights"]
 
 ALPHABETICAL = tuple(sorted(LABELS))
 """The order that torchvision's ImageFolder gives Kaggle's folders."""
@@ -32,24 +32,13 @@ ALPHABETICAL = tuple(sorted(LABELS))
 class Converted:
     """What was taken from the file, and, where data was given, how it did.
 
-    ``accuracy_if_alphabetical`` is what it would be if the classes stood in the order of the
-    alphabet; None where the file or the caller told the order, or nothing was measured.
+    ``better_if_alphabetical`` is the accuracy with the classes in alphabetical order, where nothing
+    told the order and that one is right more often; else None.
     """
 
     weights: InitialWeights
-    report: Report | None
-    accuracy_if_alphabetical: float | None
-
-    @property
-    def looks_alphabetical(self) -> bool:
-        """Whether the order that was taken is probably wrong."""
-        if self.report is None or self.accuracy_if_alphabetical is None:
-            return False
-        return self.accuracy_if_alphabetical > self.report.scores.accuracy
-
-
-class HeadMissingError(ArtifactError):
-    """The weights have no head for these classes, so that it has to be trained."""
+    report: Report | None = None
+    better_if_alphabetical: float | None = None
 
 
 def import_weights(
@@ -59,19 +48,17 @@ def import_weights(
     *,
     labels: Sequence[str] | None = None,
     data: Path | DataSource | None = None,
-    half: bool = False,
 ) -> Converted:
     """Write the weights at ``source`` as the checkpoint ``out`` of the network of ``recipe``.
 
     ``source`` is what ``load_initial`` takes. ``labels`` names the classes in the order of the
     head; they need not be FER2013's. Where neither they nor the file tell the order, ``data`` has
-    to be given, and FER2013's order is measured against that of the alphabet. The recipe's input
-    has to be what the weights were trained with, their normalisation above all. ``data`` also
-    measures them and fits their temperature; ``half`` stores half precision.
+    to be given: FER2013's order is taken, and measured against that of the alphabet. The recipe's
+    input has to be what the weights were trained with, above all its normalisation. ``data`` also
+    measures the checkpoint and fits its temperature.
 
-    Raises ArtifactError for weights that do not fit, or fit only after a change that makes the
-    network answer otherwise, HeadMissingError for weights without a head of these classes, and
-    ConfigurationError where nothing tells the order of the classes.
+    Raises ArtifactError for weights that do not fit, that would be resampled, or that have no head
+    of these classes, and ConfigurationError where nothing tells the order of the classes.
     """
     theirs = _contents(source)
     if theirs.spec and theirs.spec.network.architecture == recipe.network.architecture:
@@ -81,9 +68,10 @@ def import_weights(
     network = build(spec)
     found = load_initial(network, spec, source, labels=labels)
     if not found.is_complete:
-        raise HeadMissingError(
+        raise ArtifactError(
             f"{found.path} has no head of the classes {', '.join(spec.labels)} "
-            f"({', '.join(found.new)} would be new), so it has to be trained"
+            f"({', '.join(found.new)} would be new), so it has to be trained: "
+            f"fer-train --init {source}"
         )
     if found.inexact:
         raise ArtifactError(
@@ -101,27 +89,27 @@ def import_weights(
     spec = spec.with_provenance(
         training_run=f"imported-{found.sha256[:16]}", parent_sha256=found.sha256
     )
-    checkpoint.save(out, network.state_dict(), spec, half=half)
+    checkpoint.save(out, network.state_dict(), spec)
     if data is None:
-        return Converted(found, None, None)
+        return Converted(found)
     prepared = prepare(data, wanted=spec.input, labels=spec.labels)
     report = assess(out, recipe, prepared, use="measured on")
     if found.labels is not None or spec.labels != LABELS:
-        return Converted(found, report, None)
-    logits = logits_of(network, spec, prepared.validation)
+        return Converted(found, report)
     rows = list(rows_of(ALPHABETICAL) or ())
-    right = logits[:, rows].argmax(axis=1) == prepared.validation.labels
-    return Converted(found, report, float(right.mean()))
+    answers = logits_of(network, spec, prepared.validation)[:, rows].argmax(axis=1)
+    accuracy = float((answers == prepared.validation.labels).mean())
+    return Converted(found, report, accuracy if accuracy > report.scores.accuracy else None)
 
 
 def _contents(source: str) -> Contents:
-    """What is in the file; nothing for a name of weights and for a graph model."""
+    """Read the file; a name of weights and a graph model give nothing."""
     path = weights_file(Path(source).expanduser())
     return read(path) if path.is_file() and path.suffix != ".json" else Contents({})
 
 
 def _labels_of(theirs: Contents, source: str, given: Sequence[str] | None) -> tuple[str, ...]:
-    """The labels of the model to be: FER2013's where the head is of these, else the head's own."""
+    """The labels of the checkpoint: FER2013's where the head has these, else the head's own."""
     told = given
     if told is None and theirs.spec is not None:
         return theirs.spec.labels

@@ -1,7 +1,7 @@
 """The order of the classes in a head that was trained elsewhere.
 
-FER2013 numbers its classes as we do; a folder per class, read by torchvision's ImageFolder, gives
-them in the order of the alphabet. The two agree up to ``happy`` and no further.
+FER2013 numbers its classes as we do. torchvision's ImageFolder, which reads a folder per class,
+numbers them in alphabetical order. The two agree up to ``happy`` and no further.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ FACTS = ("id2label", "class_to_idx", "classes", "class_names", "labels")
 """Names under which files keep their labels."""
 
 _PLACEHOLDER = "label_"
-_MANY = 10**9
 
 
 def labels_in(facts: Mapping[str, object]) -> tuple[str, ...] | None:
@@ -48,17 +47,13 @@ def rows_of(labels: Sequence[str], ours: Sequence[str] = LABELS) -> tuple[int, .
 def _in_order(told: object) -> tuple[str, ...] | None:
     if isinstance(told, Mapping):
         pairs = [(v, k) if isinstance(v, int) else (k, v) for k, v in told.items()]
-        numbered = {int(i): name for i, name in pairs if _is_index(i)}
+        try:
+            numbered = {int(index): name for index, name in pairs}
+        except (TypeError, ValueError, OverflowError):  # a file may hold anything
+            return None
         if sorted(numbered) != list(range(len(pairs))):
             return None
-        told = [numbered[i] for i in range(len(numbered))]
+        told = [numbered[index] for index in range(len(pairs))]
     if not isinstance(told, (list, tuple)) or not all(isinstance(name, str) for name in told):
         return None
     return tuple(told)
-
-
-def _is_index(told: object) -> bool:
-    """A file may hold anything, and Python refuses to read a number of thousands of digits."""
-    if isinstance(told, int):
-        return 0 <= told < _MANY
-    return isinstance(told, str) and told.isdecimal() and len(told) < len(str(_MANY))
