@@ -34,8 +34,6 @@ class Batcher(Generic[Item, Answer]):
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fer-edge-infer")
         self._task: asyncio.Task[None] | None = None
-        self.calls = 0
-        self.items = 0
 
     async def submit(self, items: Sequence[Item]) -> list[Answer]:
         """Wait for the answers of some items. Raises what ``infer`` raises."""
@@ -78,8 +76,6 @@ class Batcher(Generic[Item, Answer]):
                     if not future.done():
                         future.set_exception(problem)
                 continue
-            self.calls += 1
-            self.items += len(wanted)
             for (_, future), answer in zip(wanted, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)

@@ -40,9 +40,8 @@ export class Live {
       last = time;
       const passed = presented ? Math.max(0, metadata.presentedFrames - presented - 1) : 0;
       presented = metadata.presentedFrames;
-      const bitmap = await createImageBitmap(this.#video);
-      const {width, height} = bitmap;
-      const result = await this.#engine().analyze(bitmap, this.#side());
+      const {videoWidth: width, videoHeight: height} = this.#video;
+      const result = await this.#engine().analyze(await this.#picture(), this.#side());
       if (this.#stopped) return;
       this.#show({
         tracks: tracker.update(result.faces, time), width, height, time, passed,
@@ -54,6 +53,17 @@ export class Live {
 
   stop() {
     this.#stopped = true;
+  }
+
+  /** What the video shows. A frame of the camera costs no copy; one that has to be turned upright becomes a bitmap. */
+  async #picture() {
+    const video = this.#video;
+    if (video.srcObject && 'VideoFrame' in window) {
+      const frame = new VideoFrame(video);
+      if (frame.displayWidth === video.videoWidth) return frame;
+      frame.close();
+    }
+    return createImageBitmap(video);
   }
 
   /** @returns {Promise<{now: number, metadata: VideoFrameCallbackMetadata}>} */

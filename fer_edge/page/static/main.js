@@ -1,4 +1,4 @@
-/** The page: what the user asks for, and what is shown. */
+/** The page: what the user asks for. */
 
 import {ServerCamera} from './engine/camera.js';
 import {LocalEngine} from './engine/local.js';
@@ -7,21 +7,16 @@ import {Live} from './live.js';
 import {showNotice} from './notice.js';
 import {element, fill} from './page.js';
 import {Problem, asProblem} from './problems.js';
+import {Screen} from './screen.js';
 import {largest} from './smoother.js';
 import {cameras, closeVideo, openCamera, openPhoto, openVideo} from './sources.js';
 import {Tracker} from './tracker.js';
-import {Expression, verdict} from './view/expression.js';
-import {Overlay} from './view/overlay.js';
-import {People} from './view/people.js';
-import {Readings} from './view/readings.js';
 
 /**
  * @typedef {import('./types.js').Engine} Engine
  * @typedef {import('./types.js').PageConfig} PageConfig
- * @typedef {import('./live.js').Frame} Frame
  */
 
-const SPOKEN_EVERY = 2000; // milliseconds
 const PHOTO_SIDE = 640; // a photo is searched at least this finely, as the Python library does
 
 const stage = element('stage', HTMLDivElement);
@@ -39,10 +34,7 @@ const mirror = element('mirror', HTMLInputElement);
 const leastInput = element('least', HTMLInputElement);
 const status = element('status', HTMLParagraphElement);
 
-const overlay = new Overlay(element('overlay', HTMLCanvasElement));
-const expression = new Expression();
-const people = new People(requestDraw);
-const readings = new Readings();
+const screen = new Screen(() => ({mirrored: isMirrored(), least: Number(leastInput.value) / 100}));
 
 /** @type {PageConfig} */
 let config;
@@ -50,9 +42,6 @@ let config;
 let engine = null;
 /** @type {{kind: 'camera' | 'video' | 'photo' | 'server', live?: {stop: () => void}, file?: File} | null} */
 let current = null;
-/** @type {Frame | null} */
-let frame = null;
-let fresh = false, spoken = 0, drawing = false;
 /** What the user asked for last; what was asked before and comes late is thrown away. */
 let turn = 0;
 
@@ -82,7 +71,7 @@ function showChoices() {
   const models = onServer() ? config.server?.models ?? [] : config.models;
   fill(modelSelect, models.map(({name, precision}, i) => [String(i), `${name}, ${precision}`]));
   modelSelect.selectedIndex = 0;
-  expression.setLabels(models[0].labels);
+  screen.setLabels(models[0].labels);
   element('where', HTMLParagraphElement).textContent = onServer()
     ? `Pictures are sent to ${location.host}, processed there and not kept.`
     : 'Pictures are processed on this device.';
@@ -131,14 +120,14 @@ function listen() {
   });
   mirror.addEventListener('change', () => {
     stage.classList.toggle('mirrored', isMirrored());
-    requestDraw();
+    screen.redraw();
   });
   leastInput.addEventListener('input', () => {
     element('least-shown', HTMLOutputElement).value = `${leastInput.value} %`;
-    requestDraw();
+    screen.redraw();
   });
   element('settings', HTMLFormElement).addEventListener('submit', (event) => event.preventDefault());
-  new ResizeObserver(requestDraw).observe(stage);
+  new ResizeObserver(() => screen.redraw()).observe(stage);
   let resume = false;
   document.addEventListener('visibilitychange', () => {
     if (document.hidden && current?.kind === 'camera') {
@@ -204,7 +193,8 @@ async function follow(kind, mine, file) {
   const opened = await ensureEngine();
   if (mine !== turn) return;
   card(null);
-  const live = new Live(video, () => engine ?? opened, () => Number(sideSelect.value), show);
+  const live = new Live(video, () => engine ?? opened, () => Number(sideSelect.value),
+    (frame) => screen.show(frame));
   current = {kind, live, file};
   stage.classList.toggle('mirrored', isMirrored());
   cameraButton.textContent = kind === 'camera' ? 'Stop camera' : 'Start camera';
@@ -226,7 +216,7 @@ async function watchServer(id, mine) {
     if (mine === turn) {
       showStill(picture);
       card(null);
-      show({tracks: tracker.update(faces, time), width, height, time, timings, passed: dropped, captured: null});
+      screen.show({tracks: tracker.update(faces, time), width, height, time, timings, passed: dropped, captured: null});
       sourceSelect.value = id;
       say('The camera of the server runs.');
     }
@@ -252,12 +242,12 @@ async function showPhoto(file, mine) {
   showStill(photo);
   card(null);
   current = {kind: 'photo', file};
-  people.setStill(true);
+  screen.setStill(true);
   const side = Math.max(PHOTO_SIDE, Number(sideSelect.value));
   const result = await (opened.analyzeFile ? opened.analyzeFile(file, side) : opened.analyze(photo, side));
   photo.close();
   if (mine !== turn) return;
-  show({
+  screen.show({
     tracks: result.faces.map(({box, probabilities}, i) => ({
       id: i + 1, box, probabilities, held: largest(probabilities), seen: 0,
     })),
@@ -271,8 +261,7 @@ async function showPhoto(file, mine) {
 async function ensureEngine() {
   if (engine) return engine;
   engine = onServer() ? serverEngine() : await localEngine();
-  expression.setLabels(engine.info.labels);
-  people.reset(engine.info.labels);
+  screen.setEngine(engine.info);
   return engine;
 }
 
@@ -286,57 +275,18 @@ function serverEngine() {
   const {models} = /** @type {NonNullable<PageConfig['server']>} */ (config.server);
   return new ServerEngine(models[Number(modelSelect.value)], (lost) => {
     say(lost ? 'The server does not answer. Trying again…' : 'The server is back.');
-    if (lost) overlay.clear();
+    if (lost) screen.clearBoxes();
   });
-}
-
-/** Something new is to be drawn. @param {Frame} latest */
-function show(latest) {
-  frame = latest;
-  fresh = true;
-  people.update(latest.tracks, latest.time, least());
-  readings.drop(latest.passed);
-  requestDraw();
-}
-
-function requestDraw() {
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    if (frame && engine) draw(frame, engine);
-  });
-}
-
-/** @param {Frame} latest @param {Engine} used */
-function draw(latest, used) {
-  const {tracks, time} = latest, {labels} = used.info;
-  overlay.draw(tracks, latest, labels, {mirrored: isMirrored(), least: least()});
-  if (fresh) readings.add(latest.timings, latest.captured);
-  fresh = false;
-  const shown = people.shown(tracks);
-  people.draw(time, least(), shown);
-  expression.show(shown, least());
-  readings.show(used.info);
-  if (performance.now() - spoken >= SPOKEN_EVERY) {
-    spoken = performance.now();
-    element('spoken', HTMLParagraphElement).textContent = shown
-      ? `Person ${shown.id} ${verdict(shown, labels, least())}.` : 'No face.';
-  }
 }
 
 /** End what is going on, and clear the stage. */
 function halt() {
   current?.live?.stop();
-  current = frame = null;
+  current = null;
   closeVideo(video);
   still.hidden = true;
   sourceSelect.value = '';
-  overlay.clear();
-  readings.reset();
-  if (engine) people.reset(engine.info.labels);
-  expression.clear();
-  people.setStill(false);
+  screen.clear();
   stage.classList.remove('mirrored');
   cameraButton.textContent = 'Start camera';
 }
@@ -370,8 +320,6 @@ function card(title, text = '', isProblem = false) {
 function say(text) {
   status.textContent = text;
 }
-
-const least = () => Number(leastInput.value) / 100;
 
 const onServer = () => config.server !== null && engineSelect.value === 'server';
 

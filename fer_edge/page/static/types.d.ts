@@ -72,8 +72,8 @@ export interface EngineInfo {
 /** Finds and classifies the faces of a frame: in this browser, or on a server. */
 export interface Engine {
   readonly info: EngineInfo;
-  /** Takes the bitmap over and closes it. `side` bounds the longer side of the search. */
-  analyze(frame: ImageBitmap, side: number): Promise<Result>;
+  /** Takes the frame over and closes it. `side` bounds the longer side of the search. */
+  analyze(frame: ImageBitmap | VideoFrame, side: number): Promise<Result>;
   /** For a photo, where the engine wants the file itself. */
   analyzeFile?(file: Blob, side: number): Promise<Result>;
   close(): void;

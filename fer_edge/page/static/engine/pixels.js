@@ -16,24 +16,23 @@ const WEIGHT = 2048;
 const REACH = 2, HALVED_FROM = 3;
 
 /**
- * Cut a square out of RGBA pixels; what lies outside repeats the border.
+ * Cut a rectangle out of RGBA pixels; what lies outside repeats the border.
  * @param {ImageData} image
- * @param {number} left
- * @param {number} top
- * @param {number} width
- * @param {number} height
+ * @param {{left: number, top: number, width: number, height: number}} crop
  */
-export function cut(image, left, top, width, height) {
-  const out = new Uint8ClampedArray(width * height * 4);
-  const source = new Uint32Array(image.data.buffer);
-  const target = new Uint32Array(out.buffer);
-  for (let y = 0; y < height; y++) {
+export function cut(image, {left, top, width, height}) {
+  const out = new ImageData(width, height);
+  const source = new Uint32Array(image.data.buffer), target = new Uint32Array(out.data.buffer);
+  // the columns of the crop that are inside, at least one
+  const first = Math.min(Math.max(left, 0), image.width - 1);
+  const end = Math.min(Math.max(left + width, first + 1), image.width);
+  for (let y = 0, at = 0; y < height; y++, at += width) {
     const row = Math.min(Math.max(top + y, 0), image.height - 1) * image.width;
-    for (let x = 0; x < width; x++) {
-      target[y * width + x] = source[row + Math.min(Math.max(left + x, 0), image.width - 1)];
-    }
+    target.fill(source[row + first], at, at + width);
+    target.set(source.subarray(row + first, row + end), at + first - left);
+    target.fill(source[row + end - 1], at + end - left, at + width);
   }
-  return {width, height, data: out};
+  return out;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The engine on the server that this page came from. */
 
 import {Problem} from '../problems.js';
+import {Calls} from './calls.js';
 
 /**
  * @typedef {import('../types.js').ServerModel} ServerModel
@@ -11,7 +12,6 @@ import {Problem} from '../problems.js';
  *   error?: string}} Answer
  */
 
-const QUALITY = 0.85; // of the JPEG that is sent
 const ANSWER_WITHIN = 10_000; // milliseconds
 const TRY_AGAIN = [250, 500, 1000]; // milliseconds between attempts; the last one repeats
 const TOKEN_NEEDED = 401;
@@ -22,7 +22,7 @@ export class ServerEngine {
   #socket = null;
   #side = 0;
   #closed = false;
-  #canvas = new OffscreenCanvas(1, 1);
+  #encoder = new Calls(new URL('./encoder.js', import.meta.url));
   #onLost;
 
   /** @param {ServerModel} model @param {(lost: boolean) => void} onLost told when the server goes and comes */
@@ -33,10 +33,10 @@ export class ServerEngine {
     this.#onLost = onLost;
   }
 
-  /** @param {ImageBitmap} frame @param {number} side @returns {Promise<Result>} */
+  /** @param {ImageBitmap | VideoFrame} frame @param {number} side @returns {Promise<Result>} */
   async analyze(frame, side) {
     const start = performance.now();
-    const picture = await this.#encode(frame);
+    const picture = await this.#encoder.ask({frame}, [frame]);
     const encoded = performance.now();
     for (let attempt = 0; ; attempt++) {
       try {
@@ -82,22 +82,13 @@ export class ServerEngine {
 
   close() {
     this.#closed = true;
+    this.#encoder.close();
     this.#socket?.close();
   }
 
   /** @param {FaceRecord} face */
   #face({box, probabilities}) {
     return {box, probabilities: this.info.labels.map((label) => probabilities[label])};
-  }
-
-  /** @param {ImageBitmap} frame */
-  async #encode(frame) {
-    const canvas = this.#canvas;
-    if (canvas.width !== frame.width) canvas.width = frame.width;
-    if (canvas.height !== frame.height) canvas.height = frame.height;
-    canvas.getContext('2d', {alpha: false})?.drawImage(frame, 0, 0);
-    frame.close();
-    return canvas.convertToBlob({type: 'image/jpeg', quality: QUALITY});
   }
 
   /** Send one picture and wait for its answer. @param {Blob} picture @param {number} side @returns {Promise<Answer>} */

@@ -1,15 +1,17 @@
 /** The local engine's thread: it holds the networks, and the page stays free to draw. */
 
 import {InferenceSession, Tensor, env} from '../onnxruntime/ort.wasm.min.mjs';
+import {answerCalls} from './calls.js';
+import {detectorInput, readPixels} from './frame.js';
 import {cut, preprocess} from './pixels.js';
-import {cropOf, decode, detectorInput, framed} from './yunet.js';
+import {cropOf, decode, framed} from './yunet.js';
 
 /**
  * @typedef {import('../types.js').DetectorConfig} DetectorConfig
  * @typedef {import('../types.js').LocalModel} LocalModel
  * @typedef {import('../types.js').Face} Face
- * @typedef {{id: number, open?: {detector: DetectorConfig, model: LocalModel},
- *   frame?: ImageBitmap, side?: number, crop?: ImageBitmap}} Request
+ * @typedef {{open?: {detector: DetectorConfig, model: LocalModel}, frame?: ImageBitmap | VideoFrame, side?: number,
+ *   crop?: ImageBitmap}} Request
  */
 
 // one thread: more would need headers that few static hosts send
@@ -25,19 +27,12 @@ env.wasm.wasmPaths = {
 let detector;
 /** @type {{config: LocalModel, session: InferenceSession}} */
 let classifier;
-const whole = canvas();
-const small = canvas();
+const canvas = new OffscreenCanvas(1, 1);
 
-self.addEventListener('message', async (event) => {
-  const {id, open, frame, side, crop} = /** @type {Request} */ (event.data);
-  try {
-    if (open) await openModels(open.detector, open.model);
-    else if (frame && side) self.postMessage({id, result: await analyze(frame, side)});
-    else if (crop) self.postMessage({id, result: await classifyAlone(crop)});
-    if (open) self.postMessage({id, result: null});
-  } catch (problem) {
-    self.postMessage({id, problem: problem instanceof Error ? problem.message : String(problem)});
-  }
+answerCalls(async (/** @type {Request} */ {open, frame, side, crop}) => {
+  if (open) return openModels(open.detector, open.model);
+  if (frame && side) return analyze(frame, side);
+  if (crop) return classifyAlone(crop);
 });
 
 /** @param {DetectorConfig} detectorConfig @param {LocalModel} model */
@@ -46,10 +41,9 @@ async function openModels(detectorConfig, model) {
   detector = {config: detectorConfig, session: found};
   classifier = {config: model, session: classes};
   // the first run of a network prepares it; better now than on the first frame
-  const blank = canvas().getImageData(0, 0, 1, 1);
-  const input = detectorInput(blank);
-  await found.run({input: new Tensor('float32', input.planes, [1, 3, input.height, input.width])});
-  await classify([cut(blank, 0, 0, 1, 1)]);
+  const blank = new ImageData(1, 1);
+  await detect(blank, 1, 1);
+  await classify([blank]);
 }
 
 /** @param {{file: string, integrity: string}} model */
@@ -63,31 +57,17 @@ async function load({file, integrity}) {
   return InferenceSession.create(new Uint8Array(await response.arrayBuffer()));
 }
 
-/** @param {ImageBitmap} frame @param {number} side */
+/** @param {ImageBitmap | VideoFrame} frame @param {number} side */
 async function analyze(frame, side) {
   const start = performance.now();
-  const {width, height} = frame;
+  const image = await readPixels(frame, canvas);
+  const {width, height} = image;
+  const read = performance.now();
   const scale = Math.min(1, side / Math.max(width, height));
   const searched = [width, height].map((it) => Math.max(1, Math.floor(it * scale + 0.5)));
-  draw(whole, frame, width, height);
-  frame.close();
-  const reduced = scale < 1 ? draw(small, whole.canvas, searched[0], searched[1]) : whole;
-  const input = detectorInput(reduced.getImageData(0, 0, searched[0], searched[1]));
-  const read = performance.now();
-  const tensor = new Tensor('float32', input.planes, [1, 3, input.height, input.width]);
-  const outputs = await detector.session.run({input: tensor});
-  const detections = decode(outputs, input.width, detector.config);
-  const boxes = framed(detections, scale, {width, height}, detector.config);
+  const boxes = framed(await detect(image, searched[0], searched[1]), scale, image, detector.config);
   const detected = performance.now();
-  const crops = boxes.map((box) => {
-    const {left, top, width: w, height: h} = cropOf(box, classifier.config.input);
-    // only the part of the frame that the crop covers is read
-    const x = Math.min(Math.max(left, 0), width - 1), y = Math.min(Math.max(top, 0), height - 1);
-    const right = Math.min(left + w, width), bottom = Math.min(top + h, height);
-    const part = whole.getImageData(x, y, Math.max(1, right - x), Math.max(1, bottom - y));
-    return cut(part, left - x, top - y, w, h);
-  });
-  const answers = await classify(crops);
+  const answers = await classify(boxes.map((box) => cut(image, cropOf(box, classifier.config.input))));
   const end = performance.now();
   return {
     faces: boxes.map((box, i) => ({box, probabilities: answers[i]})),
@@ -96,13 +76,16 @@ async function analyze(frame, side) {
   };
 }
 
-/**
- * A picture that is one face already.
- * @param {ImageBitmap} crop
- */
+/** @param {ImageBitmap} crop a picture that is one face already */
 async function classifyAlone(crop) {
-  draw(whole, crop, crop.width, crop.height);
-  return (await classify([whole.getImageData(0, 0, crop.width, crop.height)]))[0];
+  return (await classify([await readPixels(crop, canvas)]))[0];
+}
+
+/** Search a copy of this size. @param {ImageData} image @param {number} width @param {number} height */
+async function detect(image, width, height) {
+  const input = detectorInput(image, width, height);
+  const tensor = new Tensor('float32', input.planes, [1, 3, input.height, input.width]);
+  return decode(await detector.session.run({input: tensor}), input.width, detector.config);
 }
 
 /** @param {{width: number, height: number, data: Uint8ClampedArray}[]} crops */
@@ -116,24 +99,4 @@ async function classify(crops) {
   const tensor = new Tensor('uint8', batch, [crops.length, input.height, input.width, channels]);
   const flat = (await classifier.session.run({crop: tensor})).probabilities.data;
   return crops.map((_, i) => Array.from(flat.subarray(i * labels.length, (i + 1) * labels.length)));
-}
-
-function canvas() {
-  const made = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true, alpha: false});
-  if (!made) throw new Error('This browser gives no canvas to read pixels from.');
-  return made;
-}
-
-/**
- * @param {OffscreenCanvasRenderingContext2D} context
- * @param {CanvasImageSource} image
- * @param {number} width
- * @param {number} height
- */
-function draw(context, image, width, height) {
-  if (context.canvas.width !== width) context.canvas.width = width;
-  if (context.canvas.height !== height) context.canvas.height = height;
-  context.imageSmoothingQuality = 'medium';
-  context.drawImage(image, 0, 0, width, height);
-  return context;
 }

@@ -12,26 +12,6 @@
 
 const STRIDES = [8, 16, 32];
 const LANDMARKS = 5;
-/** Both sides of the network's input are multiples of this. */
-const STEP = 32;
-
-/**
- * RGBA pixels to the network's input: planes of blue, green and red, zeros right and below.
- * @param {ImageData} image
- */
-export function detectorInput(image) {
-  const [width, height] = [image.width, image.height].map((side) => Math.ceil(side / STEP) * STEP);
-  const planes = new Float32Array(3 * width * height);
-  const green = width * height, red = 2 * green;
-  for (let y = 0, from = 0; y < image.height; y++) {
-    for (let x = 0, at = y * width; x < image.width; x++, at++, from += 4) {
-      planes[at] = image.data[from + 2];
-      planes[green + at] = image.data[from + 1];
-      planes[red + at] = image.data[from];
-    }
-  }
-  return {planes, width, height};
-}
 
 /**
  * The faces of one search, each once.

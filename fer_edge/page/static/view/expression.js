@@ -5,19 +5,28 @@ import {colorsOf} from './colors.js';
 
 /** @typedef {import('../types.js').Track} Track */
 
-/** @param {Track} track @param {string[]} labels @param {number} least */
-export function verdict(track, labels, least) {
-  const likely = track.probabilities[track.held];
-  return likely < least ? 'unsure' : `looks ${ADJECTIVES[labels[track.held]] ?? labels[track.held]} (apparent)`;
-}
-
 /** @type {Record<string, string>} */
 const ADJECTIVES = {disgust: 'disgusted', fear: 'afraid', surprise: 'surprised'};
+
+/** @param {Track} track @param {number} least */
+export const isSure = ({probabilities, held}, least) => probabilities[held] >= least;
+
+/** @param {Track} track @param {string[]} labels @param {number} least */
+export function verdict(track, labels, least) {
+  const label = labels[track.held];
+  return isSure(track, least) ? `looks ${ADJECTIVES[label] ?? label} (apparent)` : 'unsure';
+}
+
+/** The probability of what is shown, after a comma; nothing where the page is unsure.
+ * @param {Track} track @param {number} least */
+export function likelihood(track, least) {
+  return isSure(track, least) ? `, ${percent(track.probabilities[track.held])}` : '';
+}
 
 export class Expression {
   #verdict = element('verdict', HTMLParagraphElement);
   #bars = element('bars', HTMLDListElement);
-  /** @type {{name: HTMLElement, bar: HTMLElement, value: HTMLElement}[]} */
+  /** @type {{name: HTMLElement, cell: HTMLElement, bar: HTMLElement, value: HTMLElement}[]} */
   #rows = [];
   /** @type {string[]} */
   #labels = [];
@@ -38,10 +47,9 @@ export class Expression {
       bar.style.transform = 'scaleX(0)';
       track.append(bar);
       cell.append(track);
-      return {name, bar, cell, value};
+      return {name, cell, bar, value};
     });
-    this.#bars.replaceChildren(
-      ...this.#rows.flatMap((row) => [row.name, /** @type {any} */ (row).cell, row.value]));
+    this.#bars.replaceChildren(...this.#rows.flatMap(({name, cell, value}) => [name, cell, value]));
   }
 
   /** While nothing is analysed. */
@@ -54,7 +62,7 @@ export class Expression {
   show(track, least) {
     const line = track ? verdict(track, this.#labels, least) : 'No face';
     const who = document.createElement('small');
-    who.textContent = track ? `Person ${track.id}, ${percent(track.probabilities[track.held])}` : '';
+    who.textContent = track ? `Person ${track.id}${likelihood(track, least)}` : '';
     this.#verdict.replaceChildren(line, who);
     this.#rows.forEach(({name, bar, value}, i) => {
       const probability = track ? track.probabilities[i] : 0;

@@ -2,6 +2,7 @@
 
 import {percent} from '../page.js';
 import {colorsOf} from './colors.js';
+import {isSure} from './expression.js';
 
 /** @typedef {import('../types.js').Track} Track */
 
@@ -42,29 +43,31 @@ export class Overlay {
     const scale = Math.min(clientWidth / frame.width, clientHeight / frame.height);
     const left = (clientWidth - scale * frame.width) / 2, top = (clientHeight - scale * frame.height) / 2;
     const colors = colorsOf(labels);
+    const shown = tracks.map((track) => {
+      const {id, box: [x, y, width, height], held, probabilities} = track;
+      const sure = isSure(track, least), word = `${id} · ${sure ? labels[held] : 'unsure'}`;
+      return {
+        box: [left + scale * (mirrored ? frame.width - x - width : x), top + scale * y, scale * width, scale * height],
+        color: sure ? colors[held] : '#ffffff',
+        texts: [sure ? `${word} ${percent(probabilities[held])}` : word, word, String(id)],
+      };
+    });
+    for (const {box, color} of shown) this.#outline(box, color);
     context.font = tracks.length >= CROWD ? SMALL : FONT;
-    for (const track of tracks) {
-      const [x, y, width, height] = track.box;
-      const shown = mirrored ? frame.width - x - width : x;
-      const likely = track.probabilities[track.held];
-      const sure = likely >= least;
-      this.#box(
-        [left + scale * shown, top + scale * y, scale * width, scale * height],
-        sure ? colors[track.held] : '#ffffff',
-        this.#label(track, sure ? labels[track.held] : 'unsure', sure ? likely : null, scale * width),
-      );
+    /** @type {number[][]} */
+    const taken = [];
+    for (const {box, color, texts} of shown) {
+      // the longest text that covers no other label
+      const free = texts.findIndex((text) => taken.every((other) => apart(this.#place(box, text), other)));
+      const text = texts.at(free) ?? '';
+      const place = this.#place(box, text);
+      taken.push(place);
+      this.#label(place, color, text);
     }
   }
 
-  /** @param {Track} track @param {string} word @param {number | null} likely @param {number} room */
-  #label(track, word, likely, room) {
-    const whole = likely === null ? word : `${word} ${percent(likely)}`;
-    const numbered = `${track.id} · ${whole}`;
-    return this.#context.measureText(numbered).width <= 2 * room ? numbered : word;
-  }
-
-  /** @param {number[]} box @param {string} color @param {string} label */
-  #box([x, y, width, height], color, label) {
+  /** @param {number[]} box @param {string} color */
+  #outline([x, y, width, height], color) {
     const context = this.#context;
     for (const [style, line] of /** @type {[string, number][]} */ ([['rgb(0 0 0 / 55%)', LINE + 2], [color, LINE]])) {
       context.strokeStyle = style;
@@ -73,16 +76,30 @@ export class Overlay {
       context.roundRect(x, y, width, height, CORNER);
       context.stroke();
     }
-    const measured = context.measureText(label);
+  }
+
+  /** Where a box's label goes: above it, or below where there is no room. @param {number[]} box @param {string} text */
+  #place([x, y, , height], text) {
+    const {clientWidth, clientHeight} = this.#canvas;
+    const measured = this.#context.measureText(text);
     const high = measured.fontBoundingBoxAscent + measured.fontBoundingBoxDescent + PADDING;
     const wide = measured.width + 2 * PADDING;
-    const place = Math.min(Math.max(x - LINE / 2, 0), Math.max(0, this.#canvas.clientWidth - wide));
-    const above = y - high - 2 >= 0 ? y - high - 2 : Math.min(y + height + 2, this.#canvas.clientHeight - high);
+    const left = Math.min(Math.max(x - LINE / 2, 0), Math.max(0, clientWidth - wide));
+    return [left, y - high - 2 >= 0 ? y - high - 2 : Math.min(y + height + 2, clientHeight - high), wide, high];
+  }
+
+  /** @param {number[]} place @param {string} color @param {string} text */
+  #label([left, top, wide, high], color, text) {
+    const context = this.#context;
     context.fillStyle = color;
     context.beginPath();
-    context.roundRect(place, above, wide, high, CORNER);
+    context.roundRect(left, top, wide, high, CORNER);
     context.fill();
     context.fillStyle = '#0d1513';
-    context.fillText(label, place + PADDING, above + PADDING / 2 + measured.fontBoundingBoxAscent);
+    context.fillText(text, left + PADDING, top + PADDING / 2 + context.measureText(text).fontBoundingBoxAscent);
   }
 }
+
+/** @param {number[]} a @param {number[]} b */
+const apart = ([x, y, width, height], [left, top, wide, high]) =>
+  x >= left + wide || left >= x + width || y >= top + high || top >= y + height;

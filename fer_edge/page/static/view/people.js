@@ -1,17 +1,18 @@
 /** Everybody who was seen in the last minute: a button each, with what the face showed over time. */
 
-import {element, percent} from '../page.js';
+import {element} from '../page.js';
 import {colorsOf} from './colors.js';
-import {verdict} from './expression.js';
+import {isSure, likelihood, verdict} from './expression.js';
 
 /**
  * @typedef {import('../types.js').Track} Track
- * @typedef {{time: number, held: number, sure: boolean}} Moment
- * @typedef {{track: Track, moments: Moment[], button: HTMLButtonElement, name: HTMLElement,
+ * @typedef {{from: number, until: number, held: number, sure: boolean}} Stretch of one expression
+ * @typedef {{track: Track, stretches: Stretch[], button: HTMLButtonElement, name: HTMLElement,
  *   strip: HTMLCanvasElement, item: HTMLLIElement}} Person
  */
 
 const SPAN = 60; // seconds
+const GAP = 1; // seconds out of sight that show as a gap
 const MOST = 60; // people in the list
 
 export class People {
@@ -51,8 +52,7 @@ export class People {
     for (const track of tracks) {
       const person = this.#people.get(track.id) ?? this.#add(track);
       person.track = track;
-      person.moments.push({time, held: track.held, sure: track.probabilities[track.held] >= least});
-      while (person.moments[0].time < time - SPAN) person.moments.shift();
+      extend(person.stretches, track.held, isSure(track, least), time);
     }
   }
 
@@ -67,20 +67,18 @@ export class People {
   /** @param {number} time @param {number} least @param {Track | undefined} shown */
   draw(time, least, shown) {
     for (const [id, person] of this.#people) {
-      const {track, moments, name, button} = person;
+      const {track, stretches, name, button} = person;
       if (track.seen < time - SPAN) {
         person.item.remove();
         this.#people.delete(id);
         continue;
       }
       const here = track.seen >= time;
-      const word = verdict(track, this.#labels, least);
       name.textContent = here
-        ? `Person ${id} ${word}${word === 'unsure' ? '' : `, ${percent(track.probabilities[track.held])}`}`
-        : `Person ${id}, out of view`;
+        ? `Person ${id} ${verdict(track, this.#labels, least)}${likelihood(track, least)}` : `Person ${id}, out of view`;
       name.classList.toggle('gone', !here);
       button.setAttribute('aria-pressed', String(shown?.id === id));
-      this.#strip(person.strip, moments, time);
+      this.#strip(person.strip, stretches, time);
     }
     this.#nobody.hidden = this.#people.size > 0;
   }
@@ -98,7 +96,7 @@ export class People {
     button.append(name, strip);
     item.append(button);
     this.#list.append(item);
-    const person = {track, moments: [], button, name, strip, item};
+    const person = {track, stretches: [], button, name, strip, item};
     this.#people.set(track.id, person);
     if (this.#people.size > MOST) this.#drop();
     return person;
@@ -110,20 +108,27 @@ export class People {
     this.#people.delete(id);
   }
 
-  /** @param {HTMLCanvasElement} canvas @param {Moment[]} moments @param {number} now */
-  #strip(canvas, moments, now) {
+  /** @param {HTMLCanvasElement} canvas @param {Stretch[]} stretches @param {number} now */
+  #strip(canvas, stretches, now) {
     const context = canvas.getContext('2d'), colors = colorsOf(this.#labels);
     if (!context) return;
-    if (canvas.width !== canvas.clientWidth) canvas.width = canvas.clientWidth;
+    canvas.width = canvas.clientWidth;
     canvas.height = 1; // every column is one colour: the browser stretches it
-    moments.forEach(({time, held, sure}, i) => {
-      if (!sure) return;
-      const until = moments[i + 1]?.time ?? time;
-      const from = canvas.width * (1 - (now - time) / SPAN);
-      const width = canvas.width * (Math.min(until - time, 1) / SPAN);
-      const left = Math.floor(from); // whole pixels: parts of them would show as seams
+    for (const {from, until, held, sure} of stretches) {
+      if (!sure) continue;
+      // whole pixels: parts of them would show as seams
+      const [left, right] = [from, until].map((time) => Math.ceil(canvas.width * (1 - (now - time) / SPAN)));
       context.fillStyle = colors[held];
-      context.fillRect(left, 0, Math.max(Math.ceil(from + width) - left, 1), 1);
-    });
+      context.fillRect(left, 0, Math.max(right - left, 1), 1);
+    }
   }
+}
+
+/** @param {Stretch[]} stretches @param {number} held @param {boolean} sure @param {number} time */
+function extend(stretches, held, sure, time) {
+  const last = stretches.at(-1);
+  const follows = last !== undefined && time - last.until <= GAP;
+  if (follows) last.until = time;
+  if (!follows || last.held !== held || last.sure !== sure) stretches.push({from: time, until: time, held, sure});
+  while (stretches[0].until < time - SPAN) stretches.shift();
 }

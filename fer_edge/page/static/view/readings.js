@@ -5,7 +5,7 @@ import {element} from '../page.js';
 /** @typedef {import('../types.js').EngineInfo} EngineInfo */
 
 const SPAN = 2000; // milliseconds that are averaged
-const KEPT = 600; // User Timing entries
+const KEPT = 3000; // User Timing entries
 
 /** @type {Record<string, string>} */
 const STAGES = {
@@ -19,21 +19,26 @@ export class Readings {
   /** @type {{at: number, timings: Record<string, number>, total: number | null}[]} */
   #frames = [];
   #dropped = 0;
+  #measured = 0;
 
   reset() {
     this.#frames = [];
     this.#dropped = 0;
     this.#section.hidden = true;
-    performance.clearMeasures();
+    this.#forget();
   }
 
-  /** One frame was drawn. @param {Record<string, number>} timings @param {number | null} captured */
-  add(timings, captured) {
-    const at = performance.now();
+  #forget() {
+    performance.clearMeasures();
+    this.#measured = 0;
+  }
+
+  /** One frame was drawn. @param {Record<string, number>} timings @param {number | null} captured @param {number} at */
+  add(timings, captured, at) {
     this.#frames = this.#frames.filter((frame) => at - frame.at <= SPAN);
     this.#frames.push({at, timings, total: captured === null ? null : at - captured});
     if (captured === null) return;
-    if (performance.getEntriesByName('camera to drawn').length >= KEPT) performance.clearMeasures();
+    if (++this.#measured > KEPT) this.#forget();
     performance.measure('camera to drawn', {start: captured, end: at});
   }
 
