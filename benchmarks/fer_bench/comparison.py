@@ -116,7 +116,7 @@ def collect(paths: Iterable[Path]) -> Collected:
         if isinstance(run, LatencyRun):
             found.runs.append(run)
             found.latency += run.results
-        else:
+        elif isinstance(run, AccuracyRun):
             found.accuracy += run.results
     return found
 

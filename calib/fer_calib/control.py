@@ -10,47 +10,19 @@ import onnx
 
 from fer_calib.crops import Crops
 from fer_calib.layers import CoreGraph
+from fer_calib.limits import Limits
 from fer_calib.observation import Observation, observe
 from fer_calib.quantisation import quantize
 from fer_calib.running import probabilities_of
-from fer_calib.schemes import Scheme, find_scheme
+from fer_calib.schemes import find_scheme
 from fer_calib.sensitivity import Sensitivity, sensitivity
 from fer_edge.errors import GateError
 from fer_edge.evaluation.agreement import Agreement, agreement
 
-__all__ = ["Controlled", "Limits", "Prepared", "control", "prepare"]
+__all__ = ["Controlled", "Prepared", "control", "prepare"]
 
 _PROBE_CROPS, _FEWEST_CROPS, _PROBE_PIXELS = 256, 8, 256 * 48 * 48
 _NAMED = 5
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How far INT8 may differ from float32, in fractions of 1 and nats.
-
-    ``float_share`` is the largest share of layers that may stay in float.
-    """
-
-    accuracy_drop: float = 0.005
-    agreement: float = 0.96
-    mean_kl: float = 0.02
-    float_share: float = 0.25
-
-    def defects(self, measured: Agreement, accuracy_drop: float | None) -> list[str]:
-        """What does not hold, as phrases; empty if all does."""
-        found = []
-        if accuracy_drop is not None and not accuracy_drop <= self.accuracy_drop:
-            found.append(
-                f"loses {100 * accuracy_drop:.2f} points of accuracy, allowed are "
-                f"{100 * self.accuracy_drop:.2f}"
-            )
-        if not measured.top1 >= self.agreement:
-            found.append(
-                f"agrees with float32 on {measured.top1:.2%}, required are {self.agreement:.1%}"
-            )
-        if not measured.mean_kl <= self.mean_kl:
-            found.append(f"is {measured.mean_kl:.3f} nats away, allowed are {self.mean_kl:.3f}")
-        return found
 
 
 class Prepared:
@@ -98,7 +70,7 @@ def prepare(core: onnx.ModelProto, calibration: Crops, evaluation: Crops) -> Pre
 
 def control(
     prepared: Prepared,
-    scheme: str | Scheme,
+    scheme: str,
     *,
     limits: Limits = Limits(),
     report: Callable[[str], None] = lambda _: None,
@@ -109,21 +81,21 @@ def control(
     reduced by bisection. ``report`` receives a line per step. Raises GateError, with the layers and
     their costs, if the limits do not hold with the largest allowed share of layers in float.
     """
-    scheme = find_scheme(scheme)
+    engine = find_scheme(scheme).engine
     core, evaluation = prepared.core, prepared.evaluation
     layers = len(CoreGraph(core).layers)
-    expected = probabilities_of(core, evaluation, scheme.engine)
+    expected = probabilities_of(core, evaluation, engine)
 
     def attempt(count: int) -> tuple[Controlled, list[str]]:
         ranked = prepared.sensitivity.ranked() if count else ()
         kept = tuple(cost.name for cost in ranked[:count])
         model = quantize(core, prepared.observation, scheme, keep_float=kept)
-        given = probabilities_of(model, evaluation, scheme.engine)
+        given = probabilities_of(model, evaluation, engine)
         measured = agreement(expected, given)
         drop = evaluation.accuracy_drop(expected, given)
         defects = limits.defects(measured, drop)
-        report(f"{scheme.name}: {count} layers in float: {'; '.join(defects) or 'within limits'}")
-        return Controlled(model, scheme.name, kept, measured, drop), defects
+        report(f"{scheme}: {count} layers in float: {'; '.join(defects) or 'within limits'}")
+        return Controlled(model, scheme, kept, measured, drop), defects
 
     return _fewest(attempt, min(int(limits.float_share * layers), layers - 1), prepared)
 

@@ -34,23 +34,22 @@ _SMALLEST_SCALE = 1e-20
 def quantize(
     core: onnx.ModelProto,
     calibration: Crops | Observation,
-    scheme: str | Scheme,
+    scheme: str,
     *,
     keep_float: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Quantise a core; ``core`` stays as it is.
 
-    ``calibration`` are crops, or what was observed on them (``observe``), which several schemes
-    can share. ``scheme`` is one of ``SCHEMES``; ``keep_float`` names
-    layers (``CoreGraph(core).layers``) that stay as they are. The result has the inputs and outputs
-    of the core and needs nothing beyond its opset. Raises ArtifactError for a graph that is no
-    float32 core, and ConfigurationError for an unknown scheme or layer.
+    ``calibration`` is crops, or what was observed on them (``observe``), which several schemes can
+    share. ``scheme`` is one of ``SCHEMES``; ``keep_float`` names layers
+    (``CoreGraph(core).layers``) that stay in float. The result has the inputs, the outputs and the
+    opset of the core. Raises ArtifactError for a graph that is no float32 core, and
+    ConfigurationError for an unknown scheme or layer.
     """
-    scheme = find_scheme(scheme)
-    graph = CoreGraph(core)
-    placement = place(graph, scheme, keep_float)
+    chosen, graph = find_scheme(scheme), CoreGraph(core)
+    placement = place(graph, chosen, keep_float)
     observed = observe(core, calibration) if isinstance(calibration, Crops) else calibration
-    return _Rewriter(graph, placement, scheme, observed).model()
+    return _Rewriter(graph, placement, chosen, observed).model()
 
 
 class _Rewriter:

@@ -31,7 +31,6 @@ class Scheme:
     - ``engine``: the one that it is measured in.
     """
 
-    name: str
     activations: Literal["int8", "uint8", "mixed"]
     sums: Literal["skip", "all"]
     outputs: bool
@@ -41,43 +40,17 @@ class Scheme:
 
 
 SCHEMES = {
-    scheme.name: scheme
-    for scheme in (
-        Scheme(
-            "canonical",  # TensorRT accepts no other, and every engine runs it
-            activations="int8",
-            sums="skip",
-            outputs=False,
-            weight_limit=INT8_MAX,
-            integer_bias=False,
-            engine="onnxruntime",
-        ),
-        Scheme(
-            "onnxruntime",  # U8S8, which ONNX Runtime fuses into integer kernels on x86
-            activations="uint8",
-            sums="all",
-            outputs=True,
-            weight_limit=X86_MAX,
-            integer_bias=True,
-            engine="onnxruntime",
-        ),
-        Scheme(
-            "openvino",  # what OpenVINO's own quantiser gives
-            activations="mixed",
-            sums="all",
-            outputs=False,
-            weight_limit=X86_MAX,
-            integer_bias=False,
-            engine="openvino",
-        ),
-    )
+    # TensorRT accepts no other, and every engine runs it
+    "canonical": Scheme("int8", "skip", False, INT8_MAX, False, "onnxruntime"),
+    # U8S8, which ONNX Runtime fuses into integer kernels on x86
+    "onnxruntime": Scheme("uint8", "all", True, X86_MAX, True, "onnxruntime"),
+    # the form that OpenVINO's own quantiser makes
+    "openvino": Scheme("mixed", "all", False, X86_MAX, False, "openvino"),
 }
 
 
-def find_scheme(scheme: str | Scheme) -> Scheme:
-    """Look up a scheme by its name. Raises ConfigurationError for an unknown one."""
-    if isinstance(scheme, Scheme):
-        return scheme
-    if scheme not in SCHEMES:
-        raise ConfigurationError(f"unknown scheme {scheme!r}; there are {', '.join(SCHEMES)}")
-    return SCHEMES[scheme]
+def find_scheme(name: str) -> Scheme:
+    """Look up a scheme. Raises ConfigurationError for an unknown one."""
+    if name not in SCHEMES:
+        raise ConfigurationError(f"unknown scheme {name!r}; there are {', '.join(SCHEMES)}")
+    return SCHEMES[name]

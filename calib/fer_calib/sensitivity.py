@@ -14,7 +14,6 @@ from fer_calib.layers import CoreGraph
 from fer_calib.observation import Observation
 from fer_calib.quantisation import quantize
 from fer_calib.running import probabilities_of
-from fer_calib.schemes import Scheme, find_scheme
 from fer_edge.evaluation.agreement import agreement
 from fer_edge.system.dependencies import requires
 from fer_edge.system.files import atomic_path, write_json
@@ -24,6 +23,7 @@ __all__ = ["SCHEMA", "LayerCost", "Sensitivity", "save_sensitivity", "sensitivit
 
 SCHEMA = "fer-calib-sensitivity/2"
 
+_SCHEME = "canonical"
 _DPI = 120
 _FLOOR = 1e-9
 _INTEGER, _FLOAT = "tab:blue", "tab:orange"
@@ -60,25 +60,19 @@ class Sensitivity:
         return tuple(sorted(self.layers, key=lambda cost: -cost.mean_kl))
 
 
-def sensitivity(
-    core: onnx.ModelProto,
-    observation: Observation,
-    probe: Crops,
-    scheme: str | Scheme = "canonical",
-) -> Sensitivity:
-    """Quantise one layer at a time and compare with float32 on ``probe``.
+def sensitivity(core: onnx.ModelProto, observation: Observation, probe: Crops) -> Sensitivity:
+    """Quantise one layer at a time, in the canonical form, and compare with float32 on ``probe``.
 
-    A few hundred crops tell the layers apart. With labels the change of accuracy is measured too.
+    A few hundred crops are enough. With labels the change of accuracy is measured too.
     """
-    scheme = find_scheme(scheme)
     graph = CoreGraph(core)
-    expected = probabilities_of(core, probe, scheme.engine)
+    expected = probabilities_of(core, probe)
     names = [layer.name for layer in graph.layers]
     costs = []
     for layer in track(graph.layers, len(graph.layers), "sensitivity of layers"):
         others = [name for name in names if name != layer.name]
-        model = quantize(core, observation, scheme, keep_float=others)
-        given = probabilities_of(model, probe, scheme.engine)
+        model = quantize(core, observation, _SCHEME, keep_float=others)
+        given = probabilities_of(model, probe)
         found = agreement(expected, given)
         costs.append(
             LayerCost(
@@ -91,7 +85,7 @@ def sensitivity(
                 accuracy_drop=probe.accuracy_drop(expected, given),
             )
         )
-    return Sensitivity(scheme.name, len(probe), probe.source, tuple(costs))
+    return Sensitivity(_SCHEME, len(probe), probe.source, tuple(costs))
 
 
 def save_sensitivity(

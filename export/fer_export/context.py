@@ -12,8 +12,9 @@ from typing import Any
 import onnx
 
 from fer_calib.calibration import CalibrationSet, draw, load
-from fer_calib.control import Controlled, Limits, Prepared, control, prepare
+from fer_calib.control import Controlled, Prepared, control, prepare
 from fer_calib.crops import Crops
+from fer_calib.limits import Limits
 from fer_calib.onnx_graph import save
 from fer_calib.sensitivity import save_sensitivity
 from fer_edge.artifacts.manifest import ArtifactEntry, Measurement

@@ -21,7 +21,7 @@ from fer_calib.onnx_graph import check
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import GateError
 from fer_edge.evaluation import metrics
-from fer_export.half_graph import FloatGraph, emulate, prepare, to_half_graph
+from fer_export.half_graph import FloatGraph, prepare, to_half_graph
 from fer_export.half_probe import Observation, broken_tensors, observe
 
 __all__ = ["DEFAULT_TOLERANCE", "FLOAT_OPS", "HEADROOM", "HalfCore", "Island", "to_half"]
@@ -115,7 +115,7 @@ def to_half(
         )
     reasons = _in_float(graph, seen)
     half = _rewritten(graph, reasons)
-    logits, broken = broken_tensors(emulate(half), tried)
+    logits, broken = broken_tensors(half, tried)
     if broken:
         raise GateError(
             f"float16 gives NaN or Inf on the calibration crops, first in {broken[0]}, though "

@@ -18,7 +18,7 @@ from fer_calib.layers import CORE_OUTPUT
 from fer_calib.onnx_graph import header, model_of, outline
 from fer_edge.errors import ArtifactError
 
-__all__ = ["Emulation", "FloatGraph", "HalfPorts", "emulate", "prepare", "to_half_graph"]
+__all__ = ["FloatGraph", "HalfPorts", "emulate", "prepare", "to_half_graph"]
 
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 _DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -55,14 +55,6 @@ class FloatGraph:
     def array(self, name: str) -> npt.NDArray[np.float32]:
         """Read an initializer."""
         return numpy_helper.to_array(self.tensors[name])
-
-
-@dataclass(frozen=True, eq=False)
-class Emulation:
-    """A model that computes in float32 what float16 would give, and the tensors that it rounds."""
-
-    model: onnx.ModelProto
-    rounded: tuple[str, ...]
 
 
 def prepare(core: onnx.ModelProto) -> FloatGraph:
@@ -104,13 +96,13 @@ def to_half_graph(graph: FloatGraph, in_float: Collection[str]) -> onnx.ModelPro
     return rewriting.finish()
 
 
-def emulate(half: onnx.ModelProto) -> Emulation:
-    """Make a model that rounds wherever ``half`` holds a float16 tensor.
+def emulate(half: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+    """Make a float32 model that gives what float16 would, and list the tensors that it rounds.
 
-    An engine without float16 arithmetic runs a float16 graph in float32 and drops the casts in
-    between, so that nothing overflows. Here every rounding is kept, and what exceeds float16
-    becomes Inf. Inside a node it computes in float32. Tensors keep their names. Run it without
-    graph optimisations, which could drop the casts.
+    An engine without float16 arithmetic runs a float16 graph in float32 and drops the casts, so
+    nothing overflows there. Here each float16 tensor of ``half`` is rounded, and what exceeds
+    float16 becomes Inf. Inside a node it computes in float32. Tensors keep their names. Run it
+    without graph optimisations, which could drop the casts.
     """
     types, _ = _infer(half)
     weights = [tensor.name for tensor in half.graph.initializer if tensor.data_type == _HALF]
@@ -129,7 +121,7 @@ def emulate(half: onnx.ModelProto) -> Emulation:
                 nodes.append(helper.make_node("Cast", [f"{name}.exact"], [f"{name}.f16"], to=_HALF))
                 nodes.append(helper.make_node("Cast", [f"{name}.f16"], [name], to=_FLOAT))
                 rounded.append(name)
-    return Emulation(model_of(half, nodes, half.graph.initializer), tuple(rounded))
+    return model_of(half, nodes, half.graph.initializer), rounded
 
 
 @dataclass

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fer_calib.crops import Crops, batch_size
@@ -18,7 +19,7 @@ from fer_calib.onnx_graph import model_of
 from fer_calib.running import session_of
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.system.progress import track
-from fer_export.half_graph import Emulation, FloatGraph
+from fer_export.half_graph import FloatGraph, emulate
 
 __all__ = ["Observation", "broken_tensors", "observe"]
 
@@ -73,17 +74,14 @@ def observe(graph: FloatGraph, crops: Crops) -> Observation:
     return Observation(dict(zip(tensors, peaks.tolist(), strict=True)), sums, logits)
 
 
-def broken_tensors(emulation: Emulation, crops: Crops) -> tuple[FloatArray, list[str]]:
+def broken_tensors(half: onnx.ModelProto, crops: Crops) -> tuple[FloatArray, list[str]]:
     """Logits ``(N, K)`` in float16, and the tensors that held NaN or Inf, the first ones first."""
-    rounded = emulation.rounded
+    model, rounded = emulate(half)
     probes = [_reduced("ReduceSum", name) for name in rounded]
-    graph = emulation.model.graph
     outputs = [CORE_OUTPUT, *(probe.output[0] for probe in probes)]
-    session = session_of(
-        model_of(emulation.model, [*graph.node, *probes], graph.initializer, outputs),
-        optimised=False,
-    )
-    del emulation, graph  # the session has their weights in a file
+    probed = model_of(model, [*model.graph.node, *probes], model.graph.initializer, outputs)
+    session = session_of(probed, optimised=False)
+    del model, probed  # the session has their weights in a file
     logits, found = _watch(session, crops, "watching float16")
     seen = zip(rounded, np.isfinite(found).tolist(), strict=True)
     return logits, [name for name, finite in seen if not finite]

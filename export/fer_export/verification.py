@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_calib.crops import Crops, batch_size
+from fer_calib.limits import Limits
 from fer_edge.artifacts.manifest import GoldenCrop, MeasuredAccuracy, Measurement, Parity
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.errors import ConfigurationError, EngineError, GateError
-from fer_edge.evaluation import agreement, fer2013, metrics
+from fer_edge.evaluation import fer2013, metrics
+from fer_edge.evaluation.agreement import agreement, paired_difference, same_answers
 from fer_edge.images.preprocess import preprocess, preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
@@ -50,47 +52,26 @@ _SECONDS, _FEWEST = 30, 32
 
 @dataclass(frozen=True)
 class Gate:
-    """What an artifact of a precision has to reach; None is no bound.
+    """What an artifact of a precision has to reach.
 
-    ``batch_difference`` bounds how far a crop's probabilities depend on the crops beside it, and
-    ``accuracy_drop`` the upper end of the paired 95 % interval of the drop.
+    The accuracy drop in ``limits`` bounds the upper end of the paired 95 % interval.
+    ``batch_difference`` bounds how far a crop's probabilities depend on its batch.
     """
 
-    top1_agreement: float
+    limits: Limits
     batch_difference: float
-    max_probability_difference: float | None = None
-    mean_kl: float | None = None
-    accuracy_drop: float | None = None
-
-    def defects(self, parity: Parity, accuracy: MeasuredAccuracy | None = None) -> list[str]:
-        """What does not hold, as sentences; empty if all does."""
-        found = []
-        gap, most = parity.max_probability_difference, self.max_probability_difference
-        if not parity.top1_agreement >= self.top1_agreement:
-            found.append(
-                f"top-1 agrees on {parity.top1_agreement:.2%}, required are "
-                f"{self.top1_agreement:.1%}"
-            )
-        if most is not None and not gap <= most:
-            found.append(f"a probability differs by {gap:.2e}, allowed are {most:.0e}")
-        if self.mean_kl is not None and not parity.mean_kl <= self.mean_kl:
-            found.append(
-                f"the mean KL divergence is {parity.mean_kl:.3g}, allowed are {self.mean_kl}"
-            )
-        if self.accuracy_drop is not None and accuracy is not None:
-            high = accuracy.drop_ci95[1]
-            if not high <= self.accuracy_drop:
-                found.append(
-                    f"accuracy drops by {accuracy.drop:.2%}, and by up to {high:.2%} within its "
-                    f"95 % interval; allowed are {self.accuracy_drop:.1%}"
-                )
-        return found
 
 
 GATES = {
-    "fp32": Gate(1.0, 1e-4, max_probability_difference=1e-4),
-    "fp16": Gate(0.998, 5e-3, max_probability_difference=5e-3),
-    "int8": Gate(0.96, 5e-2, mean_kl=0.02, accuracy_drop=0.01),
+    "fp32": Gate(
+        Limits(agreement=1.0, max_difference=1e-4, mean_kl=None, accuracy_drop=None),
+        batch_difference=1e-4,
+    ),
+    "fp16": Gate(
+        Limits(agreement=0.998, max_difference=5e-3, mean_kl=None, accuracy_drop=None),
+        batch_difference=5e-3,
+    ),
+    "int8": Gate(Limits(agreement=0.96, mean_kl=0.02, accuracy_drop=0.01), batch_difference=5e-2),
 }
 
 
@@ -173,19 +154,26 @@ def verify(
             ) from problem
         sizes = [n for n in _BATCH_SIZES if n <= (info.max_batch or n)]
         batched = {n: predictor.predict_tensor(crops.tensors[:n])[1] for n in sizes}
-    parity = _parity(expected, given, crops.source, info.spec.labels)
+    compared, gate = agreement(expected, given), gates[info.precision]
     accuracy = _accuracy(expected, given, crops.labels)
-    gate = gates[info.precision]
-    defects = gate.defects(parity, accuracy)
+    defects = gate.limits.defects(compared, accuracy.drop_ci95[1] if accuracy else None)
     for size, probabilities in batched.items():
         gap = float(np.abs(probabilities - given[:size]).max())
         if not gap <= gate.batch_difference:
-            defects.append(f"a batch of {size} differs from the whole by {gap:.2e}")
+            defects.append(f"changes a probability by {gap:.2e} in a batch of {size}")
     if defects:
         raise GateError(
             f"{artifact.name} on {backend} is not the network that it was made from: "
-            f"{'; '.join(defects)} ({parity.crops} crops, {parity.crops_from})"
+            f"it {'; '.join(defects)} ({len(crops)} crops, {crops.source})"
         )
+    parity = Parity(
+        crops=len(given),
+        crops_from=crops.source,
+        max_probability_difference=compared.max_difference,
+        mean_kl=compared.mean_kl,
+        top1_agreement=compared.top1,
+        top1_agreement_by_class=_by_class(expected, given, info.spec.labels),
+    )
     return Measurement(
         backend, info.version, info.inference_precision, parity=parity, accuracy=accuracy
     )
@@ -213,23 +201,16 @@ def batches(
         yield tensors[start : start + size]
 
 
-def _parity(
-    expected: Probabilities, given: Probabilities, source: str, labels: tuple[str, ...]
-) -> Parity:
-    answers = expected.argmax(axis=1)
-    same = agreement.same_answers(expected, given)
-    return Parity(
-        crops=len(given),
-        crops_from=source,
-        max_probability_difference=agreement.max_difference(expected, given),
-        mean_kl=agreement.mean_kl_divergence(expected, given),
-        top1_agreement=float(same.mean()),
-        top1_agreement_by_class={
-            name: float(same[answers == index].mean())
-            for index, name in enumerate(labels)
-            if (answers == index).any()
-        },
-    )
+def _by_class(
+    expected: Probabilities, given: Probabilities, labels: tuple[str, ...]
+) -> dict[str, float]:
+    """The share of equal answers for each answer that the reference gives."""
+    answers, same = expected.argmax(axis=1), same_answers(expected, given)
+    return {
+        name: float(same[answers == index].mean())
+        for index, name in enumerate(labels)
+        if (answers == index).any()
+    }
 
 
 def _accuracy(
@@ -238,7 +219,7 @@ def _accuracy(
     if labels is None:
         return None
     before, right = expected.argmax(axis=1) == labels, given.argmax(axis=1) == labels
-    drop = agreement.paired_difference(before, right)
+    drop = paired_difference(before, right)
     n, hits = len(labels), int(right.sum())
     return MeasuredAccuracy(
         split=_SELECTION_SPLIT,

@@ -11,12 +11,13 @@ import numpy as np
 import onnx
 import pytest
 
-from fer_calib.control import Limits, Prepared, control, prepare
+from fer_calib.control import Prepared, control, prepare
 from fer_calib.crops import Crops
+from fer_calib.limits import Limits
 from fer_calib.observation import observe
 from fer_calib.schemes import SCHEMES
 from fer_calib.sensitivity import save_sensitivity, sensitivity
-from fer_edge.errors import ConfigurationError, GateError
+from fer_edge.errors import GateError
 from fer_edge.evaluation.agreement import Agreement
 
 INT8 = onnx.TensorProto.INT8
@@ -58,11 +59,6 @@ def test_without_labels_no_accuracy_is_claimed(cnn: onnx.ModelProto, crops: Crop
     found = sensitivity(cnn, observe(cnn, crops), unlabelled)
     assert {cost.accuracy_drop for cost in found.layers} == {None}
     assert all(cost.mean_kl > 0 for cost in found.layers)
-
-
-def test_an_unknown_scheme_is_refused(cnn: onnx.ModelProto, crops: Crops) -> None:
-    with pytest.raises(ConfigurationError, match="unknown scheme"):
-        sensitivity(cnn, observe(cnn, crops), crops, "int4")
 
 
 # --- the table and the picture

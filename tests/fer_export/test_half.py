@@ -23,7 +23,7 @@ from fer_edge.torch_model import checkpoint, network
 from fer_export.contract_nodes import attach_contract
 from fer_export.core import export_core
 from fer_export.half import HalfCore, to_half
-from fer_export.half_graph import emulate, prepare, to_half_graph
+from fer_export.half_graph import prepare, to_half_graph
 from fer_export.half_probe import broken_tensors, observe
 
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
@@ -145,8 +145,8 @@ def test_the_same_core_and_crops_give_the_same_bytes() -> None:
 
 def test_float16_without_islands_would_overflow() -> None:
     graph = prepare(plain_core(gain=1e5))
-    emulation = emulate(to_half_graph(graph, in_float=()))
-    logits, broken = broken_tensors(emulation, Crops(drawings(), SPEC))
+    half = to_half_graph(graph, in_float=())
+    logits, broken = broken_tensors(half, Crops(drawings(), SPEC))
     assert broken[0] == "wide"
     assert not np.isfinite(logits).all()
 

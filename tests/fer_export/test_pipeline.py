@@ -271,7 +271,7 @@ def test_an_artifact_that_is_another_network_fails_the_gate(
     out.mkdir()
     Manifest("old", "fp32", ()).write(out)
     monkeypatch.setitem(TARGETS, "onnx", _build_shifted)
-    with pytest.raises(GateError, match="a probability differs by"):
+    with pytest.raises(GateError, match="changes a probability by"):
         export_model(from_onnx("default"), out, ["onnx"], force=True)
     assert [p.name for p in tmp_path.rglob("*")] == ["model", MANIFEST]
 

@@ -58,8 +58,8 @@ class SuiteHooks:
             lines.append(f"wrote the baseline {suite.written}")
         if self._unwritten:
             lines.append(
-                "no baseline was written. The last test of --fer-update-baseline, fer::baseline, "
-                "writes it if no test was left out (-k, -m, --deselect) and all of them hold"
+                "no baseline was written: fer::baseline, the test that writes it, failed or was "
+                "left out (-k, -m, --deselect)"
             )
         for line in lines:
             terminalreporter.write_line(line)
