@@ -1,1 +1,1 @@
-"""The network of a spec, its weights and what both may cost: the only room with torch."""
+"""The network of a spec and its weights; beside a backend, nothing else imports torch."""

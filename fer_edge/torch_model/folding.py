@@ -65,17 +65,17 @@ def _is_stage(module: nn.Module) -> bool:
 def _folded_stage(blocks: Sequence[nn.Module]) -> nn.Sequential:
     """Fold from the last block, whose output keeps its units, to the first, whose input does."""
     made: list[nn.Module] = []
-    after = torch.ones((), dtype=torch.float64)  # the units of what it gives
+    after = torch.ones((), dtype=torch.float64)  # units of the block's output
     for block in reversed(blocks):
         assert isinstance(block, DenseBlock)  # noqa: S101 - _is_stage looked
         scale, bias = _scale_and_shift(block.norm)
         kernel = block.conv.weight.double() * scale[:, None, None, None]
-        before = torch.ones(kernel.shape[1], dtype=torch.float64)  # the units of what it sees
+        before = torch.ones(kernel.shape[1], dtype=torch.float64)  # units of its input
         if block.identity is not None:
             scale, shift = _scale_and_shift(block.identity)
             if block is not blocks[0]:  # whose input is not ours
                 before = torch.where(scale.abs() < _SMALLEST, 1.0, scale.abs()) * after
-            # what the addition of x does not give: nothing, if scale is above 0
+            # what the addition of x leaves to the kernel: nothing where scale is above 0
             left = scale * after / before - 1
             channels = torch.arange(len(scale))
             kernel[channels, channels, 1, 1] += left * before / after

@@ -29,25 +29,21 @@ _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 _TEACHERS = ("fer_resnet18", "fer_vgg")
 """Networks of ``fer_train.teacher_networks``, which adds them to timm's registry."""
 
-_NOT_SETTINGS = {
-    **dict.fromkeys(("in_chans", "num_classes", "drop_rate"), "follows from the rest of the spec"),
-    **dict.fromkeys(
-        (
-            *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict"),
-            *("pretrained_filter_fn", "pretrained_model_args", "pretrained_custom_load"),
-            *("checkpoint_path", "cache_dir", "pruned"),
-        ),
-        "has timm read other files",
-    ),
-    **dict.fromkeys(
-        ("features_only", "feature_cls", "feature_cfg", "out_indices"), "leaves no classifier"
-    ),
-    **dict.fromkeys(
-        ("scriptable", "exportable", "no_jit", "device", "dtype", "model_cfg", "kwargs_filter"),
-        "says how timm builds, not what",
-    ),
-}
-"""Arguments of ``timm.create_model`` that a spec may not set, and why."""
+_NOT_SETTINGS = frozenset(
+    (
+        # they follow from the rest of the spec
+        *("in_chans", "num_classes", "drop_rate"),
+        # timm would read other files
+        *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_strict"),
+        *("pretrained_filter_fn", "pretrained_model_args", "pretrained_custom_load"),
+        *("checkpoint_path", "cache_dir", "pruned"),
+        # they leave no classifier
+        *("features_only", "feature_cls", "feature_cfg", "out_indices"),
+        # they say how timm builds a network, not which
+        *("scriptable", "exportable", "no_jit", "device", "dtype", "model_cfg", "kwargs_filter"),
+    )
+)
+"""Arguments of ``timm.create_model`` that a spec may not set."""
 
 _MOST = 4096
 """The largest setting: beyond it even an empty network takes long to build."""
@@ -161,10 +157,7 @@ def _check_settings(wanted: NetworkSpec) -> None:
         )
     for argument, value in wanted.arguments.items():
         if argument in _NOT_SETTINGS:
-            raise ConfigurationError(
-                f"{argument} is no argument for a network's spec, as it "
-                f"{_NOT_SETTINGS[argument]}; leave it out"
-            )
+            raise ConfigurationError(f"a network's spec may not set {argument}; leave it out")
         if abs(value) > _MOST:
             raise ConfigurationError(
                 f"the argument {argument!r:.80} should be {_MOST} at most, not {value!r:.80}"

@@ -24,7 +24,7 @@ _FREE_CALLS, _CALLS_PER_TENSOR = 1000, 32
 """Calls of torch allowed to build a network; timm's make at most 14 per stored tensor."""
 
 _FREE_NUMBERS, _NUMBERS_PER_NUMBER = 1 << 24, 16
-"""Numbers that building may write, for a network that computes some besides its weights."""
+"""Numbers that building may write, for a network that computes more than its weights."""
 
 _FEW_PIXELS = 64 * 64
 
@@ -34,7 +34,7 @@ _DRAWING = frozenset(
         *("erfinv_", "mul_", "add_", "clamp_"),
     )
 )
-"""These set numbers, which a ``meta`` tensor lacks; skipping them halves the time."""
+"""These only set numbers, and a ``meta`` tensor has none; skipping them halves the time."""
 
 
 class Outline:

@@ -119,5 +119,5 @@ def test_a_checkpoint_that_names_no_training_is_refused(
     path = tmp_path / "best.safetensors"
     spec = replace(SPEC, provenance=Provenance(training_run=name))
     checkpoint.save(path, build(spec).state_dict(), spec)
-    with pytest.raises(ArtifactError, match="by which no report can be kept"):
+    with pytest.raises(ArtifactError, match="a report cannot have that name"):
         assess(path, PRESETS["mobilenet"], prepare(data))

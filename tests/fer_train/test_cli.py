@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -161,21 +160,15 @@ def test_the_options_of_a_training_stay_without_a_word_before_them(
     assert "1 threads" in history["hardware"][0] or "cuda" in history["hardware"][0].lower()
 
 
-def test_the_summary_tells_weak_classes_and_in_red_an_ill_conditioned_network(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_summary_tells_weak_classes_and_an_ill_conditioned_network(
+    root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = read_report(root / "train" / "weights" / "mobilenet.json")
-    told: dict[bool, str] = {}
-    for terminal in (False, True):
-        monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
-        print_report(replace(good, well_conditioned=False))
-        told[terminal] = capsys.readouterr().out
-    assert "  ILL-CONDITIONED: largest logit" in told[False]
+    print_report(replace(good, well_conditioned=False))
+    told = capsys.readouterr().out
+    assert "  ILL-CONDITIONED: largest logit" in told
     weakest = min(good.scores.per_class.items(), key=lambda named: named[1].recall)
-    assert f"macro-F1 {good.scores.macro_f1:.3f}; found least often: {weakest[0]} " in told[False]
-    assert "  \033[31mILL-CONDITIONED\033[0m: largest logit" in told[True]
-    print_report(good)
-    assert "\033" not in capsys.readouterr().out
+    assert f"macro-F1 {good.scores.macro_f1:.3f}; found least often: {weakest[0]} " in told
 
 
 @pytest.mark.parametrize("command", ["campaign", "import"])

@@ -74,9 +74,6 @@ GOOD = json.dumps(asdict(epoch(1, 2.0)))
         ("", "line 2 is not valid JSON"),
         ("[]", "line 2 should be of type dict"),
         ('{"images_per_s": 100.0}', "line 2 lacks the fields epoch"),
-        (GOOD.replace("100.0", "0"), "line 2: images_per_s should be from 1e-06"),
-        (GOOD.replace("100.0", "-1"), "line 2: images_per_s should be from 1e-06"),
-        (GOOD.replace("100.0", "1e-300"), "line 2: images_per_s should be from 1e-06"),
         (GOOD.replace("100.0", "NaN"), "line 2 is not valid JSON: NaN"),
     ],
 )

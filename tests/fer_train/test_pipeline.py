@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,7 @@ import pytest
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.system.files import sha256_of
 from fer_train.assessment import read_report
-from fer_train.data import prepare
-from fer_train.loop import BEST, Sources
+from fer_train.loop import BEST
 from fer_train.pipeline import REPORT, train_model
 from fer_train.recipe import Recipe
 
@@ -66,44 +63,3 @@ def test_the_report_tells_which_votes_were_given(
     assert none.history is not None
     assert given.history.votes == f"votes.csv, sha256 {sha256_of(votes)[:12]}"
     assert none.history.votes is None
-
-
-# --- settings without effect
-
-
-@pytest.fixture
-def told(tiny_fer2013: Path, tmp_path: Path) -> Callable[..., list[str]]:
-    """What a training says of settings that it has no use for."""
-
-    def run(
-        recipe: Recipe, votes: Path | None = None, teachers: tuple[Path, ...] = ()
-    ) -> list[str]:
-        lines: list[str] = []
-        data, sources = prepare(tiny_fer2013, votes), Sources(teachers=teachers)
-        train_model(recipe, data, tmp_path / "run", sources=sources, report=lines.append)
-        return [line for line in lines if "without effect" in line]
-
-    return run
-
-
-def test_shares_of_what_is_not_given_are_told_in_one_line(told: Callable[..., list[str]]) -> None:
-    assert told(replace(RECIPE, votes=0.25, distillation=0.6)) == [
-        "without effect: votes = 0.25, since no votes are given and distillation = 0.6, since no "
-        "teachers are given"
-    ]
-
-
-@pytest.mark.parametrize("share", [0.0, None])
-def test_shares_that_nobody_asked_for_are_not_told(
-    share: float | None, told: Callable[..., list[str]]
-) -> None:
-    changes = {} if share is None else {"votes": share, "distillation": share}
-    assert told(replace(RECIPE, **changes)) == []
-
-
-def test_shares_of_what_is_given_are_not_told(
-    told: Callable[..., list[str]], tiny_fer2013: Path, votes: Path, tmp_path: Path
-) -> None:
-    train_model(RECIPE, tiny_fer2013, tmp_path / "teacher")
-    recipe = replace(RECIPE, votes=0.25, distillation=0.6)
-    assert told(recipe, votes, (tmp_path / "teacher" / BEST,)) == []

@@ -1,4 +1,4 @@
-"""How torch computes: in bfloat16 or float32, and with the same bits from run to run or faster."""
+"""How torch computes: in bfloat16 or float32, and with repeatable bits or faster."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["bf16_pays", "mixed_precision", "repeatable"]
 def bf16_pays(network: nn.Module, device: torch.device) -> bool:
     """Tell whether bfloat16 makes this network faster on this device.
 
-    It does on GPUs that have it. Of processors it takes one with AVX512-BF16 or AMX, and a network
-    without grouped convolutions: oneDNN computes depthwise ones more slowly in bfloat16.
+    It does on GPUs that have it. On a processor it needs AVX512-BF16 or AMX, and a network without
+    grouped convolutions: oneDNN computes depthwise ones more slowly in bfloat16.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -31,7 +31,7 @@ def bf16_pays(network: nn.Module, device: torch.device) -> bool:
 
 @contextmanager
 def mixed_precision(wanted: bool, device: torch.device) -> Iterator[None]:
-    """Compute in bfloat16 where it is safe while the block runs, or not."""
+    """Have torch compute in bfloat16 where that is safe, while the block runs and if ``wanted``."""
     if not wanted:
         yield
         return

@@ -26,7 +26,7 @@ __all__ = ["NOT_RECORDED", "SCHEMA", "History", "Report", "assess", "read_report
 
 SCHEMA = "fer-train/3"
 NOT_RECORDED = "not recorded"
-"""In a history: what older releases did not record."""
+"""Stands in a history for what older releases did not record."""
 
 _CONDITIONING_CROPS = 2048
 _MANY = 10**12
@@ -62,9 +62,9 @@ class Report:
     picture; ``flip_averaged`` from the mean of its probabilities and those of its mirror image.
     Each is also given without the pictures that are copies of pictures in the train split, which
     training never sees (None if no others are left). ECE and NLL are cross-fitted over five folds,
-    so no picture influences its own temperature. ``history`` is None for weights
-    that were not trained here, and in reports of older releases. ``training_run`` is a
-    plain name (``fer_train.recipe``), by which reports are kept.
+    so no picture influences its own temperature. ``history`` is None for weights that were not
+    trained here, and in reports of older releases. ``training_run`` is a plain name
+    (``fer_train.recipe.is_plain``), after which reports are called.
     """
 
     schema: str
@@ -106,14 +106,14 @@ def assess(
 ) -> Report:
     """Measure a checkpoint on ``public-test``, fit its temperature and write it back with it.
 
-    ``use`` is what ``public-test`` was to it, ``selected on`` or ``measured on``. Raises
+    ``use`` says what ``public-test`` was used for: ``selected on`` or ``measured on``. Raises
     ArtifactError, before anything is measured, for a checkpoint without the name of a training.
     """
     network, spec = checkpoint.load(path)
     if not is_plain(run := spec.provenance.training_run or ""):
         raise ArtifactError(
-            f"{path} is of a training called {run!r:.80}, by which no report can be kept; train it "
-            "or import it with fer-train, which name trainings"
+            f"{path} calls its training {run!r:.80}, and a report cannot have that name; train it "
+            "or import it with fer-train, which names trainings"
         )
     network.to(device)
     validation = data.validation

@@ -17,7 +17,7 @@ __all__ = ["NUMBERS", "augment", "fit_to", "mix"]
 Drawn: TypeAlias = Iterator[torch.Tensor]
 
 NUMBERS = 12
-"""Random numbers that the changes of one picture take."""
+"""How many random numbers the changes of one picture take."""
 
 _MIDDLE_GRAY = 127.5
 
@@ -39,8 +39,8 @@ def augment(images: torch.Tensor, settings: Augmentation, numbers: torch.Tensor)
 def fit_to(pixels: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     """Resize and convert float pixels ``(N, C, H, W)`` to a network's size and colour.
 
-    This is the runtime's pre-processing as tensors, for batches that exist only as such; shrinking
-    filters over the source pixels, as averaging does.
+    This does what the runtime's pre-processing does, for batches that exist only as tensors.
+    Shrinking filters over the source pixels, as averaging does.
     """
     size = (spec.height, spec.width)
     if pixels.shape[2:] != size:

@@ -1,7 +1,7 @@
-"""Several trainings in a row, later ones taught by or started from earlier ones.
+"""Several trainings in a row, in which earlier ones teach later ones or are their start.
 
 A plan is a TOML file with a table per stage. Each stage is a run in a folder of its own name, so a
-campaign can be interrupted and continued like a single run.
+campaign can be interrupted and continued as a single run can.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 class Stage:
     """One training of a campaign.
 
-    ``recipe_name`` tells where the recipe is from. ``initial`` and ``teachers`` are names of
-    earlier stages, or paths of weights. Where there are ``views``, the teachers answer so many
+    ``recipe_name`` is the name of the recipe's file. ``initial`` and ``teachers`` are names of
+    earlier stages, or paths of weights. With ``views`` above 0 the teachers answer so many views
     before the training (``fer_train.stored_answers``), once for all stages that they teach alike.
     """
 
@@ -104,9 +104,17 @@ def run_campaign(
         prepared, sources = read(stage.recipe.votes, stage.recipe.input), _sources(stage, out)
         if stage.views and sources.teachers:
             answers = _answers_file(stage, sources, out)
-            if not _taught(
-                stage, prepared, sources, answers, world=world, deadline=deadline, report=report
-            ):
+            answered = not world.leads or teach(
+                prepared,
+                sources.teachers,
+                answers,
+                views=stage.views,
+                augmentation=stage.recipe.augmentation,
+                world=world,
+                deadline=deadline,
+                report=report,
+            )
+            if not world.broadcast(torch.tensor(float(answered))):
                 return CampaignResult(finished=False, reports=reports)
             sources = replace(sources, teachers=(), taught=answers)
         done = _finished(stage, prepared, sources, out / stage.name)
@@ -135,7 +143,7 @@ def run_campaign(
 
 @dataclass(frozen=True)
 class _Table:
-    """A stage as its file has it."""
+    """A stage as the plan states it."""
 
     name: str
     recipe: str
@@ -150,7 +158,7 @@ def _stage(path: Path, where: str, table: object, earlier: list[str]) -> Stage:
     asked = decode(_Table, given, where, ConfigurationError)
     if not _NAME.fullmatch(asked.name) or asked.name in earlier:
         raise ConfigurationError(
-            f"{where}: {asked.name!r} should be a name of its own, of small letters, digits and "
+            f"{where}: {asked.name!r} should be a new name, of lower-case letters, digits and "
             "hyphens"
         )
     if not isinstance(changes, Mapping):
@@ -187,36 +195,10 @@ def _sources(stage: Stage, out: Path) -> Sources:
 
 
 def _answers_file(stage: Stage, sources: Sources, out: Path) -> Path:
-    """Name the file of answers by all that they depend on."""
+    """Name the file of answers after everything that they depend on."""
     teachers = [sha256_of(path) for path in sources.teachers]
     content = json.dumps([teachers, stage.views, encode(stage.recipe.augmentation)])
     return out / f"taught-{hashlib.sha256(content.encode()).hexdigest()[:12]}.safetensors"
-
-
-def _taught(
-    stage: Stage,
-    data: TrainingData,
-    sources: Sources,
-    answers: Path,
-    *,
-    world: World,
-    deadline: Deadline,
-    report: Callable[[str], None],
-) -> bool:
-    """Have the first process store the answers; tell whether all views are answered."""
-    finished = True
-    if world.leads:
-        finished = teach(
-            data,
-            sources.teachers,
-            answers,
-            views=stage.views,
-            augmentation=stage.recipe.augmentation,
-            world=world,
-            deadline=deadline,
-            report=report,
-        )
-    return bool(world.broadcast(torch.tensor(float(finished))))
 
 
 def _finished(stage: Stage, data: TrainingData, sources: Sources, out: Path) -> Report | None:

@@ -62,7 +62,7 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
 
 @torch.no_grad()
 def refresh_batch_norm(network: nn.Module, images: torch.Tensor) -> None:
-    """Estimate all batch-norm statistics anew: plain averages over even batches of ``images``.
+    """Estimate all batch-norm statistics again, as plain averages over even batches of ``images``.
 
     ``images`` is uint8 ``(N, C, H, W)``, in random order, so that each batch is like the whole.
     Only batch norms are in training mode; dropout stays off. A network without batch norm stays as

@@ -28,12 +28,12 @@ _FEWEST = 2
 class TrainingData:
     """Crops to learn from and crops to select on.
 
-    ``targets``, float32 ``(N, K)``, is what each training picture should be answered with.
-    ``copied_validation``, bool ``(N,)``, marks the validation pictures that stand in the data set's
-    train split. ``left_out`` counts the training pictures that were dropped, by reason;
-    ``sha256`` covers what is left, its targets and the validation split. ``votes`` tells the table
-    of FER+ votes that is in the targets, None where they are the labels. ``notes`` says how the
-    halves were found.
+    ``targets``, float32 ``(N, K)``, are the answers that the network should give to each training
+    picture. ``copied_validation``, bool ``(N,)``, marks the validation pictures that are also in
+    the data set's train split. ``left_out`` counts the training pictures that were dropped, by
+    reason; ``sha256`` covers those that are left, their targets and the validation split. ``votes``
+    names the table of FER+ votes in the targets, None where they are the labels alone. ``notes``
+    say how the halves were found.
     """
 
     train: LabelledCrops
@@ -50,7 +50,7 @@ class TrainingData:
         _require_pictures(_counts(self.train), _counts(self.validation))
 
     def describe(self) -> list[str]:
-        """The pictures of each class and half, and how the halves were found, line by line."""
+        """Tell the pictures of each class and half, and how the halves were found, in lines."""
         selected = _counts(self.validation)
         told = [f"{name} {count} + {selected[name]}" for name, count in _counts(self.train).items()]
         return [f"pictures to learn from + to select on: {', '.join(told)}", *self.notes]
@@ -130,7 +130,7 @@ def prepare(
 def _halves(
     source: DataSource, wanted: InputSpec | None, labels: tuple[str, ...] | None
 ) -> tuple[LabelledCrops, LabelledCrops, int | None]:
-    """What may be learnt from, what is selected on, and how many of the latter were drawn."""
+    """Pictures to learn from, pictures to select on, and how many of the latter were drawn."""
     if not source.validation_share:
         whole = fer2013.load(source, "train", wanted=wanted, labels=labels)
         public = fer2013.load(source, "public-test", labels=whole.classes, wanted=whole.input)
@@ -159,7 +159,7 @@ def _notes(source: DataSource, held: int | None) -> list[str]:
 
 
 def _near(train: LabelledCrops, validation: LabelledCrops) -> list[str]:
-    """FER2013's own copies are known, and counted exactly."""
+    """Count near copies, but not in FER2013, whose copies are counted exactly."""
     if train.images.shape[1:] == (SIDE, SIDE):
         return []
     near = int(near_copies(validation.images, train.images).sum())

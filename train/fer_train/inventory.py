@@ -34,11 +34,11 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Inventory:
-    """What was found.
+    """What a data set holds.
 
-    ``counts`` is by split and class; ``sizes`` and ``colours`` count pictures. ``unreadable`` tells
-    each picture that cannot be read, with the reason. ``copies`` counts the pictures of other
-    splits that stand in train, pixel by pixel, ``near_copies`` those that are nearly the same.
+    ``counts`` is by split and class; ``sizes`` and ``colours`` count pictures. ``unreadable`` lists
+    the pictures that cannot be read, with the reason. ``copies`` counts the pictures of other
+    splits that are in train with the same pixels, ``near_copies`` those that are nearly the same.
     """
 
     source: str
@@ -53,7 +53,7 @@ class Inventory:
 
 @dataclass
 class _Seen:
-    """What is kept of the pictures that were looked at."""
+    """What is noted of the pictures that were looked at."""
 
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     sizes: Counter[str] = field(default_factory=Counter)
@@ -81,7 +81,7 @@ def take_inventory(source: DataSource, sheet: Path | None = None) -> Inventory:
     """Look at every picture of a data set, and of the other one to select on if there is one.
 
     ``sheet`` is a PNG with some pictures of each class. Raises DataError for a data set whose
-    files cannot be placed; pictures that cannot be read are told instead.
+    files cannot be placed; pictures that cannot be read are listed instead.
     """
     seen = _Seen()
     notes = _look_at(source, seen, None)

@@ -74,7 +74,7 @@ class Sources:
 
     @property
     def learnt_from(self) -> tuple[Path, ...]:
-        """The files that the training learns from, by which it is named too."""
+        """The files that the training learns from; its name depends on them."""
         return (*self.teachers, *([self.taught] if self.taught else []))
 
 
@@ -156,11 +156,10 @@ class Trainer:
         self.forward = _compiled(forward) if compiled else forward
 
     def train(self) -> bool:
-        """Run what is left; tell whether nothing is left, or the deadline came before.
+        """Train to the end, or until the deadline; tell whether the end was reached.
 
         Raises DivergedError when the loss or the weights are no longer finite; the last saved state
-        stays on disk. Raises EngineError where a GPU's memory or the compiler
-        fails.
+        stays on disk. Raises EngineError where a GPU's memory or the compiler fails.
         """
         if self.world.leads:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -191,22 +190,22 @@ class Trainer:
 
     @property
     def reached(self) -> str:
-        """How far it is, in words."""
+        """How far the training is, in words."""
         state = self.state
         step = f" and step {state.step} of {self.steps}" if state.step else ""
         return f"epoch {state.epoch} of {self.recipe.epochs}{step}"
 
     def _has_time(self, step: int, seconds: float) -> bool:
-        """Whether the first process has time for work that takes so long.
+        """Tell whether the first process has time for work of so many seconds.
 
-        Of several processes the others ask it, which takes time itself: not at every step.
+        The other processes have to ask it. That takes time, so it is not done at every step.
         """
         if self.world.size > 1 and step % _ASK_EVERY and step != self.steps:
             return True
         return bool(self.world.broadcast(torch.tensor(float(self.deadline.allows(seconds)))))
 
     def _one_epoch(self) -> bool:
-        """Do what is left of an epoch; tell whether the time sufficed for all of it."""
+        """Do what is left of an epoch; tell whether there was time for all of it."""
         recipe, state = self.recipe, self.state
         name = f"epoch {state.epoch + 1}/{recipe.epochs}"
         started = time.perf_counter() - state.seconds
@@ -228,7 +227,7 @@ class Trainer:
                         group["lr"] = rate
                     draws = draw_step(recipe.seed, state.epoch, step, self.world)
                     running.add(step, *self._one_step(self.world.share(batch), view, draws))
-                    if step > state.step:  # the first one compiles, and says nothing of the others
+                    if step > state.step:  # the first one may compile, which takes longer
                         self.longest_step = max(self.longest_step, time.perf_counter() - begun)
                 bar.advance(len(batch), running.recent)
         trained = time.perf_counter() - started
@@ -282,9 +281,9 @@ class Trainer:
     def _one_step(
         self, batch: torch.Tensor, view: tuple[int, torch.Tensor], draws: StepDraws
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Learn from the pictures of these numbers; their loss and how many were right.
+        """Learn from the pictures with these numbers; return their loss and accuracy.
 
-        Nothing here asks the device for a value, so that the host runs ahead of it.
+        Nothing here asks the device for a value, so that the host can run ahead of it.
         """
         recipe, temperature = self.recipe, self.recipe.distillation_temperature
         number, drawn = view
@@ -325,7 +324,7 @@ class Trainer:
         yield from order[: self.steps * self.recipe.batch_size].tensor_split(self.steps)
 
     def _require_finite_weights(self, name: str) -> None:
-        """A last step may ruin the weights with a loss that was still a number."""
+        """Refuse weights that the last step ruined, though its loss was still a number."""
         weights: list[torch.Tensor] = list(self.state.network.parameters())
         norms = torch.stack(torch._foreach_norm(weights))
         if not norms.isfinite().all():
@@ -334,12 +333,12 @@ class Trainer:
             )
 
     def _is_evaluated(self) -> bool:
-        """Whether an evaluation follows the epoch that runs."""
+        """Tell whether the running epoch ends with an evaluation."""
         epoch = self.state.epoch + 1
         return epoch % self.recipe.evaluate_every == 0 or epoch == self.recipe.epochs
 
     def _evaluate(self) -> tuple[float, float]:
-        """Accuracy and loss on ``public-test``, measured by the first process, known to all."""
+        """Measure accuracy and loss on ``public-test``; the first process tells them to all."""
         measured, averaged = torch.zeros(2, dtype=torch.float64), self.state.averaged.module
         if self.world.leads:
             if batch_norms(averaged):
@@ -363,18 +362,18 @@ class Trainer:
 
 
 def _clean_crops(data: TrainingData, spec: ModelSpec, seed: int, count: int) -> torch.Tensor:
-    """Training crops as the runtime makes them; drawn, for the archive lists them by class."""
+    """Draw training crops, since archives list them by class; as the runtime makes them."""
     drawn = np.random.default_rng(seed).permutation(len(data.train))
     return as_tensor(data.train.take(drawn[:count]), spec)
 
 
 def _compiled(part: Part) -> Part:
-    # its first call compiles it; what it can do besides being called stays
+    # the first call compiles; attributes and methods stay those of the part
     return cast("Part", torch.compile(part))
 
 
 def _accuracy_and_loss(crops: LabelledCrops, logits: npt.NDArray[np.float32]) -> torch.Tensor:
-    """Both as float64 ``(2,)``; NaN where a logit is not finite."""
+    """Measure both, float64 ``(2,)``; NaN where a logit is not finite."""
     if not np.isfinite(logits).all():
         return torch.full((2,), math.nan, dtype=torch.float64)
     scores = metrics.score(crops.labels, metrics.softmax(logits), crops.classes)
@@ -388,7 +387,7 @@ def _reason(problem: Exception) -> str:
 def run_id(
     recipe: Recipe, data: TrainingData, initial: str | None, teachers: Iterable[Path]
 ) -> str:
-    """Name a training by all that it is made of: settings, data and weights from elsewhere.
+    """Name a training after all that determines it: settings, data and weights from elsewhere.
 
     ``initial`` is the sha256 of the weights that it starts from; ``teachers`` are the files that it
     learns from, checkpoints or stored answers.

@@ -36,7 +36,7 @@ class World:
 
     @property
     def hardware(self) -> str:
-        """What the processes compute on, for whoever reads the result."""
+        """The hardware that the processes compute on, for reports."""
         if self.device.type == "cuda":
             name = torch.cuda.get_device_name(self.device)
         else:
@@ -98,7 +98,7 @@ def _device(local: int) -> torch.device:
         return torch.device("cpu")
     if local >= (count := torch.cuda.device_count()):
         raise ConfigurationError(
-            f"process {local + 1} on this machine has no GPU, there are {count}; give torchrun "
+            f"this machine has {count} GPUs, fewer than processes; give torchrun "
             f"--nproc-per-node {count}"
         )
     return torch.device(f"cuda:{local}")

@@ -91,8 +91,6 @@ def train_model(
     )
     for line in prepared.describe():
         report(line)
-    if unused := _unused(recipe, prepared, sources):
-        report(f"without effect: {' and '.join(unused)}")
     with repeatable(deterministic):
         trainer = Trainer(
             recipe,
@@ -110,17 +108,6 @@ def train_model(
         if not world.leads:
             return Outcome(finished=True, report=None)
         return Outcome(finished=True, report=_finish(trainer, sources, name))
-
-
-def _unused(recipe: Recipe, data: TrainingData, sources: Sources) -> list[str]:
-    """Settings that the recipe changes and this training does not use."""
-    found = []
-    if data.votes is None and recipe.votes not in (0, Recipe.votes):
-        found.append(f"votes = {recipe.votes:g}, since no votes are given")
-    taught = sources.teachers or sources.taught
-    if not taught and recipe.distillation not in (0, Recipe.distillation):
-        found.append(f"distillation = {recipe.distillation:g}, since no teachers are given")
-    return found
 
 
 def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:

@@ -1,4 +1,4 @@
-"""Recipes to start from: one per model that is cared for, and sensible ones for all of timm."""
+"""Recipes to start from: one for each model of ours, and defaults for all others of timm."""
 
 from __future__ import annotations
 

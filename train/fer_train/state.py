@@ -25,7 +25,7 @@ __all__ = ["Average", "TrainingState"]
 
 @dataclass
 class TrainingState:
-    """Network, averaged network, optimizer and how far they are.
+    """Network, averaged network and optimizer, and how far the training is.
 
     ``epoch`` counts the finished epochs; ``best_accuracy`` is of the best checkpoint so far,
     -1 before the first; ``losses`` are those of all evaluations so far. ``step`` counts the steps
@@ -94,7 +94,7 @@ class TrainingState:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         for parameter, state in self.optimizer.state.items():
             for key, value in state.items():
-                if value.shape == parameter.shape:  # laid out as the weight is, or sums differ
+                if value.shape == parameter.shape:  # in another memory layout sums would differ
                     state[key] = torch.empty_like(parameter).copy_(value).detach()
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:

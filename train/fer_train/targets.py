@@ -1,4 +1,4 @@
-"""What training wants a picture to be answered with: its label, mixed with FER+'s votes if given.
+"""The answer that a training picture should get: its label, mixed with FER+'s votes if given.
 
 FER+ (Barsoum et al., "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced
 Label Distribution", ICMI 2016) has ten people's votes. Its own ``fer2013new.csv`` has a row for
@@ -41,7 +41,7 @@ def soft_targets(crops: LabelledCrops, votes: Votes | None, share: float) -> Flo
 
 
 def log_priors(crops: LabelledCrops) -> Floats:
-    """Logarithms of the class frequencies, float32 ``(K,)``; every class counts one more."""
+    """Logarithms of the class frequencies, float32 ``(K,)``; one is added to each count."""
     counts = np.bincount(crops.labels, minlength=len(crops.classes)) + 1
     return np.asarray(np.log(counts / counts.sum()), np.float32)
 
@@ -68,8 +68,8 @@ _ROW = re.compile(r" row (\d+)$")
 class Votes:
     """Shares of the votes, float32 ``(K,)`` with the sum 1, by file name or by row of FER2013.
 
-    Pictures with fewer than five votes for the K emotions have none. ``rows`` counts from 0, in the
-    order of ``fer2013.csv``.
+    Pictures with fewer than five votes for the K emotions are left out. Rows are counted from 0, in
+    the order of ``fer2013.csv``.
     """
 
     source: str

@@ -84,8 +84,8 @@ def distillation_loss(
 ) -> torch.Tensor:
     """KL divergence from the teachers' probabilities ``taught``, times the temperature squared.
 
-    The square keeps its gradients as large as those of the labels, whatever the temperature. It is
-    0 where the student agrees, so it can be compared whoever teaches.
+    The square keeps its gradients as large as those of the labels, whatever the temperature. The
+    loss is 0 where the student agrees, so losses of different teachers can be compared.
     """
     told = functional.log_softmax(logits / temperature, dim=1)
     return functional.kl_div(told, taught, reduction="batchmean") * temperature**2

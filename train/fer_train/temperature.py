@@ -44,9 +44,9 @@ def fit(labels: Labels, logits: Floats) -> float:
 
 
 def cross_fitted(labels: Labels, logits: Floats, folds: int = 5) -> npt.NDArray[np.float64]:
-    """Temperatures ``(N, 1)``, in which no picture had a part in its own.
+    """Fit a temperature for each picture from other pictures alone, ``(N, 1)``.
 
-    A lone picture, with no other to learn from, keeps the temperature 1.
+    A single picture, which has no others, keeps the temperature 1.
     """
     fold = np.random.default_rng(0).permutation(len(labels)) % min(folds, len(labels))
     temperatures = np.ones((len(labels), 1))

@@ -86,17 +86,10 @@ def test_what_cannot_be_built_is_a_configuration_error(spec: ModelSpec, message:
 
 
 @pytest.mark.parametrize(
-    ("argument", "reason"),
-    [
-        ("pretrained", "has timm read other files"),
-        ("checkpoint_path", "has timm read other files"),
-        ("features_only", "leaves no classifier"),
-        ("device", "says how timm builds"),
-        ("in_chans", "follows from the rest of the spec"),
-    ],
+    "argument", ["pretrained", "checkpoint_path", "features_only", "device", "in_chans"]
 )
-def test_an_argument_that_is_no_setting_of_a_network_is_refused(argument: str, reason: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{argument} is no argument.* {reason}"):
+def test_an_argument_that_is_no_setting_of_a_network_is_refused(argument: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"may not set {argument}; leave it out"):
         network.build(changed(architecture="resnet18", arguments={argument: 1}))
 
 

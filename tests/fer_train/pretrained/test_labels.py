@@ -93,7 +93,7 @@ def test_the_caller_may_tell_the_order_of_the_classes(
     network = foreign.fresh(foreign.vit())
     load_initial(network, foreign.vit(), path, labels=ALPHABETICAL)
     foreign.assert_same(network, source)
-    assert "the order of ours" in load_initial(network, foreign.vit(), path).describe()
+    assert "in our order" in load_initial(network, foreign.vit(), path).describe()
     with pytest.raises(ConfigurationError, match="some order"):
         load_initial(network, foreign.vit(), path, labels=("happy", "sad"))
 

@@ -1,4 +1,4 @@
-"""The command fer-train: a training, and with a word before the options what belongs to it."""
+"""The command fer-train: a training, or one of its other commands, by a first word."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _training(*, shows_recipe: bool) -> ArgumentParser:
 
 
 def _commands() -> ArgumentParser:
-    parser = command_parser("fer-train", "What belongs to training.", common=False)
+    parser = command_parser("fer-train", "Commands beside a training.", common=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in _COMMANDS.values():
         module.add_to(commands)

@@ -19,7 +19,7 @@ from fer_edge.system.dependencies import requires
 from fer_train.cli.training import add_device_options, print_report
 from fer_train.deadline import OUT_OF_TIME, Deadline
 
-SUMMARY = "run several trainings, teachers and their students, as a plan says"
+SUMMARY = "run the trainings of a plan, such as teachers and their students"
 
 
 def add_to(commands: Commands) -> None:
@@ -35,7 +35,7 @@ def add_to(commands: Commands) -> None:
         metavar="DIR",
         type=Path,
         required=True,
-        help="a folder per stage goes there; continues there",
+        help="receives a folder per stage; the same command continues there",
     )
     add_device_options(parser)
 

@@ -42,12 +42,16 @@ def add_to(commands: Commands) -> None:
         default=40,
         help="augmented versions of each picture (default 40); more can be added later",
     )
-    add_network_options(parser, "the students, whose augmentation is used", default="dense")
+    add_network_options(parser, "the students' model, whose augmentation is used", default="dense")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of views and --validation-share"
+        "--seed", type=int, default=0, metavar="N", help="of the views and of --validation-share"
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=Path, required=True, help="the answers; continues there"
+        "--out",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="the answers; the same command continues there",
     )
     add_minutes_option(parser)
 

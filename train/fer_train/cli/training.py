@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -34,15 +33,18 @@ __all__ = [
 ]
 
 _WEAKEST = 2
-_RED, _PLAIN = "\033[31m", "\033[0m"
 
 
 def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
-    """Add what a training can be asked for; to show its recipe nothing else is needed."""
+    """Add the options of a training; to show its recipe, none is required."""
     add_data_option(parser)
     add_validation_options(parser)
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="folder of the run; continues there"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="folder of the run; the same command continues there",
     )
     add_network_options(parser, "preset to start from", default="mobilenet")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
@@ -84,7 +86,7 @@ def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
 
 
 def add_device_options(parser: ArgumentParser) -> None:
-    """Add how trainings are run, which is the same for one and for several."""
+    """Add how to run trainings, which is the same for one and for a campaign."""
     parser.add_argument(
         "--votes", metavar="CSV", type=Path, help="FER+ votes, mixed into the labels"
     )
@@ -102,13 +104,13 @@ def add_device_options(parser: ArgumentParser) -> None:
 
 
 def add_minutes_option(parser: ArgumentParser) -> None:
-    """Add a limit on the time of one call; work that is left is continued by the next."""
+    """Add a limit on the time of one call; the next call continues."""
     parser.add_argument(
         "--minutes",
         type=float,
         metavar="N",
-        help="stop before N minutes are over, with exit code "
-        f"{OUT_OF_TIME} if work is left; the same command continues",
+        help=f"stop before N minutes are over, with exit code {OUT_OF_TIME} if work is left; "
+        "the same command continues",
     )
 
 
@@ -186,12 +188,8 @@ def print_report(result: Report) -> None:
     if result.history is not None and result.history.teachers_accuracy is not None:
         print(f"  its teachers together: {result.history.teachers_accuracy:.2%}")
     seen = result.conditioning
-    verdict = "well-conditioned" if result.well_conditioned else _in_red("ILL-CONDITIONED")
+    verdict = "well-conditioned" if result.well_conditioned else "ILL-CONDITIONED"
     print(
         f"  {verdict}: largest logit {seen.largest_logit:.1f} ({seen.largest_logit_on}), "
         f"largest activation {seen.largest_activation:.1f} ({seen.largest_activation_on})"
     )
-
-
-def _in_red(text: str) -> str:
-    return f"{_RED}{text}{_PLAIN}" if sys.stdout.isatty() else text

@@ -1,4 +1,4 @@
-"""From what people have to a network that is filled with it."""
+"""Filling a network with the weights that a user names."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class InitialWeights(Fitted):
 
     ``kind`` is ``checkpoint`` (one of ours), ``package``, ``graph model`` or the naming of the
     file: ``timm``, ``google``, ``torchvision`` or ``huggingface``. ``labels`` is the order of the
-    classes in the file's head, None where the head is new or the file does not tell; our order is
-    then assumed. ``started_from`` tells package, version and licence, where they are known, and
-    ``note`` what else differs from the original.
+    classes in the file's head. It is None where the head is new, and where the file does not tell
+    the order, so that ours is assumed. ``started_from`` tells package, version and licence, where
+    they are known, and ``note`` what else differs from the original.
     """
 
     kind: str
@@ -49,17 +49,17 @@ class InitialWeights(Fitted):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the head came, too: such a network can be exported without training."""
+        """Whether the head was loaded, too, so that the network needs no training."""
         return not self.new
 
     def describe(self) -> str:
-        """Tell it in one line."""
+        """Tell in one line where the weights are from and what became of them."""
         said = [f"{len(self.loaded)} tensors from {self.path} ({self.kind})"]
         for what in ("adapted", "new", "ignored"):
             if names := getattr(self, what):
                 said.append(f"{what}: {', '.join(names[:4])}{' …' if len(names) > 4 else ''}")  # noqa: PLR2004
         if self.is_complete and self.labels is None:
-            said.append("its classes are taken to stand in the order of ours")
+            said.append("its classes are assumed to be in our order")
         if self.started_from is not None:
             said.append(f"from {self.started_from}")
         if self.note:
@@ -87,10 +87,10 @@ def load_initial(
     - the name of timm's pretrained weights, ``NAME[.TAG]``, with or without ``timm:`` before it
 
     Weights are adapted to another image size, colour or number of classes (``fitting.fit``). A head
-    of the classes in ``spec`` is kept, and its rows are brought into our order. ``labels`` is the
-    order in the file, where the file does not tell it or is wrong. ``fetch`` gets the file of
-    timm's weights. ``pictures``, uint8 ``(N, C, H, W)`` as the network takes them, are what the
-    batch norms of a graph model are measured on.
+    of the classes in ``spec`` is kept, and its rows are brought into our order. ``labels`` gives
+    the order in the file, where the file does not tell it or is wrong. ``fetch`` downloads timm's
+    weights. The batch norms of a graph model are measured on ``pictures``, uint8 ``(N, C, H, W)``
+    as the network takes them.
 
     Raises ArtifactError for a file that is missing, damaged, of an unknown kind or does not fit,
     ConfigurationError for an unknown name of timm's or for ``labels`` that are not ours, and
@@ -178,13 +178,13 @@ def _require_same_heads(path: Path, network: nn.Module, spec: ModelSpec, told: o
     ours = heads_of(network)
     if told is not None and ours is not None and told != ours:
         raise ArtifactError(
-            f"{path} has {told!r:.80} attention heads, and {spec.network.architecture} as it is "
-            f"set up has {ours}; set num_heads of the network, or choose the model that they are of"
+            f"{path} has {told!r:.80} attention heads, and {spec.network.architecture} is set up "
+            f"with {ours}; set num_heads of the network, or choose the model of these weights"
         )
 
 
 def _hint(found: Named, theirs: ModelSpec | None, ours: ModelSpec) -> str:
-    """Why tensors may not fit, for the message that tells which do not."""
+    """Say why tensors may not fit, for the message that lists those that do not."""
     if theirs is not None and theirs.network.architecture != ours.network.architecture:
         return f" (it is a checkpoint of {theirs.network.architecture})"
     if found.kind == "google" and "cls_token" not in found.tensors:

@@ -53,9 +53,9 @@ def fit_published(
     """Fill the network of ``spec``, whose input has the normalisation of the weights.
 
     A first layer of stride 1 gets the weights that see a small picture as the original sees it
-    enlarged. ``pictures``, uint8 ``(N, C, H, W)`` as the network takes them, are what batch norms
-    are measured on where they have to be; without any, they stay unmeasured. Raises ArtifactError
-    for weights of another architecture.
+    enlarged. Batch norms that have to be measured are measured on ``pictures``, uint8
+    ``(N, C, H, W)`` as the network takes them; without pictures they stay unmeasured. Raises
+    ArtifactError for weights of another architecture.
     """
     wanted = spec.network.architecture
     if wanted != given.architecture:
@@ -85,8 +85,8 @@ def fit_published(
 def measure_batch_norms(network: nn.Module, spec: ModelSpec, pictures: torch.Tensor) -> None:
     """Give every batch norm the mean and variance that it sees on ``pictures``.
 
-    Its weight and bias are changed so that the network computes what it did. Training needs this:
-    it normalises by what it sees, which would otherwise change everything.
+    Its weight and bias are changed so that the network computes the same as before. In training a
+    batch norm normalises by what it sees, which would otherwise change everything.
     """
     seen: dict[_BatchNorm, tuple[torch.Tensor, torch.Tensor]] = {}
 

@@ -1,4 +1,4 @@
-"""What the files beside foreign weights tell: labels, heads, mean and std."""
+"""What files beside foreign weights tell: labels, heads, mean and std."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import ArtifactError
 
-__all__ = [
-    "normalisation_beside",
-    "read_config",
-    "require_same_normalisation",
-    "with_normalisation_beside",
-]
+__all__ = ["read_config", "require_same_normalisation", "with_normalisation_beside"]
 
 _CLOSE = 2e-3
-_RESCALE = 1 / 255
 _FILE = "preprocessor_config.json"
 _MAX_BYTES = 1 << 20
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std of pixels from 0 to 1."""
 
 
 def read_config(weights_file: Path) -> dict[str, object]:
@@ -41,6 +38,45 @@ def read_config(weights_file: Path) -> dict[str, object]:
     return config
 
 
+def require_same_normalisation(weights: Path, ours: InputSpec) -> None:
+    """Raise ArtifactError where the weights were trained with another mean or std than ours."""
+    told = _normalisation_beside(weights)
+    if told is None or _fits(told, ours):
+        return
+    theirs, here = (
+        " and std ".join(", ".join(f"{value:.4g}" for value in values) for values in pair)
+        for pair in (told, (ours.mean, ours.std))
+    )
+    raise ArtifactError(
+        f"{weights.with_name(_FILE)} says mean {theirs}, and the model is set up with mean {here}; "
+        "give a recipe whose [input] has the mean and std of these weights"
+    )
+
+
+def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
+    """Give an input the mean and std that weights were trained with, where they are known.
+
+    timm tells them of its own weights, and a file beside them of others. A gray input takes only
+    values that are the same for all colours.
+    """
+    folder, name = Path(source).expanduser(), source.removeprefix("timm:")
+    told: Normalisation | None = None
+    if folder.exists():
+        told = _normalisation_beside(folder / _FILE if folder.is_dir() else folder)
+    elif timm.is_model(name) and (name in timm.list_pretrained() or "." not in name):
+        published = timm.get_pretrained_cfg(name)
+        told = None if published is None else (published.mean, published.std)
+    if told is None or _fits(told, ours):
+        return ours
+    if all(len(set(values)) == 1 for values in told):
+        mean, std = (tuple(values[:1]) * ours.channels for values in told)
+    elif len(told[0]) == ours.channels:
+        mean, std = told
+    else:
+        return ours
+    return replace(ours, mean=mean, std=std)
+
+
 def _read_settings(path: Path) -> dict[str, object]:
     """Read a JSON file of settings; empty where there is none."""
     if not path.is_file():
@@ -51,27 +87,21 @@ def _read_settings(path: Path) -> dict[str, object]:
     return config if isinstance(config, dict) else {}
 
 
-def normalisation_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and std of pixels from 0 to 1; None where no ``preprocessor_config.json`` tells them.
-
-    Raises ArtifactError for one that cannot be read, or that scales pixels in another way.
-    """
+def _normalisation_beside(weights: Path) -> Normalisation | None:
     path = weights.with_name(_FILE)
     told = _read_settings(path)
-    if not told:
-        return None
-    scale = told.get("rescale_factor", _RESCALE) if told.get("do_rescale", True) else 1.0
+    scale = told.get("rescale_factor", 1 / 255) if told.get("do_rescale", True) else 1.0
     mean, std = told.get("image_mean"), told.get("image_std")
     if told.get("do_normalize", True) is False:
         mean, std = [0.0] * 3, [1.0] * 3
     if mean is None or std is None:
         return None
     try:
-        factor = float(scale) / _RESCALE  # type: ignore[arg-type]
+        # (pixel * scale - mean) / std, with pixels from 0 to 255
+        factor = 255 * float(scale)  # type: ignore[arg-type]
         means, stds = (np.atleast_1d(np.array(v, np.float64)) for v in (mean, std))
         if not (means.shape == stds.shape and means.ndim == 1 and (stds > 0).all()):
             raise ValueError(f"image_mean {mean!r:.60} and image_std {std!r:.60}")
-        # (pixel * scale - mean) / std, with pixels from 0 to 1
         return tuple((means / factor).tolist()), tuple((stds / factor).tolist())
     except (TypeError, ValueError, ZeroDivisionError) as problem:
         raise ArtifactError(
@@ -79,51 +109,10 @@ def normalisation_beside(weights: Path) -> tuple[tuple[float, ...], tuple[float,
         ) from problem
 
 
-def require_same_normalisation(weights: Path, ours: InputSpec) -> None:
-    """Raise ArtifactError where the weights were trained with another mean or std than ours."""
-    told = normalisation_beside(weights)
-    if told is None or _fits(told, ours):
-        return
-    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in told)
-    raise ArtifactError(
-        f"{weights.with_name(_FILE)} says mean {mean} and std {std}, and the model is set up with "
-        f"mean {_listed(ours.mean)} and std {_listed(ours.std)}; give a recipe whose [input] has "
-        "these weights' mean and std"
-    )
-
-
-def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
-    """An input with the mean and std that weights were trained with, where that is known.
-
-    Timm tells them of its own weights, and a file beside them of others. A gray input takes only
-    what is the same for all colours; other than that it would not be what the weights were trained
-    with.
-    """
-    folder, name = Path(source).expanduser(), source.removeprefix("timm:")
-    if folder.exists():
-        told = normalisation_beside(folder / _FILE if folder.is_dir() else folder)
-    elif timm.is_model(name) and (name in timm.list_pretrained() or "." not in name):
-        published = timm.get_pretrained_cfg(name)
-        told = None if published is None else (published.mean, published.std)
-    else:
-        return ours
-    if told is None or _fits(told, ours):
-        return ours
-    shared = all(len(set(values)) == 1 for values in told)
-    if len(told[0]) != ours.channels and not shared:
-        return ours
-    mean, std = (values[:1] * ours.channels if shared else values for values in told)
-    return replace(ours, mean=mean, std=std)
-
-
-def _fits(told: tuple[tuple[float, ...], tuple[float, ...]], ours: InputSpec) -> bool:
+def _fits(told: Normalisation, ours: InputSpec) -> bool:
     pairs = zip(told, (ours.mean, ours.std), strict=True)
     return all(
         (len(theirs) == len(own) or 1 in (len(theirs), len(own)))
         and bool(np.allclose(np.array(theirs), np.array(own), atol=_CLOSE))
         for theirs, own in pairs
     )
-
-
-def _listed(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)

@@ -1,4 +1,4 @@
-"""First layers that are worked out or taken over instead of learnt.
+"""First layers that are computed or taken over instead of learnt.
 
 **From large coloured pictures to small gray ones.** A network that was trained on large pictures
 sees most in a small one when that is enlarged first. Enlarging twice and then convolving with
@@ -24,8 +24,8 @@ from fer_train.pretrained.fitting import Fitted
 
 __all__ = ["enlarging_stem", "fit_stem", "gray_stem", "is_stem_of"]
 
-# what each tap of the kernel sees of the source pixels one before, at and one after the output;
-# bilinear enlargement has weights of 3/4 and 1/4
+# the weights with which each tap of the kernel sees the source pixels before, at and after the
+# output; a bilinear enlargement has weights of 3/4 and 1/4
 _PADDED_BOTH_SIDES = ((0.75, 0.25, 0.0), (0.25, 0.75, 0.0), (0.0, 0.75, 0.25))
 _PADDED_AFTER = ((0.25, 0.75, 0.0), (0.0, 0.75, 0.25), (0.0, 0.25, 0.75))
 
@@ -46,9 +46,9 @@ def gray_stem(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn a kernel over three planes into one over a gray plane.
 
-    ``kernel`` is ``(O, 3, K, K)`` for planes that ``mean`` was subtracted from, in the units of
-    the normalised picture. The result is ``(O, 1, K, K)`` for a plane that ``gray_mean`` was
-    subtracted from, and what has to be added to each output, ``(O,)``.
+    ``kernel`` is ``(O, 3, K, K)``, for planes from which ``mean`` was subtracted, in the units of
+    the normalised picture. The result is a kernel ``(O, 1, K, K)`` for a plane from which
+    ``gray_mean`` was subtracted, and a number to add to each output, ``(O,)``.
     """
     away = gray_mean - kernel.new_tensor(mean)
     return kernel.sum(1, keepdim=True), torch.einsum("oikl,i->o", kernel, away)
