@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import ModelSpec, NetworkSpec
 from fer_edge.errors import ConfigurationError, MissingDependencyError
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
-from fer_train.presets import PRESETS, change, load_recipe, preset, read_toml
+from fer_train.presets import PRESETS, load_recipe, preset, read_toml
 
 MOBILENET = PRESETS["mobilenet"]
 
@@ -30,11 +29,6 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_bears_its_name(name: str) -> None:
     assert preset(name).model == name
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_survives_being_written_down(name: str) -> None:
-    assert change(preset(name), encode(preset(name)), "x") == preset(name)
 
 
 def test_a_convolutional_network_of_timm_sees_fer2013_as_it_is() -> None:
@@ -161,12 +155,6 @@ def test_a_file_of_another_encoding_is_told(file: Path) -> None:
 def test_a_file_that_is_not_there_is_told(file: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         load_recipe(file)
-
-
-def test_a_file_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "x.toml"
-    path.write_text("epochs = 3\n")
-    assert read_toml(path, "the recipe") == {"epochs": 3}
 
 
 def test_without_a_reader_the_extra_is_named(

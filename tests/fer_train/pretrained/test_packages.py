@@ -108,12 +108,6 @@ def test_a_file_of_another_hash_is_refused_with_both_named(installed: Path) -> N
     assert sha256_of(installed) in str(told.value)
 
 
-def test_weights_of_another_architecture_are_refused_with_both_named(installed: Path) -> None:
-    spec = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
-    with pytest.raises(ArtifactError, match=r"tf_efficientnet_lite0, and .* test_efficientnet"):
-        load_initial(build(spec), spec, NAME)
-
-
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)

@@ -70,6 +70,8 @@ def test_a_numpy_archive_of_objects_is_refused(foreign: Any, tmp_path: Path) -> 
         (b"<!DOCTYPE html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\x08\x0a\x12\x07pytorch", "looks like ONNX.*torch.save"),
+        (b'{"weight_map": {}}', "is JSON"),
         (b"PK\x03\x04 broken", "not a readable zip"),
         (b"\x80\x04\x95 broken", "not a readable PyTorch"),
         (b"\x10\x00\x00\x00\x00\x00\x00\x00{broken........", "not a readable safetensors"),
@@ -182,20 +184,6 @@ def test_an_object_in_the_guise_of_a_number_is_refused(foreign: Any, tmp_path: P
 
     path = foreign.save_torch(tmp_path / "x.pth", {"net": {"a": torch.zeros(1)}, "n": Guise()})
     foreign.refused(path, "x.pth")
-
-
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [
-        (b"\x08\x0a\x12\x07pytorch", "looks like ONNX.*torch.save"),
-        (b'{"weight_map": {}}', "is JSON"),
-    ],
-)
-def test_models_of_other_kinds_say_how_to_save_a_state_dict(
-    foreign: Any, tmp_path: Path, content: bytes, match: str
-) -> None:
-    (tmp_path / "x.onnx").write_bytes(content)
-    foreign.refused(tmp_path / "x.onnx", match)
 
 
 def test_a_missing_file_is_told(foreign: Any, tmp_path: Path) -> None:

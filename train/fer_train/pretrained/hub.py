@@ -59,7 +59,7 @@ def fetch_from_hub(
 
 
 def _place(name: str) -> tuple[str, str | None, list[str]]:
-    """Repository, revision (None is the newest) and the files that may hold the weights."""
+    """Find repository, revision (None is the newest) and the files that may hold the weights."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         similar = timm.list_models(f"*{architecture.split('_')[0]}*", pretrained=True)[:_LISTED]
