@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +52,6 @@ __all__ = [
     "LabelledCrops",
     "clean",
     "copies_of",
-    "count",
     "entries_of",
     "limited",
     "load",
@@ -108,23 +106,6 @@ def load(
         held = held_out(whole, source)
         return whole.take(held if split == "public-test" else ~held)
     return _read(source, split, labels, wanted)
-
-
-def count(data: Data, split: str, labels: Sequence[str] | None = None) -> dict[str, int] | None:
-    """How many pictures of each class a split has, without reading one; None for a table of pixels.
-
-    Raises DataError as ``load`` does for all but the pictures themselves.
-    """
-    source = DataSource.of(data)
-    part: str | None = split
-    if split == PUBLIC and source.validation is not None:
-        source, part = source.for_validation, None
-    with entries_of(source) as found:
-        if not isinstance(found, Survey):
-            return None
-        kept, classes = _selected(found, part, source, labels)
-    seen = Counter(classes.index[entry.key] for entry in kept)
-    return {name: seen[place] for place, name in enumerate(classes.labels)}
 
 
 def load_clean_train(

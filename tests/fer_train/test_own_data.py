@@ -11,12 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_edge.errors import DataError
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.torch_model import checkpoint
 from fer_train.cli import main
-from fer_train.data import check_classes
 
 CLASSES = ("bored", "alert", "happy")
 
@@ -128,20 +126,6 @@ def test_a_second_data_set_is_refused(
     with pytest.raises(SystemExit):
         train(data, recipe(), data.parent / "run", "--data", str(data))
     assert "give --data once" in capsys.readouterr().err
-
-
-def test_classes_with_too_few_pictures_are_told_before_any_is_read(data: Path) -> None:
-    for file in [*data.glob("*/*.png")]:
-        file.write_bytes(b"not read")
-    classes = ",".join(CLASSES)
-    check_classes(DataSource(data, classes, validation_share=0.2))
-    for file in list((data / "alert").iterdir())[2:]:
-        file.unlink()
-    with pytest.raises(DataError, match="there are 2 pictures of alert, and at least 3"):
-        check_classes(DataSource(data, classes, validation_share=0.2))
-    other = write_pictures(data.parent / "others", CLASSES[:2], 3)
-    with pytest.raises(DataError, match=r"names 'happy', and .*others has no such class"):
-        check_classes(DataSource(data, classes, validation=other))
 
 
 def test_classes_of_one_half_only_are_named(

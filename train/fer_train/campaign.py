@@ -21,7 +21,7 @@ from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import sha256_of
 from fer_train.assessment import Report, read_report
-from fer_train.data import TrainingData, check_classes, prepare
+from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline
 from fer_train.loop import BEST, Sources, run_id
 from fer_train.parallel import World
@@ -96,7 +96,6 @@ def run_campaign(
     ``train_model``.
     """
     deadline = deadline or Deadline()
-    check_classes(data)
     read = cache(lambda share, wanted: prepare(data, votes, share, wanted))
     reports: dict[str, Report] = {}
     for number, stage in enumerate(stages, 1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from fer_edge.evaluation.similarity import near_copies
 from fer_edge.system.files import sha256_of
 from fer_train.targets import read_votes, soft_targets
 
-__all__ = ["TrainingData", "check_classes", "prepare"]
+__all__ = ["TrainingData", "prepare"]
 
 _FEWEST = 2
 
@@ -47,7 +46,18 @@ class TrainingData:
 
     def check(self) -> None:
         """Refuse classes that cannot be learnt or selected on. Raises DataError."""
-        _require_pictures(_counts(self.train), _counts(self.validation))
+        selected = _counts(self.validation)
+        for name, count in _counts(self.train).items():
+            if count > 0 and not selected[name]:
+                raise DataError(
+                    f"the half to select on has no picture of {name}; add some, or leave the class "
+                    "out with --classes"
+                )
+            if count < _FEWEST:
+                raise DataError(
+                    f"there are {count} pictures of {name} to learn from, and at least "
+                    f"{_FEWEST} are needed; add some, or leave the class out with --classes"
+                )
 
     def describe(self) -> list[str]:
         """Tell the pictures of each class and half, and how the halves were found, in lines."""
@@ -56,46 +66,9 @@ class TrainingData:
         return [f"pictures to learn from + to select on: {', '.join(told)}", *self.notes]
 
 
-def check_classes(data: str | Path | DataSource) -> None:
-    """Check the classes of both halves before a picture is read, which may take long.
-
-    Raises DataError for a class that has too few pictures in a half, as ``TrainingData.check``
-    does, and for all that ``fer2013.load`` finds without reading pictures. Tables of pixels are
-    read quickly and are not looked at here.
-    """
-    source = DataSource.of(data)
-    learnt = fer2013.count(source, "train")
-    if learnt is None:
-        return
-    if source.validation_share:
-        for name, count in learnt.items():
-            if count <= _FEWEST:
-                raise DataError(
-                    f"there are {count} pictures of {name}, and at least {_FEWEST + 1} are needed "
-                    f"to learn from {_FEWEST} and select on one; add some, or leave the class out "
-                    "with --classes"
-                )
-    elif selected := fer2013.count(source, "public-test", tuple(learnt)):
-        _require_pictures(learnt, selected)
-
-
 def _counts(crops: LabelledCrops) -> dict[str, int]:
     counts = np.bincount(crops.labels, minlength=len(crops.classes))
     return dict(zip(crops.classes, counts.tolist(), strict=True))
-
-
-def _require_pictures(learnt: Mapping[str, int], selected: Mapping[str, int]) -> None:
-    for name, count in learnt.items():
-        if count > 0 and not selected[name]:
-            raise DataError(
-                f"the half to select on has no picture of {name}; add some, or leave the class "
-                "out with --classes"
-            )
-        if count < _FEWEST:
-            raise DataError(
-                f"there are {count} pictures of {name} to learn from, and at least "
-                f"{_FEWEST} are needed; add some, or leave the class out with --classes"
-            )
 
 
 def prepare(

@@ -15,7 +15,7 @@ from fer_edge.system.files import write_json
 from fer_edge.torch_model import checkpoint
 from fer_train.arithmetic import repeatable
 from fer_train.assessment import NOT_RECORDED, History, Report, assess
-from fer_train.data import TrainingData, check_classes, prepare
+from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS, read_journal
@@ -76,7 +76,6 @@ def train_model(
     if isinstance(data, TrainingData):
         prepared = data
     else:
-        check_classes(data)
         prepared = prepare(data, votes, recipe.votes, recipe.input)
     dropped = ", ".join(f"{count} {reason}" for reason, count in prepared.left_out.items())
     report(
