@@ -18,8 +18,7 @@ from fer_edge.backends import Backend, BackendOptions
 from fer_edge.backends.open_model import PredictorInfo, open_backend
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError, InputError
 from fer_edge.images.pixels import is_one_picture, other_kind
-from fer_edge.images.preprocess import COLORS
-from fer_edge.images.tensors import Crop, TensorMaker, check_tensor
+from fer_edge.images.preprocess import COLORS, Crop, TensorMaker, check_tensor
 from fer_edge.prediction import Prediction
 from fer_edge.stream import ResultIterator, Stream
 from fer_edge.system.forking import ProcessBound

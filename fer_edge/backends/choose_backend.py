@@ -10,8 +10,6 @@ from fer_edge.backends.table import AUTO_ORDER, BACKENDS
 from fer_edge.backends.tuning_record import Candidate, Timing, Tuning, read_tuning, tuning_folder
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
 
-_ASKED_FOR = "asked for"
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -48,7 +46,7 @@ def choose_backend(
             raise ConfigurationError(
                 f"unknown backend {name!r}; there are auto, {', '.join(BACKENDS)}"
             )
-        return Choice(name, _ASKED_FOR)
+        return Choice(name, "asked for")
     passed_over: list[str] = []
     try:
         tuning = _measured(model, precision, device) if measured else None
@@ -67,7 +65,9 @@ def choose_backend(
             if missing := BACKENDS[backend].missing():
                 passed_over.append(f"{backend} lacks {missing}")
                 continue
-            return Choice(backend, _by_order(passed_over))
+            order = f"the first of {', '.join(AUTO_ORDER)} that is installed and has an artifact"
+            others = f" ({'; '.join(passed_over)})" if passed_over else ""
+            return Choice(backend, order + others)
     raise _no_choice(model, precision, device)
 
 
@@ -107,11 +107,6 @@ def _describe(tuning: Tuning, best: Timing) -> str:
         f"the fastest of {len(tuning.timings)} ways that fer-edge doctor --tune measured here on "
         f"{tuning.measured[:10]}: {best.p50_ms:.2f} ms{threads}"
     )
-
-
-def _by_order(passed_over: list[str]) -> str:
-    order = f"the first of {', '.join(AUTO_ORDER)} that is installed and has an artifact"
-    return f"{order} ({'; '.join(passed_over)})" if passed_over else order
 
 
 def _no_choice(

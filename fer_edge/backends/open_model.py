@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fer_edge.artifacts.artifact import Artifact
@@ -62,7 +62,7 @@ def open_backend(
                 "an opened backend has its model and options already; leave all of them out"
             )
         _check_precision(backend, precision)
-        return backend, _info(backend, None, None, "the caller's own", options.device)
+        return backend, _info(backend, None, "the caller's own", options.device)
     if spec is not None and not isinstance(spec, ModelSpec):
         raise ConfigurationError(
             f"spec should be a ModelSpec, not {type(spec).__name__}; ModelSpec.from_json makes one "
@@ -86,19 +86,18 @@ def open_backend(
     except ConfigurationError:
         opened.close()
         raise
-    return opened, _info(opened, artifact.path, artifact.sha256, choice.reason, options.device)
+    return opened, _info(opened, artifact, choice.reason, options.device)
 
 
 def _artifact(found: Model, backend: str, device: str, precision: str | None) -> Artifact:
-    """The artifact for a backend, or the one for all where NVIDIA's parser will read it."""
-    if _nvidia_parses(backend, device) and found.offers(_NO_BACKEND, precision, ("onnx",)):
+    """The artifact for a backend, or the one for all where NVIDIA's parser will read it.
+
+    The parser refuses the form of INT8 that is made for ONNX Runtime's own kernels.
+    """
+    nvidia_parses = backend == "onnxruntime" and device.startswith("tensorrt")
+    if nvidia_parses and found.offers(_NO_BACKEND, precision, ("onnx",)):
         return found.artifact(_NO_BACKEND, precision, ("onnx",))
     return found.artifact(backend, precision)
-
-
-def _nvidia_parses(backend: str, device: str) -> bool:
-    # it refuses the form of INT8 that is made for ONNX Runtime's own kernels
-    return backend == "onnxruntime" and device.partition(":")[0] in ("tensorrt", "tensorrt-rtx")
 
 
 def _check_precision(opened: Backend, wanted: str | None) -> None:
@@ -109,21 +108,15 @@ def _check_precision(opened: Backend, wanted: str | None) -> None:
         )
 
 
-def _info(
-    opened: Backend, artifact: Path | None, sha256: str | None, reason: str, device: str
-) -> PredictorInfo:
+def _info(opened: Backend, artifact: Artifact | None, reason: str, device: str) -> PredictorInfo:
+    engine = asdict(opened.engine)
     return PredictorInfo(
-        artifact=artifact,
-        sha256=sha256,
-        backend=opened.engine.name,
+        artifact=artifact.path if artifact else None,
+        sha256=artifact.sha256 if artifact else None,
+        backend=engine.pop("name"),
         reason=reason,
-        version=opened.engine.version,
         device=device,
-        provider=opened.engine.provider,
         precision=opened.spec.precision,
-        inference_precision=opened.engine.inference_precision,
-        threads=opened.engine.threads,
-        concurrency=opened.engine.concurrency,
-        max_batch=opened.engine.max_batch,
         spec=opened.spec,
+        **engine,
     )
