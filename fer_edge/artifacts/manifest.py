@@ -21,6 +21,7 @@ from fer_edge.system.read_file import read_file
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 _MAX_BYTES = 4 << 20
+_MAX_DIMENSIONS = 3
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,6 @@ def _to_base64(array: npt.NDArray[np.uint8]) -> str:
 
 
 def _from_base64(text: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    data = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
-    if min(shape, default=0) < 1:
-        raise ValueError(f"{shape} is no shape of a picture")
-    return data.reshape(shape)
+    if not 0 < len(shape) <= _MAX_DIMENSIONS or min(shape) < 1:
+        raise ValueError("it has no shape of a picture")
+    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8).reshape(shape)

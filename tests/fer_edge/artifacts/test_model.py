@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +104,6 @@ def test_the_bytes_are_not_printed(directory: Path) -> None:
     assert "int8 onnx" not in repr(found)
 
 
-def test_a_precision_that_is_not_there_is_told_with_what_is(directory: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"no fp16 .* it has onnx-int8 \(int8\), onnx"):
-        _find(directory, formats=("onnx",), precision="fp16")
-
-
 @pytest.mark.parametrize(
     ("backend", "precision", "step"),
     [
@@ -147,11 +141,6 @@ def test_a_format_that_is_not_there_is_never_replaced_by_another(directory: Path
         _find(directory, formats=("openvino",))
 
 
-def test_an_unknown_precision_is_told_with_the_known(directory: Path) -> None:
-    with pytest.raises(ConfigurationError, match="'fp8'; there are fp32, fp16, int8"):
-        _find(directory, formats=("onnx",), precision="fp8")
-
-
 @pytest.mark.parametrize("data", [b"", b"int8 onnX", b"int8 onnx and more"])
 def test_a_damaged_artifact_is_refused(data: bytes, directory: Path) -> None:
     (directory / "small.onnx").write_bytes(data)
@@ -176,43 +165,6 @@ def test_a_directory_of_links_is_opened_where_the_hashes_match(
     (outside / "small.onnx").write_bytes(b"another")
     with pytest.raises(ArtifactError, match=r"small.onnx is damaged"):
         _find(directory, formats=("onnx",))
-
-
-def test_a_link_that_leads_to_itself_is_refused(directory: Path) -> None:
-    (directory / "small.onnx").unlink()
-    (directory / "small.onnx").symlink_to("small.onnx")
-    with pytest.raises(ArtifactError, match=r"cannot read the artifact .*small.onnx"):
-        _find(directory, formats=("onnx",))
-
-
-def test_a_git_lfs_pointer_says_how_to_fetch_the_file(directory: Path) -> None:
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
-    (directory / "small.onnx").write_bytes(pointer)
-    for model in (directory, directory / "small.onnx"):
-        with pytest.raises(ArtifactError, match=r"is a Git LFS pointer.*git lfs pull"):
-            _find(model, formats=("onnx",))
-
-
-def test_an_artifact_that_is_a_pipe_is_refused_without_waiting_for_a_writer(
-    directory: Path,
-) -> None:
-    (directory / "small.onnx").unlink()
-    os.mkfifo(directory / "small.onnx")
-    for model in (directory, directory / "small.onnx"):
-        with pytest.raises(ArtifactError, match="is a device, pipe or socket"):
-            _find(model, formats=("onnx",))
-
-
-def test_an_artifact_of_a_terabyte_is_not_read(directory: Path) -> None:
-    os.truncate(directory / "small.onnx", 1 << 40)  # a hole: it takes no room
-    with pytest.raises(ArtifactError, match="1,099,511,627,776 bytes; the most is"):
-        _find(directory, formats=("onnx",))
-
-
-def test_a_model_directory_may_be_reached_by_a_link(directory: Path) -> None:
-    link = directory.parent / "link"
-    link.symlink_to(directory)
-    assert _find(link, formats=("onnx",)).data == b"int8 onnx"
 
 
 def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import contextlib
 import re
 import struct
 import time
-import zlib
 from collections.abc import Callable
 
 import cv2
+import made_pictures
 import numpy as np
 import pytest
+from made_pictures import EXIF_PREFIX, chunk, extended, riff, segment, tiff, webp_chunk
 
 from fer_edge.errors import InputError
 from fer_edge.images.header import FORMATS, PictureSize, check_complete, orientation, picture_size
@@ -20,7 +21,6 @@ WIDTH, HEIGHT = 64, 48
 LOSSLESS = [cv2.IMWRITE_WEBP_QUALITY, 101]
 LOSSY = [cv2.IMWRITE_WEBP_QUALITY, 80]
 PROGRESSIVE = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
-EXIF_PREFIX = b"Exif\0\0"
 SLOW_SECONDS = 1.0
 
 
@@ -43,51 +43,20 @@ FILES = {
 every_file = pytest.mark.parametrize("data", FILES.values(), ids=FILES.keys())
 
 
-def tiff(value: int, order: str = "<", kind: str = "H") -> bytes:
-    mark = {"<": b"II*\0", ">": b"MM\0*"}[order]
-    field = struct.pack(order + kind, value).ljust(4, b"\0")
-    number = {"H": 3, "I": 4, "B": 1}[kind]
-    entry = struct.pack(f"{order}HHI", 0x0112, number, 1) + field
-    return mark + struct.pack(f"{order}IH", 8, 1) + entry + bytes(4)
-
-
-def segment(code: int, payload: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, code, len(payload) + 2) + payload
-
-
 def jpeg_with(segments: bytes) -> bytes:
-    return FILES["jpeg"][:2] + segments + FILES["jpeg"][2:]
+    return made_pictures.jpeg_with(FILES["jpeg"], segments)
 
 
 def jpeg_with_exif(block: bytes) -> bytes:
-    return jpeg_with(segment(0xE1, EXIF_PREFIX + block))
-
-
-def chunk(kind: bytes, payload: bytes) -> bytes:
-    checksum = struct.pack(">I", zlib.crc32(kind + payload))
-    return struct.pack(">I", len(payload)) + kind + payload + checksum
+    return made_pictures.jpeg_with_exif(FILES["jpeg"], block)
 
 
 def png_with_exif(block: bytes) -> bytes:
-    return FILES["png"][:33] + chunk(b"eXIf", block) + FILES["png"][33:]
-
-
-def riff(chunks: bytes) -> bytes:
-    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
-
-
-def webp_chunk(kind: bytes, payload: bytes) -> bytes:
-    return kind + struct.pack("<I", len(payload)) + payload + bytes(len(payload) % 2)
-
-
-def extended(width: int, height: int) -> bytes:
-    sides = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
-    return webp_chunk(b"VP8X", bytes([8, 0, 0, 0]) + sides)
+    return made_pictures.png_with_exif(FILES["png"], block)
 
 
 def webp_with_exif(block: bytes) -> bytes:
-    picture = FILES["lossless-webp"][12:]
-    return riff(extended(WIDTH, HEIGHT) + picture + webp_chunk(b"EXIF", block))
+    return made_pictures.webp_with_exif(FILES["lossless-webp"], (WIDTH, HEIGHT), block)
 
 
 def bmp(

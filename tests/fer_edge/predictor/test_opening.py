@@ -96,40 +96,11 @@ def test_a_backend_whose_predictor_was_refused_stays_open(double: Any) -> None:
     assert double.closed == 0
 
 
-def test_a_missing_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"there is no model at .*gone\.onnx"):
-        Predictor(tmp_path / "gone.onnx")
-
-
-def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.tflite").touch()
-    with pytest.raises(
-        ConfigurationError, match=r"is not an artifact; the name of one ends in \.onnx, \.xml"
-    ):
-        Predictor(tmp_path / "model.tflite")
-
-
-def test_a_directory_without_a_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"no model directory: it has no manifest\.json"):
-        Predictor(tmp_path)
-
-
 def test_a_directory_whose_artifact_was_changed_is_refused(model_directory: Path) -> None:
     with (model_directory / "model.onnx").open("ab") as stream:
         stream.write(b"\0")
     with pytest.raises(ArtifactError, match="is damaged: its sha256"):
         Predictor(model_directory)
-
-
-def test_a_directory_whose_artifact_is_gone_is_refused(model_directory: Path) -> None:
-    (model_directory / "model.onnx").unlink()
-    with pytest.raises(ArtifactError, match=r"there is no artifact at .*model\.onnx"):
-        Predictor(model_directory)
-
-
-def test_a_precision_that_the_directory_lacks_is_refused(model_directory: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"has no int8 artifact; it has onnx \(fp32\)"):
-        Predictor(model_directory, precision="int8")
 
 
 def test_a_manifest_that_promises_another_precision_is_refused(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,16 +38,70 @@ def test_the_error_is_of_the_callers_kind(
         read_file(tmp_path / "none", "model", 5, error)
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="is a folder; give one model file"):
-        read_file(tmp_path, "model", 5, ArtifactError)
+def a_pipe(folder: Path) -> str:
+    os.mkfifo(folder / "pipe")  # that nobody writes into
+    return str(folder / "pipe")
+
+
+def a_socket(folder: Path) -> str:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")  # whose address has to be short
+    return "socket"
+
+
+def a_circle_of_links(folder: Path) -> str:
+    (folder / "link").symlink_to("link")
+    return str(folder / "link")
+
+
+def below_a_file(folder: Path) -> str:
+    return str(folder / "file" / "model")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
-def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ArtifactError, match="give a model in a regular file"):
-        read_file(tmp_path / "pipe", "model", 5, ArtifactError)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (str, "is a folder; give one model file"),
+        (a_pipe, "is a device, pipe or socket; give a model in a regular file"),
+        (a_socket, "is a device, pipe or socket"),
+        (lambda _: "/dev/zero", "is a device, pipe or socket"),
+        (a_circle_of_links, "cannot read the model .*link"),
+        (below_a_file, "cannot read the model .*file/model"),
+        (lambda _: "face\0.jpg", "cannot read the model"),
+        (lambda _: "f" * 5000, "cannot read the model"),
+    ],
+)
+def test_what_is_no_file_is_refused_without_waiting(
+    make: Callable[[Path], str],
+    message: str,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError, match=message):
+        read_file(make(tmp_path), "model", 5, ArtifactError)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a system with named pipes")
+def test_a_file_that_becomes_a_pipe_is_refused_without_waiting(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, regular = a_pipe(tmp_path), os.stat(file)
+    monkeypatch.setattr(os, "stat", lambda *_, **__: regular)
+    with pytest.raises(ArtifactError, match="device, pipe or socket"):
+        read_file(pipe, "model", 5, ArtifactError)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="needs a user from whom permissions can be withdrawn (not root, not Windows)",
+)
+def test_a_file_without_permission_is_refused(file: Path) -> None:
+    file.chmod(0)
+    with pytest.raises(ArtifactError, match="this user may not read"):
+        read_file(file, "model", 5, ArtifactError)
 
 
 def test_a_git_lfs_pointer_is_not_taken_for_the_file(file: Path) -> None:
