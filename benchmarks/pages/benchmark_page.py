@@ -26,7 +26,7 @@ from fer_bench.tables import (
     times,
     with_interval,
 )
-from fer_edge.artifacts.model import DEFAULT_MODEL, model_path
+from fer_edge.artifacts.model import packaged_models
 from fer_edge.artifacts.record import encode
 from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.system.cores import usable_cores
@@ -339,14 +339,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--strict", action="store_true", help="write only on a quiet machine")
 
 
-def _packaged_models() -> list[str]:
-    folder = model_path(DEFAULT_MODEL).parent
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
-
-
 def _page(options: Namespace) -> int:
     page = Page(options.page, options.readme, options.picture)
-    models = options.models or _packaged_models()
+    models = options.models or packaged_models()
     accuracy = read_result(options.accuracy, AccuracyRun) if options.accuracy else None
     if options.latency:
         latency = read_result(options.latency, LatencyRun)
