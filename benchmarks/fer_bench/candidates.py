@@ -43,7 +43,7 @@ class Candidate:
 
     @property
     def kind(self) -> str:
-        """``model``, ``bare`` for a model's file in its engine without Predictor, or ``peer``."""
+        """``model``, ``peer``, or ``bare`` for a model's file in its engine without Predictor."""
         if self.peer is None:
             return "model"
         return "peer" if self.artifact is None else "bare"
@@ -90,7 +90,7 @@ def candidates_for(
     """Every combination of the models, then of the peers, scenario by scenario.
 
     ``all`` stands for the backends that this machine has, or the precisions that the model has.
-    What was named stays in, and fails with its reason when it is opened. Raises ConfigurationError
+    What was named is kept even if it cannot run: its row then says why. Raises ConfigurationError
     for an unknown backend and a batch that is out of range, ArtifactError for a missing model.
     """
     for model in models:
@@ -122,7 +122,7 @@ def bare_candidates(candidates: Sequence[Candidate], peers: dict[str, Peer]) -> 
         if candidate.kind != "model":
             continue
         if candidate.backend == "auto":
-            raise ConfigurationError("--bare needs an engine: name a --backend")
+            raise ConfigurationError("--bare needs an engine; name a --backend")
         if candidate.device not in ("auto", "cpu"):
             raise ConfigurationError(
                 f"the bare loops run on the CPU, not on {candidate.device}; leave --bare out"
@@ -146,8 +146,8 @@ def choices(
 ) -> list[tuple[str, str | None]]:
     """Pairs of backend and precision; ``all`` stands for what the model and this machine have.
 
-    A broken engine or model stays in, and so does everything if nothing fits: it fails with its
-    reason when it is opened. Raises ConfigurationError for an unknown backend.
+    A broken engine or model is kept, and so is everything if nothing fits: opening it will say why.
+    Raises ConfigurationError for an unknown backend.
     """
     known = ("auto", ALL, *BACKENDS)
     if unknown := sorted(set(backends) - set(known)):

@@ -35,7 +35,7 @@ __all__ = [
 
 SEARCHED = "rate per s"
 LEAST_CHANGE = 0.03
-"""Smaller changes do not count, however certain: machines differ more from day to day."""
+"""Smaller changes never count, because machines differ more than this from day to day."""
 
 _SIGNIFICANT = 0.05
 _NOT_IN_CSV = ("rounds", "notes", "stages_ms")

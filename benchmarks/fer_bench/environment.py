@@ -43,7 +43,7 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Gpu:
-    """An NVIDIA GPU as its driver tells; clocks in MHz."""
+    """An NVIDIA GPU as its driver describes it; clocks in MHz."""
 
     name: str
     driver: str
@@ -102,7 +102,7 @@ def describe_environment(machine: Machine | None = None) -> Environment:
 
 
 def differences(old: Environment, new: Environment) -> list[str]:
-    """What differs between two machines, one sentence each, except for what changes by itself."""
+    """What differs between two machines, a line each, without what always changes."""
     was, now = _facts(old), _facts(new)
     return [
         f"{name}: {was.get(name) or 'none'} → {now.get(name) or 'none'}"

@@ -14,13 +14,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Change",
-    "RoundBootstrap",
-    "change_between",
-    "percentile",
-    "student_quantile",
-]
+__all__ = ["Change", "RoundBootstrap", "change_between", "percentile", "student_quantile"]
 
 Floats = npt.NDArray[np.float64]
 

@@ -49,9 +49,9 @@ _PEER_S = 1200.0
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSplit:
-    """Crops to measure on. ``copied``, bool ``(N,)``, marks those that also stand in train.
+    """Crops to measure on. ``copied``, bool ``(N,)``, marks those that are also in train.
 
-    It is None where the archive has no training half, or where train itself is measured.
+    It is None if the archive has no training half, or if train itself is measured.
     """
 
     name: str
@@ -153,7 +153,7 @@ def measure_all(
 
 
 def load_split(data: fer2013.Data, split: str, spec: ModelSpec | None = None) -> EvaluationSplit:
-    """Read a split, and which of its pictures stand in train.
+    """Read a split, and mark its pictures that are also in train.
 
     The classes have to fit the model of ``spec``, and pictures of another size than FER2013's are
     resized to its input. Raises DataError.
@@ -183,7 +183,7 @@ def answers_of(
     labels, classes = predictor.info.spec.labels, split.crops.classes
     if labels != classes:
         raise DataError(
-            f"{model} knows the classes {', '.join(labels)}, and the pictures have the classes "
+            f"{model} knows the classes {', '.join(labels)}, but the pictures have the classes "
             f"{', '.join(classes)}; measure it on a data set of its own classes"
         )
     probabilities = predict_crops(predictor, list(split.crops.images), label)
@@ -212,7 +212,7 @@ def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:
     classes = len(split.crops.classes)
     if probabilities.shape != (len(split.crops), classes):
         raise ConfigurationError(
-            f"the peer {peer.name} gives {probabilities.shape} instead of a row of "
+            f"the peer {peer.name} answered with an array {probabilities.shape} instead of "
             f"{classes} probabilities per picture; only its latency can be measured"
         )
     return Answers(peer.name, probabilities.astype(np.float32), reply["describe"])

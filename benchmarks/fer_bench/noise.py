@@ -1,4 +1,4 @@
-"""Whether something else disturbed a measurement: other load, changed clocks, throttling."""
+"""Whether other load, changed clocks or throttling disturbed a measurement."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PROBES = 5
 class Noise:
     """The verdict over all turns; ``findings`` are sentences, empty on a quiet machine.
 
-    Loads and stolen time are shares of all cores' time. What the system does not tell is None.
+    Loads and stolen time are shares of all cores' time. What the system does not report is None.
     """
 
     quiet: bool
@@ -141,6 +141,6 @@ class NoiseWatch:
 
 
 def _spread(ordered: Sequence[float]) -> float:
-    """How much larger the value a tenth below the top is than the one a tenth above the bottom."""
+    """How much larger the 90th percentile is than the 10th, as a share."""
     tenth = len(ordered) // 10
     return ordered[-1 - tenth] / ordered[tenth] - 1 if ordered else 0.0

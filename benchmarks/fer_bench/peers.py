@@ -1,4 +1,4 @@
-"""Peers: what a user might take instead of a model of ours, measured in the same rounds.
+"""Peers: what a user might choose instead of a model of ours, measured in the same rounds.
 
 A peer is an adapter (a script that speaks ``fer_bench.protocol``) and the way to install what it
 needs. ``benchmarks/peers/peers.json`` lists them.
@@ -31,11 +31,11 @@ _TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 @dataclass(frozen=True, eq=False)
 class Peer:
-    """One peer, as ``peers.json`` tells it, with its ``name``.
+    """One entry of ``peers.json``, with its ``name``.
 
-    ``needs`` are the imports of its adapter, ``install`` the arguments of pip that install them in
-    ``environment``, a virtual environment that peers may share. ``bare`` marks an engine that runs
-    a file of ours without Predictor, in our own environment.
+    ``needs`` are the imports of its adapter, and ``install`` the arguments of pip that install them
+    in ``environment``, a virtual environment that peers may share. ``bare`` marks an engine that
+    runs a file of ours without Predictor, in our own environment.
     """
 
     title: str
@@ -72,7 +72,7 @@ def load_peers(folder: Path | None = None) -> dict[str, Peer]:
         )
     value = parse_json(path.read_bytes(), str(path))
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{path} is damaged: it should hold the peers by their names")
+        raise ConfigurationError(f"{path} is damaged: it should map names to peers")
     peers = {
         name: decode(Peer, entry, f"{path}.{name}", ConfigurationError)
         for name, entry in value.items()
@@ -112,14 +112,14 @@ def adapter_program(peer: Peer, extra: Mapping[str, Any]) -> Program:
         {
             # the adapters import fer_bench.protocol from here, and nothing else of ours
             "PYTHONPATH": str(_ROOT),
-            # ONNX Runtime as it is installed, but without its telemetry unless the user wants it
+            # no telemetry of ONNX Runtime unless the user asks for it
             _TELEMETRY: os.environ.get(_TELEMETRY, "1"),
         },
     )
 
 
 def prepare(peer: Peer, timeout_s: float = _PREPARE_S) -> None:
-    """Let a peer make what it needs before it is timed, such as its graph; once per machine.
+    """Let a peer make what it needs before it is timed, such as its graph.
 
     Raises CandidateError, or ConfigurationError where it is not installed.
     """

@@ -205,7 +205,7 @@ def _queries(crops: list[Any], query: int, batch: int) -> list[list[list[Any]]]:
 
 
 def _memory_mb() -> float | None:
-    """Resident memory in MiB; None where the system does not tell."""
+    """Resident memory in MiB; None if the system does not report it."""
     try:
         found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))
     except OSError:
@@ -215,6 +215,6 @@ def _memory_mb() -> float | None:
 
 def _reason(problem: Exception) -> str:
     text = " ".join(str(problem).split())[:500]
-    # our own errors are whole sentences; those of an engine are told with their type
+    # our own errors are whole sentences; an engine's errors need their type
     kinds = [kind.__name__ for kind in type(problem).__mro__]
     return text if "FerEdgeError" in kinds else f"{type(problem).__name__}: {text}"

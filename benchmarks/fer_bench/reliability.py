@@ -1,4 +1,4 @@
-"""Reliability: how often a model is right when it is so sure (Guo et al., ICML 2017, section 2)."""
+"""Reliability: accuracy by confidence (Guo et al., ICML 2017, section 2)."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class PredictorAdapter(Adapter):
         return self._predictor.info.max_batch
 
     def describe(self) -> dict[str, Any]:
-        """What ``Predictor.info`` tells, and the size of the artifact's files."""
+        """What ``Predictor.info`` says, and the size of the artifact's files."""
         info = self._predictor.info
         artifact = None if info.artifact is None else read_artifact(info.artifact)
         return {

@@ -1,4 +1,4 @@
-"""A calibration set: class-balanced crops of the clean training split, with their hashes."""
+"""Calibration sets: class-balanced crops of the training split, with their hashes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fer_edge.system.files import atomic_path
 __all__ = ["MAX_UNPACKED", "CalibrationSet", "draw", "load"]
 
 MAX_UNPACKED = 1 << 30
-"""The most bytes that a file may unpack to; enough for 400,000 crops."""
+"""A file may unpack to this many bytes, which is enough for 400,000 crops."""
 
 _ARRAYS = ("images", "labels", "names", "sha256")
 _GRAY, _COLOUR = 3, 4
@@ -51,8 +51,8 @@ class CalibrationSet:
     def check(self, data: Data | None = None) -> None:
         """Raise DataError, with the reason, for a set that INT8 must not be calibrated on.
 
-        It is refused if it is empty, too small, of a single class, or holds test pictures. These
-        are told by FER2013's file names and, if ``data`` is given, by their pixels.
+        A set is refused if it is empty, too small, of a single class, or holds test pictures. Test
+        pictures are recognised by FER2013's file names and, if ``data`` is given, by their pixels.
         """
         count = len(self.crops)
         if not _are_pictures(self.crops.images) or len(self.crops.images) != count:
@@ -68,8 +68,8 @@ class CalibrationSet:
             )
         if len(np.unique(self.crops.labels)) == 1:
             raise DataError(
-                f"all {count} calibration crops are {classes[self.crops.labels[0]]}; ranges of one "
-                "class do not fit the others, so draw a balanced set with fer-calib"
+                f"all {count} calibration crops are {classes[self.crops.labels[0]]}, and ranges of "
+                "one class do not fit the others; draw a balanced set with fer-calib"
             )
         self._refuse_test_pictures(data)
 
@@ -91,8 +91,8 @@ class CalibrationSet:
         named = [n for n in self.crops.names if Path(n).name.startswith(_TEST_PREFIXES)]
         if named:
             raise DataError(
-                f"{len(named)} calibration crops are test pictures, {named[0]} for one; accuracy "
-                "measured on pictures that calibrated the model means nothing, so draw another set"
+                f"{len(named)} calibration crops are test pictures, such as {named[0]}; accuracy "
+                "on pictures that the model was calibrated on means nothing. Draw another set"
             )
         if data is None:
             return
@@ -104,12 +104,12 @@ class CalibrationSet:
         if copies.any():
             first = self.crops.names[int(np.flatnonzero(copies)[0])]
             raise DataError(
-                f"{int(copies.sum())} calibration crops also stand in the test split of {data}, "
-                f"{first} for one; draw another set with fer-calib, which leaves them out"
+                f"{int(copies.sum())} calibration crops are also in the test split of {data}, such "
+                f"as {first}; draw another set with fer-calib, which leaves such copies out"
             )
 
     def save(self, path: Path) -> None:
-        """Write an ``.npz`` with images, labels, names and one sha256 per image; no pickle."""
+        """Write an ``.npz`` with images, labels, names and one sha256 per image, without pickle."""
         hashes = [_digest(image) for image in self.crops.images]
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(
@@ -131,16 +131,16 @@ def draw(
     labels: Sequence[str] | None = None,
     exact: bool = True,
 ) -> CalibrationSet:
-    """Draw ``count`` crops, the same number of each class or one more.
+    """Draw ``count`` crops, equally many of each class; the first classes take the remainder.
 
     They come from the training split, without constant pictures and copies of test pictures. If
-    there is no test half to compare with, the set's note says so. ``labels`` are the classes of the
-    model, if the data has to fit one. Without ``exact``, a small data set gives fewer crops. Raises
-    DataError for a data set that cannot be used or lacks a class, and ConfigurationError for a
-    negative ``seed`` and a ``count`` that is too small or too large.
+    there is no test half to compare with, the set's note says so. ``labels`` are the model's
+    classes, if the data has to fit a model. With ``exact=False`` a small data set gives fewer
+    crops. Raises DataError for a data set that cannot be used or lacks a class, and
+    ConfigurationError for a negative ``seed`` or a ``count`` that is too small or too large.
     """
     if seed < 0:
-        raise ConfigurationError(f"a seed is 0 or more, not {seed}")
+        raise ConfigurationError(f"a seed should be 0 or more, not {seed}")
     train, left_out = fer2013.load_clean_train(data, labels=labels)
     classes = train.classes
     if count < len(classes):
@@ -159,7 +159,7 @@ def draw(
         wanted = count // len(classes) + (label < count % len(classes))
         if have[label] < wanted:
             raise ConfigurationError(
-                f"{count} crops need {wanted} of {name}, and the training split has "
+                f"{count} crops need {wanted} of {name}, but the training split has "
                 f"{have[label]}; ask for at most {have[rarest] * len(classes)}"
             )
         members = np.flatnonzero(train.labels == label)
@@ -205,14 +205,14 @@ def load(path: Path) -> CalibrationSet:
 
 
 def _are_pictures(images: npt.NDArray[Any]) -> bool:
-    """Uint8 ``(N, H, W)`` gray or ``(N, H, W, 3)`` BGR, large enough to be crops."""
+    """Whether they are uint8 ``(N, H, W)`` or ``(N, H, W, 3)`` and large enough to be crops."""
     is_colour = images.ndim == _COLOUR and images.shape[3] == 3  # noqa: PLR2004 - B, G, R
     fits = images.dtype == np.uint8 and (images.ndim == _GRAY or is_colour)
     return fits and min(images.shape[1:3]) >= MIN_SIDE
 
 
 def _array(archive: Mapping[str, object], name: str) -> npt.NDArray[Any]:
-    """Read an array; numpy returns members of other kinds as bytes."""
+    """Read an array of an archive; numpy returns other kinds of members as bytes."""
     if not isinstance(member := archive[name], np.ndarray):
         raise ValueError(f"{name} is no array")
     return member

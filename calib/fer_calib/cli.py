@@ -28,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_data_option(parser)
     add_validation_options(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the .npz to write")
-    parser.add_argument("--count", metavar="N", type=int, default=512, help="default: 512")
+    parser.add_argument(
+        "--count", metavar="N", type=int, default=512, help="how many crops (default: 512)"
+    )
     parser.add_argument("--seed", metavar="N", type=int, default=0)
     parser.set_defaults(handler=_calibrate)
     return run_command(parser, arguments)
@@ -40,7 +42,7 @@ def _calibrate(options: Namespace) -> int:
     for note in drawn.crops.notes:
         say(note)
     if drawn.note is not None:
-        say(f"the set was {drawn.note}: copies of test pictures may be in it; this is recorded")
+        say(f"the set was {drawn.note}, so it may hold copies of test pictures; the file says so")
     print(f"{options.out}: {len(drawn.crops)} crops, sha256 {drawn.sha256}")
     write_result(
         options,

@@ -1,4 +1,4 @@
-"""Accuracy control: INT8 close to float32, or an error that names the layers at fault."""
+"""Accuracy control: an INT8 core that is close to float32, or an error that names the layers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _NAMED = 5
 class Prepared:
     """What all forms of INT8 of one network share.
 
-    ``core`` is the float32 network, ``observation`` what its tensors held on calibration crops, and
-    ``evaluation`` the crops to stay accurate on, with labels where there are any.
+    ``core`` is the float32 network, ``observation`` the ranges of its tensors on calibration crops.
+    Accuracy is measured on ``evaluation``, whose labels may be unknown.
     """
 
     def __init__(self, core: onnx.ModelProto, observation: Observation, evaluation: Crops) -> None:
@@ -40,9 +40,9 @@ class Prepared:
 
     @cached_property
     def sensitivity(self) -> Sensitivity:
-        """The cost of every layer, measured when it is first asked for.
+        """The cost of every layer, measured once, on first use.
 
-        It takes 256 of the evaluation crops, or fewer where they are larger than 48 x 48 pixels.
+        It is measured on 256 of the evaluation crops, on fewer if they exceed 48 x 48 pixels.
         """
         return sensitivity(self.core, self.observation, self._probe)
 
@@ -54,7 +54,7 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Controlled:
-    """An INT8 core within its limits, and the layers that had to stay in float for it."""
+    """An INT8 core within its limits, and the layers that had to stay in float."""
 
     core: onnx.ModelProto
     scheme: str
@@ -77,9 +77,9 @@ def control(
 ) -> Controlled:
     """Quantise, measure, and put the most sensitive layers back in float until the limits hold.
 
-    ``scheme`` is one of ``SCHEMES``. The number of layers is doubled until they suffice, and then
-    reduced by bisection. ``report`` receives a line per step. Raises GateError, with the layers and
-    their costs, if the limits do not hold with the largest allowed share of layers in float.
+    ``scheme`` is one of ``SCHEMES``. The number of float layers is doubled until the limits hold,
+    then reduced by bisection. ``report`` receives a line per step. Raises GateError, with the
+    layers and their costs, if the largest allowed share of float layers is not enough.
     """
     engine = find_scheme(scheme).engine
     core, evaluation = prepared.core, prepared.evaluation
@@ -129,6 +129,6 @@ def _message(last: Controlled, defects: list[str], costs: Sensitivity) -> str:
     )
     return (
         f"the {last.scheme} INT8 form {' and '.join(defects)}, with {len(last.kept_float)} of "
-        f"{len(costs.layers)} layers kept in float. Alone in INT8, these cost most: {named}. "
-        "Calibrate with more crops, or train a network that is better conditioned"
+        f"{len(costs.layers)} layers kept in float. The layers that cost most, each alone in INT8: "
+        f"{named}. Calibrate with more crops, or train a network that is better conditioned"
     )

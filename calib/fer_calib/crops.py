@@ -23,9 +23,9 @@ _PIXELS = 32 * 48 * 48
 class Crops:
     """Tensors for one model, with labels where they are known.
 
-    ``tensors`` is uint8 ``(N, H, W, C)`` as ``fer_edge.images.preprocess`` gives it, ``labels``
-    int64 ``(N,)``; ``source`` tells people where they came from. Raises DataError for an empty set
-    and for one that does not fit the model.
+    ``tensors`` is uint8 ``(N, H, W, C)`` as ``fer_edge.images.preprocess`` makes it, ``labels``
+    is int64 ``(N,)``, and ``source`` says where they came from. Raises DataError for an empty set
+    and for crops that do not fit the model.
     """
 
     tensors: npt.NDArray[np.uint8]
@@ -41,7 +41,7 @@ class Crops:
                 f"{self.tensors.dtype} {self.tensors.shape}; convert them with preprocess_all"
             )
         if not len(self.tensors):
-            raise DataError("there is not a single crop to calibrate or to measure on")
+            raise DataError("there are no crops to calibrate or measure on")
         if self.labels is not None and self.labels.shape != self.tensors.shape[:1]:
             raise DataError(f"{len(self.tensors)} crops came with {len(self.labels)} labels")
 
@@ -49,7 +49,7 @@ class Crops:
         return len(self.tensors)
 
     def batches(self) -> Iterator[npt.NDArray[np.float32]]:
-        """Give float32 ``(n, C, H, W)``, normalised by the spec; n is ``batch_size``, or less."""
+        """Yield float32 ``(n, C, H, W)``, normalised by the spec; n is ``batch_size`` at most."""
         mean = np.array(self.spec.input.mean, np.float32).reshape(1, -1, 1, 1) * 255
         std = np.array(self.spec.input.std, np.float32).reshape(1, -1, 1, 1) * 255
         scale = (1 / std).astype(np.float32)
@@ -59,7 +59,7 @@ class Crops:
             yield np.ascontiguousarray((planes - mean) * scale)
 
     def thin(self, count: int) -> Crops:
-        """Take ``count`` of them at most, evenly from all over the set."""
+        """Take at most ``count`` crops, evenly spread over the set."""
         if len(self) <= count:
             return self
         chosen = np.linspace(0, len(self) - 1, count).round().astype(np.int64)
@@ -67,7 +67,7 @@ class Crops:
         return Crops(self.tensors[chosen], self.spec, labels, self.source)
 
     def accuracy_drop(self, expected: Probabilities, given: Probabilities) -> float | None:
-        """What ``given`` loses against ``expected``, a fraction of 1; None without labels."""
+        """The accuracy of ``expected`` minus that of ``given``; None without labels."""
         if self.labels is None:
             return None
         right = [float((p.argmax(axis=1) == self.labels).mean()) for p in (expected, given)]
@@ -77,6 +77,6 @@ class Crops:
 def batch_size(height: int, width: int) -> int:
     """How many crops to run at once: 32 of 48 x 48 pixels, fewer of larger ones.
 
-    The memory that a network's tensors take grows with the area of its pictures.
+    A network's tensors need memory in proportion to the area of a picture.
     """
     return max(1, _PIXELS // (height * width))

@@ -16,7 +16,7 @@ CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
 """Names of a core's only input, float32 ``(batch, C, H, W)``, and output, ``(batch, K)``."""
 
 LAYER_OPS = ("Conv", "Gemm", "MatMul")
-"""Operators that are quantised if they have a weight. The rest stays in float: softmax, layer norm
+"""Operators that are quantised if they have a weight. All others stay in float: softmax, layer norm
 and GELU lose most accuracy, and products of two activations (attention) were slower as integers."""
 
 _BOUNDS = ("Relu", "Clip")
@@ -29,10 +29,10 @@ _GEMM_DEFAULTS = {"alpha": 1.0, "beta": 1.0, "transA": 0}
 class Layer:
     """A convolution or matrix product with a weight.
 
-    ``node`` is its name in the graph, and ``name`` that of its module in the network. ``weight``
-    and ``bias`` are initializers; the weight has its output channels on ``axis``. ``output`` is the
-    tensor that the layer gives. Engines compute a ReLU or clip together with the layer in front of
-    it; if one follows, ``output`` is its output.
+    ``node`` is its name in the graph, ``name`` that of its module in the network. ``weight`` and
+    ``bias`` are initializers; the output channels of the weight are on ``axis``. Engines compute a
+    ReLU or clip together with the layer in front of it, so ``output`` is that of the ReLU or clip
+    if one follows.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Layer:
 class CoreGraph(OnnxGraph):
     """An index over a core and its ``layers``.
 
-    Raises ArtifactError for a graph that is not a core, has a fixed batch, has quantisers already,
-    lacks names, or has no layer to quantise.
+    Raises ArtifactError for a graph that is not a core, has a fixed batch, is quantised already,
+    has nodes without names, or has no layer to quantise.
     """
 
     def __init__(self, core: onnx.ModelProto) -> None:
@@ -58,7 +58,7 @@ class CoreGraph(OnnxGraph):
         found = [self._layer(node) for node in self.nodes if self._is_layer(node)]
         if not found:
             raise ArtifactError(
-                f"this core has no {', '.join(LAYER_OPS)} with a weight, so nothing to quantise"
+                f"this core has nothing to quantise: no {', '.join(LAYER_OPS)} with a weight"
             )
         self.layers = _with_unique_names(found)
 
@@ -102,7 +102,7 @@ class CoreGraph(OnnxGraph):
         )
 
     def _known_name(self, node: onnx.NodeProto) -> str:
-        """Name a layer after its parameters, which keep the names of the network's modules."""
+        """The module of the network that a layer's parameters are named after."""
         following = [
             x for n in self.readers.get(node.output[0], []) if n.op_type == "Add" for x in n.input
         ]
@@ -118,7 +118,7 @@ class CoreGraph(OnnxGraph):
 
 
 def _with_unique_names(layers: list[Layer]) -> tuple[Layer, ...]:
-    """Use the node's name for layers that share a parameter."""
+    """Layers that share a parameter are named after their nodes instead."""
     counts = Counter(layer.name for layer in layers)
     return tuple(
         replace(layer, name=layer.node) if counts[layer.name] > 1 else layer for layer in layers
@@ -130,8 +130,8 @@ def _check(core: onnx.ModelProto) -> None:
     inputs, outputs = [i.name for i in graph.input], [o.name for o in graph.output]
     if inputs != [CORE_INPUT] or outputs != [CORE_OUTPUT]:
         raise ArtifactError(
-            f"a core maps {CORE_INPUT} to {CORE_OUTPUT}; this graph maps {', '.join(inputs)} to "
-            f"{', '.join(outputs)}. Quantise first, attach the contract afterwards"
+            f"expected a core, from {CORE_INPUT} to {CORE_OUTPUT}, not a graph from "
+            f"{', '.join(inputs)} to {', '.join(outputs)}; quantise before attaching the contract"
         )
     if fixed := graph.input[0].type.tensor_type.shape.dim[0].dim_value:
         raise ArtifactError(

@@ -1,8 +1,8 @@
 """The ranges of a core's tensors on the calibration crops, without outliers.
 
-In a network with nearly dead channels, a few odd crops give activations that are a thousand times
+In a network with nearly dead channels, a few odd crops cause activations that are a thousand times
 too large. Three of them among 512 would stretch a range so far that all other values become the
-same integer. So a crop is left out if any tensor peaks far higher on it than on the others.
+same integer. So a crop is left out if any tensor peaks far higher on it than on other crops.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class TensorRecord:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """Records by tensor, without the crops at the positions ``outliers``."""
+    """Records by tensor, and the positions of the crops that were left out of them."""
 
     tensors: Mapping[str, TensorRecord]
     outliers: tuple[int, ...]
 
 
 def observe(core: onnx.ModelProto, crops: Crops) -> Observation:
-    """Run a float32 core over the calibration crops and record what can be quantised.
+    """Run a float32 core on calibration crops and record the tensors that can be quantised.
 
     Raises ArtifactError for a graph that is no core.
     """
@@ -78,12 +78,12 @@ def observe(core: onnx.ModelProto, crops: Crops) -> Observation:
 
 
 def outliers_of(peaks: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which crops are outliers, by the peaks ``(T, N)`` of the tensors; bool ``(N,)``.
+    """Which crops are outliers, by the peaks ``(T, N)`` of the tensors; bool ``(N,)``.
 
-    On an outlier some tensor reaches four times what it stays below on 95 % of the crops. At most
-    2 % of the crops are outliers, rounded up, and the worst are taken: more would be the network's
-    usual behaviour. A tensor that is 0 on 95 % of the crops is ignored, or its rare activity would
-    be cut off.
+    A crop is an outlier if some tensor exceeds four times its 95th percentile over the crops. At
+    most 2 % of the crops are left out, rounded up, the worst first: more would be the network's
+    usual behaviour. A tensor that is 0 on 95 % of the crops is ignored, because its rare activity
+    would be cut off.
     """
     usual = np.quantile(peaks, _USUAL, axis=1, method="lower", keepdims=True)
     heard = (usual[:, 0] > 0) & np.isfinite(usual[:, 0])

@@ -1,7 +1,6 @@
-"""An index over an ONNX model, and copies of models that leave large weights where they are.
+"""An index over an ONNX model, and copies of models without their large weights.
 
-A copy with its weights takes as much memory as the file; checks and shape inference don't need
-them.
+A full copy takes as much memory as the file, and checks and shape inference do not need weights.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ _WEIGHTS, _PAGE = "weights.bin", 4096
 
 
 class OnnxGraph:
-    """A model with its local functions inlined; nothing of it is changed.
+    """A model with its local functions inlined; the model that was given is not changed.
 
-    ``imports`` are the opsets as the file has them, ``domains`` those that nodes belong to; ONNX's
-    own domain is the empty name. ``nodes`` include those of inner graphs.
+    ``imports`` lists the opsets of the file, ``domains`` the domains of its nodes; ONNX's own
+    domain is the empty name. ``nodes`` includes those of inner graphs.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -39,7 +38,7 @@ class OnnxGraph:
 
     @cached_property
     def inputs(self) -> list[onnx.ValueInfoProto]:
-        """What a caller has to give; older files list their initializers among the inputs."""
+        """The inputs that a caller has to give; older files list initializers among them."""
         return [v for v in self.model.graph.input if v.name not in self.initializers]
 
     @cached_property
@@ -63,7 +62,7 @@ class OnnxGraph:
 
     @cached_property
     def stored(self) -> dict[str, onnx.TensorProto]:
-        """Tensors whose values are in the file: initializers and what ``Constant`` gives."""
+        """Tensors whose values are in the file: initializers and outputs of ``Constant``."""
         found = dict(self.initializers)
         for node in self.nodes:
             values = [item.t for item in node.attribute if item.name == "value"]
@@ -84,7 +83,7 @@ class OnnxGraph:
         light = outline(self.model)
         imported = {_domain(entry.domain) for entry in light.opset_import}
         for domain in {_domain(node.domain) for node in self.nodes} - imported:
-            # inference would stop at an operator of a domain that isn't imported
+            # inference stops at an operator whose domain is not imported
             light.opset_import.add(domain=domain, version=_ANY_VERSION)
         return shape_inference.infer_shapes(light).graph
 
@@ -100,7 +99,7 @@ class OnnxGraph:
         return np.asarray(numpy_helper.to_array(self.initializers[name]), np.float32)
 
     def constant(self, name: str) -> bool:
-        """Whether a tensor is known before anything runs."""
+        """Whether a tensor's value is known before the model runs."""
         if name in self.stored:
             return True
         maker = self.makers.get(name)
@@ -121,9 +120,9 @@ def model_of(
     tensors: Iterable[onnx.TensorProto],
     outputs: Iterable[str] = (),
 ) -> onnx.ModelProto:
-    """Make a model like ``source`` of other nodes and initializers.
+    """Make a model like ``source`` with other nodes and initializers.
 
-    ``outputs`` names outputs in place of those of ``source``, for running it.
+    ``outputs`` names tensors to use as outputs instead of those of ``source``.
     """
     made = header(source)
     made.graph.node.extend(nodes)
@@ -136,7 +135,7 @@ def model_of(
 
 
 def outline(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Copy a model with its large weights as inputs of the same type and shape."""
+    """Copy a model, with inputs of the same type and shape in place of large weights."""
     light = header(model)
     light.graph.node.extend(model.graph.node)
     given = {value.name for value in light.graph.input}
@@ -150,10 +149,9 @@ def outline(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model to one file, tensor by tensor; ``onnx.save`` holds several copies of the file.
+    """Write a model to one file, tensor by tensor: ``onnx.save`` needs the memory several times.
 
-    The bytes are those of one ``ModelProto``: field 7 is the graph, whose field 5 are the
-    initializers.
+    The file is one ``ModelProto``: its field 7 is the graph, whose field 5 holds the initializers.
     """
     rest, graph = onnx.ModelProto(), onnx.GraphProto()
     _merge(model, rest, {"graph"})
@@ -172,9 +170,9 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def save_apart(model: onnx.ModelProto, folder: Path) -> Path:
-    """Write a model into ``folder`` with its large weights in a file beside it; returns its path.
+    """Write a model into ``folder``, its large weights in a second file; returns its path.
 
-    An engine maps that file into memory and needs no copy of it. ``model`` stays as it is.
+    An engine maps that file into memory instead of copying it. ``model`` stays as it is.
     """
     light = header(model)
     light.graph.node.extend(model.graph.node)
@@ -216,7 +214,7 @@ def _merge(source: Any, target: Any, without: set[str]) -> None:
 
 
 def _tag(field: int, size: int) -> bytes:
-    """What precedes an embedded message in protobuf's encoding: its field, and its size."""
+    """The bytes in front of an embedded message in protobuf's encoding: its field and its size."""
     encoded = bytearray([field << 3 | 2])
     while size > 0x7F:  # noqa: PLR2004 - seven bits a byte
         encoded.append(size & 0x7F | 0x80)

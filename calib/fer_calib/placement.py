@@ -14,8 +14,8 @@ __all__ = ["Placement", "place"]
 
 @dataclass(frozen=True)
 class Placement:
-    """``layers`` compute in integers. ``readers`` names, by tensor, the nodes that read it
-    quantised; all other nodes read that tensor in float.
+    """``layers`` compute in integers. ``readers`` maps a tensor to the nodes that read it as
+    integers; all other nodes read it in float.
     """
 
     layers: tuple[Layer, ...]
@@ -23,9 +23,9 @@ class Placement:
 
 
 def place(graph: CoreGraph, scheme: Scheme, keep_float: Collection[str] = ()) -> Placement:
-    """Decide for every layer but those named in ``keep_float``.
+    """Place quantisers for every layer except those named in ``keep_float``.
 
-    Raises ConfigurationError for a name that no layer has, and where no layer is left.
+    Raises ConfigurationError for a name that no layer has, and if no layer is left.
     """
     known = [layer.name for layer in graph.layers]
     if unknown := sorted(set(keep_float) - set(known)):
@@ -47,7 +47,7 @@ def place(graph: CoreGraph, scheme: Scheme, keep_float: Collection[str] = ()) ->
 def _close_convolutions(
     graph: CoreGraph, layers: tuple[Layer, ...], readers: dict[str, set[str]]
 ) -> None:
-    """ONNX Runtime fuses a convolution only if a quantiser is all that follows it."""
+    """Quantise the outputs: ONNX Runtime fuses a convolution only if just a quantiser follows."""
     for layer in layers:
         if layer.op == "Conv" and layer.output != CORE_OUTPUT:
             readers[layer.output] = {node.name for node in graph.readers.get(layer.output, [])}

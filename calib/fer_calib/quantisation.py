@@ -1,4 +1,4 @@
-"""A float32 core to an INT8 one, with explicit quantisers (Q/DQ) of ONNX's own operators.
+"""Rewriting a float32 core in INT8, with explicit quantisers (Q/DQ) of ONNX's own operators.
 
 Integer arithmetic as in Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018, section 2.
@@ -24,10 +24,10 @@ from fer_calib.schemes import Scheme, find_scheme
 __all__ = ["WEIGHT_SUFFIX", "quantize"]
 
 WEIGHT_SUFFIX = ".weight_int8"
-"""A layer's integer weights are named after it."""
+"""The integer weights of a layer have its name and this suffix."""
 
 _INT8_MAX, _UINT8_MAX = 127, 255
-_BIAS_MAX = 2**30  # leaves room in the 32 bits for the sum that it is added to
+_BIAS_MAX = 2**30  # leaves room in 32 bits for the products that are added to it
 _SMALLEST_SCALE = 1e-20
 
 
@@ -53,7 +53,7 @@ def quantize(
 
 
 class _Rewriter:
-    """Builds the new graph: pairs of quantisers behind tensors, integers in place of weights."""
+    """Builds the new graph: a pair of quantisers behind each tensor, integers as weights."""
 
     def __init__(
         self, graph: CoreGraph, placement: Placement, scheme: Scheme, observed: Observation
@@ -107,7 +107,7 @@ class _Rewriter:
         bias = None
         if layer.bias is not None and self._scheme.integer_bias:
             bias = self._graph.array(layer.bias)
-            # a channel that is nearly dead would need a bias of more than 32 bits
+            # the bias of a nearly dead channel would need more than 32 bits
             scales = np.maximum(scales, np.abs(bias) / (float(input_scale) * _BIAS_MAX))
         scales = _usable(scales)
         along = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
@@ -158,7 +158,7 @@ def _scale(extent: float, steps: int) -> np.float32:
 
 
 def _usable(scales: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Replace the scale of a tensor that is always 0 by one that can be divided by."""
+    """Replace scales of 0, which belong to tensors that are always 0, by 1."""
     return np.where(scales > _SMALLEST_SCALE, scales, 1).astype(np.float32)
 
 

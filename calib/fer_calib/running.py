@@ -39,10 +39,10 @@ def probabilities_of(
 def activations(
     core: onnx.ModelProto, names: Sequence[str], crops: Crops
 ) -> Iterator[dict[str, Floats]]:
-    """Give what the tensors ``names`` hold, batch by batch, each ``(n, …)`` for a batch of n crops.
+    """Yield the values of the tensors ``names``, batch by batch, each ``(n, …)`` for n crops.
 
-    Some networks fold parts of a crop into the batch (windows, patches); these are unfolded to
-    ``(n, parts, …)``. Raises ArtifactError for a tensor that does not follow the batch.
+    Some networks fold parts of a crop (windows, patches) into the batch; these are unfolded to
+    ``(n, parts, …)``. Raises ArtifactError for a tensor whose size does not follow the batch.
     """
     inner = [name for name in names if name != CORE_INPUT]
     probe = model_of(core, core.graph.node, core.graph.initializer, inner)
@@ -58,14 +58,14 @@ def activations(
 def session_of(model: onnx.ModelProto, *, optimised: bool = True) -> ort.InferenceSession:
     """Open a model in ONNX Runtime on the CPU; its weights are mapped from a file, not copied.
 
-    ``optimised`` False runs the nodes as they are, with nothing fused or folded.
+    With ``optimised=False`` the nodes run as they are: nothing is fused or folded.
     """
     options = quiet_options(usable_cores())
     if not optimised:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if (
         sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _LARGE
-    ):  # time against memory: no rearranged weights, no arena that grows
+    ):  # slower, but less memory: no rearranged weights, no arena that grows
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_cpu_mem_arena = False
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -78,8 +78,8 @@ def _unfolded(name: str, values: Floats, count: int) -> Floats:
         return values
     if not values.ndim or values.shape[0] % count:
         raise ArtifactError(
-            f"the tensor {name} has the shape {values.shape} for {count} crops: it does not follow "
-            "the batch, so it cannot be calibrated"
+            f"the tensor {name} cannot be calibrated: its shape {values.shape} does not follow the "
+            f"batch of {count} crops"
         )
     return values.reshape(count, -1, *values.shape[1:])
 
@@ -98,5 +98,5 @@ def _logits_of_openvino(core: onnx.ModelProto, crops: Crops) -> Floats:
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         model = engine.read_model(save_apart(core, Path(folder)))
         request = engine.compile_model(model, "CPU", options).create_infer_request()
-        # the next call overwrites what infer gives
+        # infer returns a buffer that the next call overwrites
         return np.concatenate([np.array(request.infer([b])[0]) for b in crops.batches()])

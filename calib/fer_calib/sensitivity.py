@@ -1,4 +1,4 @@
-"""What each layer costs when it alone computes in integers, as a table and a picture."""
+"""What each layer costs if it alone computes in integers, as a table and a picture."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Sensitivity:
     layers: tuple[LayerCost, ...]
 
     def ranked(self) -> tuple[LayerCost, ...]:
-        """The most sensitive first. KL decides: accuracy is too coarse to tell layers apart."""
+        """The most sensitive first, by KL: accuracy is too coarse to rank layers."""
         return tuple(sorted(self.layers, key=lambda cost: -cost.mean_kl))
 
 
@@ -89,10 +89,7 @@ def sensitivity(core: onnx.ModelProto, observation: Observation, probe: Crops) -
 
 
 def save_sensitivity(
-    found: Sensitivity,
-    folder: Path,
-    stem: str = "sensitivity",
-    kept_float: tuple[str, ...] = (),
+    found: Sensitivity, folder: Path, stem: str = "sensitivity", kept_float: tuple[str, ...] = ()
 ) -> tuple[Path, ...]:
     """Write the table as ``.json`` and ``.csv`` and the picture as ``.png``; returns the paths.
 

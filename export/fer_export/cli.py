@@ -174,9 +174,9 @@ def _build(options: Namespace, targets: list[str]) -> Manifest:
 
 
 def _give_back_freed_memory() -> None:
-    """Have glibc return freed blocks of a megabyte or more to the system at once.
+    """Make glibc return freed blocks of a megabyte or more to the system at once.
 
-    Weights come and go here. Without this, a ViT-B/16 takes 0.7 GB more.
+    Without this, exporting a ViT-B/16 needs 0.7 GB more memory.
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
@@ -189,10 +189,10 @@ def _finish(options: Namespace, prepared: Path, target: str) -> Manifest:
     if options.prepare_only:
         check_precision(prepared, target)
         command = finish_command(prepared, target, options.out, _plan_options(options))
-        anew = ""
+        hint = ""
         if target == "trt-int8" and str(prepared) != options.from_onnx:  # a whole directory
-            anew = ". With --data or --calib, int8 beside float16 is prepared from its fp32 model"
-        raise ConfigurationError(f"{prepared} is prepared already; on the device: {command}{anew}")
+            hint = ". With --data or --calib, int8 beside float16 is prepared from its fp32 model"
+        raise ConfigurationError(f"{prepared} is prepared already; on the device: {command}{hint}")
     of_the_onnx = {
         "--batch": options.batch is not None,
         "--calib": options.calib is not None,
@@ -221,7 +221,7 @@ def _prepared(options: Namespace, targets: list[str]) -> Path | None:
         return None
     source, precision = options.from_onnx, TRT_TARGETS[targets[0]]
     if precision == "fp32" and options.prepare_only:
-        return None  # an engine would be built from any fp32 ONNX: this one is checked and copied
+        return None  # any fp32 ONNX would do for an engine: this one is only checked and copied
     model = Model.open(source)
     calibrated = options.prepare_only and (options.data or options.calib)
     if model.manifest and (

@@ -1,4 +1,4 @@
-"""What the targets of one export share: each form made once, each artifact compared once."""
+"""What the targets of one export share, so that each form is made and compared once."""
 
 from __future__ import annotations
 
@@ -88,17 +88,17 @@ class ExportOptions:
         check_count(self.crops)
         if self.int8_rest not in INT8_RESTS:
             raise ConfigurationError(
-                f"beside int8 there is {' or '.join(INT8_RESTS)}, not {self.int8_rest!r}"
+                f"int8_rest should be {' or '.join(INT8_RESTS)}, not {self.int8_rest!r}"
             )
 
 
 class ExportContext:
-    """The network of one export, what was made of it so far, and the ``folder`` that it goes to.
+    """The network of one export, and what was made of it so far.
 
-    ``out`` is what the folder will be called in the end. ``report`` receives a line per step, and
-    ``notes`` are the lines that are repeated in the report. Artifacts are compared on ``crops``,
-    where ``expected`` are the reference's probabilities ``(N, K)``. ``golden`` are the crops of the
-    manifest.
+    Files are written into ``folder``, which becomes ``out`` in the end. ``report`` receives a line
+    per step; ``notes`` are the lines that ``report.md`` repeats. Artifacts are compared on
+    ``crops``, for which the reference's probabilities are ``expected`` ``(N, K)``. ``golden`` are
+    the manifest's golden crops.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class ExportContext:
 
     @cached_property
     def calibration(self) -> CalibrationSet:
-        """The calibration set. Raises ConfigurationError where there is nothing to take it from."""
+        """The calibration set. Raises ConfigurationError without ``--calib`` and ``--data``."""
         given, data = self.options.calibration, self.options.data
         if given is None and data is None:
             raise ConfigurationError(
@@ -141,14 +141,14 @@ class ExportContext:
         return found
 
     def release(self) -> None:
-        """Free what artifacts are made of. Engines need the memory; it is made again if needed."""
+        """Free the forms of the network for the engines; they are made again if needed."""
         self.source.release()
         self._controlled.clear()
         for name in ("_half", "_prepared"):
             self.__dict__.pop(name, None)
 
     def note(self, text: str) -> None:
-        """Tell something now, and again in the report."""
+        """Report a line now, and repeat it in ``report.md``."""
         self.report(text)
         self.notes.append(text)
 
@@ -175,7 +175,7 @@ class ExportContext:
 
     @cached_property
     def _prepared(self) -> Prepared:
-        """What all forms of INT8 share: ranges, and the cost of each layer."""
+        """What all forms of INT8 share: the ranges, and the cost of each layer."""
         spec = self.source.spec
         self.report("int8: observing ranges")
         calibration = self.calibration.for_model(spec).thin(self._affordable("calibrating"))
@@ -204,7 +204,7 @@ class ExportContext:
         return self._artifact(self._controlled[scheme].core, self._int8_spec())
 
     def mixed_artifact(self) -> onnx.ModelProto:
-        """The INT8 artifact for TensorRT: int8 beside float16, in the place of float32."""
+        """The INT8 artifact for TensorRT, with float16 instead of float32 for the rest."""
         self.quantized_artifact("canonical")
         islands = {island.node for island in self._half.islands}
         core = to_mixed(self._controlled["canonical"].core, islands)
@@ -252,8 +252,8 @@ class ExportContext:
     def race(self, runs: Mapping[str, Run]) -> Times:
         """Median latency of each run, with one thread on a CPU.
 
-        They take turns. Large artifacts are timed one after the other instead, so that only one
-        is in memory. A run in an inference precision that this machine lacks is left out.
+        They take turns. Large artifacts are timed one after the other instead, so that only one is
+        in memory. A run is left out if this machine lacks its inference precision.
         """
         largest = max(((self.folder / run.file).stat().st_size for run in runs.values()), default=0)
         if largest > _LARGE and len(runs) > 1:
@@ -295,14 +295,14 @@ class ExportContext:
         return model if batch is None else with_static_batch(model, batch)
 
     def _affordable(self, step: str) -> int:
-        """How many crops a step may take, by the time that the reference takes for one."""
+        """How many crops a step may use, given the reference's time per crop."""
         return affordable_crops(self._seconds_per_crop, _SECONDS[step], _FEWEST[step])
 
     def _overflow_crops(self) -> Crops:
-        """Crops to look for overflow on: those of the calibration set where there is one."""
+        """Crops to look for overflow on: the calibration set's, or drawings if there is none."""
         spec = self.source.spec
         if self.options.calibration is None and self.options.data is None:
-            self.note("fp16: without --calib and --data overflow was looked for on drawings")
+            self.note("fp16: without --calib or --data, overflow was looked for on drawings")
             drawn = synthetic_crops(_CALIBRATION_CROPS, seed=_SYNTHETIC_SEED)
             crops = Crops(preprocess_all(drawn, spec.input), spec)
         else:

@@ -1,7 +1,7 @@
 """The contract of every artifact around a core: uint8 crops in, logits and probabilities out.
 
-Pre-processing and softmax are plain nodes that every engine has; they are attached last, so that
-quantisation and half precision never touch them.
+Pre-processing and softmax are plain nodes that every engine has. They are attached last, after
+quantisation and half precision, which must not change them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     batch = core.graph.input[0].type.tensor_type.shape.dim[0]
     size = batch.dim_param or batch.dim_value
     classes = len(spec.labels)
-    # without weights: helper.make_model copies the graph
+    # weights are added afterwards, because helper.make_model copies the graph
     graph = helper.make_graph(
         nodes=[*_preprocessing(), *core.graph.node, *_postprocessing()],
         name=spec.network.architecture,
@@ -75,10 +75,10 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
 
 
 def with_static_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    """Copy a core or an artifact, and make it take ``batch`` crops, no more and no fewer.
+    """Copy a core or an artifact, with a fixed batch of ``batch`` crops.
 
-    Some engines plan better for a known shape. Raises ConfigurationError for a batch below 1 and
-    for a model that is static at another one, and ArtifactError for a graph that cannot have it.
+    Some engines are faster with a known shape. Raises ConfigurationError for a batch below 1 and
+    for a model with another static batch, and ArtifactError for a graph that cannot have it.
     """
     if batch < 1:
         raise ConfigurationError(f"a static batch holds at least one crop, not {batch}")
@@ -113,7 +113,7 @@ def spec_of(model: onnx.ModelProto, where: str = "this ONNX") -> ModelSpec:
 def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto, ModelSpec]:
     """Undo ``attach_contract``: the core of an artifact, and its spec; ``model`` stays as it is.
 
-    Raises ArtifactError, which names ``where``, for a graph that was not made so.
+    Raises ArtifactError, which names ``where``, for a graph without these nodes.
     """
     spec = spec_of(model, where)
     own = {node.name for node in (*_preprocessing(), *_postprocessing())}
@@ -149,7 +149,7 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
 
 
 def _is_text(message: Any) -> bool:
-    """Whether all strings in a protobuf message are UTF-8; it gives bytes for others."""
+    """Whether all strings in a protobuf message are UTF-8; protobuf returns bytes for others."""
     for field, value in message.ListFields():
         values = (
             [value] if isinstance(value, (str, bytes)) or hasattr(value, "ListFields") else value

@@ -22,11 +22,10 @@ _MAX_BATCH = 1024
 
 
 def export_core(network: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
-    """Trace the network.
+    """Trace a network into a graph from ``normalized`` to ``logits``.
 
-    Gives a graph from ``normalized``, float32 ``(batch, C, H, W)``, to ``logits``, float32
-    ``(batch, 7)``, with a dynamic batch, its weights inside and nothing of the machine that
-    traced it.
+    ``normalized`` is float32 ``(batch, C, H, W)``, ``logits`` float32 ``(batch, 7)``, and the batch
+    is dynamic. The weights are inside; names and paths of this machine are not.
     """
     example = torch.zeros(2, spec.input.channels, spec.input.height, spec.input.width)
     batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
@@ -48,7 +47,7 @@ def export_core(network: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
 
 
 def _remove_traces(model: onnx.ModelProto) -> None:
-    """Drop stack traces and module names: they tell of the exporting machine and cost space."""
+    """Drop stack traces and module names, which take space and reveal the exporting machine."""
     del model.metadata_props[:]
     graph = model.graph
     del graph.metadata_props[:]
@@ -61,7 +60,7 @@ def _remove_traces(model: onnx.ModelProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes about itself away from our users."""
+    """Hide the exporter's notes about itself."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,8 +1,7 @@
 """Half precision: an ONNX core in float16, except for nodes that need float32.
 
-Three rules choose these nodes: normalisations, which add up squares (``FLOAT_OPS``); nodes whose
-tensors or sums come near the largest float16 on calibration crops, as measured here; and nodes with
-weights that float16 does not hold.
+These are normalisations, which add up squares (``FLOAT_OPS``), nodes whose tensors or sums come
+near the largest float16 on calibration crops, and nodes with weights that float16 cannot represent.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ __all__ = ["DEFAULT_TOLERANCE", "FLOAT_OPS", "HEADROOM", "HalfCore", "Island", "
 
 DEFAULT_TOLERANCE = 4e-3
 """Largest change of a probability on the calibration crops. The gate of an fp16 artifact allows
-5e-3; the rest is left for pictures that the calibration set lacks.
+5e-3, which leaves a margin for other pictures.
 """
 
 HEADROOM = 4
-"""How many times larger than on calibration crops values may become without overflow."""
+"""Other pictures may cause values this many times larger than calibration crops do."""
 
 FLOAT_OPS = frozenset(
     {
@@ -66,9 +65,9 @@ class Island:
 class HalfCore:
     """A core in half precision and how it came about.
 
-    ``model`` maps ``normalized`` to ``logits``, both float32. ``islands`` stand in the order of the
-    graph. ``max_probability_difference`` is against float32, on the calibration crops, with every
-    tensor rounded as float16 rounds it. ``largest_activation`` is that of the float32 core.
+    ``model`` maps ``normalized`` to ``logits``, both float32. ``islands`` are in the order of the
+    graph. ``max_probability_difference`` compares with float32 on the calibration crops, with every
+    tensor rounded to float16. ``largest_activation`` is that of the float32 core.
     """
 
     model: onnx.ModelProto
@@ -97,12 +96,11 @@ def to_half(
 ) -> HalfCore:
     """Convert a float32 core, as ``export_core`` makes it; ``core`` stays as it is.
 
-    ``crops`` are calibration crops, uint8 ``(N, H, W, C)``. Pictures that a calibration set lacks
-    are made of them and tried too: dark, overexposed, inverted, noise. None may overflow.
-    ``tolerance`` bounds the change of a probability. Raises GateError for NaN or Inf on any of the
-    crops, where less than half of the weights could be float16, and where a probability changes by
-    more than ``tolerance``; DataError for crops that do not fit, and ArtifactError for a graph that
-    cannot be rewritten.
+    ``crops`` are calibration crops, uint8 ``(N, H, W, C)``. Unusual pictures are made from them and
+    tried too: dark, overexposed, inverted, noise. None may overflow. Raises GateError for NaN or
+    Inf on any crop, if less than half of the weights could be float16, and if a probability changes
+    by more than ``tolerance``; DataError for crops that do not fit, and ArtifactError for a graph
+    that cannot be rewritten.
     """
     usual = Crops(crops, spec)
     tried = Crops(np.concatenate([crops, _unusual(crops)]), spec)
@@ -110,7 +108,7 @@ def to_half(
     seen = observe(graph, tried)
     if broken := [name for name, peak in seen.peaks.items() if not np.isfinite(peak)]:
         raise GateError(
-            f"the float32 network itself gives NaN or Inf on the calibration crops, first in "
+            f"the float32 network itself computes NaN or Inf on the calibration crops, first in "
             f"{broken[0]}; train it again"
         )
     reasons = _in_float(graph, seen)
@@ -118,9 +116,8 @@ def to_half(
     logits, broken = broken_tensors(half, tried)
     if broken:
         raise GateError(
-            f"float16 gives NaN or Inf on the calibration crops, first in {broken[0]}, though "
-            "float32 stays far from the end of float16: the network is ill-conditioned, train it "
-            "again"
+            f"float16 computes NaN or Inf on the calibration crops, first in {broken[0]}, although "
+            "float32 stays well within its range: the network is ill-conditioned, train it again"
         )
     expected, given = (
         metrics.softmax(answers[: len(usual)], spec.temperature)
@@ -152,7 +149,7 @@ def _in_float(graph: FloatGraph, seen: Observation) -> dict[str, str]:
         written = [node.output[position] for position in sorted(ports.outputs)]
         found = ["it adds up squares"] if node.op_type in FLOAT_OPS else []
         found += [reason for given in read if (reason := unfit.get(given))]
-        for word, names in (("reads", read), ("gives", written)):
+        for word, names in (("reads", read), ("writes", written)):
             peak = max((seen.peaks.get(name, 0.0) for name in names), default=0.0)
             if peak > _LIMIT:
                 found.append(f"it {word} up to {peak:.3g}")
@@ -195,9 +192,9 @@ def _listed(graph: FloatGraph, reasons: dict[str, str]) -> tuple[Island, ...]:
 
 
 def _unusual(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Pictures that cameras give and calibration sets lack.
+    """Pictures that cameras take and calibration sets lack.
 
-    They are black, gray, white, noise, negatives, and crops in nothing but black and white.
+    They are black, gray, white, noise, negatives, and crops in pure black and white.
     """
     shape, some = crops.shape[1:], crops[:_FEW]
     plain = [np.full(shape, value, np.uint8) for value in (0, 128, 255)]
@@ -207,7 +204,7 @@ def _unusual(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _unfit(values: npt.NDArray[np.float32]) -> str | None:
-    """Why float16 does not hold a weight, or None."""
+    """Why float16 cannot represent a weight, or None."""
     peak = float(np.abs(values).max(initial=0))
     if not peak <= _END:
         return f"a weight of it is {peak:.3g}"

@@ -1,7 +1,7 @@
 """A float32 core rewritten in float16, with casts around the nodes that stay in float32.
 
-ONNX's operator schemas tell what can be float16. Every change of type is a ``Cast`` node, as
-TensorRT's strongly typed networks require.
+What can be float16 follows from ONNX's operator schemas. Every change of type is a ``Cast`` node,
+as TensorRT's strongly typed networks require.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class HalfPorts:
 class FloatGraph:
     """A core made ready: constants are initializers, nodes have unique names, types are known.
 
-    ``header`` is the core without nodes and initializers. ``tensors`` are the initializers, which
-    belong to the core and are not copied. ``types`` and ``ranks`` are by tensor, ``nodes`` and
-    ``ports`` by node; every node that has a float16 form has ports.
+    ``header`` is the core without nodes and initializers. ``tensors`` are the core's own
+    initializers, not copies. ``types`` and ``ranks`` are by tensor, ``nodes`` and ``ports`` by
+    node; every node that has a float16 form has ports.
     """
 
     header: onnx.ModelProto
@@ -60,8 +60,8 @@ class FloatGraph:
 def prepare(core: onnx.ModelProto) -> FloatGraph:
     """Make a core ready for half precision; ``core`` stays as it is.
 
-    Raises ArtifactError for what cannot be rewritten: control flow, operators outside ONNX, or a
-    graph whose types do not follow from its inputs.
+    Raises ArtifactError for what cannot be rewritten: control flow, operators outside ONNX, or
+    types that cannot be inferred.
     """
     core = inliner.inline_local_functions(core) if core.functions else core
     nodes, constants = _without_constants(core.graph)
@@ -152,7 +152,7 @@ class _Rewriting:
         return model_of(self.graph.header, self.nodes, self.stored.values())
 
     def _read(self, name: str, as_half: bool) -> str:
-        """Name under which a node reads a float tensor in the type that it wants."""
+        """The name under which a node reads a float tensor in the type that it needs."""
         if self.graph.is_weight(name):
             return self._weight(name, as_half)
         is_half = name in self.half
@@ -178,7 +178,7 @@ class _Rewriting:
 
 
 def _core_name(name: str) -> str:
-    """The core's output is float32 in any case; where float16 computes it, it has an inner name."""
+    """The name of a tensor in float16; the core's output keeps its own name for float32."""
     return f"{name}.half" if name == CORE_OUTPUT else name
 
 

@@ -1,4 +1,4 @@
-"""What a core does on crops: how large its tensors and sums become, and where it leaves numbers.
+"""How large the tensors and sums of a core become on crops, and where NaN or Inf first appears.
 
 It runs in ONNX Runtime on the CPU, with nodes added that reduce each tensor to one number.
 """
@@ -26,7 +26,7 @@ __all__ = ["Observation", "broken_tensors", "observe"]
 FloatArray = npt.NDArray[np.float32]
 
 _EXTREMES = ("ReduceMax", "ReduceMin", "ReduceSum")
-"""The sum is there for NaN and Inf, which the first two may lose."""
+"""The sum finds NaN and Inf, which the other two may lose."""
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _ADDING = (*_PRODUCTS, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum")
@@ -37,9 +37,9 @@ _ADDING = (*_PRODUCTS, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum
 class Observation:
     """What a float32 core did.
 
-    ``peaks`` is the largest magnitude of each float tensor, NaN where NaN or Inf was seen.
-    ``sums`` bounds, for each node that adds up products or elements, every partial sum in whatever
-    order an engine adds: it is the same sum over magnitudes. ``logits`` is ``(N, K)``.
+    ``peaks`` is the largest magnitude of each float tensor, NaN where NaN or Inf was seen. ``sums``
+    is, for each node that adds up products or elements, the same sum over magnitudes: it bounds
+    every partial sum, in whatever order an engine adds. ``logits`` is ``(N, K)``.
     """
 
     peaks: dict[str, float]

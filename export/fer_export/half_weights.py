@@ -20,7 +20,7 @@ _SUFFIX = ".stored_as_half"
 def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy with the matrices and kernels in float16; vectors stay as they are.
 
-    Raises GateError for a weight that float16 does not hold.
+    Raises GateError for a weight that float16 cannot represent.
     """
     casts, tensors = [], []
     for tensor in model.graph.initializer:

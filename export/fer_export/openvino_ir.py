@@ -1,9 +1,9 @@
 """OpenVINO IR: the graph of an ONNX artifact as ``.xml`` and ``.bin``.
 
-The types in the graph say what an IR computes in. The fp16 IR is made from the fp16 ONNX: its
-constants and operations are f16, and its float32 nodes are marked ``precise``, so that a plugin
-that computes in f16 keeps them. A CPU without f16 arithmetic computes all of it in f32, from a file
-of half the size. (``save_model`` would store fp32 weights in f16 and leave the graph f32.)
+An IR computes in the types of its graph. The fp16 IR is made from the fp16 ONNX: its constants and
+operations are f16, and its float32 nodes are marked ``precise``, so that a plugin that computes in
+f16 keeps them. A CPU without f16 arithmetic computes in f32, from a file of half the size.
+(``save_model`` would store fp32 weights in f16 and leave the graph f32.)
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def save_ir(model: Model, spec: ModelSpec, path: Path) -> Path:
 
 
 def _name_in_order(model: Model) -> None:
-    """Number what OpenVINO numbers by a counter of the whole process."""
+    """Replace the numbers in names, which OpenVINO takes from a counter of the whole process."""
     for number, node in enumerate(model.get_ordered_ops()):
         if re.fullmatch(r"[A-Za-z0-9]+_\d+", node.get_friendly_name()):
             node.set_friendly_name(f"{node.get_type_name()}_{number}")
@@ -77,7 +77,7 @@ def _name_in_order(model: Model) -> None:
 def _mark_precise(xml: Path) -> None:
     """Mark every f32 layer of an f16 graph as one that no plugin may compute in f16.
 
-    Python can set OpenVINO's attribute for that, ``DisableFP16Compression``, only in the XML.
+    OpenVINO's attribute for that, ``DisableFP16Compression``, can be set from Python only in XML.
     """
     tree = ET.parse(xml)  # noqa: S314 (OpenVINO wrote it just now)
     for layer in tree.iterfind("layers/layer"):

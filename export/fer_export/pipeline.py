@@ -1,4 +1,4 @@
-"""fer-export as a call: a float network in, a proved model directory out."""
+"""fer-export as a call: from a float network to a model directory whose artifacts are proved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fer_export.targets import TARGETS, check_targets, expand, make
 __all__ = ["export_model"]
 
 _PREFERRED = ("int8", "fp32", "fp16")
-"""Which precision a Predictor loads when its caller names none: the first that was built."""
+"""The manifest's default precision is the first of these that was built."""
 
 
 def export_model(
@@ -40,9 +40,9 @@ def export_model(
     Raises ConfigurationError for an unknown target or an ``out`` that holds anything (``force``
     replaces a model directory, and nothing else), DataError for a data or calibration set that
     cannot be used, MissingDependencyError and EngineError where a target needs what this machine
-    lacks, and GateError for an artifact that does not answer as its network does; in every case
-    ``out`` stays as it was. After a GateError the cost of each layer in INT8, if it was measured,
-    is kept beside ``out``, in the folder that the message names.
+    lacks, and GateError for an artifact that does not answer as its network does. ``out`` then
+    stays as it was. After a GateError the cost of each layer in INT8, if it was measured, is kept
+    in a folder that the message names.
     """
     check_replaceable(out, force)
     check_targets(targets, prepare_only=options.prepare_only, batch=options.batch)
@@ -63,7 +63,7 @@ def export_model(
                 raise GateError(f"{problem}. The cost of each layer is kept in {kept}") from problem
             raise
         entries = _with_latencies(context, entries)
-        # what no backend opens by itself, such as the ONNX for an engine, is no default
+        # an ONNX that a plan is built from is no default, because no backend opens it as it is
         usable = [
             e for e in entries if not e.backends or {m.backend for m in e.measured} & {*e.backends}
         ]
@@ -100,7 +100,7 @@ def _with_latencies(context: ExportContext, entries: list[ArtifactEntry]) -> lis
     }
     openvino = {run.precision: run for run in runs.values() if run.backend == "openvino"}
     if {"fp32", "int8"} <= openvino.keys():
-        # int8 has to be faster than bf16 too, which OpenVINO would choose by itself if it could
+        # OpenVINO would choose bf16 by default where it can, so int8 is compared with that too
         runs["bf16"] = replace(openvino["fp32"], precision="bf16", inference_precision="bf16")
     times = context.race(runs)
     if times.busy:

@@ -1,8 +1,7 @@
 """The convolutions and matrix products of an ONNX, with the type that each computes in.
 
-The graph says it: quantised operands mean int8, others their own float type. The list goes into
-the metadata of every artifact, so that a device can hold its engine against it without the package
-onnx.
+Products of quantised operands compute in int8, others in their own float type. The list goes into
+the metadata of every artifact, so that a device can check its engine without the package onnx.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _FLOATS = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16"}
 
 
 def name_products(graph: onnx.GraphProto) -> None:
-    """Give each product of ``graph`` a name of its own, by which an engine can be asked for it."""
+    """Give each product of ``graph`` a unique name, by which it is found in an engine."""
     taken = {node.name for node in graph.node if node.op_type not in PRODUCT_OPS}
     for number, node in enumerate(graph.node):
         if node.op_type in PRODUCT_OPS:
@@ -33,7 +32,7 @@ def name_products(graph: onnx.GraphProto) -> None:
 def product_types(model: onnx.ModelProto) -> str:
     """JSON that maps the name of each Conv, Gemm and MatMul node to ``int8``, ``fp16`` or ``fp32``.
 
-    Raises ArtifactError for a product whose type does not follow from the graph.
+    Raises ArtifactError for a product whose type cannot be inferred.
     """
     graph = OnnxGraph(model)
     found = {}

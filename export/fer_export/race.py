@@ -1,7 +1,7 @@
-"""Artifacts side by side on this machine, to see which form is faster.
+"""Which of several artifacts is faster on this machine.
 
-The rounds of all alternate, so that drift hits all alike. For figures to publish there is
-fer-bench.
+They are timed in alternating rounds, so that drift affects all alike. Use fer-bench for figures to
+publish.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Run:
 
     @property
     def threads(self) -> int | None:
-        """One for engines that run on a CPU, None for those that have no such setting."""
+        """One for engines that run on a CPU, None for those without such a setting."""
         return 1 if "cpu" in BACKENDS[self.backend].devices else None
 
 
 @dataclass(frozen=True)
 class Times:
-    """Median milliseconds by name. ``busy`` tells that other programs took the CPU meanwhile."""
+    """Median milliseconds by name; ``busy`` if other programs used the CPU meanwhile."""
 
     p50_ms: Mapping[str, float]
     busy: bool
@@ -50,8 +50,8 @@ class Times:
 def median_latencies(predictors: Mapping[str, Predictor], crop: npt.NDArray[np.uint8]) -> Times:
     """Time ``predict_tensor`` with ``crop``, uint8 ``(1, H, W, C)``.
 
-    The machine counts as busy where this process, which has one thread at work all the time, got
-    the CPU for less than 90 % of it. Backends without CPU threads are not looked at for that.
+    This process keeps one thread at work. The machine counts as busy if that thread got the CPU
+    for less than 90 % of the time; backends without CPU threads are ignored for this.
     """
     times: dict[str, list[float]] = {name: [] for name in predictors}
     wall, cpu = 0.0, 0.0
@@ -72,7 +72,7 @@ def median_latencies(predictors: Mapping[str, Predictor], crop: npt.NDArray[np.u
 
 
 def ratios(runs: Mapping[str, Run], times: Mapping[str, float]) -> Iterator[str]:
-    """Sentences on what INT8 gains over each other precision in the same engine, for a report."""
+    """Sentences that compare INT8 with each other precision in the same engine."""
     fastest: dict[tuple[str, str], float] = {}
     for name, run in runs.items():
         if name in times:

@@ -1,4 +1,4 @@
-"""report.md: what an export built and measured, for people."""
+"""report.md: what an export built and measured."""
 
 from __future__ import annotations
 
@@ -31,12 +31,7 @@ _HEADER = (
 
 
 def write_report(
-    folder: Path,
-    manifest: Manifest,
-    crops: Crops,
-    *,
-    reference: str,
-    notes: Sequence[str] = (),
+    folder: Path, manifest: Manifest, crops: Crops, *, reference: str, notes: Sequence[str] = ()
 ) -> None:
     """Write ``report.md`` into ``folder``; ``reference`` is what artifacts were compared with."""
     parts = [

@@ -1,6 +1,6 @@
 """Where an export starts: a checkpoint, or an fp32 ONNX of ours.
 
-Each gives the float core, and the answers that every artifact is compared with.
+Either provides the float core, and the answers that every artifact is compared with.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Source:
     def core(self) -> onnx.ModelProto:
         """The network from ``normalized`` to ``logits`` (see ``contract_nodes``).
 
-        It is made when it is first asked for, and again after ``release``.
+        It is made on first use, and again after ``release``.
         """
         if self._core is None:
             self._core = self._make_core()
@@ -132,7 +132,7 @@ def _read_core(path: str | Path) -> tuple[onnx.ModelProto, ModelSpec, Path]:
     core, spec = detach_contract(with_float_weights(model), str(artifact.path))
     if spec.precision != "fp32":
         raise ConfigurationError(
-            f"{artifact.path} is {spec.precision} already; only an engine of that precision can be "
-            f"built from it: --target trt-{spec.precision}"
+            f"{artifact.path} is {spec.precision} already; give an fp32 model, or build an engine "
+            f"from it: --target trt-{spec.precision}"
         )
     return core, spec.with_provenance(parent_sha256=artifact.sha256), artifact.path

@@ -8,12 +8,7 @@ from pathlib import Path
 
 from fer_edge.artifacts.manifest import ArtifactEntry
 from fer_edge.backends import BACKENDS
-from fer_edge.errors import (
-    ArtifactError,
-    ConfigurationError,
-    GateError,
-    MissingDependencyError,
-)
+from fer_edge.errors import ArtifactError, ConfigurationError, GateError, MissingDependencyError
 from fer_edge.system.dependencies import requires
 from fer_export.context import ExportContext
 from fer_export.model_directory import artifact_entry
@@ -70,7 +65,7 @@ def _onnx_int8(context: ExportContext) -> list[ArtifactEntry]:
 
 
 def _trt_int8(context: ExportContext) -> list[ArtifactEntry]:
-    """Build what a TensorRT engine in int8 is made from: int8 beside fp16, or the plain graph."""
+    """Build the ONNX for a TensorRT engine in int8: int8 with fp16 for the rest, or plain Q/DQ."""
     if context.options.int8_rest == "fp32":
         return _plain_int8(context)
     mixed = context.mixed_artifact()
@@ -237,8 +232,8 @@ def expand(
 ) -> list[str]:
     """Resolve ``all`` and drop repetitions.
 
-    ``all`` leaves out ``torch`` without a checkpoint, and ``triton`` where it cannot be built;
-    ``report`` is told the reason.
+    ``all`` leaves out ``torch`` without a checkpoint, and ``triton`` if it cannot be built, for a
+    reason that is reported.
     """
     asked = list(dict.fromkeys(names))
     if ALL not in asked:

@@ -76,10 +76,10 @@ def write_repository(
     """Write ``repository/name`` in one step and return it.
 
     ``artifact`` is an ``.onnx``, a plan (``.plan``, ``.engine``) or an ``.xml`` with its ``.bin``
-    beside it; it is copied. ``force`` replaces a model that is there. Raises ConfigurationError for
-    a name, a file or a device that Triton would not accept and for a model that exists;
-    ArtifactError for an artifact that is missing, does not fit ``spec`` or has a static batch,
-    which Triton could not fill (a plan or an IR is not checked for that).
+    in the same folder; it is copied. ``force`` replaces an existing model. Raises
+    ConfigurationError for a name, a file or a device that Triton would not accept and for a model
+    that exists; ArtifactError for an artifact that is missing, does not fit ``spec`` or has a
+    static batch, which Triton could not fill (plans and IRs are not checked for that).
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(

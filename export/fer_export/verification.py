@@ -1,6 +1,6 @@
-"""Proof that an artifact answers as its fp32 reference does, on real crops where there are any.
+"""Proof that an artifact answers as its fp32 reference does.
 
-An artifact is opened through Predictor, as a user would open it. Nothing here needs torch.
+An artifact is opened through Predictor, as a user would open it. Nothing here needs torch or onnx.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def seconds_per_crop(
 ) -> float:
     """How long ``answers``, a reference, takes for one crop on an idle machine.
 
-    It is CPU time divided by the cores, so that other programs do not change it. What a call takes
-    beside its crops is left out.
+    It is CPU time divided by the cores, so other programs do not change it. The constant cost of a
+    call is left out.
     """
     few = tensors[:5]
     answers(few[:1])
@@ -106,18 +106,18 @@ def seconds_per_crop(
 def check_count(crops: int | None) -> None:
     """Raise ConfigurationError for a number of crops to compare on that is below 1."""
     if crops is not None and crops < 1:
-        raise ConfigurationError(f"artifacts are compared on 1 crop or more, not {crops}")
+        raise ConfigurationError(f"the number of crops should be 1 or more, not {crops}")
 
 
 def affordable_crops(each: float, seconds: float = _SECONDS, fewest: int = _FEWEST) -> int:
-    """How many crops fit into ``seconds`` if ``each`` takes so long, but at least ``fewest``."""
+    """How many crops of ``each`` seconds fit into ``seconds``, but at least ``fewest``."""
     return max(fewest, int(seconds / each))
 
 
 def golden_crops(
     spec: InputSpec, answers: Callable[[npt.NDArray[np.uint8]], Probabilities]
 ) -> tuple[GoldenCrop, ...]:
-    """Four drawings for a device to check itself by: gray and colour, shrinking and growing.
+    """Four drawings for a device to check itself with: gray and colour, shrunk and enlarged.
 
     ``answers`` maps tensors, uint8 ``(N, H, W, C)``, to the reference's probabilities ``(N, K)``.
     """
@@ -141,8 +141,8 @@ def verify(
 ) -> Measurement:
     """Compare an artifact's answers with ``expected``, its reference's probabilities ``(N, K)``.
 
-    ``gates`` are by precision. Raises GateError, which says everything that does not hold: the gate
-    of its precision, or batches of 1, 2 and 7 that answer otherwise than the whole.
+    ``gates`` are by precision. Raises GateError, with everything that does not hold: limits of the
+    gate, or batches of 1, 2 and 7 whose answers are not those of the whole.
     """
     with Predictor(artifact, backend=backend, device=device) as predictor:
         info = predictor.info
@@ -192,7 +192,7 @@ def batches(
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """Cut crops ``(N, H, W, C)`` into parts that fit the memory of a small device, with a bar.
 
-    They hold 256 crops of 48 x 48 pixels or fewer larger ones, and ``most`` at most.
+    A part has 256 crops of 48 x 48 pixels, or fewer larger ones, and never more than ``most``.
     """
     size = _TIMES_A_BATCH * batch_size(*tensors.shape[1:3])
     size = min(size, most or size)

@@ -152,12 +152,7 @@ def test_a_queue_that_only_grows_is_left_after_the_limit(fake_time: Any) -> None
 def test_clients_work_side_by_side() -> None:
     meeting = threading.Barrier(2, timeout=10)
     served = open_loop(
-        lambda _: meeting.wait(),
-        [0, 0],
-        time.perf_counter_ns,
-        time.sleep,
-        clients=2,
-        limit_s=10,
+        lambda _: meeting.wait(), [0, 0], time.perf_counter_ns, time.sleep, clients=2, limit_s=10
     )
     assert None not in served
     both = side_by_side(lambda client: [client, meeting.wait() * 0], 2)

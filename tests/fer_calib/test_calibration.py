@@ -133,7 +133,7 @@ def test_a_class_without_a_usable_picture_is_a_defect_of_the_data(folder: Path) 
 
 
 def test_a_negative_seed_is_refused(tiny_fer2013: Path) -> None:
-    with pytest.raises(ConfigurationError, match="a seed is 0 or more, not -1"):
+    with pytest.raises(ConfigurationError, match="a seed should be 0 or more, not -1"):
         draw(tiny_fer2013, 7, seed=-1)
 
 

@@ -88,7 +88,7 @@ def test_what_can_be_quantised_are_inputs_of_layers_and_what_convolutions_give(
 def test_an_artifact_with_its_contract_is_no_core(
     cnn: onnx.ModelProto, tiny_spec: ModelSpec
 ) -> None:
-    with pytest.raises(ArtifactError, match="this graph maps crop to logits, probabilities"):
+    with pytest.raises(ArtifactError, match="not a graph from crop to logits, probabilities"):
         CoreGraph(attach_contract(cnn, tiny_spec))
 
 

@@ -101,9 +101,7 @@ def test_the_planted_crops_do_blow_the_network_up(
     assert sizes[list(PLANTED)].min() > 100 * others.max()
 
 
-def test_the_planted_crops_are_found(
-    observations: tuple[Observation, Observation],
-) -> None:
+def test_the_planted_crops_are_found(observations: tuple[Observation, Observation]) -> None:
     without, with_them = observations
     assert set(PLANTED) <= set(with_them.outliers)
     assert not set(PLANTED) & set(without.outliers)
@@ -118,9 +116,7 @@ def test_three_outliers_among_512_do_not_move_a_range(
 
 
 def test_three_outliers_among_512_do_not_spoil_the_answers(
-    explosive_cnn: onnx.ModelProto,
-    clean: Crops,
-    observations: tuple[Observation, Observation],
+    explosive_cnn: onnx.ModelProto, clean: Crops, observations: tuple[Observation, Observation]
 ) -> None:
     model = quantize(explosive_cnn, observations[1], "canonical")
     found = agreement(probabilities_of(explosive_cnn, clean), probabilities_of(model, clean))
@@ -129,10 +125,7 @@ def test_three_outliers_among_512_do_not_spoil_the_answers(
 
 
 def test_without_that_rule_they_would(
-    explosive_cnn: onnx.ModelProto,
-    clean: Crops,
-    planted: Crops,
-    monkeypatch: pytest.MonkeyPatch,
+    explosive_cnn: onnx.ModelProto, clean: Crops, planted: Crops, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "fer_calib.observation.outliers_of", lambda peaks: np.zeros(peaks.shape[1], np.bool_)

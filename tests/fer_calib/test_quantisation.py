@@ -136,10 +136,7 @@ def test_the_skip_of_a_residual_sum_is_quantised_and_the_fresh_operand_is_not(
         for name in SCHEMES
     }
     assert list(by_scheme["canonical"].input) == ["pointwise", "stem.act"]
-    assert list(by_scheme["openvino"].input) == [
-        "pointwise.dequantized",
-        "stem.act.dequantized",
-    ]
+    assert list(by_scheme["openvino"].input) == ["pointwise.dequantized", "stem.act.dequantized"]
 
 
 # --- kernels

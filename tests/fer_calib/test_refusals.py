@@ -71,7 +71,7 @@ def test_a_copy_of_a_test_picture_is_refused_whatever_its_name(
     images[5] = fer2013.load(tiny_fer2013, "test").images[2]
     chosen = calibration_set(images)
     chosen.check()
-    with pytest.raises(DataError, match=r"1 calibration crops also stand in .*Training_5.jpg"):
+    with pytest.raises(DataError, match=r"1 calibration crops are also in .*Training_5.jpg"):
         chosen.check(tiny_fer2013)
 
 

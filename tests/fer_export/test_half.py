@@ -251,10 +251,7 @@ def cancelling_core() -> onnx.ModelProto:
             node("Identity", ["moved"], ["same"], "also_between"),
             node("Sub", ["same", "shift"], ["logits"], "shift_back"),
         ],
-        {
-            "w": rng.normal(0, 0.1, (256, 7)).astype(np.float32),
-            "shift": np.float32([2001.7]),
-        },
+        {"w": rng.normal(0, 0.1, (256, 7)).astype(np.float32), "shift": np.float32([2001.7])},
     )
 
 
@@ -272,7 +269,7 @@ def test_a_network_that_gives_nan_fails() -> None:
     core = plain_core()
     core.graph.node.insert(10, helper.make_node("Log", ["big_logits"], ["broken"], "log"))
     core.graph.node[11].input[0] = "broken"
-    with pytest.raises(GateError, match=r"float32 network itself gives NaN or Inf .* in broken"):
+    with pytest.raises(GateError, match=r"float32 network itself computes NaN or Inf .* in broken"):
         to_half(core, SPEC, drawings())
 
 
@@ -317,11 +314,7 @@ def core_with_everything_large() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    "crops",
-    [
-        np.zeros((4, 48, 48, 1), np.uint8),
-        np.zeros((4, 16, 16, 1), np.float32),
-    ],
+    "crops", [np.zeros((4, 48, 48, 1), np.uint8), np.zeros((4, 16, 16, 1), np.float32)]
 )
 def test_crops_that_do_not_fit_are_refused(crops: npt.NDArray[np.uint8]) -> None:
     with pytest.raises(DataError, match=r"uint8 \(N, 16, 16, 1\)"):
@@ -346,8 +339,7 @@ def test_control_flow_is_refused() -> None:
     )
     core.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
     core.graph.node.insert(
-        7,
-        helper.make_node("If", ["yes"], ["chosen"], "if", then_branch=branch, else_branch=branch),
+        7, helper.make_node("If", ["yes"], ["chosen"], "if", then_branch=branch, else_branch=branch)
     )
     core.graph.node[8].input[0] = "chosen"
     with pytest.raises(ArtifactError, match="without control flow"):

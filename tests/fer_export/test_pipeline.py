@@ -232,7 +232,7 @@ def test_what_a_killed_export_left_is_removed_by_the_next(
 
 
 def test_less_than_one_crop_to_compare_on_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="1 crop or more, not 0"):
+    with pytest.raises(ConfigurationError, match="should be 1 or more, not 0"):
         ExportOptions(crops=0)
 
 

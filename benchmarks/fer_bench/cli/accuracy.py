@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from fer_bench.candidates import choices
@@ -13,7 +14,7 @@ from fer_bench.cli.options import add_candidate_options
 from fer_bench.measure_accuracy import AccuracyResult, load_split, measure_all
 from fer_bench.peers import choose_peers, load_peers
 from fer_bench.reliability import draw_reliability
-from fer_bench.tables import paired_sentence
+from fer_bench.tables import aligned_table, paired_sentence
 from fer_edge.artifacts.model import check_model
 from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import ModelSpec
@@ -36,12 +37,7 @@ __all__ = ["add_parser"]
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(
-        commands,
-        "accuracy",
-        "measure accuracy on labelled pictures",
-        _accuracy,
-    )
+    parser = add_command(commands, "accuracy", "measure accuracy on labelled pictures", _accuracy)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=MODEL_HELP)
     add_data_option(parser)
     add_validation_options(parser, seed=True)
@@ -112,11 +108,15 @@ def _print(result: AccuracyResult, reference: str | None) -> None:
             f"  agrees with {reference} on {other.top1:.2%}, KL {other.mean_kl:.2e} nats, "
             f"largest difference {other.max_difference:.1e}"
         )
-    for name, entry in result.per_class.items():
-        print(
-            f"  {name:<9} precision {entry.precision:6.1%}  recall {entry.recall:6.1%}  "
-            f"F1 {entry.f1:6.1%}  of {entry.support}"
-        )
-    print("  said       " + " ".join(f"{name:>8}" for name in result.per_class))
-    for name, row in zip(result.per_class, result.confusion, strict=True):
-        print(f"  {name:<9}  " + " ".join(f"{count:>8}" for count in row))
+    scores = [
+        (name, f"{e.precision:.1%}", f"{e.recall:.1%}", f"{e.f1:.1%}", str(e.support))
+        for name, e in result.per_class.items()
+    ]
+    said = [
+        (name, *map(str, row)) for name, row in zip(result.per_class, result.confusion, strict=True)
+    ]
+    for header, rows in (
+        (("class", "precision", "recall", "F1", "pictures"), scores),
+        (("said", *result.per_class), said),
+    ):
+        print(indent(aligned_table(header, rows, text_columns=1), "  "))

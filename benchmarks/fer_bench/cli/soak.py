@@ -55,6 +55,6 @@ def _soak(options: Namespace) -> int:
         print(f"{name} on {result.backend}: {'; '.join(result.defects) or 'holds'}")
         for example in result.examples:
             print(f"  {example}")
-        # written after each artifact, so that whatever stops the next leaves these figures
+        # written after each artifact, so that an error in the next one does not lose these figures
         write_result(options, encode(SoakRun(results=tuple(results))))
     return GateError.exit_code if any(result.defects for result in results) else 0

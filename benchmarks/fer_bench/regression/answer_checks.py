@@ -1,4 +1,4 @@
-"""Checks without labels: of an artifact alone, and beside the fp32 reference in the same run."""
+"""Checks without labels: of an artifact alone, or compared with the fp32 reference."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _TIE = 1e-4
 
 
 def intact(subject: Subject) -> Outcome:
-    """The files are those that the manifest lists, and the artifact opens and answers.
+    """The files have the hashes of the manifest, and the artifact opens and answers.
 
-    Raises ArtifactError for other files, and does not open them.
+    Raises ArtifactError for other files, without opening them.
     """
     return Outcome((at_least("probes answered", len(subject.answers()), 1, "d"),))
 
 
 def recorded(subject: Subject) -> Outcome:
-    """The baseline is of this model and has this cell. Otherwise an artifact ships unguarded."""
+    """The baseline is of this model and has this cell, so that no artifact ships unguarded."""
     kept = subject.recorded
     if kept is None:
         return Outcome((Row("in the baseline, or --fer-update-baseline", "", "no", "yes", False),))
@@ -151,7 +151,7 @@ def latency(subject: Subject) -> Outcome:
 
 
 def _growth_of_kl(subject: Subject) -> list[Row]:
-    """A worse quantiser may stay within the absolute bounds; it does not keep the recorded KL."""
+    """Compare the KL with the recorded one, because a worse quantiser may hold other bounds."""
     kept, bounds = subject.recorded, subject.bounds
     if kept is None or kept.mean_kl is None:
         return []

@@ -1,4 +1,4 @@
-"""Baselines: what a model did when it was recorded, as JSON that is reviewed as a diff."""
+"""Baselines: what a model did when it was recorded, as JSON that can be reviewed as a diff."""
 
 from __future__ import annotations
 
@@ -175,8 +175,8 @@ class Baseline:
         """Read and check a baseline. Raises DataError."""
         if not os.path.lexists(path):  # Path.exists raises where it may not look
             raise DataError(
-                f"there is no baseline at {path}; record one with --fer-update-baseline, or tell "
-                "where it is: --fer-baseline"
+                f"there is no baseline at {path}; record one with --fer-update-baseline, or say "
+                "where it is with --fer-baseline"
             )
         text = read_file(path, "baseline", _MAX_BYTES, DataError)
         try:
@@ -198,7 +198,7 @@ def read_answer(text: str, classes: int) -> npt.NDArray[np.float64]:
     try:
         values = np.array([float(value) for value in text.split()])
     except ValueError as problem:
-        raise DataError(f"the baseline's answer {text!r:.60} is no list of numbers") from problem
+        raise DataError(f"the baseline's answer {text!r:.60} is not a list of numbers") from problem
     if values.shape != (classes,) or not np.isfinite(values).all():
         raise DataError(f"the baseline's answer {text!r:.60} is not {classes} numbers")
     return values

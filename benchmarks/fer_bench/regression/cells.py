@@ -104,7 +104,7 @@ def find_model(
     cells = tuple(cell for cell in fitting if cell.backend not in absent)
     if not cells:
         raise ConfigurationError(
-            f"no backend of this machine opens an artifact of {path}; {' '.join(absent.values())}"
+            f"no backend on this machine opens an artifact of {path}. {' '.join(absent.values())}"
         )
     return ModelUnderTest(path, manifest, cells, absent)
 

@@ -1,4 +1,4 @@
-"""Pictures that changed, side by side in one file, for the eye."""
+"""Pictures that got another answer, side by side in one file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fer_edge.system.files import write_bytes
 __all__ = ["MAX_PICTURES", "write_contact_sheet"]
 
 MAX_PICTURES = 60
-"""What one sheet shows at most, the worse ones first."""
+"""The most that one sheet shows, the worse ones first."""
 
 _SIDE, _CAPTION, _BORDER, _COLUMNS = 120, 34, 3, 10
 _INNER = _SIDE - 2 * _BORDER

@@ -28,7 +28,7 @@ _SHORTEST_S = 1e-9
 class PairedLatency:
     """The ratio of two latencies, and its 95 % interval.
 
-    ``disturbances`` says what else the machine did meanwhile; it is empty on a quiet machine.
+    ``disturbances`` says what else the machine did; it is empty on a quiet machine.
     """
 
     ratio: float

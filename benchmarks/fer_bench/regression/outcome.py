@@ -22,8 +22,8 @@ __all__ = [
 ]
 
 
-class NotCompared(Exception):  # noqa: N818 - no error: the check does not apply here
-    """There is nothing to compare with; the message says why, and what to do about it."""
+class NotCompared(Exception):  # noqa: N818 - not an error: the check does not apply
+    """There is nothing to compare with; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class ChangedPicture:
 class Outcome:
     """Rows of the table; a check holds if all of them do.
 
-    If no row decides, nothing was compared. Such a check would guard nothing, so a failing row is
-    added.
+    If no row decides, nothing was compared and nothing is guarded, so a failing row is added.
     """
 
     rows: tuple[Row, ...]

@@ -1,4 +1,4 @@
-"""Checks on labelled pictures, held against the baseline picture by picture."""
+"""Checks on labelled pictures, compared with the baseline picture by picture."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def pictures(run: Run) -> Outcome:
 def accuracy(subject: Subject) -> Outcome:
     """Not below the baseline by more than the bound, unless chance explains it.
 
-    On the recorded pictures McNemar's exact test tells chance from loss. On other pictures that
-    are meant, the 95 % interval has to reach the bound, and to be narrow enough to mean something.
+    On the recorded pictures McNemar's exact test tells a loss from chance. On other pictures, if
+    they are meant, the 95 % interval must reach the bound and be narrow enough to mean something.
     """
     kept, bounds, right = _kept(subject), subject.bounds, _right(subject)
     n, share = len(right), float(right.mean())
@@ -76,9 +76,9 @@ def accuracy(subject: Subject) -> Outcome:
 
 
 def recall(subject: Subject) -> Outcome:
-    """Each class by itself: a loss in a rare class does not show in the accuracy.
+    """Each class alone, because a loss in a rare class does not show in the accuracy.
 
-    A class that only the baseline or only the pictures have fails, as nothing would guard it.
+    A class that only the baseline or only the pictures have fails, because nothing guards it.
     """
     kept, right = _kept(subject), _right(subject)
     before = kept.right(len(right)) if subject.run.same_data else None
@@ -98,7 +98,7 @@ def recall(subject: Subject) -> Outcome:
 
 
 def calibration(subject: Subject) -> Outcome:
-    """The ECE did not grow. It is compared on the same pictures only, as it depends on them."""
+    """The ECE did not grow. It depends on the pictures, so it is compared on the same ones only."""
     kept = _kept(subject)
     if not subject.run.same_data:
         raise NotCompared("the ECE was recorded on other pictures; --fer-update-baseline")
@@ -110,8 +110,8 @@ def calibration(subject: Subject) -> Outcome:
 def _demand_pictures(run: Run) -> RecordedData:
     """What the pictures of the run are. Raises DataError for others than the recorded ones.
 
-    Only intervals can be compared on other pictures, and they tell less the fewer there are. An
-    archive that was cut short or swapped would weaken every check on it without a word.
+    On other pictures only intervals can be compared, and fewer pictures make them wider. So an
+    archive that was cut short or swapped would weaken every check without notice.
     """
     assert run.data is not None  # noqa: S101 - the callers have pictures
     kept, now = run.baseline.data, run.data.record

@@ -1,8 +1,8 @@
 """The pytest plugin: ``pytest --fer-model MODEL [--fer-data FER2013]``.
 
-Every run of pytest loads it where fer-edge is installed, so without ``--fer-model`` it imports
+pytest loads it in every run on a machine with fer-edge, so without ``--fer-model`` it imports
 nothing and adds nothing. With it, each check of each artifact on each backend of the machine is a
-test of its own: ``fer::model.int8.onnx[openvino]::accuracy``. It works with pytest from 6.2 on,
+test of its own: ``fer::model.int8.onnx[openvino]::accuracy``. It works with pytest 6.2 and later,
 which a device may have.
 """
 
@@ -68,7 +68,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "update-baseline": {
         "action": "store_true",
         "default": False,
-        "help": "record a new baseline, if the checks that any sound model passes hold",
+        "help": "record a new baseline, if the checks hold that any sound model passes",
     },
     "backend": {
         "metavar": "NAME",
@@ -100,7 +100,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--fer-{given[0]} needs --fer-model")
         return
     if config.getoption("numprocesses", None):
-        raise pytest.UsageError("--fer-model measures latency, so it does not run with -n")
+        raise pytest.UsageError("--fer-model measures latency, so leave out -n")
     from fer_bench.regression.cells import file_name
     from fer_bench.regression.pytest_run import SuiteHooks
     from fer_bench.regression.suite import Suite

@@ -1,7 +1,7 @@
 """Pictures that need no data set: seeded drawings, and portraits inside installed packages.
 
-The drawings use whole numbers only. Every machine and every release of NumPy and OpenCV draws the
-same pictures, so recorded answers hold everywhere.
+The drawings use only whole numbers, so every machine and every release of NumPy and OpenCV draws
+the same pictures, and recorded answers hold everywhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UInt8Array = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]
 
 RECORDED = 16
-"""How many probes a baseline keeps the answers of: drawings and portraits, half each."""
+"""A baseline keeps the answers to this many probes, half of them drawings, half portraits."""
 
 _DRAWINGS, _SEED = 64, 2013
 _SIDE = 96

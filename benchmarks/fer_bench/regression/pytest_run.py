@@ -31,7 +31,7 @@ class SuiteHooks:
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, HookResult[pytest.CollectReport], None]:
-        """Add the steps, which are in no file, to what the session itself collects."""
+        """Add the steps, which are in no file, to what the session collects."""
         made = yield
         if isinstance(collector, pytest.Session):
             found = made.get_result()
@@ -50,7 +50,7 @@ class SuiteHooks:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what was not tested here, and which baseline was written."""
+        """Say what was not tested, and which baseline was written."""
         suite = self._suite
         lines = [f"{backend} is not tested: {why}" for backend, why in suite.model.absent.items()]
         lines += [f"{name} is left out: {why}" for name, why in suite.untested.items()]
@@ -66,7 +66,7 @@ class SuiteHooks:
 
 
 class SuiteCollector(pytest.Collector):
-    """Everything that is checked of the model."""
+    """All checks of the model."""
 
     def __init__(self, *, suite: Suite, **arguments: object) -> None:
         super().__init__(**arguments)  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ class StepItem(pytest.Item):
         self._suite, self._step = suite, step
 
     def runtest(self) -> None:
-        """Take the step; skips where there is nothing to compare with."""
+        """Take the step; skip it if there is nothing to compare with."""
         result = self._suite.run(self._step)
         if result.failed:
             out = self.config.getoption("fer_out")
@@ -97,7 +97,7 @@ class StepItem(pytest.Item):
             pytest.skip(result.reason)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """It is in no file, so its name alone is reported."""
+        """Report the name alone, because it is in no file."""
         # pytest would turn the dots of a name that ends the node's id into colons
         return self.config.rootpath, None, self.nodeid.replace("::", " ")
 

@@ -30,7 +30,7 @@ _RATE_DIGITS, _SMALL_DIGITS = 5, 3
 
 
 def record(subject: Subject) -> RecordedCell:
-    """Measure everything that a baseline keeps of a cell, rounded for reviewers.
+    """Measure everything that a baseline keeps of a cell, rounded for review.
 
     The latency is left out if the machine is not quiet.
     """
@@ -39,7 +39,7 @@ def record(subject: Subject) -> RecordedCell:
     if reference is not None and reference is not subject:
         mean_kl = _short(mean_kl_divergence(reference.on_probes(), subject.on_probes()))
         measured = measure_pair(subject.predictor, reference.predictor)
-        if not measured.disturbances:  # the ratio of a busy machine would allow too much
+        if not measured.disturbances:  # a ratio from a busy machine would allow too much
             latency = RecordedLatency(_short(measured.ratio), reference.cell.name, cpu_name())
     answers = islice(subject.answers().items(), RECORDED)
     artifact = subject.cell.read()
@@ -60,7 +60,7 @@ def merge(
     data: RecordedData | None,
     files: dict[str, str],
 ) -> Baseline:
-    """Put what was recorded now into a baseline; its bounds stay as they are.
+    """Put new recordings into a baseline; its bounds stay as they are.
 
     ``files`` maps the model's artifacts to their sha256. A cell that was not measured now is kept
     if its artifact is the same file and the pictures are the same: a baseline can hold cells of

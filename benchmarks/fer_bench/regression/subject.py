@@ -1,4 +1,4 @@
-"""A cell under test: its Predictor, what it answered, and what the baseline has of it."""
+"""A cell under test: its Predictor, its answers, and what the baseline has recorded of it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class EvaluationData:
     def load(cls, data: fer2013.Data, split: str, spec: ModelSpec | None = None) -> EvaluationData:
         """Read a split, for the model of ``spec`` if it is given. Raises DataError.
 
-        The pictures are sorted by the hash of label and pixels, so that any container gives the
-        same order.
+        The pictures are sorted by the hash of label and pixels, so that their order does not depend
+        on the container.
         """
         labels, wanted = (None, None) if spec is None else (spec.labels, spec.input)
         crops = fer2013.load(data, split, labels=labels, wanted=wanted)
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def same_data(self) -> bool:
-        """Whether the baseline is of the very same pictures, whatever their split is called."""
+        """Whether the baseline is of the same pictures, whatever their split is called."""
         kept, now = self.baseline.data, self.data
         return kept is not None and now is not None and kept.sha256 == now.record.sha256
 
@@ -102,7 +102,7 @@ class Subject:
         if self.precision not in known:
             raise ArtifactError(
                 f"{self.cell.file} is of the precision {self.precision!r:.40}, which has no "
-                f"bounds; there are {', '.join(known)}: export it anew, or put bounds of that "
+                f"bounds; there are {', '.join(known)}. Export it again, or put bounds of that "
                 "name into the baseline"
             )
         return known[self.precision]
@@ -136,7 +136,7 @@ class Subject:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, those of the pictures where there are any."""
+        """Names of the classes: those of the pictures, or of the model without pictures."""
         return self.spec.labels if self.run.data is None else self.run.data.crops.classes
 
     def predict(self, crops: Sequence[npt.NDArray[np.uint8]]) -> Probabilities:

@@ -47,8 +47,8 @@ CHECKS: dict[str, Check] = {
 }
 """By name, in the order in which they run.
 
-A check raises NotCompared where it has nothing to compare with. An artifact that cannot be opened
-or run has failed, so errors of fer_edge pass through.
+A check raises NotCompared if it has nothing to compare with. Errors of fer_edge pass through: an
+artifact that cannot be opened or run has failed.
 """
 
 _DATA_CHECKS = frozenset({"accuracy", "recall", "calibration"})  # need labelled pictures
@@ -106,7 +106,9 @@ class Suite:
         if data is not None and not DataSource.of(data).path.exists():
             raise DataError(f"there is no FER2013 at {data}; give Kaggle's zip or folder, or a CSV")
         if other_data and data is None:
-            raise ConfigurationError("other pictures are allowed and none given; add --fer-data")
+            raise ConfigurationError(
+                "other pictures are allowed, but none are given; add --fer-data"
+            )
         self.model = find_model(model, backends)
         self.update = update
         self.written: Path | None = None
@@ -172,8 +174,8 @@ class Suite:
     def check(self, subject: Subject, name: str) -> Outcome:
         """Run one check.
 
-        Raises NotCompared where there is nothing to compare with, and whatever an artifact raises
-        that cannot be opened or run.
+        Raises NotCompared if there is nothing to compare with, and the errors of an artifact that
+        cannot be opened or run.
         """
         self._ready(subject)
         return CHECKS[name](subject)

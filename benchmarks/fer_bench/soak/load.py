@@ -22,8 +22,8 @@ __all__ = ["TOLERANCE", "CallResult", "Workload"]
 UInt8Array = npt.NDArray[np.uint8]
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-3, "int8": 5e-2}
-"""How far a probability may be from the single-threaded one, by precision. Engines choose other
-kernels for other batch sizes, and these round differently.
+"""How far a probability may be from the single-threaded one, by precision. Engines choose
+different kernels for different batch sizes, and these round differently.
 """
 
 _CROPS = 96
@@ -74,13 +74,13 @@ class Workload:
         return cls(tuple(crops), answers, TOLERANCE[predictor.info.precision])
 
     def step(self, predictor: Predictor, rng: np.random.Generator) -> CallResult:
-        """Make one call of a random kind, and judge what came of it."""
+        """Make one call of a random kind and check its result."""
         kind = str(rng.choice(list(_WEIGHTS), p=list(_WEIGHTS.values())))
         try:
             return _KINDS[kind](self, predictor, rng)
         except FerEdgeError as problem:
             return CallResult(kind, wrong=f"{type(problem).__name__}: {problem}")
-        except Exception as problem:  # a soak looks for whatever else comes out
+        except Exception as problem:  # any error that is not ours is a finding
             return CallResult(kind, wrong=f"untyped {type(problem).__name__}: {problem}")
 
     def judge(

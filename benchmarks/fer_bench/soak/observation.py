@@ -34,10 +34,10 @@ class Holdings:
 
 
 def observe() -> Holdings:
-    """Look at this process, as Linux tells it, while nobody calls.
+    """Read from Linux what this process holds while nobody calls.
 
-    The fewest handles and threads of a few looks count: a thread that has done its work takes a
-    moment to become one that waits.
+    It is read a few times, and the fewest handles and threads count, because a thread that has
+    finished its work is not idle at once.
     """
     handles, running = [], []
     for _ in range(_LOOKS):
@@ -48,10 +48,10 @@ def observe() -> Holdings:
 
 
 def resident_memory() -> int:
-    """Resident memory in bytes, after the allocator gave back what nobody uses.
+    """Resident memory in bytes, after glibc has returned what is free.
 
-    How much memory glibc keeps depends on which thread freed it, which would hide a leak. Its
-    malloc_trim gives it back.
+    Without malloc_trim, how much free memory glibc keeps depends on the thread that freed it, and
+    that would hide a leak.
     """
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
@@ -63,7 +63,7 @@ def resident_memory() -> int:
 class Window:
     """A part of the run: how long single calls took, and samples of resident memory in bytes.
 
-    Times are counted in steps of one percent, so that their record does not grow with the calls.
+    Times are counted in steps of one percent, so that this record does not grow with the calls.
     """
 
     times: Counter[int] = field(default_factory=Counter)

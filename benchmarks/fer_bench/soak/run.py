@@ -65,13 +65,12 @@ Pair: TypeAlias = tuple[Holdings, Holdings]
 
 @dataclass(frozen=True)
 class SoakResult:
-    """What a soak saw; memory in MB, times in ms, growth as a fraction of 1.
+    """What a soak measured; memory in MB, times in ms, growth as a fraction of 1.
 
-    ``cores`` are those that the process may use. The first and the last window, of memory and p99,
-    are each an eighth of the time after warm-up. Handles and threads are counted before and after
-    that time, while nobody calls. ``wrong`` counts answers that differ from those of a single
-    thread, and ``examples`` has the first few. ``defects`` says what does not hold; a pass has
-    none.
+    ``cores`` are those that the process may use. Memory and p99 are of the first and the last
+    window, each an eighth of the time after warm-up. Handles and threads are counted before and
+    after that time, while nobody calls. ``wrong`` counts answers that differ from those of a single
+    thread, and ``examples`` has the first few. ``defects`` is empty if everything holds.
     """
 
     model: str
@@ -187,16 +186,16 @@ def soak(
 
 
 def _crowd(shared: Predictor, load: Workload, streams: int) -> None:
-    """Run more threads side by side than the soak will later.
+    """Run more threads at once than the soak will later.
 
-    glibc gives each thread that runs beside others its own heap, and keeps it. Without this, memory
-    grows by one heap, 17 MB in torch, whenever more calls coincide than before.
+    glibc gives each concurrent thread its own heap and keeps it. Without this, memory would grow by
+    one heap, 17 MB in torch, whenever more calls coincide than before.
     """
     with ExitStack() as open_streams:
         answers = [
             open_streams.enter_context(shared.predict_stream(load.crops)) for _ in range(streams)
         ]
-        for some in answers:  # a part of them, so that all stay open
+        for some in answers:  # only a part of each, so that all stay open
             for _ in islice(some, _SEEN):
                 pass
 
@@ -261,7 +260,7 @@ def _work(
 
 
 def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:
-    """Open, use and close again and again: what is held after a third of it, and at the end."""
+    """Open, use and close many times; what is held after a third of them, and at the end."""
     rng, held = np.random.default_rng(0), []
     for number in range(REOPENED):
         with open_predictor() as another:
@@ -272,10 +271,10 @@ def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:
 
 
 def judge(windows: Sequence[Window], wrong: int, rests: Pair, reopened: Pair) -> tuple[str, ...]:
-    """What does not hold, as phrases: answers, memory, handles, threads, and the tail of times.
+    """What does not hold, as phrases: answers, memory, handles, threads, and p99.
 
-    ``rests`` is what was held before and after the windows, while nobody called, and ``reopened``
-    what was held early and late in opening and closing.
+    ``rests`` is what was held before and after the windows, while nobody called; ``reopened`` is
+    what was held early and late in the series of opening and closing.
     """
     first, last = windows[0], windows[-1]
     defects = [f"{wrong} wrong answers"] if wrong else []

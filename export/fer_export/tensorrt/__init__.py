@@ -4,12 +4,7 @@ Only ``builder`` and ``monitor`` import TensorRT, and only ``lint`` needs the pa
 """
 
 from fer_export.tensorrt.building import build_plan, naming_nvidias_tools, plan_entry
-from fer_export.tensorrt.options import (
-    TRT_TARGETS,
-    PlanOptions,
-    add_plan_options,
-    plan_options_of,
-)
+from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions, add_plan_options, plan_options_of
 from fer_export.tensorrt.prepared import (
     PreparedOnnx,
     check_precision,

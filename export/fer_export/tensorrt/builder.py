@@ -1,6 +1,7 @@
 """TensorRT's builder: one code path from 10.3 to 11, networks always strongly typed.
 
-What a layer computes in is what the ONNX says; 11 has no flag for it, and in 10 none is used.
+A layer computes in the type that the ONNX has: TensorRT 11 has no flag to change it, and none is
+used in 10.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _NO_DLA = ((10, 8, 0), (11, 4, 1))
 
 @dataclass(frozen=True, eq=False)
 class BuiltEngine:
-    """A plan's bytes and what is known of it; ``inspection`` is the engine inspector's JSON."""
+    """A plan and what is known about it; ``inspection`` is the engine inspector's JSON."""
 
     plan: bytes
     inspection: str
@@ -95,7 +96,7 @@ def _build(
             plan = builder.build_serialized_network(network, config)
     finally:
         _keep_timing_cache(config, options.timing_cache, log)
-    # until here the parser owns the network's weights, and the config does not own the cache
+    # the builder needs both until here: the parser owns the weights, and nothing owns the cache
     del parser, timings
     interrupt.check()
     if plan is None:
@@ -185,9 +186,9 @@ def _add_profile(
 def _use_timing_cache(
     config: trt.IBuilderConfig, path: Path | None, log: BuildLog
 ) -> trt.ITimingCache:
-    """Attach what an earlier build kept; what is returned must live until the engine is built.
+    """Attach the timings of earlier builds; the result must live until the engine is built.
 
-    For a cache that is damaged or of another release, TensorRT logs an error and gives an empty
+    For a cache that is damaged or of another release, TensorRT logs an error and makes an empty
     one; it does not attach one of another GPU.
     """
     kept = b""
@@ -200,8 +201,8 @@ def _use_timing_cache(
     attached = cache is not None and config.set_timing_cache(cache, False)
     if log.errors or not attached:
         log.report(
-            f"the timing cache {path} is of no use here: it is damaged, or another GPU's or "
-            "TensorRT's. Everything is timed anew and replaces it; name another file with "
+            f"the timing cache {path} is of no use here: it is damaged, or of another GPU or "
+            "TensorRT. Everything is timed again, and the file is replaced; name another file with "
             "--timing-cache to keep both"
         )
     if not attached:
@@ -239,6 +240,6 @@ def _inspect(plan: bytes, spec: ModelSpec, batch: int, options: PlanOptions, log
     context = engine.create_execution_context()
     if context is None or not context.set_input_shape(_INPUT, (batch, *spec.input.shape)):
         raise EngineError(f"TensorRT built an engine that it cannot run: {log.reason()}")
-    # without shapes the inspector tells no types ("N/A due to dynamic shapes")
+    # without shapes the inspector lists no types ("N/A due to dynamic shapes")
     inspector.execution_context = context
     return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

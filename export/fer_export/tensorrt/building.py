@@ -1,4 +1,4 @@
-"""A plan from a prepared ONNX, with the proof of its precision beside it."""
+"""Building a plan from a prepared ONNX, and proving its precision."""
 
 from __future__ import annotations
 

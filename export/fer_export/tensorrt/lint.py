@@ -1,7 +1,7 @@
-"""What TensorRT would refuse in an ONNX, found before it reaches the device.
+"""Find in an ONNX what TensorRT would refuse, before it reaches the device.
 
-``RULES`` has a small function for each rule. NVIDIA's own parser or builder refuses what a rule
-finds, and takes what none finds, as ``make nvidia`` shows.
+``RULES`` has a small function for each rule. ``make nvidia`` shows that NVIDIA's own parser or
+builder refuses what a rule finds, and accepts the rest.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _mixed_floats(view: OnnxGraph) -> _Found:
 def _external_data(view: OnnxGraph) -> _Found:
     for name, tensor in view.stored.items():
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            yield name, "its values lie outside the file; save the model as one file"
+            yield name, "its values are not in the file; save the model as one file"
 
 
 def _types(view: OnnxGraph) -> _Found:

@@ -1,7 +1,7 @@
-"""int8 beside fp16: what an INT8 core leaves in float32 becomes float16, with the quantisers.
+"""An INT8 core whose remaining float32 nodes become float16, and its quantisers' scales too.
 
-Beside float32, TensorRT fuses no attention and moves floats of twice the size. Quantisers take
-scales in float16 from opset 19 on.
+With float32 next to int8, TensorRT fuses no attention and moves floats of twice the size. From
+opset 19 on, quantisers take scales in float16.
 """
 
 from __future__ import annotations

@@ -55,9 +55,9 @@ class Interrupt:
 
 @contextmanager
 def catch_interrupt() -> Iterator[Interrupt]:
-    """Note Ctrl-C instead of raising: what a callback of TensorRT raises is lost in its C++ code.
+    """Note Ctrl-C instead of raising, because an exception in a callback is lost in TensorRT's C++.
 
-    Python calls handlers in its main thread only; in others nothing changes.
+    Python calls signal handlers only in its main thread; in other threads nothing changes.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():

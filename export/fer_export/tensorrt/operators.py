@@ -1,9 +1,9 @@
 """The operators that TensorRT's ONNX parser has, with the types that they take.
 
-Data, from docs/operators.md and docs/Changelog.md of https://github.com/onnx/onnx-tensorrt: what
-the list of TensorRT 10.15 supports and the list of 8.5 did as well, or the changelog dates to 10.3
-or earlier; and Mish, which NVIDIA's parser was seen to take. So each stands in every version from
-10.3 (JetPack 6.1) on.
+The data are from docs/operators.md and docs/Changelog.md of https://github.com/onnx/onnx-tensorrt.
+An operator is listed if both TensorRT 10.15 and 8.5 support it, or if the changelog dates it to
+10.3 or earlier. Mish is added because NVIDIA's parser accepted it. So every version from 10.3
+(JetPack 6.1) on has each of them.
 """
 
 from __future__ import annotations

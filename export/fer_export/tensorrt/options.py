@@ -1,4 +1,4 @@
-"""What a plan can be built as; each option's flag and help text stand beside its default."""
+"""How a plan is built: each option with its default, its flag and its help text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PRODUCTS_KEY = "fer_edge.products"
 
 _MAX_LEVEL = 5
 _ONLY_HERE = ("timing_cache", "verbose")
-"""What another machine is not told of."""
+"""Options that mean nothing on another machine."""
 
 
 def _option(default: Any, flag: str, meaning: str, **settings: Any) -> Any:
@@ -45,7 +45,8 @@ class PlanOptions:
     """The optimisation profile, and what the builder may do: see the help of each field.
 
     The engine takes batches from ``min_batch`` to ``max_batch``; an ONNX with a static batch leaves
-    no choice. ``hardware`` is one of ``HARDWARE``. ``timing_cache`` None is a file beside the plan.
+    no choice. ``hardware`` is one of ``HARDWARE``. Without a ``timing_cache`` the file is next to
+    the plan.
     """
 
     min_batch: int = _number(1, "--min-batch", "smallest batch of the profile")
@@ -74,7 +75,7 @@ class PlanOptions:
     timing_cache: Path | None = _option(  # noqa: RUF009 - a field, as the others are
         None,
         "--timing-cache",
-        "where to keep what the builder measures, for the next build (default: beside DIR)",
+        "where to keep what the builder measures, for the next build (default: next to DIR)",
         type=Path,
         metavar="FILE",
     )

@@ -1,9 +1,9 @@
-"""What an engine's layers really compute in, as the engine inspector tells it, and the gate on it.
+"""What an engine's layers really compute in, according to the engine inspector, and the gate on it.
 
 Each convolution and matrix product of the ONNX is looked up in the engine by its name, so none can
 be missed: TensorRT fuses, renames and splits layers, but its metadata keeps ``[ONNX Layer: NAME]``.
 
-The inspector's words changed with its releases: a tensor is ``Row major linear FP16 format``,
+The inspector's wording differs between releases: a tensor is ``Row major linear FP16 format``,
 ``Channel major Int8 format where channel % 4 == 0``, or just ``Half``.
 """
 
@@ -81,9 +81,9 @@ class Kernel:
     def misfit(self, precision: str) -> str | None:
         """Why this kernel does not multiply in ``precision``; None if it does.
 
-        Its weights and at least one input must have the type; another input may be an addend of
-        another type. A kernel without weights multiplies activations, which all must have it. In
-        fp32 nothing may be narrower.
+        Its weights and at least one input must have that type; another input may be an addend of
+        another type. A kernel without weights multiplies activations, which must all have it. For
+        fp32 no input may be narrower.
         """
         read = {kind for kind in self.inputs if kind != "unknown"}
         if self.weights:
@@ -103,7 +103,7 @@ class Kernel:
 def read_kernels(inspection: str) -> tuple[Kernel, ...]:
     """Read the layers from the engine inspector's JSON.
 
-    Raises EngineError where the inspector gives no list of layers, or no types.
+    Raises EngineError if the inspector lists no layers, or no types.
     """
     try:
         entries = json.loads(inspection)["Layers"]

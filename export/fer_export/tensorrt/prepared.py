@@ -1,4 +1,4 @@
-"""The ONNX that a plan is built from, read on a device: ONNX Runtime tells its metadata."""
+"""The ONNX that a plan is built from, read on a device, with ONNX Runtime for its metadata."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_onnx_spec(path: Path) -> ModelSpec:
 def check_precision(path: Path, target: str) -> PreparedOnnx:
     """Read an ONNX in the precision of ``target``.
 
-    Raises ConfigurationError for another precision, because building cannot change it, and for an
+    Raises ConfigurationError for another precision, which building cannot change, and for an
     unknown target.
     """
     if target not in TRT_TARGETS:
@@ -88,7 +88,7 @@ def _products(data: bytes, path: Path) -> dict[str, str]:
 
 
 def _listed(data: bytes, path: Path) -> str:
-    """Make the list that an ONNX of an earlier release lacks, with the package onnx."""
+    """Make the list for an ONNX of an earlier release, which lacks it, with the package onnx."""
     try:
         import onnx
 

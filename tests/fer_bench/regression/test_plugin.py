@@ -249,7 +249,7 @@ def test_what_cannot_be_met_is_told_before_any_test_runs(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"other_data": True}, "other pictures are allowed and none given; add --fer-data"),
+        ({"other_data": True}, "other pictures are allowed, but none are given; add --fer-data"),
         ({"data": "nowhere.zip"}, "there is no FER2013 at nowhere.zip"),
         ({"split": "half"}, "unknown split 'half'; there are train"),
         ({"backends": ["tflite"]}, "unknown backend tflite; there are"),

@@ -24,13 +24,7 @@ from fer_edge.artifacts.model import Model
 from fer_edge.artifacts.plan import Gpu, PlanSidecar, is_trusted, sidecar_path
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BackendOptions
-from fer_edge.errors import (
-    ArtifactError,
-    ConfigurationError,
-    EngineError,
-    FerEdgeError,
-    GateError,
-)
+from fer_edge.errors import ArtifactError, ConfigurationError, EngineError, FerEdgeError, GateError
 from fer_export.tensorrt import PlanOptions, build_plan
 from fer_export.tensorrt.building import diagnostic_commands
 
@@ -84,11 +78,7 @@ def test_it_writes_a_plan_its_sidecar_its_layers_and_the_timing_cache(
 
 
 def test_the_machine_that_built_a_plan_trusts_it_and_runs_it(
-    nvidia: TensorRtDouble,
-    prepared: Path,
-    out: Path,
-    backend: Any,
-    answers: Callable[[Path], Any],
+    nvidia: TensorRtDouble, prepared: Path, out: Path, backend: Any, answers: Callable[[Path], Any]
 ) -> None:
     sidecar = build_plan(prepared, out, "trt-fp16")
     assert is_trusted(sidecar.plan_sha256)

@@ -67,7 +67,7 @@ def test_the_plan_is_compared_on_as_many_crops_as_asked_for(
     nvidia: TensorRtDouble, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command, "--crops", "0"]) == 2
-    assert "1 crop or more, not 0" in capsys.readouterr().err
+    assert "should be 1 or more, not 0" in capsys.readouterr().err
     assert main([*command, "--crops", "9"]) == 0
     measured = [
         one for entry in Manifest.read(tmp_path / "dist").artifacts for one in entry.measured
@@ -205,10 +205,7 @@ def test_without_a_gpu_it_ends_with_3_and_one_line(
 
 
 def test_another_target_than_the_onnx_was_prepared_for_ends_it_with_2(
-    tensorrt: TensorRtDouble,
-    command: list[str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    tensorrt: TensorRtDouble, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command[:3], "trt-int8", *command[4:]]) == 2
     assert "is fp16, and trt-int8 is built from int8" in capsys.readouterr().err

@@ -237,10 +237,7 @@ def test_layers_that_were_not_generated_are_read_too() -> None:
         check_kernels([kernel], {"conv": "int8"}, "int8", "model.plan")
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "null", "{}", inspection(["conv1", "conv2"])],
-)
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", inspection(["conv1", "conv2"])])
 def test_an_inspector_that_tells_no_types_is_an_error(text: str) -> None:
     with pytest.raises(EngineError, match="inspector"):
         read_kernels(text)
