@@ -32,14 +32,14 @@ def votes_file(folder: Path, *rows: str) -> Path:
 
 def test_votes_are_in_the_order_of_our_labels(tmp_path: Path) -> None:
     path = votes_file(tmp_path, "train/happy/Training_1.jpg,1,2,3,4,0,0,0,0,0,0")
-    shares = dict(zip(LABELS, read_votes(path).by_name["Training_1.jpg"].tolist(), strict=True))
+    shares = dict(zip(LABELS, read_votes(path).shares["Training_1.jpg"].tolist(), strict=True))
     expected = {"neutral": 0.1, "happy": 0.2, "surprise": 0.3, "sad": 0.4}
     assert shares == pytest.approx({name: expected.get(name, 0.0) for name in LABELS})
 
 
 def test_a_picture_that_few_could_read_has_no_votes(tmp_path: Path) -> None:
     path = votes_file(tmp_path, "train/happy/Training_1.jpg,4,0,0,0,0,0,0,3,2,1")
-    assert read_votes(path).by_name == {}
+    assert read_votes(path).shares == {}
 
 
 def test_without_votes_a_target_is_the_label(crops: LabelledCrops) -> None:
@@ -57,7 +57,7 @@ def test_votes_make_up_their_share_and_the_label_the_rest(
 
 def test_votes_for_other_pictures_are_refused(crops: LabelledCrops, tmp_path: Path) -> None:
     path = votes_file(tmp_path, "train/happy/im0.jpg,10,0,0,0,0,0,0,0,0,0")
-    with pytest.raises(DataError, match="none of the 1 voted pictures"):
+    with pytest.raises(DataError, match="has votes for none of the training pictures"):
         soft_targets(crops, read_votes(path), 0.25)
 
 
@@ -101,7 +101,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_votes_are_as_tolerant_as_every_table(change: Callable[[str], str], tmp_path: Path) -> None:
     path = tmp_path / "votes.csv"
     path.write_text(change(HEADER + "a.jpg,10,0,0,0,0,0,0,0,0,0\n"), newline="")
-    assert list(read_votes(path).by_name) == ["a.jpg"]
+    assert list(read_votes(path).shares) == ["a.jpg"]
 
 
 FERPLUS = (
@@ -144,7 +144,7 @@ def test_votes_by_row_say_which_data_they_fit(crops: LabelledCrops, tmp_path: Pa
 
 def test_contempt_has_votes_where_the_model_knows_it(tmp_path: Path) -> None:
     path = votes_file(tmp_path, "a.jpg,4,0,0,0,0,0,0,6,0,0")
-    shares = read_votes(path, (*LABELS, "contempt")).by_name["a.jpg"]
+    shares = read_votes(path, (*LABELS, "contempt")).shares["a.jpg"]
     np.testing.assert_allclose(shares, [0, 0, 0, 0, 0, 0, 0.4, 0.6])
 
 

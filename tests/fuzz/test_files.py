@@ -248,6 +248,6 @@ def test_any_votes_are_read_or_refused(survive: Any, folder: Path, content: byte
     found = survive(votes.read_votes, folder / "votes.csv")
     assert isinstance(found, (votes.Votes, DataError))
     if isinstance(found, votes.Votes):
-        for shares in found.by_name.values():
+        for shares in found.shares.values():
             assert np.isfinite(shares).all()
             assert shares.sum() == pytest.approx(1, abs=1e-5)

@@ -8,7 +8,6 @@ each row of ``fer2013.csv``; a table with the column ``file`` names pictures as 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +18,7 @@ from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError
 from fer_edge.evaluation.crops import LabelledCrops
 from fer_edge.evaluation.picture_files import open_file
-from fer_edge.evaluation.tables import Table, open_table
+from fer_edge.evaluation.tables import open_table
 
 __all__ = ["Votes", "log_priors", "read_votes", "soft_targets"]
 
@@ -68,38 +67,33 @@ _ROW = re.compile(r" row (\d+)$")
 class Votes:
     """Shares of the votes, float32 ``(K,)`` with the sum 1, by file name or by row of FER2013.
 
-    Pictures with fewer than five votes for the K emotions are left out. Rows are counted from 0, in
+    Pictures with fewer than five votes for the K emotions are left out. Rows are counted from 1, in
     the order of ``fer2013.csv``.
     """
 
     source: str
-    by_name: dict[str, Floats]
-    by_row: dict[int, Floats]
+    shares: dict[str | int, Floats]
 
     def of(self, crops: LabelledCrops) -> dict[int, Floats]:
         """Shares by position in ``crops``. Raises DataError where not one picture has any."""
         found = {}
         for position, name in enumerate(crops.names):
             row = _ROW.search(name)
-            if row is None:
-                shares = self.by_name.get(PurePosixPath(name).name)
-            else:
-                shares = self.by_row.get(int(row[1]) - 1)
-            if shares is not None:
-                found[position] = shares
+            key = PurePosixPath(name).name if row is None else int(row[1])
+            if key in self.shares:
+                found[position] = self.shares[key]
         if not found:
-            raise DataError(self._misfit(crops))
+            by_row = any(isinstance(key, int) for key in self.shares)
+            advice = (
+                "these votes go by the rows of fer2013.csv, so give that as --data"
+                if by_row
+                else "these votes go by file names, as Kaggle's zip has them"
+            )
+            raise DataError(
+                f"{self.source} has votes for none of the training pictures, of which the first is "
+                f"{crops.names[0]}; {advice}"
+            )
         return found
-
-    def _misfit(self, crops: LabelledCrops) -> str:
-        count = max(len(self.by_name), len(self.by_row))
-        told = (
-            f"none of the {count} voted pictures of {self.source} is in the training split, whose "
-            f"first is {crops.names[0]}"
-        )
-        if self.by_row:
-            return f"{told}; these votes go by the rows of fer2013.csv, so give that as --data"
-        return f"{told}; these votes go by file names, as Kaggle's zip has them"
 
 
 def read_votes(path: Path, labels: tuple[str, ...] = LABELS) -> Votes:
@@ -112,42 +106,33 @@ def read_votes(path: Path, labels: tuple[str, ...] = LABELS) -> Votes:
             f"FER+ has no votes for {', '.join(strangers)}; leave out --votes, or train on "
             f"{', '.join(_COLUMNS)}"
         )
-    votes = Votes(str(path), {}, {})
+    votes = Votes(str(path), {})
     with open_table(open_file(path), str(path), _MAX_ROWS) as table:
-        names = [_COLUMNS[label] for label in labels]
         has_rows = _FILE not in table.header and {_USAGE, _IMAGE} <= set(table.header)
-        name_column, *columns = table.columns(_IMAGE if has_rows else _FILE, *names)
-        for row, (name, shares) in enumerate(_shares(table, name_column, columns)):
+        names = [_COLUMNS[label] for label in labels]
+        columns = table.columns(_IMAGE if has_rows else _FILE, *names)
+        for row, (number, fields) in enumerate(table.rows, 1):
+            where = f"{path} line {number}"
+            if len(fields) <= max(columns):
+                raise DataError(f"{where} has {len(fields)} fields, too few for votes")
+            name, *told = (fields[column].strip() for column in columns)
+            shares = _shares(told, where)
             if shares is None:
                 continue
             if has_rows:
-                votes.by_row[row] = shares
+                votes.shares[row] = shares
             if name:
-                votes.by_name[PurePosixPath(name.replace("\\", "/")).name] = shares
+                votes.shares[PurePosixPath(name.replace("\\", "/")).name] = shares
     return votes
 
 
-def _shares(
-    table: Table, name_column: int, columns: list[int]
-) -> Iterator[tuple[str, Floats | None]]:
-    for number, row in table.rows:
-        if len(row) <= max(name_column, *columns):
-            raise DataError(
-                f"{table.source} line {number} has {len(row)} fields, too few for votes"
-            )
-        told = [row[column].strip() for column in columns]
-        try:
-            counts = np.array([float(count) for count in told])
-        except ValueError as problem:
-            raise DataError(
-                f"{table.source} line {number} has votes {told}, not numbers"
-            ) from problem
-        if not ((counts >= 0) & (counts <= _MAX_VOTES)).all():  # so the sum is finite, too
-            raise DataError(
-                f"{table.source} line {number} has votes {told}; expected 0 to {_MAX_VOTES:g}"
-            )
-        total = counts.sum()
-        yield (
-            row[name_column].strip(),
-            ((counts / total).astype(np.float32) if total >= _MIN_VOTES else None),
-        )
+def _shares(told: list[str], where: str) -> Floats | None:
+    """Turn counts of votes into shares; None for too few votes."""
+    try:
+        counts = np.array([float(count) for count in told])
+    except ValueError as problem:
+        raise DataError(f"{where} has votes {told}, not numbers") from problem
+    if not ((counts >= 0) & (counts <= _MAX_VOTES)).all():  # so that their sum is finite, too
+        raise DataError(f"{where} has votes {told}; expected 0 to {_MAX_VOTES:g}")
+    total = counts.sum()
+    return (counts / total).astype(np.float32) if total >= _MIN_VOTES else None
