@@ -75,12 +75,13 @@ def test_the_command_measures_it_and_stores_its_temperature(  # noqa: PLR0917
     assert (report["use"], report["scores"]["n"], report["history"]) == ("measured on", 21, None)
     assert checkpoint.read_spec(out).temperature == report["temperature"]
     assert "public-test (measured on)" in capsys.readouterr().out
-    assert main([*command, *labels, "--json", str(told)]) == 0
+    assert main([*command, *labels, "--half", "--json", str(told)]) == 0
     assert json.loads(told.read_text()) == {
         "schema": "fer-train-import/1",
         "weights": str(out),
         "report": None,
     }
+    assert checkpoint.read_spec(out).precision == "fp16"
 
 
 def test_a_head_of_other_classes_has_to_be_trained(

@@ -46,6 +46,7 @@ def add_to(commands: Commands) -> None:
     )
     add_data_option(parser, required=False, use="; measures them")
     add_validation_options(parser, seed=True)
+    parser.add_argument("--half", action="store_true", help="store them in half precision")
 
 
 def _import(options: Namespace) -> int:
@@ -62,6 +63,7 @@ def _import(options: Namespace) -> int:
         options.out,
         labels=options.labels.split(",") if options.labels else None,
         data=data_of(options) if options.data else None,
+        half=options.half,
     )
     say(converted.weights.describe())
     given = {name: getattr(recipe.network, name) for name in _CHANGES}

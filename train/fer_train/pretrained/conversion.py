@@ -48,6 +48,7 @@ def import_weights(
     *,
     labels: Sequence[str] | None = None,
     data: Path | DataSource | None = None,
+    half: bool = False,
 ) -> Converted:
     """Write the weights at ``source`` as the checkpoint ``out`` of the network of ``recipe``.
 
@@ -55,7 +56,7 @@ def import_weights(
     head; they need not be FER2013's. Where neither they nor the file tell the order, ``data`` has
     to be given: FER2013's order is taken, and measured against that of the alphabet. The recipe's
     input has to be what the weights were trained with, above all its normalisation. ``data`` also
-    measures the checkpoint and fits its temperature.
+    measures the checkpoint and fits its temperature; ``half`` stores half precision.
 
     Raises ArtifactError for weights that do not fit, that would be resampled, or that have no head
     of these classes, and ConfigurationError where nothing tells the order of the classes.
@@ -89,7 +90,7 @@ def import_weights(
     spec = spec.with_provenance(
         training_run=f"imported-{found.sha256[:16]}", parent_sha256=found.sha256
     )
-    checkpoint.save(out, network.state_dict(), spec)
+    checkpoint.save(out, network.state_dict(), spec, half=half)
     if data is None:
         return Converted(found)
     prepared = prepare(data, wanted=spec.input, labels=spec.labels)
