@@ -46,7 +46,7 @@ class Stage:
 
     name: str
     recipe: Recipe
-    recipe_name: str
+    recipe_name: str = ""
     initial: str | None = None
     teachers: tuple[str, ...] = ()
     views: int = 0
@@ -140,35 +140,25 @@ def run_campaign(
     return CampaignResult(finished=True, reports=reports)
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A stage as the plan states it."""
-
-    name: str
-    recipe: str
-    initial: str | None = None
-    teachers: tuple[str, ...] = ()
-    views: int = 0
-
-
 def _stage(path: Path, where: str, table: object, earlier: list[str]) -> Stage:
     given = dict(table) if isinstance(table, Mapping) else {}
-    changes = given.pop("change", {})
-    asked = decode(_Table, given, where, ConfigurationError)
-    if not _NAME.fullmatch(asked.name) or asked.name in earlier:
-        raise ConfigurationError(
-            f"{where}: {asked.name!r} should be a new name, of lower-case letters, digits and "
-            "hyphens"
-        )
+    changes, file = given.pop("change", {}), given.get("recipe")
     if not isinstance(changes, Mapping):
         raise ConfigurationError(f"{where}: change should be a table of settings, not {changes!r}")
-    return Stage(
-        name=asked.name,
-        recipe=change(load_recipe(path.parent / asked.recipe), changes, where),
-        recipe_name=Path(asked.recipe).name,
-        initial=None if asked.initial is None else _source(path, where, asked.initial, earlier),
-        teachers=tuple(_source(path, where, text, earlier) for text in asked.teachers),
-        views=asked.views,
+    if isinstance(file, str):
+        recipe = change(load_recipe(path.parent / file), changes, where)
+        given |= {"recipe": encode(recipe), "recipe_name": Path(file).name}
+    stage = decode(Stage, given, where, ConfigurationError)
+    if not _NAME.fullmatch(stage.name) or stage.name in earlier:
+        raise ConfigurationError(
+            f"{where}: {stage.name!r} should be a new name, of lower-case letters, digits and "
+            "hyphens"
+        )
+    initial = None if stage.initial is None else _source(path, where, stage.initial, earlier)
+    return replace(
+        stage,
+        initial=initial,
+        teachers=tuple(_source(path, where, text, earlier) for text in stage.teachers),
     )
 
 
