@@ -36,7 +36,7 @@ def add_to(commands: Commands) -> None:
         help="a state dict (.pth, .safetensors, .bin) as timm, torchvision or Hugging Face name "
         "it, a folder of Hugging Face, or an .npz of Google's",
     )
-    add_network_options(parser, "the network that they are weights of")
+    add_network_options(parser, "the network that the weights belong to")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the checkpoint")
     parser.add_argument(
         "--labels",

@@ -78,13 +78,13 @@ def import_weights(
         raise ArtifactError(
             f"{found.path} does not fit {recipe.network.architecture} as it is: "
             f"{', '.join(found.inexact)} would be resampled, and the network would answer "
-            "otherwise. Choose the model that these weights are of, or train from them: "
+            "otherwise. Choose the model that these weights belong to, or train from them: "
             "fer-train --init"
         )
     if found.labels is None and data is None:
         raise ConfigurationError(
-            f"{found.path} does not tell in which order its {len(spec.labels)} classes stand, and "
-            "folders of classes give another than FER2013: name them with --labels, such as "
+            f"{found.path} does not tell the order of its {len(spec.labels)} classes, and those "
+            "trained on folders have another order than FER2013: name them with --labels, such as "
             f"{','.join(ALPHABETICAL)}, or give --data to measure which order is right"
         )
     spec = spec.with_provenance(

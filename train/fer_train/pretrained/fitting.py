@@ -164,7 +164,7 @@ def _check(
     if found:
         raise ArtifactError(
             f"{where}. By timm's names, {'; '.join(found)}. "
-            "Only the head may be new: choose the model that these weights are of"
+            "Only the head may be new: choose the model that these weights belong to"
         )
 
 
