@@ -79,7 +79,7 @@ class Votes:
         found = {}
         for position, name in enumerate(crops.names):
             row = _ROW.search(name)
-            key = PurePosixPath(name).name if row is None else int(row[1])
+            key: str | int = PurePosixPath(name).name if row is None else int(row[1])
             if key in self.shares:
                 found[position] = self.shares[key]
         if not found:
