@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
-from fer_edge.torch_model import checkpoint
-from fer_edge.torch_model.network import build
 from fer_train.assessment import read_report
 from fer_train.cli import main
 from fer_train.cli.training import print_report
@@ -76,24 +73,6 @@ def test_an_image_size_that_does_not_fit_the_patches_is_told(
     )
     told = refused("--data", tiny_fer2013, "--recipe", recipe, "--out", tmp_path / "run")
     assert message in told
-
-
-def test_weights_of_another_architecture_to_start_from_are_told(
-    tiny_fer2013: Path, tmp_path: Path, recipe: Write, refused: Callable[..., str]
-) -> None:
-    spec = ModelSpec(NetworkSpec("test_resnet"), InputSpec(48, 48))
-    checkpoint.save(tmp_path / "other.safetensors", build(spec).state_dict(), spec)
-    command = ["--data", tiny_fer2013, "--recipe", recipe(), "--out", tmp_path / "run"]
-    told = refused(*command, "--init", tmp_path / "other.safetensors")
-    assert "it is a checkpoint of test_resnet" in told
-    assert "missing" in told
-
-
-def test_a_teacher_that_is_no_checkpoint_is_told(
-    tiny_fer2013: Path, tmp_path: Path, recipe: Write, refused: Callable[..., str]
-) -> None:
-    command = ["--data", tiny_fer2013, "--recipe", recipe(), "--out", tmp_path / "run"]
-    assert "not a safetensors file" in refused(*command, "--teacher", tiny_fer2013)
 
 
 def test_a_loss_that_is_no_number_ends_the_command_with_what_is_kept(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,40 +47,6 @@ def one_step(trainer: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
     return trainer._one_step(
         torch.arange(8, device=device), (0, draw_view(0, 0, 28, device)), draws
     )
-
-
-class PowerCutError(Exception):
-    """Stands for whatever ends a process in the middle of an epoch."""
-
-
-def test_an_interrupted_training_ends_in_the_same_weights(
-    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Trainer(RECIPE, data, tmp_path / "whole").train()
-    interrupted = Trainer(RECIPE, data, tmp_path / "cut")
-    steps = 0
-    real_step = interrupted._one_step
-
-    def step(
-        batch: torch.Tensor, view: tuple[int, torch.Tensor], draws: StepDraws
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        nonlocal steps
-        steps += 1
-        if steps == 2 * interrupted.steps + 2:  # in the middle of the third epoch
-            raise PowerCutError
-        return real_step(batch, view, draws)
-
-    monkeypatch.setattr(interrupted, "_one_step", step)
-    with pytest.raises(PowerCutError):
-        interrupted.train()
-    Trainer(RECIPE, data, tmp_path / "cut").train()
-    for file in (LAST, BEST):
-        whole, cut = ((tmp_path / name / file).read_bytes() for name in ("whole", "cut"))
-        assert whole == cut, file
-    epochs = [
-        json.loads(x)["epoch"] for x in (tmp_path / "cut" / METRICS).read_text().split("\n") if x
-    ]
-    assert epochs == [1, 2, 3, 4]
 
 
 def test_another_seed_ends_in_other_weights(data: TrainingData, tmp_path: Path) -> None:
