@@ -1,1 +1,1 @@
-"""The network of a spec and its weights; beside a backend, nothing else imports torch."""
+"""The network of a spec and its weights; of fer_edge, only this and the torch backend use torch."""

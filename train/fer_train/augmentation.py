@@ -58,7 +58,7 @@ def fit_to(pixels: torch.Tensor, spec: InputSpec) -> torch.Tensor:
 def mix(
     batch: Sequence[torch.Tensor], weight: float, generator: torch.Generator
 ) -> list[torch.Tensor]:
-    """Mixup: blend each picture, and what it should be answered with, with another of the batch.
+    """Mixup: blend each picture and its targets with those of another picture of the batch.
 
     ``batch`` holds float tensors with a row per picture: pixels, targets, teachers' answers.
     ``weight`` is the picture's own share, 0 to 1; its partner has the rest.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
+import foreign_weights as foreign
 import pytest
 import timm
 import torch
+from foreign_weights import Weights
 from torch import nn
 
 from fer_edge import LABELS
@@ -22,11 +23,9 @@ from fer_train.pretrained.conversion import ALPHABETICAL, import_weights
 from fer_train.pretrained.settings_beside import with_normalisation_beside
 from fer_train.recipe import Recipe
 
-Weights = dict[str, torch.Tensor]
-
 
 @pytest.fixture
-def recipe(foreign: Any) -> Recipe:
+def recipe() -> Recipe:
     """The network and input of the small ViT."""
     spec = foreign.vit()
     settings = {"network": encode(spec.network), "input": encode(spec.input)}
@@ -46,7 +45,7 @@ def recipe_file(tmp_path: Path) -> Path:
 
 
 def test_a_state_dict_becomes_a_checkpoint_that_answers_alike(
-    foreign: Any, source: nn.Module, weights: Weights, recipe: Recipe, tmp_path: Path
+    source: nn.Module, weights: Weights, recipe: Recipe, tmp_path: Path
 ) -> None:
     path = foreign.save_torch(tmp_path / "vit_fer2013.pth", weights)
     converted = import_weights(str(path), recipe, tmp_path / "x.safetensors", labels=LABELS)
@@ -58,8 +57,7 @@ def test_a_state_dict_becomes_a_checkpoint_that_answers_alike(
     assert spec.provenance.training_run == f"imported-{converted.weights.sha256[:16]}"
 
 
-def test_the_command_measures_it_and_stores_its_temperature(  # noqa: PLR0917
-    foreign: Any,
+def test_the_command_measures_it_and_stores_its_temperature(
     weights: Weights,
     recipe_file: Path,
     tiny_fer2013: Path,
@@ -85,7 +83,7 @@ def test_the_command_measures_it_and_stores_its_temperature(  # noqa: PLR0917
 
 
 def test_a_head_of_other_classes_has_to_be_trained(
-    foreign: Any, weights: Weights, recipe: Recipe, tmp_path: Path
+    weights: Weights, recipe: Recipe, tmp_path: Path
 ) -> None:
     bare = {name: value for name, value in weights.items() if not name.startswith("head.")}
     path = foreign.save_torch(tmp_path / "x.pth", bare)
@@ -105,7 +103,6 @@ def with_one_sad_picture(source: Path, target: Path) -> Path:
 
 
 def test_an_order_of_classes_that_does_better_is_told(
-    foreign: Any,
     recipe: Recipe,
     tiny_fer2013: Path,
     tmp_path: Path,
@@ -129,7 +126,7 @@ def test_an_order_of_classes_that_does_better_is_told(
 
 
 def test_an_order_of_classes_that_nothing_tells_is_asked_for(
-    foreign: Any, weights: Weights, recipe: Recipe, tmp_path: Path
+    weights: Weights, recipe: Recipe, tmp_path: Path
 ) -> None:
     path = foreign.save_torch(tmp_path / "x.pth", weights)
     with pytest.raises(ConfigurationError, match=r"name them with --labels.*or give --data"):
@@ -138,7 +135,7 @@ def test_an_order_of_classes_that_nothing_tells_is_asked_for(
 
 
 def test_weights_of_another_patch_size_are_no_finished_checkpoint(
-    foreign: Any, recipe: Recipe, tmp_path: Path
+    recipe: Recipe, tmp_path: Path
 ) -> None:
     other = foreign.random_network(foreign.vit(patch_size=4))
     path = foreign.save_torch(tmp_path / "x.pth", dict(other.state_dict()))
@@ -148,9 +145,7 @@ def test_weights_of_another_patch_size_are_no_finished_checkpoint(
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
-def test_a_network_of_timm_keeps_its_own_size_stride_and_epsilon(
-    name: str, foreign: Any, tmp_path: Path
-) -> None:
+def test_a_network_of_timm_keeps_its_own_size_stride_and_epsilon(name: str, tmp_path: Path) -> None:
     theirs = timm.create_model(name, num_classes=7).eval()
     path = foreign.save_torch(tmp_path / "x.pth", theirs.state_dict())
     out = tmp_path / "x.safetensors"
@@ -163,7 +158,7 @@ def test_a_network_of_timm_keeps_its_own_size_stride_and_epsilon(
 
 
 def test_what_a_preset_changes_in_a_network_is_told(
-    foreign: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = timm.create_model("mobilenetv4_conv_small", num_classes=7, in_chans=1)
     path = foreign.save_torch(tmp_path / "x.pth", network.state_dict())
@@ -173,7 +168,7 @@ def test_what_a_preset_changes_in_a_network_is_told(
 
 
 def test_classes_of_ones_own_become_the_labels(
-    foreign: Any, weights: Weights, recipe: Recipe, tmp_path: Path
+    weights: Weights, recipe: Recipe, tmp_path: Path
 ) -> None:
     three = {n: v[:3] if n.startswith("head.") else v for n, v in weights.items()}
     path = foreign.save_torch(tmp_path / "x.pth", {"model": three, "classes": ["bored", "x", "y"]})
@@ -192,7 +187,7 @@ IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
 def test_another_normalisation_beside_the_weights_is_refused(
-    foreign: Any, weights: Weights, recipe: Recipe, tmp_path: Path
+    weights: Weights, recipe: Recipe, tmp_path: Path
 ) -> None:
     path = foreign.save_torch(tmp_path / "pytorch_model.bin", foreign.to_huggingface(weights))
     preprocessor(tmp_path, *IMAGENET)

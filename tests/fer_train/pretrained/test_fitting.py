@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import foreign_weights as foreign
 import numpy as np
 import pytest
 import timm
 import torch
+from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
 from fer_edge.errors import ArtifactError
 from fer_train.pretrained import load_initial
-
-Weights = dict[str, torch.Tensor]
 
 HF_BIAS = "vit.encoder.layer.1.layernorm_after.bias"
 
@@ -42,7 +42,7 @@ def bicubic(old: int, new: int) -> np.ndarray:
 @pytest.mark.parametrize("side", [16, 48])
 @pytest.mark.parametrize("naming", ["google", "huggingface", "timm"])
 def test_position_embeddings_are_interpolated_to_the_image_size(
-    foreign: Any, weights: Weights, tmp_path: Path, side: int, naming: str
+    weights: Weights, tmp_path: Path, side: int, naming: str
 ) -> None:
     spec, new = foreign.vit(side), side // foreign.PATCH
     if naming == "google":
@@ -62,9 +62,7 @@ def test_position_embeddings_are_interpolated_to_the_image_size(
     assert foreign.logits(network, foreign.images(spec)).shape == (3, 7)
 
 
-def test_patches_of_another_size_are_resampled(
-    foreign: Any, weights: Weights, tmp_path: Path
-) -> None:
+def test_patches_of_another_size_are_resampled(weights: Weights, tmp_path: Path) -> None:
     spec = foreign.vit(24, patch_size=6)
     network = foreign.fresh(spec)
     report = load_initial(network, spec, str(foreign.save_torch(tmp_path / "x.pth", weights)))
@@ -74,7 +72,7 @@ def test_patches_of_another_size_are_resampled(
 
 @pytest.mark.parametrize("naming", ["google", "huggingface", "timm"])
 def test_a_gray_picture_gives_what_its_rgb_copy_gave(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path, naming: str
+    source: nn.Module, weights: Weights, tmp_path: Path, naming: str
 ) -> None:
     spec = foreign.vit(color="gray")
     if naming == "google":
@@ -92,9 +90,7 @@ def test_a_gray_picture_gives_what_its_rgb_copy_gave(
     assert report.adapted == ("patch_embed.proj.weight",)
 
 
-def test_timms_weights_of_another_architecture_start_a_gray_network(
-    foreign: Any, tmp_path: Path
-) -> None:
+def test_timms_weights_of_another_architecture_start_a_gray_network(tmp_path: Path) -> None:
     rgb = timm.create_model("mobilenetv3_small_050", num_classes=1000).eval()
     network = foreign.fresh(foreign.small_cnn())
     path = foreign.save_torch(tmp_path / "pytorch_model.bin", rgb.state_dict())
@@ -109,7 +105,7 @@ def test_timms_weights_of_another_architecture_start_a_gray_network(
 
 @pytest.mark.parametrize("naming", ["google", "huggingface", "timm"])
 def test_missing_surplus_and_misshapen_are_listed(
-    foreign: Any, weights: Weights, tmp_path: Path, naming: str
+    weights: Weights, tmp_path: Path, naming: str
 ) -> None:
     weights["norm.weight"] = torch.ones(5)
     if naming == "google":
@@ -129,7 +125,7 @@ def test_missing_surplus_and_misshapen_are_listed(
     assert "norm.weight (5,) for (32,)" in message
 
 
-def test_a_lacking_projection_is_missing(foreign: Any, weights: Weights, tmp_path: Path) -> None:
+def test_a_lacking_projection_is_missing(weights: Weights, tmp_path: Path) -> None:
     named = foreign.to_huggingface(weights)
     del named["vit.encoder.layer.0.attention.attention.key.weight"]
     foreign.refused(
@@ -137,14 +133,14 @@ def test_a_lacking_projection_is_missing(foreign: Any, weights: Weights, tmp_pat
     )
 
 
-def test_the_list_is_bounded(foreign: Any, tmp_path: Path) -> None:
+def test_the_list_is_bounded(tmp_path: Path) -> None:
     many = {f"layer{'x' * 300}{i}.weight": torch.ones(1) for i in range(500)}
     assert "and 495 more" in foreign.refused(
         foreign.save_torch(tmp_path / "x.pth", many), "surplus"
     )
 
 
-def test_more_layers_or_width_do_not_fit(foreign: Any, weights: Weights, tmp_path: Path) -> None:
+def test_more_layers_or_width_do_not_fit(weights: Weights, tmp_path: Path) -> None:
     path = foreign.save_torch(tmp_path / "x.pth", weights)
     foreign.refused(path, "missing: blocks.2", foreign.vit(depth=3))
     foreign.refused(path, "surplus: blocks.1", foreign.vit(depth=1))
@@ -153,14 +149,14 @@ def test_more_layers_or_width_do_not_fit(foreign: Any, weights: Weights, tmp_pat
 
 @pytest.mark.parametrize("value", [torch.full((32,), float("nan")), torch.ones(32).long()])
 def test_what_is_no_finite_number_is_refused(
-    foreign: Any, weights: Weights, tmp_path: Path, value: torch.Tensor
+    weights: Weights, tmp_path: Path, value: torch.Tensor
 ) -> None:
     path = foreign.save_torch(tmp_path / "x.pth", weights | {"norm.bias": value})
     foreign.refused(path, "not finite floating-point numbers: norm.bias")
 
 
 def test_another_number_of_heads_is_refused_though_the_shapes_fit(
-    foreign: Any, weights: Weights, tmp_path: Path
+    weights: Weights, tmp_path: Path
 ) -> None:
     foreign.refused(
         foreign.save_google(tmp_path / "x.npz", weights),
@@ -173,7 +169,7 @@ def test_another_number_of_heads_is_refused_though_the_shapes_fit(
 
 
 def test_what_hugging_faces_config_says_of_the_layers_is_compared(
-    foreign: Any, weights: Weights, tmp_path: Path
+    weights: Weights, tmp_path: Path
 ) -> None:
     path, config = tmp_path / "model.safetensors", tmp_path / "config.json"
     save_file(foreign.to_huggingface(weights), path)

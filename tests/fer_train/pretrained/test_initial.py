@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import foreign_weights as foreign
 import pytest
 import torch
+from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
@@ -15,10 +16,8 @@ from fer_edge.errors import ArtifactError
 from fer_edge.torch_model import checkpoint
 from fer_train.pretrained import load_initial
 
-Weights = dict[str, torch.Tensor]
 
-
-def test_a_checkpoint_of_ours_gives_the_same_logits(foreign: Any, tmp_path: Path) -> None:
+def test_a_checkpoint_of_ours_gives_the_same_logits(tmp_path: Path) -> None:
     spec = foreign.small_cnn()
     source = foreign.random_network(spec)
     checkpoint.save(tmp_path / "best.safetensors", source.state_dict(), spec)
@@ -29,7 +28,7 @@ def test_a_checkpoint_of_ours_gives_the_same_logits(foreign: Any, tmp_path: Path
     assert (report.kind, report.labels, report.new) == ("checkpoint", LABELS, ())
 
 
-def test_a_gray_checkpoint_of_ours_starts_an_rgb_network(foreign: Any, tmp_path: Path) -> None:
+def test_a_gray_checkpoint_of_ours_starts_an_rgb_network(tmp_path: Path) -> None:
     gray, rgb = foreign.vit(color="gray"), foreign.vit(48)
     source = foreign.random_network(gray)
     checkpoint.save(tmp_path / "best.safetensors", source.state_dict(), gray)
@@ -45,7 +44,7 @@ def test_a_gray_checkpoint_of_ours_starts_an_rgb_network(foreign: Any, tmp_path:
     )
 
 
-def test_a_checkpoint_of_another_architecture_is_named(foreign: Any, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_architecture_is_named(tmp_path: Path) -> None:
     spec = foreign.small_cnn()
     checkpoint.save(tmp_path / "best.safetensors", foreign.random_network(spec).state_dict(), spec)
     with pytest.raises(ArtifactError, match="a checkpoint of mobilenetv3_small_050"):
@@ -54,9 +53,7 @@ def test_a_checkpoint_of_another_architecture_is_named(foreign: Any, tmp_path: P
         )
 
 
-def test_a_checkpoint_with_other_heads_is_refused_though_its_shapes_fit(
-    foreign: Any, tmp_path: Path
-) -> None:
+def test_a_checkpoint_with_other_heads_is_refused_though_its_shapes_fit(tmp_path: Path) -> None:
     other = foreign.vit(num_heads=2)
     checkpoint.save(
         tmp_path / "best.safetensors", foreign.random_network(other).state_dict(), other
@@ -67,7 +64,7 @@ def test_a_checkpoint_with_other_heads_is_refused_though_its_shapes_fit(
         )
 
 
-def test_the_state_of_a_training_is_no_checkpoint(foreign: Any, tmp_path: Path) -> None:
+def test_the_state_of_a_training_is_no_checkpoint(tmp_path: Path) -> None:
     tensors = {"network.head.bias": torch.ones(7), "averaged.module.head.bias": torch.ones(7)}
     save_file(tensors, tmp_path / "last.safetensors", metadata={"state": "{}"})
     with pytest.raises(ArtifactError, match=r"best\.safetensors"):
@@ -80,7 +77,7 @@ def test_the_state_of_a_training_is_no_checkpoint(foreign: Any, tmp_path: Path) 
     "name", ["timm:vit_tiny_patch16_224.augreg_in21k", "vit_tiny_patch16_224", "timm:resnet10t"]
 )
 def test_a_name_of_timms_is_fetched(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path, name: str
+    source: nn.Module, weights: Weights, tmp_path: Path, name: str
 ) -> None:
     asked = []
 

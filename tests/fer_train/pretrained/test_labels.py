@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+import foreign_weights as foreign
 import numpy as np
 import pytest
 import torch
+from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
@@ -15,15 +16,11 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_train.pretrained import load_initial
 from fer_train.pretrained.labels import labels_in
 
-Weights = dict[str, torch.Tensor]
-
 ALPHABETICAL = ("Anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 
 
 @pytest.mark.parametrize("classes", [1000, 21843])
-def test_a_head_of_other_classes_stays_new(
-    foreign: Any, weights: Weights, tmp_path: Path, classes: int
-) -> None:
+def test_a_head_of_other_classes_stays_new(weights: Weights, tmp_path: Path, classes: int) -> None:
     arrays = foreign.to_google(weights)
     arrays |= {"head/kernel": np.ones((foreign.WIDTH, classes)), "head/bias": np.ones(classes)}
     arrays |= {
@@ -42,9 +39,7 @@ def test_a_head_of_other_classes_stays_new(
     assert torch.equal(network.get_parameter("norm.weight"), weights["norm.weight"])
 
 
-def test_weights_without_a_head_leave_it_new(
-    foreign: Any, weights: Weights, tmp_path: Path
-) -> None:
+def test_weights_without_a_head_leave_it_new(weights: Weights, tmp_path: Path) -> None:
     bare = {name: value for name, value in weights.items() if not name.startswith("head.")}
     report = load_initial(
         foreign.fresh(foreign.vit()),
@@ -55,7 +50,7 @@ def test_weights_without_a_head_leave_it_new(
 
 
 def test_a_head_on_a_layer_that_timm_lacks_is_no_classifier(
-    foreign: Any, weights: Weights, tmp_path: Path
+    weights: Weights, tmp_path: Path
 ) -> None:
     path = foreign.save_google(
         tmp_path / "x.npz", weights, pre_logits__kernel=np.ones((foreign.WIDTH, foreign.WIDTH))
@@ -74,7 +69,7 @@ def test_a_head_on_a_layer_that_timm_lacks_is_no_classifier(
     ids=lambda facts: next(iter(facts)),
 )
 def test_classes_in_another_order_are_brought_into_ours(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path, facts: dict[str, object]
+    source: nn.Module, weights: Weights, tmp_path: Path, facts: dict[str, object]
 ) -> None:
     saved = {"state_dict": foreign.in_alphabetical_order(weights), **facts}
     network = foreign.fresh(foreign.vit())
@@ -87,7 +82,7 @@ def test_classes_in_another_order_are_brought_into_ours(
 
 
 def test_the_caller_may_tell_the_order_of_the_classes(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
+    source: nn.Module, weights: Weights, tmp_path: Path
 ) -> None:
     path = str(foreign.save_torch(tmp_path / "x.pth", foreign.in_alphabetical_order(weights)))
     network = foreign.fresh(foreign.vit())
@@ -99,7 +94,7 @@ def test_the_caller_may_tell_the_order_of_the_classes(
 
 
 def test_hugging_faces_config_tells_the_order_of_the_classes(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
+    source: nn.Module, weights: Weights, tmp_path: Path
 ) -> None:
     save_file(
         foreign.to_huggingface(foreign.in_alphabetical_order(weights)),
@@ -112,7 +107,7 @@ def test_hugging_faces_config_tells_the_order_of_the_classes(
 
 
 def test_seven_classes_of_something_else_are_no_head_of_ours(
-    foreign: Any, weights: Weights, tmp_path: Path
+    weights: Weights, tmp_path: Path
 ) -> None:
     save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
     foreign.save_config(tmp_path, {str(i): f"cat {i}" for i in range(7)})
@@ -124,7 +119,7 @@ def test_seven_classes_of_something_else_are_no_head_of_ours(
 
 
 def test_labels_without_meaning_are_taken_in_our_order(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
+    source: nn.Module, weights: Weights, tmp_path: Path
 ) -> None:
     save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
     foreign.save_config(tmp_path, {str(i): f"LABEL_{i}" for i in range(7)})

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import foreign_weights as foreign
 import numpy as np
 import pytest
 import torch
+from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
@@ -15,12 +17,10 @@ from fer_edge.errors import ArtifactError
 from fer_edge.torch_model import checkpoint
 from fer_train.pretrained import load_initial
 
-Weights = dict[str, torch.Tensor]
-
 
 @pytest.mark.parametrize("prefix", ["", "opt/target/", "params/"])
 def test_googles_npz_gives_the_same_logits(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path, prefix: str
+    source: nn.Module, weights: Weights, tmp_path: Path, prefix: str
 ) -> None:
     path = foreign.save_google(tmp_path / "ViT-B_16.npz", weights, prefix)
     network = foreign.fresh(foreign.vit())
@@ -31,7 +31,7 @@ def test_googles_npz_gives_the_same_logits(
 
 
 def test_a_training_kept_beside_googles_weights_is_left_out(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
+    source: nn.Module, weights: Weights, tmp_path: Path
 ) -> None:
     arrays = {"opt/target/" + name: array for name, array in foreign.to_google(weights).items()}
     arrays |= {"opt/state/step": np.array(3), "opt/state/head/bias/grad_ema": np.zeros(7)}
@@ -42,9 +42,7 @@ def test_a_training_kept_beside_googles_weights_is_left_out(
     foreign.assert_same(network, source)
 
 
-def test_googles_npz_gives_what_timms_own_reader_gives(
-    foreign: Any, weights: Weights, tmp_path: Path
-) -> None:
+def test_googles_npz_gives_what_timms_own_reader_gives(weights: Weights, tmp_path: Path) -> None:
     path = foreign.save_google(tmp_path / "ViT-B_16.npz", weights)
     network, theirs = foreign.fresh(foreign.vit()), foreign.fresh(foreign.vit())
     load_initial(network, foreign.vit(), str(path))
@@ -55,8 +53,8 @@ def test_googles_npz_gives_what_timms_own_reader_gives(
 
 @pytest.mark.parametrize("prefix", ["vit.", ""])
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_hugging_faces_files_give_the_same_logits(  # noqa: PLR0917
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path, prefix: str, name: str
+def test_hugging_faces_files_give_the_same_logits(
+    source: nn.Module, weights: Weights, tmp_path: Path, prefix: str, name: str
 ) -> None:
     named = foreign.to_huggingface(weights, prefix)
     named[prefix + "pooler.dense.weight"] = torch.ones(foreign.WIDTH, foreign.WIDTH)
@@ -85,7 +83,6 @@ def test_hugging_faces_files_give_the_same_logits(  # noqa: PLR0917
     ],
 )
 def test_a_fine_tuned_state_dict_is_complete_however_it_was_saved(  # noqa: PLR0917
-    foreign: Any,
     source: nn.Module,
     weights: Weights,
     tmp_path: Path,
@@ -107,7 +104,7 @@ def test_a_fine_tuned_state_dict_is_complete_however_it_was_saved(  # noqa: PLR0
 
 
 def test_files_of_old_torch_and_averaged_models_load(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
+    source: nn.Module, weights: Weights, tmp_path: Path
 ) -> None:
     averaged = {f"module.{name}": value for name, value in weights.items()}
     averaged["n_averaged"] = torch.tensor(5)
@@ -117,9 +114,7 @@ def test_files_of_old_torch_and_averaged_models_load(
     foreign.assert_same(network, source)
 
 
-def test_half_precision_weights_load(
-    foreign: Any, source: nn.Module, weights: Weights, tmp_path: Path
-) -> None:
+def test_half_precision_weights_load(source: nn.Module, weights: Weights, tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
     save_file({name: value.half() for name, value in weights.items()}, path)
     network = foreign.fresh(foreign.vit())
@@ -131,9 +126,7 @@ def test_half_precision_weights_load(
     )
 
 
-def test_gsam_weights_without_a_class_token_load_where_there_is_none(
-    foreign: Any, tmp_path: Path
-) -> None:
+def test_gsam_weights_without_a_class_token_load_where_there_is_none(tmp_path: Path) -> None:
     spec = foreign.vit(architecture="vit_base_patch16_gap_224")
     gap = foreign.random_network(spec)
     weights = dict(gap.state_dict()) | {"cls_token": torch.zeros(1, 1, foreign.WIDTH)}

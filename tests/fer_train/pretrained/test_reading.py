@@ -7,19 +7,18 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import foreign_weights as foreign
 import numpy as np
 import pytest
 import torch
+from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
 from fer_edge.errors import ArtifactError
 from fer_train.pretrained import load_initial
 from fer_train.pretrained.reading import read
-
-Weights = dict[str, torch.Tensor]
 
 
 class Intruder:
@@ -32,7 +31,7 @@ class Intruder:
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_that_would_run_code_does_not(
-    foreign: Any, weights: Weights, tmp_path: Path, zipped: bool
+    weights: Weights, tmp_path: Path, zipped: bool
 ) -> None:
     saved = {"state_dict": weights, "hook": Intruder(tmp_path / "ran")}
     path = tmp_path / "x.pth"
@@ -41,20 +40,20 @@ def test_a_pickle_that_would_run_code_does_not(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_plain_pickle_does_not_run_either(foreign: Any, tmp_path: Path) -> None:
+def test_a_plain_pickle_does_not_run_either(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(pickle.dumps(Intruder(tmp_path / "ran")))
     foreign.refused(tmp_path / "x.pth", "x.pth")
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_whole_saved_network_is_refused_with_what_to_do(
-    foreign: Any, source: nn.Module, tmp_path: Path
+    source: nn.Module, tmp_path: Path
 ) -> None:
     message = foreign.refused(foreign.save_torch(tmp_path / "x.pth", source), "VisionTransformer")
     assert "model.state_dict()" in message
 
 
-def test_a_numpy_archive_of_objects_is_refused(foreign: Any, tmp_path: Path) -> None:
+def test_a_numpy_archive_of_objects_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "x.npz").open("wb") as stream:
         np.savez(stream, **{"embedding/kernel": np.array([Intruder(tmp_path / "ran")])})
     foreign.refused(tmp_path / "x.npz", "allow_pickle")
@@ -79,13 +78,13 @@ def test_a_numpy_archive_of_objects_is_refused(foreign: Any, tmp_path: Path) -> 
 )
 @pytest.mark.parametrize("name", ["x.pth", "x.npz"])
 def test_what_is_no_weights_file_is_told(
-    foreign: Any, tmp_path: Path, content: bytes, match: str, name: str
+    tmp_path: Path, content: bytes, match: str, name: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
     foreign.refused(tmp_path / name, match)
 
 
-def test_a_file_that_broke_off_is_damaged(foreign: Any, weights: Weights, tmp_path: Path) -> None:
+def test_a_file_that_broke_off_is_damaged(weights: Weights, tmp_path: Path) -> None:
     foreign.save_torch(tmp_path / "x.pth", weights)
     foreign.save_torch(tmp_path / "old.pth", weights, _use_new_zipfile_serialization=False)
     foreign.save_google(tmp_path / "x.npz", weights)
@@ -96,7 +95,7 @@ def test_a_file_that_broke_off_is_damaged(foreign: Any, weights: Weights, tmp_pa
         foreign.refused(path, "Fetch it again|known kind")
 
 
-def test_other_things_that_torch_saves_are_told(foreign: Any, tmp_path: Path) -> None:
+def test_other_things_that_torch_saves_are_told(tmp_path: Path) -> None:
     foreign.refused(foreign.save_torch(tmp_path / "a.pth", [1, 2]), "holds a list")
     foreign.refused(
         foreign.save_torch(tmp_path / "b.pth", {"epoch": 3}), "no tensors by name, but 'epoch'"
@@ -113,7 +112,7 @@ def test_other_things_that_torch_saves_are_told(foreign: Any, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["model.safetensors", "weights.safetensors"])
 def test_the_weights_in_a_folder_are_found(
-    foreign: Any, weights: Weights, source: nn.Module, tmp_path: Path, name: str
+    weights: Weights, source: nn.Module, tmp_path: Path, name: str
 ) -> None:
     save_file(weights, tmp_path / name)
     network = foreign.fresh(foreign.vit())
@@ -130,7 +129,7 @@ def test_the_weights_in_a_folder_are_found(
     ],
 )
 def test_a_folder_without_one_weights_file_is_told(
-    foreign: Any, tmp_path: Path, names: tuple[str, ...], match: str
+    tmp_path: Path, names: tuple[str, ...], match: str
 ) -> None:
     for name in names:
         (tmp_path / name).touch()
@@ -139,7 +138,7 @@ def test_a_folder_without_one_weights_file_is_told(
 
 @pytest.mark.parametrize("key", ["net", "model_state", "ema", "weights", "my_model", "model"])
 def test_the_state_dict_is_found_whatever_it_is_called(
-    foreign: Any, weights: Weights, tmp_path: Path, key: str
+    weights: Weights, tmp_path: Path, key: str
 ) -> None:
     saved = {
         "epoch": 3,
@@ -153,30 +152,24 @@ def test_the_state_dict_is_found_whatever_it_is_called(
     assert read(path).tensors.keys() == weights.keys()
 
 
-def test_the_state_dict_is_found_below_other_names(
-    foreign: Any, weights: Weights, tmp_path: Path
-) -> None:
+def test_the_state_dict_is_found_below_other_names(weights: Weights, tmp_path: Path) -> None:
     optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": []}
     saved = {"run": {"optimizer": optimizer, "mine": weights, "epoch": 3}}
     assert read(foreign.save_torch(tmp_path / "x.pth", saved)).tensors.keys() == weights.keys()
 
 
-def test_averaged_weights_come_before_the_others(
-    foreign: Any, weights: Weights, tmp_path: Path
-) -> None:
+def test_averaged_weights_come_before_the_others(weights: Weights, tmp_path: Path) -> None:
     other = {name: torch.zeros_like(value) for name, value in weights.items()}
     path = foreign.save_torch(tmp_path / "x.pth", {"net": other, "ema": weights})
     assert torch.equal(read(path).tensors["norm.weight"], weights["norm.weight"])
 
 
-def test_several_state_dicts_of_unknown_names_are_told(
-    foreign: Any, weights: Weights, tmp_path: Path
-) -> None:
+def test_several_state_dicts_of_unknown_names_are_told(weights: Weights, tmp_path: Path) -> None:
     path = foreign.save_torch(tmp_path / "x.pth", {"student": weights, "teacher": dict(weights)})
     foreign.refused(path, r"several state dicts \(student, teacher\)")
 
 
-def test_an_object_in_the_guise_of_a_number_is_refused(foreign: Any, tmp_path: Path) -> None:
+def test_an_object_in_the_guise_of_a_number_is_refused(tmp_path: Path) -> None:
     class Guise:
         def __reduce__(self) -> tuple[object, tuple[object, ...]]:
             scalar = np.float64(1).__reduce__()[0]
@@ -186,16 +179,14 @@ def test_an_object_in_the_guise_of_a_number_is_refused(foreign: Any, tmp_path: P
     foreign.refused(path, "x.pth")
 
 
-def test_a_missing_file_is_told(foreign: Any, tmp_path: Path) -> None:
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
     foreign.refused(tmp_path / "none.pth", "no weights file at")
     for name in ("vit_tiny_patch16_224.pth", "nonsense"):
         with pytest.raises(ArtifactError, match=f"no weights file at {name}"):
             load_initial(foreign.fresh(foreign.vit()), foreign.vit(), name)
 
 
-def test_an_archive_that_unpacks_to_far_more_than_itself_is_not_unpacked(
-    foreign: Any, tmp_path: Path
-) -> None:
+def test_an_archive_that_unpacks_to_far_more_than_itself_is_not_unpacked(tmp_path: Path) -> None:
     with (tmp_path / "x.npz").open("wb") as stream:
         np.savez_compressed(stream, **{"embedding/kernel": np.zeros(50_000_000, np.float16)})
     size = (tmp_path / "x.npz").stat().st_size
@@ -204,7 +195,7 @@ def test_an_archive_that_unpacks_to_far_more_than_itself_is_not_unpacked(
 
 
 def test_a_state_dict_that_was_packed_again_to_unpack_to_much_is_not_unpacked(
-    foreign: Any, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     foreign.save_torch(tmp_path / "x.pth", {"a": torch.zeros(5_000_000)})
     with (
@@ -217,27 +208,25 @@ def test_a_state_dict_that_was_packed_again_to_unpack_to_much_is_not_unpacked(
 
 
 def test_no_archive_unpacks_to_more_than_the_largest_weights(
-    foreign: Any, weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fer_train.pretrained.reading.MAX_UNPACKED", 4000)
     foreign.refused(foreign.save_google(tmp_path / "x.npz", weights), "more than 4,000 bytes")
 
 
-def test_a_tensor_that_claims_more_numbers_than_it_keeps_is_refused(
-    foreign: Any, tmp_path: Path
-) -> None:
+def test_a_tensor_that_claims_more_numbers_than_it_keeps_is_refused(tmp_path: Path) -> None:
     path = foreign.save_torch(tmp_path / "x.pth", {"a": torch.zeros(1).expand(10**12)})
     foreign.refused(path, "a claims 1,000,000,000,000 numbers and keeps fewer")
 
 
-def test_a_name_of_many_wrappers_is_stripped_in_no_time(foreign: Any, tmp_path: Path) -> None:
+def test_a_name_of_many_wrappers_is_stripped_in_no_time(tmp_path: Path) -> None:
     path = foreign.save_torch(tmp_path / "x.pth", {"module." * 150_000 + "x": torch.zeros(1)})
     started = time.process_time()
     assert set(read(path).tensors) == {"x"}
     assert time.process_time() - started < 1
 
 
-def test_a_member_that_is_no_array_is_refused(foreign: Any, tmp_path: Path) -> None:
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("embedding/kernel.npy", b"hello")
     foreign.refused(tmp_path / "x.npz", r"not a readable \.npz")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
+import foreign_weights as foreign
 import pytest
 import torch
+from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
@@ -16,10 +17,8 @@ from fer_edge.torch_model.network import build
 from fer_train.pretrained import load_initial
 from fer_train.pretrained.namings import in_timms_names
 
-Weights = dict[str, torch.Tensor]
 
-
-def loaded(foreign: Any, weights: Weights, tmp_path: Path) -> nn.Module:
+def loaded(weights: Weights, tmp_path: Path) -> nn.Module:
     save_file({n: v.contiguous() for n, v in weights.items()}, tmp_path / "x.safetensors")
     network: nn.Module = foreign.fresh(foreign.vit())
     load_initial(network, foreign.vit(), str(tmp_path / "x.safetensors"))
@@ -28,38 +27,38 @@ def loaded(foreign: Any, weights: Weights, tmp_path: Path) -> nn.Module:
 
 @pytest.mark.parametrize("prefix", ["model.", "net.backbone.", "module.", "_orig_mod.", "encoder."])
 def test_a_prefix_before_all_names_is_stripped(
-    foreign: Any, weights: Weights, source: nn.Module, tmp_path: Path, prefix: str
+    weights: Weights, source: nn.Module, tmp_path: Path, prefix: str
 ) -> None:
     named = {prefix + name: value for name, value in weights.items()}
-    foreign.assert_same(loaded(foreign, named, tmp_path), source)
+    foreign.assert_same(loaded(named, tmp_path), source)
 
 
 @pytest.mark.parametrize("head", ["head.1", "classifier.1", "fc", "model.head", "heads.0"])
 def test_a_head_of_another_name_is_the_head(
-    foreign: Any, weights: Weights, source: nn.Module, tmp_path: Path, head: str
+    weights: Weights, source: nn.Module, tmp_path: Path, head: str
 ) -> None:
     named = {
         name.replace("head", head) if name.startswith("head.") else f"model.backbone.{name}": value
         for name, value in weights.items()
     }
-    foreign.assert_same(loaded(foreign, named, tmp_path), source)
+    foreign.assert_same(loaded(named, tmp_path), source)
 
 
 @pytest.mark.parametrize("prefix", ["vit.", "", "model.vit."])
 @pytest.mark.parametrize("head", ["classifier", "classifier.1"])
-def test_hugging_face_heads_and_prefixes(  # noqa: PLR0917
-    foreign: Any, weights: Weights, source: nn.Module, tmp_path: Path, prefix: str, head: str
+def test_hugging_face_heads_and_prefixes(
+    weights: Weights, source: nn.Module, tmp_path: Path, prefix: str, head: str
 ) -> None:
     outer = prefix.removesuffix("vit.")
     named = {
         outer + name.replace("classifier", head) if name.startswith("classifier") else name: value
         for name, value in foreign.to_huggingface(weights, prefix).items()
     }
-    foreign.assert_same(loaded(foreign, named, tmp_path), source)
+    foreign.assert_same(loaded(named, tmp_path), source)
 
 
 def test_transformers_5_names_are_known(
-    foreign: Any, weights: Weights, source: nn.Module, tmp_path: Path
+    weights: Weights, source: nn.Module, tmp_path: Path
 ) -> None:
     new = (
         ("encoder.layer.", "layers."),
@@ -77,10 +76,10 @@ def test_transformers_5_names_are_known(
         named[name] = value
     assert "vit.layers.0.attention.q_proj.weight" in named
     assert "vit.layers.0.mlp.fc2.weight" in named
-    foreign.assert_same(loaded(foreign, named, tmp_path), source)
+    foreign.assert_same(loaded(named, tmp_path), source)
 
 
-def test_torchvisions_vit_answers_alike(foreign: Any, tmp_path: Path) -> None:
+def test_torchvisions_vit_answers_alike(tmp_path: Path) -> None:
     from torchvision.models import VisionTransformer
 
     torch.manual_seed(0)
@@ -96,7 +95,7 @@ def test_torchvisions_vit_answers_alike(foreign: Any, tmp_path: Path) -> None:
     with torch.no_grad():
         for value in theirs.parameters():
             value.normal_(0, 0.3)
-    network = loaded(foreign, dict(theirs.state_dict()), tmp_path)
+    network = loaded(dict(theirs.state_dict()), tmp_path)
     inputs = foreign.images(foreign.vit())
     torch.testing.assert_close(
         foreign.logits(network, inputs), foreign.logits(theirs, inputs), atol=1e-4, rtol=1e-4
@@ -154,6 +153,6 @@ def _turned(value: torch.Tensor) -> torch.Tensor:
     return value.reshape(1, 1, 1, -1) if math.prod(value.shape) else value
 
 
-def test_names_of_another_network_stay_as_they_are(foreign: Any, tmp_path: Path) -> None:
+def test_names_of_another_network_stay_as_they_are(tmp_path: Path) -> None:
     save_file({"a.b.weight": torch.zeros(3)}, tmp_path / "x.safetensors")
     assert "a.b.weight" in foreign.refused(tmp_path / "x.safetensors", "surplus")
