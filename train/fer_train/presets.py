@@ -119,11 +119,19 @@ def preset(model: str, weights: str | None = None) -> Recipe:
     """Look up the settings of a model: a preset, or defaults for an architecture of timm.
 
     ``weights`` are those to start from, if any. With them, an architecture of timm gets the input
-    that it was published with, or that of the checkpoint if they are one of ours. Raises
-    ConfigurationError for a name that is neither a preset nor an architecture.
+    that it was published with, or that of the checkpoint if they are one of ours, and every input
+    gets the mean and std that are told beside the weights. Raises ConfigurationError for a name
+    that is neither a preset nor an architecture.
     """
-    if model in PRESETS:
-        return PRESETS[model]
+    recipe = PRESETS[model] if model in PRESETS else _for_timms(model, weights)
+    if weights is None:
+        return recipe
+    with requires("train"):
+        from fer_train.pretrained.settings_beside import with_normalisation_beside
+    return replace(recipe, input=with_normalisation_beside(weights, recipe.input))
+
+
+def _for_timms(model: str, weights: str | None) -> Recipe:
     with requires("train"):
         import timm
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import replace
 from pathlib import Path
 
 from fer_edge.artifacts.record import encode
@@ -52,11 +51,7 @@ def add_to(commands: Commands) -> None:
 def _import(options: Namespace) -> int:
     with requires("train"):
         from fer_train.pretrained.conversion import ALPHABETICAL, import_weights
-        from fer_train.pretrained.settings_beside import with_normalisation_beside
     recipe = recipe_of(options, options.weights)
-    if not options.recipe:
-        own = with_normalisation_beside(options.weights, recipe.input)
-        recipe = replace(recipe, input=own)
     converted = import_weights(
         options.weights,
         recipe,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,9 +134,6 @@ def _train(options: Namespace) -> int:
         from fer_train.loop import Sources
         from fer_train.parallel import world
         from fer_train.pipeline import train_model
-        from fer_train.pretrained.settings_beside import with_normalisation_beside
-    if options.init and not options.recipe:
-        recipe = replace(recipe, input=with_normalisation_beside(options.init, recipe.input))
     with world() as joined:
         outcome = train_model(
             recipe,
