@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -220,7 +220,7 @@ class Stream(ProcessBound, Generic[Item, Answer]):
                 index += 1
 
 
-class ResultIterator(Generator[Shown_co, None, None]):
+class ResultIterator(Iterator[Shown_co]):
     """The results of a stream: an iterator that can be closed, and a context manager.
 
     ``show(answer)`` turns an answer into the result, or raises. The first ``next`` starts the
@@ -234,8 +234,7 @@ class ResultIterator(Generator[Shown_co, None, None]):
         self._started = False
         self._turn = threading.Lock()
 
-    def send(self, value: None = None, /) -> Shown_co:
-        """Return the next result; ``value`` is ignored."""
+    def __next__(self) -> Shown_co:
         if self._stream is not None:
             self._stream.require_own_process()  # before the lock, which a fork may leave locked
         if not self._turn.acquire(blocking=False):
@@ -253,11 +252,6 @@ class ResultIterator(Generator[Shown_co, None, None]):
             raise
         finally:
             self._turn.release()
-
-    def throw(self, error: BaseException | type[BaseException], /, *_: object) -> Shown_co:
-        """Close, and raise ``error``."""
-        self.close()
-        raise error
 
     def close(self) -> None:
         """Stop the threads; the call that is under way is waited for. May be repeated.

@@ -101,9 +101,7 @@ def _plain(faces: Iterable[AnalyzedFace], crop: bool) -> list[dict[str, Any]]:
     plain = []
     for face in faces:
         values = face.prediction.to_dict()
-        del values[
-            "uncertain"
-        ]  # of a Predictor's min_confidence, which the command has no option for
+        del values["uncertain"]  # no option of the command sets a least confidence
         plain.append({"box": None if crop else list(face.box), **values})
     return plain
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from forked import in_a_child
 
 pytest.importorskip("openvino")
 
@@ -56,14 +56,8 @@ def test_a_process_has_one_core_and_a_forked_child_its_own() -> None:
     from fer_edge.backends.openvino_runtime import process_core
 
     assert process_core() is process_core()
-    receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
     here = process_core()
-    child = multiprocessing.get_context("fork").Process(
-        target=lambda: sender.send(process_core() is not here)
-    )
-    child.start()
-    assert receiver.recv()
-    child.join(10)
+    assert in_a_child(lambda: process_core() is not here) == "True"
 
 
 def test_the_tools_are_imported_by_whoever_asks_for_them_and_not_before() -> None:

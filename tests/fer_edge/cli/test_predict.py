@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_edge import LABELS, Face, FaceDetector, Predictor, cut_face, read_image
+from fer_edge import LABELS, FaceDetector, Predictor, cut_face, read_image
 from fer_edge.cli import main
 from fer_edge.images.synthetic import synthetic_crops
 
@@ -100,23 +100,6 @@ def test_the_face_of_a_photo_is_found_cut_out_and_classified(
     assert face["emotion"] == expected.emotion.value
     assert face["confidence"] == pytest.approx(expected.confidence)
     assert list(face["probabilities"]) == list(LABELS)
-
-
-def test_more_faces_than_the_artifact_takes_in_a_call_are_classified_too(
-    tiny_artifact: Path, drawing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    onnx = pytest.importorskip("onnx", reason="no onnx to fix a batch with")
-    model = onnx.load(tiny_artifact)
-    for port in (*model.graph.input, *model.graph.output):
-        port.type.tensor_type.shape.dim[0].dim_value = 1
-    onnx.save(model, tmp_path / "one.onnx")
-    boxes = [(0, 0, 40, 40), (8, 8, 40, 40), (16, 16, 40, 40)]
-    found = [Face(box, 0.9) for box in boxes]
-    monkeypatch.setattr(FaceDetector, "detect", lambda *_: found)
-    command = ["--model", tmp_path / "one.onnx", drawing, "--json"]
-    assert main(["predict", *map(str, command), str(tmp_path / "out.json")]) == 0
-    (result,) = results(tmp_path / "out.json")
-    assert [tuple(face["box"]) for face in result["faces"]] == boxes
 
 
 def test_a_picture_without_a_face_is_a_result_without_faces(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import pickle
 import subprocess
 import sys
 import threading
@@ -16,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from forked import in_a_child
 
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError, InputError
 from fer_edge.faces.detection import Face, FaceDetector
@@ -321,26 +320,6 @@ class TestFace:
             Face(box, 1.0)
 
 
-@pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
-)
 def test_its_use_in_a_child_of_fork_is_an_error(detector: FaceDetector) -> None:
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
-
-    def find() -> None:
-        try:
-            there.send(len(detector.detect(np.zeros((64, 64, 3), np.uint8))))
-        except EngineError as problem:
-            there.send(str(problem))
-
-    child = context.Process(target=find)
-    child.start()
-    assert here.poll(30), "the child hangs"
-    assert "this FaceDetector was made before the process forked" in str(here.recv())
-    child.join()
-
-
-def test_it_cannot_be_pickled_and_says_what_to_do(detector: FaceDetector) -> None:
-    with pytest.raises(ConfigurationError, match=r"FaceDetector cannot be pickled .* each process"):
-        pickle.dumps(detector)
+    outcome = in_a_child(lambda: detector.detect(np.zeros((64, 64, 3), np.uint8)))
+    assert outcome.startswith("EngineError: this FaceDetector was made before the process forked")

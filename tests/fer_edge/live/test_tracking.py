@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import defaultdict
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from forked import in_a_child
 from portrait_videos import Walk, crossing, portraits, walk_frames
 
 from fer_edge import (
     ClosedError,
-    EngineError,
     Face,
     FaceAnalyzer,
     InputError,
@@ -226,16 +225,8 @@ def test_a_closed_analyzer_tracks_nothing(model_directory: Path) -> None:
             analyzer.track([])
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_after_a_fork_the_child_is_told(analyzer: FaceAnalyzer, crossing_video: Path) -> None:
     tracking = analyzer.track(crossing_video)
     next(tracking)
-    child = os.fork()
-    if child == 0:
-        try:
-            next(tracking)
-        except EngineError:
-            os._exit(7)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert in_a_child(lambda: next(tracking)).startswith("EngineError: this Tracking was made")
     assert len(list(tracking)) == 39

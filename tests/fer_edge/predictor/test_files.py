@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from made_pictures import jpeg_with_exif, tiff
 
 from fer_edge import InputError, Prediction, Predictor
 from fer_edge.images.synthetic import synthetic_crops
@@ -47,10 +46,8 @@ def test_the_channels_of_a_file_are_known(
 def test_a_file_is_turned_as_its_exif_says(fer: Predictor, tmp_path: Path) -> None:
     upright = synthetic_crops(1)[0]
     _, encoded = cv2.imencode(".jpg", upright[:, ::-1])
-    data = encoded.tobytes()
-    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 2, 0, 0)
     path = tmp_path / "mirrored.jpg"
-    path.write_bytes(data[:2] + struct.pack(">HH", 0xFFE1, len(exif) + 2) + exif + data[2:])
+    path.write_bytes(jpeg_with_exif(encoded.tobytes(), tiff(2)))
     stored = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     assert np.array_equal(table([fer.predict(path)]), table([fer.predict(stored[:, ::-1])]))
 
@@ -67,46 +64,12 @@ def missing(folder: Path) -> Path:
     return folder / "missing.jpg"
 
 
-def empty(folder: Path) -> Path:
-    (folder / "empty.jpg").touch()
-    return folder / "empty.jpg"
-
-
-def truncated(folder: Path) -> Path:
-    path = picture(folder / "truncated.jpg", synthetic_crops(1)[0])
-    path.write_bytes(path.read_bytes()[:-40])
-    return path
-
-
-def text(folder: Path) -> Path:
-    (folder / "text.jpg").write_text("no picture at all")
-    return folder / "text.jpg"
-
-
-def bomb(folder: Path) -> Path:
-    """A PNG of some hundred bytes that says that it has 60,000 x 60,000 pixels."""
-
-    def chunk(kind: bytes, payload: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + payload))
-        return struct.pack(">I", len(payload)) + kind + payload + checksum
-
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
-    (folder / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
-    return folder / "bomb.png"
-
-
 def small(folder: Path) -> Path:
     return picture(folder / "small.png", np.zeros((5, 48), np.uint8))
 
 
 UNREADABLE = [
     pytest.param(missing, "there is no picture", id="missing"),
-    pytest.param(lambda folder: folder, "is a folder", id="folder"),
-    pytest.param(empty, "0 bytes", id="0 bytes"),
-    pytest.param(truncated, "truncated", id="truncated"),
-    pytest.param(text, "is not a picture", id="text"),
-    pytest.param(bomb, "60000 x 60000 pixels", id="bomb"),
     pytest.param(small, "at least 8 x 8 pixels, not height 5 and width 48", id="too small"),
 ]
 

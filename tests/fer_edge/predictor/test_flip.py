@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import ConfigurationError, Emotion, InputError, Prediction, Predictor
+from fer_edge import Emotion, InputError, Prediction, Predictor
 
 Image = npt.NDArray[np.uint8]
 Answer = Callable[[Image], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
@@ -126,9 +125,3 @@ def test_the_most_probable_emotion_is_told_all_the_same(
 ) -> None:
     given = Predictor(backend=double, min_confidence=1).predict(gray(3))
     assert (given.emotion, given.uncertain) == (Emotion.HAPPY, False)
-
-
-@pytest.mark.parametrize("wish", [-0.1, 1.1, math.nan])
-def test_a_confidence_that_cannot_be_is_refused(double: Any, wish: float) -> None:
-    with pytest.raises(ConfigurationError, match="min_confidence should be 0 to 1, not"):
-        Predictor(backend=double, min_confidence=wish)

@@ -250,12 +250,6 @@ def test_an_answer_of_another_shape_is_the_engines_error(
         next(Predictor(backend=answering(answer, answer)).predict_stream([gray(1)]))
 
 
-@pytest.mark.parametrize("path", ["faces", Path("faces")])
-def test_a_path_is_no_stream(double: Any, path: Any) -> None:
-    with pytest.raises(InputError, match="not a single path; use predict"):
-        Predictor(backend=double).predict_stream(path)
-
-
 @pytest.mark.parametrize("batch", [0, -1, 1.5, "8", 9, True])
 def test_a_batch_that_cannot_be_is_refused_at_once(make_double: MakeDouble, batch: Any) -> None:
     fer = Predictor(backend=make_double(max_batch=8))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import multiprocessing
-import os
-import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -17,37 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from forked import SECONDS, in_a_child
 
-from fer_edge import ConfigurationError, EngineError, Predictor
+from fer_edge import Predictor
 
 CROP = np.arange(48 * 48, dtype=np.uint32).astype(np.uint8).reshape(48, 48)
-SECONDS = 60
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
-def in_a_child(act: Callable[[], object]) -> str:
-    """What came of it in a child of fork that ends as those of multiprocessing do."""
-    receive, send = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(SECONDS)  # ends a child that waits for ever, and with it the test
-        try:
-            act()
-            outcome = "nothing raised"
-        except BaseException as problem:
-            outcome = f"{type(problem).__name__}: {problem}"
-        os.write(send, outcome.encode())
-        os._exit(0)
-    os.close(send)
-    with os.fdopen(receive) as stream:
-        outcome = stream.read()
-    assert os.waitpid(child, 0) == (child, 0)
-    return outcome
-
-
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize(
     "use",
     [
@@ -68,8 +40,6 @@ def test_in_a_child_of_fork_its_use_is_an_error(
     assert np.array_equal(fer.predict(CROP).probabilities, before.probabilities)
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_in_a_child_of_fork_a_stream_of_the_parent_is_an_error(fer: Predictor) -> None:
     stream = fer.predict_stream([CROP] * 200)
     next(stream)
@@ -77,8 +47,6 @@ def test_in_a_child_of_fork_a_stream_of_the_parent_is_an_error(fer: Predictor) -
     assert len(list(stream)) == 199
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_in_a_child_of_fork_a_stream_that_a_thread_waits_for_is_an_error(fer: Predictor) -> None:
     asked, forked = threading.Event(), threading.Event()
 
@@ -97,8 +65,6 @@ def test_in_a_child_of_fork_a_stream_that_a_thread_waits_for_is_an_error(fer: Pr
     assert outcome.startswith("EngineError: this Stream was made before")
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_of_fork_does_not_wait_for_a_lock_of_a_streams_thread(fer: Predictor) -> None:
     stream = fer.predict_stream([CROP] * 20)
     next(stream)
@@ -117,12 +83,10 @@ def test_a_child_of_fork_does_not_wait_for_a_lock_of_a_streams_thread(fer: Predi
     outcome = in_a_child(stream.close)
     forked.set()
     holder.join()
-    assert outcome == "nothing raised"
+    assert outcome == "None"
     assert len(list(stream)) == 19
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_of_fork_may_close_it_and_leaves_the_parents_alone(
     double: Any, fer: Predictor
 ) -> None:
@@ -134,37 +98,25 @@ def test_a_child_of_fork_may_close_it_and_leaves_the_parents_alone(
         if double.closed:
             raise AssertionError("its engine was closed")
 
-    assert in_a_child(close_both) == "nothing raised"
+    assert in_a_child(close_both) == "None"
     fer.predict(CROP)
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_a_child_of_fork_may_drop_it(tiny_artifact: Path, backend: str) -> None:
     pytest.importorskip(backend)
     mine = [Predictor(tiny_artifact, backend=backend, threads=2)]
     before = mine[0].predict(CROP)
-    assert in_a_child(mine.clear) == "nothing raised"
+    assert in_a_child(mine.clear) == "None"
     assert np.array_equal(mine[0].predict(CROP).probabilities, before.probabilities)
 
 
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_predictor_that_is_made_in_a_child_of_fork_works_there(tiny_artifact: Path) -> None:
     def predict() -> None:
         with Predictor(tiny_artifact, backend="onnxruntime", threads=2) as made_here:
             made_here.predict(CROP)
 
-    assert in_a_child(predict) == "nothing raised"
-
-
-@pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_it_cannot_be_pickled_and_says_what_to_do(
-    fer: Predictor, how: Callable[[Predictor], object]
-) -> None:
-    with pytest.raises(ConfigurationError, match=r"cannot be pickled .* one in each process"):
-        how(fer)
+    assert in_a_child(predict) == "None"
 
 
 POOL = """
@@ -239,8 +191,3 @@ def test_a_program_may_end_with_streams_that_nobody_closed(tiny_artifact: Path) 
     )
     assert (answer.returncode, answer.stderr) == (0, "")
     assert len(answer.stdout.split()) == 2
-
-
-def test_an_engine_error_survives_the_way_back_from_a_pool() -> None:
-    problem = pickle.loads(pickle.dumps(EngineError("no device")))  # noqa: S301
-    assert str(problem) == "no device"

@@ -53,8 +53,9 @@ def test_what_cannot_be_iterated_is_no_batch(fer: Predictor, nothing: Any) -> No
 
 @pytest.mark.parametrize("path", ["face.png", Path("face.png")])
 def test_a_path_is_no_batch(fer: Predictor, path: Any) -> None:
-    with pytest.raises(InputError, match="not a single path; use predict"):
-        fer.predict_batch(path)
+    for call in (fer.predict_batch, fer.predict_stream):
+        with pytest.raises(InputError, match="not a single path; use predict"):
+            call(path)
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (48, 48, 3)])

@@ -175,14 +175,6 @@ def test_closing_releases_a_thread_that_waits(double: Any, gray: Gray) -> None:
     assert len(problems) == 1
 
 
-def test_what_is_raised_into_a_stream_ends_it(double: Any, gray: Gray) -> None:
-    stream = Predictor(backend=double).predict_stream(gray(1) for _ in count())
-    next(stream)
-    with pytest.raises(KeyError):
-        stream.throw(KeyError("mine"))
-    assert list(stream) == []
-
-
 def test_an_error_that_is_kept_keeps_neither_crop_nor_engine(double: Any, gray: Gray) -> None:
     class Crop(np.ndarray):  # one that can be watched
         pass

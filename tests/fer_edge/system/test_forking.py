@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import pickle
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from forked import in_a_child
 
-from fer_edge.errors import ConfigurationError, EngineError
+from fer_edge.errors import ConfigurationError
 from fer_edge.system import forking
 from fer_edge.system.forking import ProcessBound, in_each_child
-
-pytestmark = pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
-)
 
 
 class Owner(ProcessBound):
@@ -42,25 +37,6 @@ class Engine:
 
     def __del__(self) -> None:
         self.ended.append("ended")
-
-
-def in_a_child(function: Callable[[], Any]) -> Any:
-    """What a function returns in a child of fork, or the text of its error."""
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
-
-    def run() -> None:
-        try:
-            there.send(function())
-        except Exception as problem:
-            there.send(f"{type(problem).__name__}: {problem}")
-
-    child = context.Process(target=run)
-    child.start()
-    assert here.poll(30), "the child hangs"
-    answer = here.recv()
-    child.join(30)
-    return answer
 
 
 def test_it_works_where_it_was_made() -> None:
@@ -91,7 +67,7 @@ def test_what_it_holds_does_not_end_in_a_child() -> None:
         owners.clear()
         return ended
 
-    assert in_a_child(drop) == []
+    assert in_a_child(drop) == "[]"
     owners.clear()
     assert ended == ["ended"]
 
@@ -100,7 +76,7 @@ def test_the_state_of_a_module_starts_anew(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(forking, "_renewals", [])
     state = ["the parent's"]
     in_each_child(state.clear)
-    assert in_a_child(lambda: state) == []
+    assert in_a_child(lambda: state) == "[]"
     assert state == ["the parent's"]
 
 
@@ -108,7 +84,3 @@ def test_the_state_of_a_module_starts_anew(monkeypatch: pytest.MonkeyPatch) -> N
 def test_it_cannot_be_copied_and_says_what_to_do(how: Callable[[object], object]) -> None:
     with pytest.raises(ConfigurationError, match="Owner cannot be pickled or copied; make one"):
         how(Owner())
-
-
-def test_errors_reach_the_parent_as_they_are() -> None:
-    assert isinstance(pickle.loads(pickle.dumps(EngineError("no device"))), EngineError)  # noqa: S301

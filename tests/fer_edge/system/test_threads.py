@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import threading
 import time
 import weakref
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from forked import in_a_child
 
 from fer_edge.system import threads
 
@@ -98,14 +98,11 @@ def test_a_child_of_fork_starts_with_none() -> None:
     stop = threading.Event()
     running = threads.run(lambda: stop.wait(20) and None)
 
-    def child() -> None:
+    def child() -> bool:
         running.join()  # nobody runs it here
         done = threading.Event()
         threads.run(done.set)
-        raise SystemExit(0 if done.wait(10) else 1)
+        return done.wait(10)
 
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join(20)
+    assert in_a_child(child) == "True"
     stop.set()
-    assert process.exitcode == 0
