@@ -6,6 +6,7 @@ needs. ``benchmarks/peers/peers.json`` lists them.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import fer_bench
 from fer_bench.launching import Program, ask
-from fer_edge.artifacts.record import decode, parse_json
+from fer_edge.artifacts.record import decode
 from fer_edge.errors import ConfigurationError, DownloadError
 from fer_edge.system.dependencies import missing_packages
 from fer_edge.system.folders import data_folder
@@ -70,17 +71,11 @@ def load_peers(folder: Path | None = None) -> dict[str, Peer]:
             f"there are no peers at {folder}: they come with fer_edge's repository. Run fer-bench "
             "from a checkout (pip install -e .)"
         )
-    value = parse_json(path.read_bytes(), str(path))
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"{path} is damaged: it should map names to peers")
-    peers = {
-        name: decode(Peer, entry, f"{path}.{name}", ConfigurationError)
-        for name, entry in value.items()
-    }
-    return {
-        name: replace(peer, name=name, adapter=str(folder / peer.adapter))
-        for name, peer in peers.items()
-    }
+    peers = {}
+    for name, entry in json.loads(path.read_bytes()).items():
+        peer = decode(Peer, entry, f"{path}.{name}", ConfigurationError)
+        peers[name] = replace(peer, name=name, adapter=str(folder / peer.adapter))
+    return peers
 
 
 def choose_peers(names: Sequence[str], peers: Mapping[str, Peer]) -> tuple[Peer, ...]:

@@ -21,6 +21,11 @@ __all__ = ["PredictorAdapter"]
 
 UInt8Array = npt.NDArray[np.uint8]
 
+_DESCRIBED = (
+    "backend", "version", "device", "provider", "precision", "inference_precision", "threads",
+    "sha256",
+)  # fmt: skip
+
 
 class PredictorAdapter(Adapter):
     """Calls ``predict`` for one crop and ``predict_batch`` for several, as users do."""
@@ -68,17 +73,8 @@ class PredictorAdapter(Adapter):
         """What ``Predictor.info`` says, and the size of the artifact's files."""
         info = self._predictor.info
         artifact = None if info.artifact is None else read_artifact(info.artifact)
-        return {
-            "backend": info.backend,
-            "version": info.version,
-            "device": info.device,
-            "provider": info.provider,
-            "precision": info.precision,
-            "inference_precision": info.inference_precision,
-            "threads": info.threads,
-            "sha256": info.sha256,
-            "size_bytes": None if artifact is None else artifact.size_bytes,
-        }
+        told = {name: getattr(info, name) for name in _DESCRIBED}
+        return told | {"size_bytes": None if artifact is None else artifact.size_bytes}
 
 
 if __name__ == "__main__":

@@ -24,15 +24,8 @@ from fer_edge.command import (
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.dependencies import requires
 from fer_export.model_directory import check_replaceable
-from fer_export.tensorrt import (
-    TRT_TARGETS,
-    PlanOptions,
-    add_plan_options,
-    check_precision,
-    finish_command,
-    plan_options_of,
-    read_onnx_spec,
-)
+from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions, add_plan_options, plan_options_of
+from fer_export.tensorrt.prepared import check_precision, finish_command, read_onnx_spec
 
 __all__ = ["main"]
 

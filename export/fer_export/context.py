@@ -32,8 +32,8 @@ from fer_export.half_weights import with_half_weights
 from fer_export.model_directory import REPORT_FOLDER, artifact_entry
 from fer_export.race import Run, Times, median_latencies
 from fer_export.source import Source
-from fer_export.tensorrt import PlanOptions
 from fer_export.tensorrt.mixed import to_mixed
+from fer_export.tensorrt.options import PlanOptions
 from fer_export.verification import (
     GATES,
     affordable_crops,

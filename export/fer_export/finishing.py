@@ -19,13 +19,9 @@ from fer_edge.system.files import new_folder
 from fer_export.model_directory import artifact_entry, check_replaceable
 from fer_export.race import median_latencies
 from fer_export.report import write_report
-from fer_export.tensorrt import (
-    PlanOptions,
-    build_plan,
-    check_precision,
-    naming_nvidias_tools,
-    plan_entry,
-)
+from fer_export.tensorrt.building import build_plan, naming_nvidias_tools, plan_entry
+from fer_export.tensorrt.options import PlanOptions
+from fer_export.tensorrt.prepared import check_precision
 from fer_export.verification import (
     affordable_crops,
     answers_of,

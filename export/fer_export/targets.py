@@ -13,13 +13,9 @@ from fer_edge.system.dependencies import requires
 from fer_export.context import ExportContext
 from fer_export.model_directory import artifact_entry
 from fer_export.race import Run
-from fer_export.tensorrt import (
-    TRT_TARGETS,
-    build_plan,
-    finish_command,
-    naming_nvidias_tools,
-    plan_entry,
-)
+from fer_export.tensorrt.building import build_plan, naming_nvidias_tools, plan_entry
+from fer_export.tensorrt.options import TRT_TARGETS
+from fer_export.tensorrt.prepared import finish_command
 
 __all__ = ["ALL", "TARGETS", "check_targets", "expand", "has_tensorrt", "make"]
 

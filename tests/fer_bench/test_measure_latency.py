@@ -13,7 +13,6 @@ from fer_bench.candidates import Candidate
 from fer_bench.intervals import percentile
 from fer_bench.latency_results import LatencyRun
 from fer_bench.launching import CandidateError, RoundSample
-from fer_bench.loops import open_loop, poisson_arrivals
 from fer_bench.measure_latency import measure_latency
 from fer_bench.noise import NoiseWatch
 from fer_bench.results import read_result
@@ -193,27 +192,16 @@ def test_a_rate_that_no_machine_holds_is_an_error_of_the_row(
 
 @pytest.mark.parametrize(("rate", "holds"), [(400.0, True), (600.0, False), (5000.0, False)])
 def test_a_rate_holds_where_its_queue_does_not_grow(
-    fake_time: Any, make_sample: Any, quiet_watch: NoiseWatch, rate: float, holds: bool
+    server: Any, quiet_watch: NoiseWatch, rate: float, holds: bool
 ) -> None:
     """Of a server that can do 500 per second and answers everything in the end."""
-
-    def serve(_: Any, request: Mapping[str, Any]) -> RoundSample:
-        arrivals = poisson_arrivals(rate, request["seconds"], request["count"], request["seed"])
-        begin = fake_time.clock()
-        latencies = open_loop(
-            lambda _: fake_time.work(2.0),
-            arrivals,
-            fake_time.clock,
-            fake_time.sleep,
-            clients=1,
-            limit_s=request["limit_s"],
-        )
-        answered = [value / 1e6 for value in latencies if value is not None]
-        assert len(answered) == len(latencies)
-        return make_sample(answered, rate=rate, wall_s=(fake_time.clock() - begin) / 1e9)
-
-    settings = Settings(rounds=5, rate=rate, server_seconds=2.0)
-    run = measure_latency([one(scenario="server")], settings, launch=serve, watch=quiet_watch)
+    measure = server(2.0)
+    run = measure_latency(
+        [one(scenario="server")],
+        Settings(rounds=5, rate=rate, server_seconds=2.0),
+        launch=lambda _, request: measure(request),
+        watch=quiet_watch,
+    )
     error = run.results[0].error
     assert (error is None) is holds
     assert holds or f"does not hold {rate:g} queries per second" in str(error)

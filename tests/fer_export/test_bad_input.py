@@ -78,17 +78,6 @@ def test_bad_input_is_one_line_and_leaves_all_as_it_was(
     assert [path.name for path in out.parent.iterdir()] == (["model"] if old else [])
 
 
-def test_an_output_directory_that_exists_is_left_alone(
-    tiny_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "model"
-    Manifest("old", "fp32", ()).write(out)
-    before = _contents(tmp_path)
-    assert main(["--from-onnx", str(tiny_artifact), "--out", str(out)]) == 2
-    assert _is_one_line(capsys.readouterr().err)
-    assert _contents(tmp_path) == before
-
-
 @pytest.mark.parametrize("target", ["onnx", "openvino-fp32", "trt-fp16"])
 def test_the_folder_that_one_is_in_is_refused(
     target: str,

@@ -8,14 +8,10 @@ which a device may have.
 
 from __future__ import annotations
 
-from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from fer_edge.evaluation.data_source import DataSource
 
 __all__ = ["BASELINES", "baseline_path"]
 
@@ -24,80 +20,51 @@ BASELINES = "fer_baselines"
 folder if there are none.
 """
 
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "model": {
-        "metavar": "MODEL",
-        "help": "test a model directory, an artifact, or 'default' (the packaged model)",
-    },
-    "data": {
-        "metavar": "DATA",
-        "type": Path,
-        "help": "FER2013 (zip, folder or CSV), a folder of classes, or a list file",
-    },
-    "classes": {
-        "metavar": "NAMES",
-        "help": "what the classes of the data are, such as 1=surprise,2=fear",
-    },
-    "validation": {
-        "metavar": "DATA",
-        "type": Path,
-        "help": "another data set, whose pictures are public-test",
-    },
-    "validation-share": {
-        "metavar": "SHARE",
-        "type": float,
-        "default": 0.0,
-        "help": "take this share of each class of train as public-test, as the training did",
-    },
-    "seed": {"metavar": "N", "type": int, "default": 0, "help": "seed of that share"},
-    "subject": {
-        "metavar": "REGEX",
-        "help": "finds the person in a picture's name: no person is in both halves",
-    },
-    "split": {"metavar": "SPLIT", "default": "public-test", "help": "default: %(default)s"},
-    "other-data": {
-        "action": "store_true",
-        "default": False,
-        "help": "allow other pictures than those of the baseline",
-    },
-    "baseline": {
-        "metavar": "FILE",
-        "help": f"compare with this baseline (default: {BASELINES}/NAME.json beside pytest's "
-        "settings, or in the current folder; NAME is that of the model's folder)",
-    },
-    "update-baseline": {
-        "action": "store_true",
-        "default": False,
-        "help": "record a new baseline, if the checks hold that any sound model passes",
-    },
-    "backend": {
-        "metavar": "NAME",
-        "action": "append",
-        "help": "test this backend alone; may be repeated (default: every one that is installed)",
-    },
-    "out": {
-        "metavar": "DIR",
-        "help": "on failure, draw the pictures that changed into DIR; keep it out of the "
-        "repository",
-    },
-}
+_SPLIT = "public-test"
+_OF_THE_DATA = ("classes", "validation", "validation_share", "seed", "subject")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options, all of them beginning with ``--fer-``."""
+    """Add the options, all of them beginning with ``--fer-`` and None unless they are given."""
     group = parser.getgroup("fer", "accuracy regression of facial expression models (fer-edge)")
-    for name, settings in _OPTIONS.items():
-        group.addoption(f"--fer-{name}", **settings)
+
+    def add(name: str, meaning: str, **settings: Any) -> None:
+        group.addoption(f"--fer-{name}", default=None, help=meaning, **settings)
+
+    add("model", "test a model directory, an artifact, or 'default' (packaged)", metavar="MODEL")
+    add("data", "FER2013, a folder of classes, or a list file", metavar="DATA", type=Path)
+    add("classes", "the classes of the data, such as 1=surprise,2=fear", metavar="NAMES")
+    add("validation", "take this data set as public-test", metavar="DATA", type=Path)
+    share = "take this share of each class of train as public-test, as the training did"
+    add("validation-share", share, metavar="SHARE", type=float)
+    add("seed", "seed of that share (default: 0)", metavar="N", type=int)
+    add("subject", "finds the person in a picture's name; none is in both halves", metavar="REGEX")
+    add("split", f"default: {_SPLIT}", metavar="SPLIT")
+    add("other-data", "allow other pictures than those of the baseline", action="store_true")
+    where = (
+        f"the baseline (default: {BASELINES}/NAME.json beside pytest's settings, or in the current "
+        "folder; NAME is that of the model's folder)"
+    )
+    add("baseline", where, metavar="FILE")
+    update = "record a new baseline, if the checks hold that any sound model passes"
+    add("update-baseline", update, action="store_true")
+    one = "test this backend alone; may be repeated (default: every one that is installed)"
+    add("backend", one, metavar="NAME", action="append")
+    out = "on failure, draw the pictures that changed into DIR; keep it out of the repository"
+    add("out", out, metavar="DIR")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options and open the suite."""
     config.addinivalue_line("markers", "fer_regression: a check of --fer-model")
-    chosen = {name: config.getoption(f"fer_{name.replace('-', '_')}") for name in _OPTIONS}
-    if chosen["model"] is None:
-        given = [n for n, v in chosen.items() if v not in (None, _OPTIONS[n].get("default"))]
-        if given:
-            raise pytest.UsageError(f"--fer-{given[0]} needs --fer-model")
+    chosen = {
+        name.removeprefix("fer_"): value
+        for name, value in vars(config.option).items()
+        if name.startswith("fer_") and value is not None
+    }
+    if "model" not in chosen:
+        for name in chosen:
+            raise pytest.UsageError(f"--fer-{name.replace('_', '-')} needs --fer-model")
         return
     if config.getoption("numprocesses", None):
         raise pytest.UsageError("--fer-model measures latency, so leave out -n")
@@ -105,27 +72,22 @@ def pytest_configure(config: pytest.Config) -> None:
     from fer_bench.regression.pytest_run import SuiteHooks
     from fer_bench.regression.suite import Suite
     from fer_edge.errors import FerEdgeError
+    from fer_edge.evaluation.data_source import DataSource
 
+    choices = {name: chosen[name] for name in _OF_THE_DATA if name in chosen}
     try:
         suite = Suite(
             chosen["model"],
             baseline_path(config, file_name(chosen["model"])),
-            data=_data(chosen),
-            split=chosen["split"],
-            backends=chosen["backend"],
-            other_data=chosen["other-data"],
-            update=chosen["update-baseline"],
+            data=DataSource(chosen["data"], **choices) if "data" in chosen else None,
+            split=chosen.get("split", _SPLIT),
+            backends=chosen.get("backend"),
+            other_data=chosen.get("other_data", False),
+            update=chosen.get("update_baseline", False),
         )
     except FerEdgeError as problem:
         raise pytest.UsageError(str(problem)) from problem
     config.pluginmanager.register(SuiteHooks(suite), "fer_bench.regression.pytest_run")
-
-
-def _data(chosen: dict[str, Any]) -> DataSource | None:
-    from fer_edge.command import data_of
-
-    options = Namespace(limit=None, **{n.replace("-", "_"): v for n, v in chosen.items()})
-    return data_of(options) if options.data else None
 
 
 def baseline_path(config: pytest.Config, name: str) -> Path:

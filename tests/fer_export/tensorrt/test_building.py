@@ -25,8 +25,8 @@ from fer_edge.artifacts.plan import Gpu, PlanSidecar, is_trusted, sidecar_path
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BackendOptions
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError, FerEdgeError, GateError
-from fer_export.tensorrt import PlanOptions, build_plan
-from fer_export.tensorrt.building import diagnostic_commands
+from fer_export.tensorrt.building import build_plan, diagnostic_commands
+from fer_export.tensorrt.options import PlanOptions
 
 Prepare = Callable[[str], Path]
 UNDER_NVIDIA = nvidia_builder.VARIABLE in os.environ
@@ -284,7 +284,7 @@ def test_without_tensorrt_it_says_where_that_comes_from(prepared: Path, out: Pat
         "import sys\n"
         "from pathlib import Path\n"
         "sys.modules['tensorrt'] = None\n"
-        "from fer_export.tensorrt import build_plan\n"
+        "from fer_export.tensorrt.building import build_plan\n"
         "try:\n"
         f"    build_plan(Path({str(prepared)!r}), Path({str(out)!r}), 'trt-fp16')\n"
         "except Exception as problem:\n"
@@ -304,7 +304,10 @@ def test_a_device_needs_neither_torch_nor_onnx(
 
 
 def test_the_package_imports_neither_torch_nor_onnx_nor_tensorrt() -> None:
-    code = "import sys, fer_export.tensorrt; print({'torch', 'onnx', 'tensorrt'} & {*sys.modules})"
+    code = (
+        "import sys, fer_export.finishing, fer_export.tensorrt.building\n"
+        "print({'torch', 'onnx', 'tensorrt'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

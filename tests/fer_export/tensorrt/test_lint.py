@@ -151,30 +151,6 @@ def transposed_before_cast() -> onnx.ModelProto:
     return model(turned, node("Cast", "t", "logits", to=FLOAT))
 
 
-def lone_quantizer() -> onnx.ModelProto:
-    return model(CAST, QUANTIZE, stored={"s": SCALE, "z": ZERO}, outputs={"q": INT8})
-
-
-def quantized_for_something_else() -> onnx.ModelProto:
-    other = node("Cast", "q", "more", to=FLOAT)
-    made = model(
-        CAST,
-        QUANTIZE,
-        DEQUANTIZE,
-        other,
-        stored={"s": SCALE, "z": ZERO},
-        outputs={"logits": FLOAT, "more": FLOAT},
-    )
-    return made
-
-
-def lone_dequantizer() -> onnx.ModelProto:
-    inputs = {"crop": (UINT8, ["batch", 4]), "q": (INT8, [4])}
-    added = node("Add", "x,d", "logits")
-    dequantized = node("DequantizeLinear", "q,s,z", "d")
-    return model(CAST, dequantized, added, stored={"s": SCALE, "z": ZERO}, inputs=inputs)
-
-
 def operator_that_is_lacking() -> onnx.ModelProto:
     return model(CAST, node("DynamicQuantizeLinear", "x", "q,s,z"), DEQUANTIZE)
 
@@ -184,39 +160,8 @@ def operator_of_onnxruntime() -> onnx.ModelProto:
     return model(CAST, fused, opsets=(("", 18), ("com.microsoft", 1)))
 
 
-def opset_imported_twice() -> onnx.ModelProto:
-    return model(node("Cast", "crop", "logits", to=FLOAT), opsets=(("", 18), ("ai.onnx", 18)))
-
-
-def opset_of_nobody() -> onnx.ModelProto:
-    return model(node("Cast", "crop", "logits", to=FLOAT), opsets=(("", 18), ("pkg.onnxscript", 1)))
-
-
 def opset_not_imported() -> onnx.ModelProto:
     return type_that_nobody_knows(opsets=(("", 18),))
-
-
-def opset_too_new() -> onnx.ModelProto:
-    return model(node("Cast", "crop", "logits", to=FLOAT), opsets=(("", 23),))
-
-
-def opset_too_old() -> onnx.ModelProto:
-    return model(node("Cast", "crop", "logits", to=FLOAT), opsets=(("", 8),))
-
-
-def dynamic_height() -> onnx.ModelProto:
-    inputs = {"crop": (UINT8, ["batch", "height"])}
-    return model(node("Cast", "crop", "logits", to=FLOAT), inputs=inputs)
-
-
-def unknown_width() -> onnx.ModelProto:
-    inputs = {"crop": (UINT8, ["batch", None])}
-    return model(node("Cast", "crop", "logits", to=FLOAT), inputs=inputs)
-
-
-def second_dynamic_input() -> onnx.ModelProto:
-    inputs = {"crop": (UINT8, ["batch", 4]), "more": (FLOAT, ["batch", 4])}
-    return model(CAST, node("Add", "x,more", "logits"), inputs=inputs)
 
 
 def half_times_float() -> onnx.ModelProto:
@@ -307,16 +252,6 @@ TAKEN = (
     uint8_quantizers,
     uint8_by_default,
     activation_per_channel,
-    lone_quantizer,
-    quantized_for_something_else,
-    lone_dequantizer,
-    opset_imported_twice,
-    opset_of_nobody,
-    opset_too_new,
-    opset_too_old,
-    dynamic_height,
-    unknown_width,
-    second_dynamic_input,
     normalisation_of_two_types,
     doubles,
     scale_at_run_time,

@@ -28,7 +28,7 @@ from fer_edge.images.synthetic import synthetic_crops
 from fer_export.contract_nodes import attach_contract, with_static_batch
 from fer_export.half import to_half
 from fer_export.source import from_onnx
-from fer_export.tensorrt import build_plan
+from fer_export.tensorrt.building import build_plan
 from fer_export.tensorrt.lint import check_model
 from fer_export.tensorrt.mixed import to_mixed
 from fer_export.tensorrt.precision import check_kernels, read_kernels

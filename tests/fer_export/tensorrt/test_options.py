@@ -10,7 +10,7 @@ import pytest
 from tensorrt_double.engine import TensorRtDouble
 
 from fer_edge.errors import ConfigurationError
-from fer_export.tensorrt import PlanOptions
+from fer_export.tensorrt.options import PlanOptions
 
 
 @pytest.mark.parametrize(

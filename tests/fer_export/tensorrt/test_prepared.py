@@ -10,13 +10,8 @@ import pytest
 
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_export.tensorrt import (
-    TRT_TARGETS,
-    PlanOptions,
-    check_precision,
-    finish_command,
-    read_onnx_spec,
-)
+from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
+from fer_export.tensorrt.prepared import check_precision, finish_command, read_onnx_spec
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]
 

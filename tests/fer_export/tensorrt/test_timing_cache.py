@@ -12,7 +12,8 @@ import pytest
 from tensorrt_double.engine import TensorRtDouble
 from tensorrt_double.signatures import stand_in
 
-from fer_export.tensorrt import PlanOptions, build_plan
+from fer_export.tensorrt.building import build_plan
+from fer_export.tensorrt.options import PlanOptions
 
 MAGIC_TAG = "Error Code 1: Serialization (Magic tag does not match)"
 
