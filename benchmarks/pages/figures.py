@@ -29,7 +29,8 @@ class Figure:
         """Whether the goal is met; True where there is none."""
         if self.goal is None:
             return True
-        return self.value >= self.goal if self.at_least else self.value <= self.goal
+        # of NumPy's floats this would be a bool that JSON does not know
+        return bool(self.value >= self.goal if self.at_least else self.value <= self.goal)
 
 
 def table(figures: Iterable[Figure]) -> str:

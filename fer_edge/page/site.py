@@ -2,9 +2,7 @@
 
 ``static/onnxruntime`` holds the parts of the npm package onnxruntime-web that the page runs, as
 ``make onnxruntime-web`` fetched them. The WebAssembly file is kept packed (3.7 MB instead of
-14 MB) in the repository and the wheel, and unpacked when the page is written or served. A release
-of its own wheel, or a download when the page is written, would save these 3.7 MB and cost whoever
-has no network the page; the wheel stays below its bound with them.
+14 MB) in the repository and the wheel, and unpacked when the page is written or served.
 """
 
 from __future__ import annotations
@@ -29,12 +27,11 @@ from fer_edge.faces.yunet import MAX_OVERLAP, YUNET_FILE, Yunet
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import new_folder
 
-__all__ = ["CONFIG_FILE", "SiteFile", "site_files", "write_site"]
-
 CONFIG_FILE = "page.json"
 
 _STATIC = Path(__file__).with_name("static")
-_UNSERVED = {".ts", ".mts", ".json"}  # what only the type checker reads
+_LICENSE = YUNET_FILE.with_name("LICENSE.yunet")
+_UNSERVED = {".ts", ".mts", ".json"}  # for the type checker only
 _PACKED = ".gz"
 _BACKEND, _FORMATS = "onnxruntime", ("onnx",)
 _SCHEMA = 1
@@ -125,9 +122,6 @@ def site_files(
     }
     files[CONFIG_FILE] = SiteFile(data=json.dumps(config, indent=2).encode())
     return files, config
-
-
-_LICENSE = YUNET_FILE.with_name("LICENSE.yunet")
 
 
 def _static_files() -> Iterator[tuple[str, SiteFile]]:

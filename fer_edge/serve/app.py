@@ -20,13 +20,11 @@ from fer_edge.predictor import Predictor, PredictorInfo
 from fer_edge.serve.cameras import Camera
 from fer_edge.serve.faces import SIDES, FaceService, TooManyPixelsError
 from fer_edge.serve.guard import PROTOCOL, Guard
-from fer_edge.serve.metrics import CONTENT_TYPE_LATEST, Metrics
+from fer_edge.serve.metrics import Metrics
 from fer_edge.serve.page import add_page
 from fer_edge.serve.records import IMAGE_TYPES, SCHEMA, Health, PredictAnswer, refusals
 from fer_edge.serve.settings import Limits, ServerSettings
 from fer_edge.serve.stream import Stream, watch_camera
-
-__all__ = ["create_app"]
 
 _BUSY = 4429
 _POLICY = 1008  # RFC 6455
@@ -56,7 +54,7 @@ class _Services:
 
     @asynccontextmanager
     async def place(self, socket: WebSocket) -> AsyncIterator[bool]:
-        """Accept a client, and count it; False where there are as many as may be."""
+        """Accept and count a client; False if the server is full."""
         if self.clients >= self.limits.clients:
             await socket.close(_BUSY, "too many clients")
             yield False
@@ -131,7 +129,7 @@ def _add_operation(app: FastAPI, services: _Services) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(services.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(services.metrics.text(), media_type=Metrics.content_type)
 
     @app.exception_handler(RequestValidationError)
     async def out_of_range(_: Request, problem: RequestValidationError) -> JSONResponse:

@@ -9,19 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Batcher"]
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 _MOST = 64
-"""Items of one call: more gain nothing, and whoever came first would wait for them."""
+"""Items of one call. More gain nothing, and the first of them would wait longer."""
 
 
 class Batcher(Generic[Item, Answer]):
-    """Collects what comes while a call is under way, and hands it on in the next.
+    """Collects what comes during a call of the engine, for the next call.
 
-    Nobody waits for a batch to fill: with one client each call has that client's items. ``infer``
+    Nobody waits for a batch to fill: with one client, each call has that client's items. ``infer``
     answers a list of items in order; it runs in one thread. ``most`` bounds the items of a call
     where the engine has a bound. Belongs to one event loop.
     """

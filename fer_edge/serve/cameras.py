@@ -13,8 +13,6 @@ from fer_edge.errors import EngineError, FerEdgeError
 from fer_edge.live.sources import Frame, FrameSource
 from fer_edge.serve.faces import SIDES, FaceService, Findings
 
-__all__ = ["Camera", "Seen"]
-
 _QUALITY = 80
 _PATIENCE = 30.0
 

@@ -21,8 +21,6 @@ from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 from fer_edge.serve.batcher import Batcher
 
-__all__ = ["SIDES", "FaceService", "Findings"]
-
 SIDES = (320, 640, 1280)
 """Longest sides of the copy in which faces are searched, that a client may ask for."""
 
@@ -62,8 +60,8 @@ class Findings:
 class FaceService:
     """One model for many clients. Predictor and pool stay the caller's.
 
-    A picture is decoded and searched in one thread of ``pool``, which takes them in the order in
-    which they come; the crops of all that are ready are classified in one call of the engine.
+    Each picture is decoded and searched in a thread of ``pool``, first come, first served. The
+    crops that are ready are classified together, in one call of the engine.
     """
 
     def __init__(self, predictor: Predictor, pool: ThreadPoolExecutor) -> None:
@@ -75,8 +73,8 @@ class FaceService:
     async def analyze(self, data: bytes, side: int, max_pixels: int) -> Findings:
         """Find and classify the faces of a JPEG, PNG, WebP or BMP file.
 
-        ``side`` is one of ``SIDES``. Raises InputError for what is no picture, or one whose header
-        tells of more than ``max_pixels`` pixels, of which nothing is decoded.
+        ``side`` is one of ``SIDES``. Raises InputError if ``data`` is no picture, or if its header
+        gives more than ``max_pixels`` pixels; such a picture is not decoded.
         """
 
         def decode() -> Image:
@@ -132,4 +130,4 @@ class _Found:
 
 
 class TooManyPixelsError(InputError):
-    """The picture's header tells of more pixels than are taken."""
+    """The picture has more pixels than are allowed."""

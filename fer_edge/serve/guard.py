@@ -1,10 +1,11 @@
-"""What stands before the application: who may ask, and the headers of every answer."""
+"""Checks each request before it reaches the application, and adds headers to each answer."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import hmac
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
@@ -13,8 +14,6 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fer_edge.serve.settings import ServerSettings
-
-__all__ = ["COOKIE", "PROTOCOL", "TOKEN_PROTOCOL", "Guard"]
 
 COOKIE = "fer_edge"
 PROTOCOL = "fer_edge"
@@ -37,19 +36,19 @@ HEADERS = {
 
 _LOGIN = "/login"
 _OPEN_PATHS = {"/healthz", _LOGIN, "/icon.svg", "/style.css"}
-"""Without a token: a health check knows none, and the form asks for it."""
+"""Served without a token: a health check has none, and the form asks for it."""
 
 _COOKIE_AGE = 24 * 3600
-_PATIENCE = 1.0
-_FORM_BYTES = 4096
+_WRONG_TOKEN_DELAY = 1.0
+_FORM_BYTES, _FORM_WITHIN = 4096, 10.0
 _FORBIDDEN, _UNAUTHORIZED = 403, 401
 
 
 class Guard:
     """Refuses foreign Hosts and Origins with 403, and requests without the token with 401.
 
-    Both lists are the server's own. An Origin is never compared with the request's Host, which an
-    attacker's page would choose to be the same.
+    Both are compared with the server's own lists, never with each other: an attacker can make a
+    request whose Host and Origin are the same.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
@@ -121,7 +120,7 @@ class Guard:
                     secure=self._settings.secure,
                 )
             else:
-                await asyncio.sleep(_PATIENCE)
+                await asyncio.sleep(_WRONG_TOKEN_DELAY)
                 problem = '<p role="alert">That is not the token of this server.</p>'
                 response = HTMLResponse(_FORM.format(problem=problem), 401)
         await response(scope, receive, send)
@@ -151,12 +150,14 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, probl
 
 
 async def _small_body(receive: Receive) -> bytes:
+    """The body of a form; nothing if it is too large or slow."""
     body = b""
-    while len(body) <= _FORM_BYTES:
-        message = await asyncio.wait_for(receive(), _PATIENCE * 10)
-        body += bytes(message.get("body", b""))
-        if not message.get("more_body"):
-            return body
+    with suppress(asyncio.TimeoutError):
+        while len(body) <= _FORM_BYTES:
+            message = await asyncio.wait_for(receive(), _FORM_WITHIN)
+            body += bytes(message.get("body", b""))
+            if not message.get("more_body"):
+                return body
     return b""
 
 

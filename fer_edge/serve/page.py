@@ -14,8 +14,6 @@ from starlette.responses import Response
 
 from fer_edge.page.site import SiteFile, site_files
 
-__all__ = ["add_page"]
-
 _TYPES = {
     ".mjs": "text/javascript",
     ".js": "text/javascript",

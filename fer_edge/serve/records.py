@@ -1,12 +1,10 @@
-"""What the API answers, as its OpenAPI description tells it."""
+"""The answers of the API, for its OpenAPI description."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-__all__ = ["IMAGE_TYPES", "SCHEMA", "Health", "PredictAnswer", "Refusal", "refusals"]
 
 SCHEMA = "fer-edge-predict/1"
 
@@ -30,7 +28,7 @@ class PictureRecord(BaseModel):
 
 
 class PredictAnswer(BaseModel):
-    """What `fer-edge predict --json` writes, for one picture without a name."""
+    """As `fer-edge predict --json` writes it, for one picture without a name."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 

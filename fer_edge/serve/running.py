@@ -15,8 +15,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from fer_edge.errors import ConfigurationError
 from fer_edge.serve.settings import Limits
 
-__all__ = ["bind", "make_server"]
-
 _BACKLOG = 128
 _HEADER_BYTES = 16 << 10
 _GOODBYE = 5

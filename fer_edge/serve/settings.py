@@ -1,4 +1,4 @@
-"""What a server is told: who may ask it, and how much."""
+"""Settings of a server: who may use it, and how much."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from urllib.parse import urlsplit
 
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["MIN_TOKEN", "Limits", "ServerSettings", "is_loopback", "new_token", "reachable_name"]
-
 MIN_TOKEN = 16
-"""Characters that a token has at least; the server answers a few guesses a second."""
+"""The least length of a token, so that guessing one is hopeless."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - told apart, not bound to
@@ -37,11 +35,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Which names the server answers to, and the token that it asks for.
+    """The names that the server answers to, and its token.
 
-    ``hosts`` are the values of the header Host that are ours, ``origins`` those of Origin: a page
-    of another site, or one that reached this server by another name (DNS rebinding), is refused.
-    ``token`` is None where none is asked for, which only a server on the loopback may do.
+    ``hosts`` are the allowed values of the header Host, ``origins`` those of Origin. So pages of
+    other sites are refused, and pages that reach this server by another name (DNS rebinding).
+    ``token`` is None if none is needed; only a server on the loopback may do without.
     """
 
     hosts: frozenset[str]

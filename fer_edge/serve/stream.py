@@ -15,8 +15,6 @@ from fer_edge.serve.faces import FaceService
 from fer_edge.serve.metrics import Metrics
 from fer_edge.serve.settings import Limits
 
-__all__ = ["IDLE", "Stream", "watch_camera"]
-
 IDLE = 4408
 """Close code for a client that sent nothing, or took no answer, for ``Limits.idle`` seconds."""
 

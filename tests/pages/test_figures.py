@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
+
 from pages.figures import Figure, report, table
 
 
@@ -24,7 +28,8 @@ def test_the_table_says_what_was_missed() -> None:
 
 
 def test_the_report_says_which_goals_were_reached() -> None:
-    told = report("schema/1", [Figure("slow", 9, "ms", 2.0)])
+    measured = [Figure("slow", np.float64(9), "ms", 2.0)]
+    told = json.loads(json.dumps(report("schema/1", measured)))
     assert told["schema"] == "schema/1"
     assert told["results"] == [
         {"name": "slow", "value": 9, "unit": "ms", "goal": 2.0, "at_least": False, "reached": False}

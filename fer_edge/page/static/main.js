@@ -42,7 +42,7 @@ let config;
 let engine = null;
 /** @type {{kind: 'camera' | 'video' | 'photo' | 'server', live?: {stop: () => void}, file?: File} | null} */
 let current = null;
-/** What the user asked for last; what was asked before and comes late is thrown away. */
+/** Counts what the user asked for: results of anything but the last are thrown away. */
 let turn = 0;
 
 start().catch(fail);
@@ -142,8 +142,8 @@ function listen() {
 
 /** Run what the user asked for; whatever was going on ends. @param {(turn: number) => Promise<void>} action */
 async function attempt(action) {
-  const mine = ++turn;
   halt();
+  const mine = turn;
   try {
     await action(mine);
   } catch (problem) {
@@ -153,8 +153,7 @@ async function attempt(action) {
 
 /** With another model: open it, and go on with what is shown. */
 function restart() {
-  engine?.close();
-  engine = null;
+  closeEngine();
   const was = current;
   if (was?.kind === 'camera') attempt(startCamera);
   else if (was?.file) attempt((mine) => openFile(/** @type {File} */ (was.file), mine));
@@ -258,6 +257,11 @@ async function showPhoto(file, mine) {
   say(length ? `${length} ${length === 1 ? 'face' : 'faces'} in ${file.name}.` : `No face was found.${reduced}`);
 }
 
+function closeEngine() {
+  engine?.close();
+  engine = null;
+}
+
 async function ensureEngine() {
   if (engine) return engine;
   engine = onServer() ? serverEngine() : await localEngine();
@@ -281,6 +285,7 @@ function serverEngine() {
 
 /** End what is going on, and clear the stage. */
 function halt() {
+  turn++;
   current?.live?.stop();
   current = null;
   closeVideo(video);
@@ -293,7 +298,6 @@ function halt() {
 
 /** @param {string} why */
 function stop(why) {
-  turn++;
   halt();
   card('Start the camera, or open a photo', 'Or drop a photo or a video here.');
   say(why);
@@ -303,6 +307,7 @@ function stop(why) {
 function fail(error) {
   const problem = asProblem(error);
   halt();
+  if (engine instanceof ServerEngine) closeEngine(); // the next attempt starts anew
   card(problem.title, problem.message, true);
   say(`${problem.title}.`);
 }

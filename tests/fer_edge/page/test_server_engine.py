@@ -91,6 +91,20 @@ def test_a_server_that_goes_away_and_comes_back_is_told_and_found_again(
         page.problems.clear()  # type: ignore[attr-defined] - the browser's words on what failed
 
 
+def test_a_server_that_was_away_at_the_start_is_found_at_the_next_one(
+    open_page: OpenPage, predictor: Predictor
+) -> None:
+    with running_server(predictor) as first:
+        page = open_page(first.address)
+        page.get_by_text("Ready.").wait_for()
+    page.get_by_role("button", name="Start camera").click()
+    page.get_by_text("its files could not be loaded").wait_for()
+    with running_server(predictor, port=first.port):
+        start_camera(page)
+        page.close()
+        page.problems.clear()  # type: ignore[attr-defined] - as above
+
+
 def test_the_token_is_asked_for_by_a_form(open_page: OpenPage, predictor: Predictor) -> None:
     with running_server(predictor, token=TOKEN) as server:
         page = open_page(server.address, accept=False)

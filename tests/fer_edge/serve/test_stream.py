@@ -81,7 +81,8 @@ def test_a_message_of_too_many_bytes_ends_the_connection(server: Running) -> Non
     with connect(server.stream) as socket:
         with suppress(ConnectionClosed):  # the server does not wait for its end
             socket.send(bytes((2 << 20) + 1))
-        assert close_code(socket) == 1009
+        # 1006: what the server left unread made its system reset the connection
+        assert close_code(socket) in (1009, 1006)
 
 
 def test_a_text_message_ends_the_connection(server: Running) -> None:

@@ -16,7 +16,7 @@ export class Calls {
       else call?.resolve(result);
     });
     this.#worker.addEventListener('error', (event) => {
-      this.#fail(new Error(`The engine stopped: ${event.message || 'its files could not be loaded'}.`));
+      this.#fail(new Error(`The engine stopped: ${event.message || 'its files could not be loaded'}. Load this page again.`));
     });
   }
 

@@ -1,6 +1,7 @@
 /** A camera of the server: the server reads it and finds the faces, and the page shows both. */
 
 import {Problem} from '../problems.js';
+import {facesOf, openSocket} from './server.js';
 
 /**
  * @typedef {import('../types.js').Face} Face
@@ -17,10 +18,8 @@ export class ServerCamera {
 
   /** @param {string} id @param {string[]} labels */
   constructor(id, labels) {
-    const address = new URL(`v1/cameras/${encodeURIComponent(id)}`, document.baseURI);
-    address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
     this.#labels = labels;
-    this.#socket = new WebSocket(address, 'fer_edge');
+    this.#socket = openSocket(`v1/cameras/${encodeURIComponent(id)}`);
     this.#socket.binaryType = 'blob';
     this.#opened = this.#event('open');
   }
@@ -35,8 +34,7 @@ export class ServerCamera {
     const {data} = await this.#event('message');
     return {
       picture: await createImageBitmap(data),
-      faces: told.faces.map((/** @type {any} */ {box, probabilities}) => (
-        {box, probabilities: this.#labels.map((label) => probabilities[label])})),
+      faces: facesOf(told.faces, this.#labels),
       time: told.time_s, dropped: told.dropped, timings: told.timings_ms,
     };
   }

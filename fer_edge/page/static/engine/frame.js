@@ -33,14 +33,19 @@ async function copied(frame) {
 
 /** @param {ImageBitmap | VideoFrame} frame @param {OffscreenCanvas} canvas */
 function drawn(frame, canvas) {
+  return draw(frame, canvas).getImageData(0, 0, canvas.width, canvas.height);
+}
+
+/** Draw a frame on a canvas of its size. @param {ImageBitmap | VideoFrame} frame @param {OffscreenCanvas} canvas */
+export function draw(frame, canvas) {
   const [width, height] = 'displayWidth' in frame
     ? [frame.displayWidth, frame.displayHeight] : [frame.width, frame.height];
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
   const context = canvas.getContext('2d', {willReadFrequently: true, alpha: false});
-  if (!context) throw new Error('This browser gives no canvas to read pixels from.');
+  if (!context) throw new Error('This browser gives no canvas to draw frames on.');
   context.drawImage(frame, 0, 0, width, height);
-  return context.getImageData(0, 0, width, height);
+  return context;
 }
 
 /**

@@ -45,7 +45,7 @@ export class ServerEngine {
         const took = performance.now() - encoded;
         const spent = Object.values(answer.timings_ms).reduce((sum, value) => sum + value, 0);
         return {
-          faces: answer.faces.map((face) => this.#face(face)),
+          faces: facesOf(answer.faces, this.info.labels),
           timings: {encode: encoded - start, network: Math.max(0, took - spent), ...answer.timings_ms},
           searched: answer.searched,
         };
@@ -67,14 +67,16 @@ export class ServerEngine {
     }).catch(() => {
       throw new Problem('The server does not answer', `Start it again on ${location.host}, or choose this device.`);
     });
-    if (response.status === TOKEN_NEEDED) throw noToken();
+    if (response.status === TOKEN_NEEDED) {
+      throw new Problem('The server asks for its token', 'Load this page again and enter it.');
+    }
     const answer = await response.json();
     if (!response.ok) throw new Problem('The server refused this picture', answer.detail ?? response.statusText);
     const timings = parseTimings(response.headers.get('server-timing') ?? '');
     const spent = Object.values(timings).reduce((sum, value) => sum + value, 0);
     const searched = (response.headers.get('fer-edge-searched') ?? '0x0').split('x').map(Number);
     return {
-      faces: answer.results[0].faces.map((/** @type {FaceRecord} */ face) => this.#face(face)),
+      faces: facesOf(answer.results[0].faces, this.info.labels),
       timings: {network: performance.now() - start - spent, ...timings},
       searched: [searched[0], searched[1]],
     };
@@ -84,11 +86,6 @@ export class ServerEngine {
     this.#closed = true;
     this.#encoder.close();
     this.#socket?.close();
-  }
-
-  /** @param {FaceRecord} face */
-  #face({box, probabilities}) {
-    return {box, probabilities: this.info.labels.map((label) => probabilities[label])};
   }
 
   /** Send one picture and wait for its answer. @param {Blob} picture @param {number} side @returns {Promise<Answer>} */
@@ -121,10 +118,7 @@ export class ServerEngine {
   async #connected(side) {
     if (this.#socket?.readyState === WebSocket.OPEN && this.#side === side) return this.#socket;
     this.#socket?.close();
-    const address = new URL('v1/stream', document.baseURI);
-    address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
-    address.search = String(new URLSearchParams({model: this.info.model, side: String(side)}));
-    const socket = new WebSocket(address, 'fer_edge');
+    const socket = openSocket('v1/stream', {model: this.info.model, side: String(side)});
     this.#socket = socket;
     this.#side = side;
     await new Promise((resolve, reject) => {
@@ -136,8 +130,17 @@ export class ServerEngine {
   }
 }
 
-function noToken() {
-  return new Problem('The server asks for its token', 'Load this page again and enter it.');
+/** @param {string} path @param {Record<string, string>} [query] */
+export function openSocket(path, query = {}) {
+  const address = new URL(`${path}?${new URLSearchParams(query)}`, document.baseURI);
+  address.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
+  return new WebSocket(address, 'fer_edge');
+}
+
+/** Faces as the server tells them, their probabilities in the order of the labels.
+ * @param {FaceRecord[]} records @param {string[]} labels */
+export function facesOf(records, labels) {
+  return records.map(({box, probabilities}) => ({box, probabilities: labels.map((label) => probabilities[label])}));
 }
 
 /** The header Server-Timing. @param {string} header */
