@@ -17,8 +17,6 @@ from fer_edge.backends import BACKENDS
 from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.system.cores import default_threads, usable_cores
 
-__all__ = ["ALL", "Candidate", "bare_candidates", "candidates_for", "choices"]
-
 ALL = "all"
 """Stands for every backend that this machine has, or every precision that a model has."""
 

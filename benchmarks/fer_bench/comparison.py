@@ -16,23 +16,6 @@ from fer_bench.paired_tests import PairedTest, paired_test, unpack_mask
 from fer_bench.results import read_result
 from fer_edge.errors import ConfigurationError
 
-__all__ = [
-    "SEARCHED",
-    "Changes",
-    "Collected",
-    "Comparison",
-    "Dot",
-    "accuracy_changes",
-    "accuracy_of",
-    "changes_since",
-    "collect",
-    "comparison_csv",
-    "dots",
-    "latency_changes",
-    "machine_changes",
-    "pareto_front",
-]
-
 SEARCHED = "rate per s"
 LEAST_CHANGE = 0.03
 """Smaller changes never count, because machines differ more than this from day to day."""

@@ -16,8 +16,6 @@ from fer_edge.backends.table import BACKENDS
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.machine import Machine
 
-__all__ = ["Cpu", "Environment", "Gpu", "describe_environment", "differences"]
-
 _CHANGING = ("temperatures_c", "frequency_mhz", "jetson_clocks")
 _DISTRIBUTIONS = (
     "numpy",

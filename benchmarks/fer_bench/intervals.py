@@ -14,8 +14,6 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Change", "RoundBootstrap", "change_between", "percentile", "student_quantile"]
-
 Floats = npt.NDArray[np.float64]
 
 LEVEL = 0.95

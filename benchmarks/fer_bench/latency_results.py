@@ -9,8 +9,6 @@ from fer_bench.noise import Noise
 from fer_bench.results import RunResult
 from fer_bench.scenarios import Settings
 
-__all__ = ["LatencyRow", "LatencyRun", "Ratio", "RoundSummary"]
-
 _KEY = (
     "model", "kind", "scenario", "batch", "query",
     "backend", "device", "precision", "inference_precision", "threads",

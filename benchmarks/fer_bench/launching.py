@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from fer_edge.errors import GateError
 
-__all__ = ["WORKER", "CandidateError", "Program", "RoundSample", "ask", "measure_round"]
-
 _LAST_WORDS = 300
 
 

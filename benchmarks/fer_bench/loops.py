@@ -13,17 +13,6 @@ from random import Random
 from statistics import median
 from typing import Any
 
-__all__ = [
-    "Clock",
-    "Steps",
-    "closed_loop",
-    "open_loop",
-    "poisson_arrivals",
-    "side_by_side",
-    "staged_loop",
-    "warm_up",
-]
-
 Clock = Callable[[], int]
 Call = Callable[[int], object]
 Steps = tuple[Callable[[Any], object], Callable[[Any], object], Callable[[Any], object]]

@@ -28,21 +28,6 @@ from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.evaluation.metrics import ClassScores
 from fer_edge.predictor import Predictor
 
-__all__ = [
-    "AccuracyFailure",
-    "AccuracyResult",
-    "AccuracyRun",
-    "Answers",
-    "EvaluationSplit",
-    "answers_of",
-    "answers_of_peer",
-    "compare_answers",
-    "load_split",
-    "measure_accuracy",
-    "measure_all",
-    "scored",
-]
-
 _RAN = ("sha256", "backend", "provider", "precision", "inference_precision")
 _PEER_S = 1200.0
 

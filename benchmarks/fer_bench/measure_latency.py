@@ -29,8 +29,6 @@ from fer_edge.errors import ConfigurationError
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.system.progress import progress
 
-__all__ = ["measure_latency"]
-
 _CROPS = 16
 _RAN = (
     "sha256", "backend", "version", "device", "provider", "precision", "inference_precision",

@@ -14,8 +14,6 @@ from statistics import fmean, median
 from fer_edge.system.machine import Machine
 from fer_edge.system.timing import call_times
 
-__all__ = ["Noise", "NoiseWatch"]
-
 OTHER_LOAD, STOLEN, SPEED_SPREAD, FREQUENCY_SPREAD = 0.05, 0.02, 0.10, 0.25
 """Shares of 1 above which a machine counts as noisy."""
 

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from fer_edge.evaluation.agreement import PairedDifference, paired_difference
 
-__all__ = ["PairedTest", "pack_mask", "paired_test", "unpack_mask"]
-
 Bools = npt.NDArray[np.bool_]
 
 

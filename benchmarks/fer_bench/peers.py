@@ -22,8 +22,6 @@ from fer_edge.errors import ConfigurationError, DownloadError
 from fer_edge.system.dependencies import missing_packages
 from fer_edge.system.folders import data_folder
 
-__all__ = ["Peer", "adapter_program", "choose_peers", "install", "load_peers", "prepare"]
-
 _ROOT = Path(fer_bench.__file__).parents[1]
 _FOLDER = _ROOT / "peers"
 _PREPARE_S = 1200.0

@@ -14,8 +14,6 @@ from fer_edge.system.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_plot"]
-
 _COLORS = {
     "onnxruntime": "#4c78a8",
     "openvino": "#54a24b",

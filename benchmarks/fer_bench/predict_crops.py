@@ -10,8 +10,6 @@ import numpy.typing as npt
 from fer_edge.predictor import Predictor
 from fer_edge.system.progress import progress
 
-__all__ = ["predict_crops"]
-
 _BATCH = 64
 
 

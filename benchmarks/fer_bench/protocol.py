@@ -35,8 +35,6 @@ from fer_bench.loops import (
     warm_up,
 )
 
-__all__ = ["Adapter", "serve"]
-
 _SETTLE_S, _STAGED_SHARE, _STAGED_COUNT = 0.02, 0.2, 3
 _MS = 1e-6  # ns to ms
 

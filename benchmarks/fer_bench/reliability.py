@@ -12,8 +12,6 @@ import numpy.typing as npt
 from fer_edge.system.dependencies import requires
 from fer_edge.system.files import atomic_path
 
-__all__ = ["BINS", "ReliabilityBin", "draw_reliability", "reliability_bins"]
-
 BINS = 15
 """As many as ``fer_edge.evaluation.metrics.expected_calibration_error`` takes."""
 

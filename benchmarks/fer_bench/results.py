@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
 from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.read_file import read_file
-
-__all__ = ["RunResult", "read_result"]
 
 _MAX_BYTES = 256 << 20
 
@@ -37,7 +35,9 @@ def read_result(path: Path, *kinds: type[R]) -> R:
         raise ConfigurationError(str(problem)) from problem
     if not isinstance(value, dict) or not isinstance(value.get("schema"), str):
         raise ConfigurationError(f"{path} is no result of fer-bench: it has no schema")
-    known = {kind.schema: kind for kind in kinds}
+    known = {
+        field.default: kind for kind in kinds for field in fields(kind) if field.name == "schema"
+    }
     if (found := value["schema"]) not in known:
         raise ConfigurationError(
             f"{path} has the schema {found!r}, expected {' or '.join(map(repr, known))}; measure "

@@ -16,8 +16,6 @@ from fer_bench.noise import NoiseWatch
 from fer_bench.scenarios import Load
 from fer_edge.errors import FerEdgeError
 
-__all__ = ["Launch", "MeasuredRounds", "run_rounds"]
-
 C = TypeVar("C")
 Launch = Callable[[C, Mapping[str, Any]], RoundSample]
 

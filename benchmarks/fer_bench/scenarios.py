@@ -17,8 +17,6 @@ from fer_bench.intervals import percentile
 from fer_bench.launching import RoundSample
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["SCENARIOS", "Load", "RateSearch", "Scenario", "Settings", "load_for"]
-
 
 @dataclass(frozen=True)
 class Scenario:

@@ -9,21 +9,6 @@ from fer_bench.latency_results import LatencyRow, LatencyRun
 from fer_bench.measure_accuracy import AccuracyResult
 from fer_bench.paired_tests import PairedTest
 
-__all__ = [
-    "aligned_table",
-    "change_sections",
-    "comparison_summary",
-    "comparison_table",
-    "failures",
-    "latency_summary",
-    "latency_table",
-    "markdown_table",
-    "noise_lines",
-    "paired_sentence",
-    "times",
-    "with_interval",
-]
-
 _WHO = ("model", "backend", "precision", "threads", "batch", "scenario")
 _TIMES = ("p50 ms", "p90 ms", "p99 ms")
 _INTERVALS = ("p50 ms [95 %]", "p90 ms [95 %]", "p99 ms [95 %]")

@@ -17,8 +17,6 @@ from fer_edge.images.preprocess import preprocess
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 
-__all__ = ["PredictorAdapter"]
-
 UInt8Array = npt.NDArray[np.uint8]
 
 _DESCRIBED = (

@@ -19,8 +19,6 @@ from pages import (
     soak_page,
 )
 
-__all__ = ["main"]
-
 PAGES = (
     benchmark_page,
     model_card,

@@ -33,8 +33,6 @@ from fer_edge.system.cores import usable_cores
 from fer_edge.system.files import write_json
 from pages.blocks import MeasuredBlock
 
-__all__ = ["BLOCK", "Page", "add_parser", "measure_page_accuracy", "page_candidates"]
-
 BLOCK = "benchmarks"
 SPLIT = "public-test"
 _LABELLED = ("fer",)

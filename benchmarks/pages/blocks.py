@@ -7,8 +7,6 @@ from pathlib import Path
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import write_bytes
 
-__all__ = ["MeasuredBlock", "markers"]
-
 
 def markers(name: str) -> tuple[str, str]:
     """The comments before and after the block ``name``."""

@@ -21,8 +21,6 @@ from fer_edge.system.cores import usable_cores
 from fer_edge.system.machine import cpu_name
 from pages.blocks import MeasuredBlock
 
-__all__ = ["add_parser", "check_answers", "example", "write_pictures"]
-
 _PICTURES = 200
 
 

@@ -11,8 +11,6 @@ from fer_edge.artifacts.record import encode
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.machine import cpu_name
 
-__all__ = ["Figure", "machine", "report", "table"]
-
 
 @dataclass(frozen=True)
 class Figure:

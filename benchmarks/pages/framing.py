@@ -27,19 +27,6 @@ from fer_edge.faces.yunet import YUNET_SHA256, Yunet
 from fer_edge.system.progress import track
 from pages.blocks import MeasuredBlock
 
-__all__ = [
-    "SPLIT",
-    "SURROUNDS",
-    "Quartiles",
-    "Result",
-    "add_parser",
-    "measure",
-    "report",
-    "sample",
-    "scene",
-    "table",
-]
-
 SURROUNDS = ("gray", "border")
 SPLIT = "public-test"
 

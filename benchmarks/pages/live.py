@@ -34,8 +34,6 @@ from fer_edge.live.tracker import FaceTracker
 from pages.blocks import MeasuredBlock
 from pages.figures import Figure, machine, report, table
 
-__all__ = ["add_parser", "measure"]
-
 SCHEMA = "fer-pages-live/1"
 
 _SYSTEM_PYTHON = "/usr/bin/python3"

@@ -34,8 +34,6 @@ from fer_edge.system.progress import track
 from pages.blocks import MeasuredBlock
 from pages.framing import sample, scene
 
-__all__ = ["MARGINS", "MarginResult", "add_parser", "measure_margins", "table"]
-
 MARGINS = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3)
 """Fractions of the box's side on every side; below 0 the box shrinks."""
 

@@ -17,8 +17,6 @@ from fer_edge.emotion import LABELS
 from fer_edge.predictor import Predictor, PredictorInfo
 from pages.blocks import MeasuredBlock
 
-__all__ = ["add_parser", "write_model_card"]
-
 SPLIT = "public-test"
 _CONFUSIONS = 5
 

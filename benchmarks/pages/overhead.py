@@ -41,17 +41,6 @@ from fer_edge.system.progress import progress
 from fer_edge.system.timing import call_times
 from pages.blocks import MeasuredBlock
 
-__all__ = [
-    "LIMITS",
-    "Overhead",
-    "Start",
-    "add_parser",
-    "failures",
-    "measure_overhead",
-    "measure_start",
-    "table",
-]
-
 CROP_SHAPE = (180, 160, 3)
 BATCH = 32
 

@@ -33,8 +33,6 @@ from fer_edge.page.site import write_site
 from pages.blocks import MeasuredBlock
 from pages.figures import Figure, machine, report, table
 
-__all__ = ["add_parser", "measure"]
-
 SCHEMA = "fer-pages-page/1"
 
 _CLIENTS = 50

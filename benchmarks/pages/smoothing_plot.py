@@ -17,8 +17,6 @@ from fer_edge.system.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["add_parser", "draw"]
-
 RATE = 25
 GAP = (8.0, 9.5)
 DROPPED = 0.15

@@ -13,8 +13,6 @@ from fer_edge.command import Commands, add_command
 from fer_edge.errors import ConfigurationError
 from pages.blocks import MeasuredBlock
 
-__all__ = ["add_parser", "read_soak", "soak_block"]
-
 _COLUMNS = (
     "artifact",
     "backend",

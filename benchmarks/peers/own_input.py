@@ -12,8 +12,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["own_batch"]
-
 _COLOR_DIMENSIONS = 3
 
 

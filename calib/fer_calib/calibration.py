@@ -23,8 +23,6 @@ from fer_edge.images.pixels import MIN_SIDE
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.system.files import atomic_path
 
-__all__ = ["MAX_UNPACKED", "CalibrationSet", "draw", "load"]
-
 MAX_UNPACKED = 1 << 30
 """A file may unpack to this many bytes, which is enough for 400,000 crops."""
 

@@ -17,8 +17,6 @@ from fer_edge.command import (
     write_result,
 )
 
-__all__ = ["main"]
-
 SCHEMA = "fer-calib/1"
 
 

@@ -19,8 +19,6 @@ from fer_calib.sensitivity import Sensitivity, sensitivity
 from fer_edge.errors import GateError
 from fer_edge.evaluation.agreement import Agreement, agreement
 
-__all__ = ["Controlled", "Prepared", "control", "prepare"]
-
 _PROBE_CROPS, _FEWEST_CROPS, _PROBE_PIXELS = 256, 8, 256 * 48 * 48
 _NAMED = 5
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import DataError
 
-__all__ = ["Crops", "batch_size"]
-
 Probabilities: TypeAlias = npt.NDArray[np.floating]
 
 _PIXELS = 32 * 48 * 48

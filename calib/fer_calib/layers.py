@@ -10,8 +10,6 @@ import onnx
 from fer_calib.onnx_graph import OnnxGraph
 from fer_edge.errors import ArtifactError
 
-__all__ = ["CORE_INPUT", "CORE_OUTPUT", "LAYER_OPS", "CoreGraph", "Layer"]
-
 CORE_INPUT, CORE_OUTPUT = "normalized", "logits"
 """Names of a core's only input, float32 ``(batch, C, H, W)``, and output, ``(batch, K)``."""
 

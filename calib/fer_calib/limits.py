@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from fer_edge.evaluation.agreement import Agreement
 
-__all__ = ["Limits"]
-
 
 @dataclass(frozen=True)
 class Limits:

@@ -19,8 +19,6 @@ from fer_calib.layers import CoreGraph
 from fer_calib.running import Floats, activations
 from fer_edge.system.progress import progress
 
-__all__ = ["Observation", "TensorRecord", "observe"]
-
 _USUAL = 0.95
 _FAR = 4.0
 _MOST_LEFT_OUT = 0.02

@@ -15,8 +15,6 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, shape_inference
 
-__all__ = ["OnnxGraph", "check", "header", "model_of", "outline", "save", "save_apart"]
-
 _ANY_VERSION = 18
 _LARGE = 1024
 _WEIGHTS, _PAGE = "weights.bin", 4096

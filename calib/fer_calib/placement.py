@@ -9,8 +9,6 @@ from fer_calib.layers import CORE_OUTPUT, CoreGraph, Layer
 from fer_calib.schemes import Scheme
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["Placement", "place"]
-
 
 @dataclass(frozen=True)
 class Placement:

@@ -21,8 +21,6 @@ from fer_calib.onnx_graph import check, model_of
 from fer_calib.placement import Placement, place
 from fer_calib.schemes import Scheme, find_scheme
 
-__all__ = ["WEIGHT_SUFFIX", "quantize"]
-
 WEIGHT_SUFFIX = ".weight_int8"
 """The integer weights of a layer have its name and this suffix."""
 

@@ -21,8 +21,6 @@ from fer_edge.evaluation.metrics import softmax
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.dependencies import requires
 
-__all__ = ["Floats", "activations", "probabilities_of", "session_of"]
-
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 _LARGE = 16 << 20

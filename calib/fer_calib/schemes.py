@@ -7,8 +7,6 @@ from typing import Literal
 
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["SCHEMES", "Scheme", "find_scheme"]
-
 INT8_MAX, X86_MAX = 127, 64
 
 

@@ -19,8 +19,6 @@ from fer_edge.system.dependencies import requires
 from fer_edge.system.files import atomic_path, write_json
 from fer_edge.system.progress import track
 
-__all__ = ["SCHEMA", "LayerCost", "Sensitivity", "save_sensitivity", "sensitivity"]
-
 SCHEMA = "fer-calib-sensitivity/2"
 
 _SCHEME = "canonical"

@@ -27,8 +27,6 @@ from fer_export.model_directory import check_replaceable
 from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions, add_plan_options, plan_options_of
 from fer_export.tensorrt.prepared import check_precision, finish_command, read_onnx_spec
 
-__all__ = ["main"]
-
 SCHEMA = "fer-export/1"
 
 _TARGETS = (

@@ -44,8 +44,6 @@ from fer_export.verification import (
     verify,
 )
 
-__all__ = ["ExportContext", "ExportOptions"]
-
 _CALIBRATION_CROPS = 512
 _SYNTHETIC_SEED = 2
 INT8_RESTS = ("fp16", "fp32")

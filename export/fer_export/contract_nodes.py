@@ -20,8 +20,6 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_export.products import name_products, product_types
 from fer_export.tensorrt.options import PRODUCTS_KEY
 
-__all__ = ["OPSET", "attach_contract", "detach_contract", "spec_of", "with_static_batch"]
-
 OPSET = 18
 """Understood by TensorRT 10.3's parser and by every engine that is supported."""
 

@@ -16,8 +16,6 @@ from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
 from fer_edge.artifacts.spec import ModelSpec
 from fer_export.contract_nodes import OPSET
 
-__all__ = ["export_core"]
-
 _MAX_BATCH = 1024
 
 

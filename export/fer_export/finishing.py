@@ -32,8 +32,6 @@ from fer_export.verification import (
     verify,
 )
 
-__all__ = ["finish_plan"]
-
 
 def finish_plan(
     prepared: Path,

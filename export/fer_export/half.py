@@ -23,8 +23,6 @@ from fer_edge.evaluation import metrics
 from fer_export.half_graph import FloatGraph, prepare, to_half_graph
 from fer_export.half_probe import Observation, broken_tensors, observe
 
-__all__ = ["DEFAULT_TOLERANCE", "FLOAT_OPS", "HEADROOM", "HalfCore", "Island", "to_half"]
-
 DEFAULT_TOLERANCE = 4e-3
 """Largest change of a probability on the calibration crops. The gate of an fp16 artifact allows
 5e-3, which leaves a margin for other pictures.

@@ -18,8 +18,6 @@ from fer_calib.layers import CORE_OUTPUT
 from fer_calib.onnx_graph import header, model_of, outline
 from fer_edge.errors import ArtifactError
 
-__all__ = ["FloatGraph", "HalfPorts", "emulate", "prepare", "to_half_graph"]
-
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 

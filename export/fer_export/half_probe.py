@@ -21,8 +21,6 @@ from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.system.progress import track
 from fer_export.half_graph import FloatGraph, emulate
 
-__all__ = ["Observation", "broken_tensors", "observe"]
-
 FloatArray = npt.NDArray[np.float32]
 
 _EXTREMES = ("ReduceMax", "ReduceMin", "ReduceSum")

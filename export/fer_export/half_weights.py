@@ -12,8 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 from fer_calib.onnx_graph import check, model_of
 from fer_edge.errors import GateError
 
-__all__ = ["with_float_weights", "with_half_weights"]
-
 _SUFFIX = ".stored_as_half"
 
 

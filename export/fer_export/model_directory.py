@@ -8,8 +8,6 @@ from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, Mani
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.files import sha256_of
 
-__all__ = ["REPORT", "REPORT_FOLDER", "artifact_entry", "check_replaceable", "keep_report"]
-
 REPORT, REPORT_FOLDER = "report.md", "report"
 """What a model directory holds beside the files that its manifest lists."""
 

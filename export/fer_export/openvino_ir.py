@@ -25,8 +25,6 @@ from fer_edge.system.files import atomic_path
 if TYPE_CHECKING:
     from openvino import Model  # noqa: TID251 - types alone
 
-__all__ = ["from_onnx", "save_ir"]
-
 _FRAMEWORK = "framework"
 
 

@@ -19,8 +19,6 @@ from fer_export.report import write_report
 from fer_export.source import Source
 from fer_export.targets import TARGETS, check_targets, expand, make
 
-__all__ = ["export_model"]
-
 _PREFERRED = ("int8", "fp32", "fp16")
 """The manifest's default precision is the first of these that was built."""
 

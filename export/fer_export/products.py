@@ -13,8 +13,6 @@ import onnx
 from fer_calib.onnx_graph import OnnxGraph
 from fer_edge.errors import ArtifactError
 
-__all__ = ["PRODUCT_OPS", "name_products", "product_types"]
-
 PRODUCT_OPS = ("Conv", "Gemm", "MatMul")
 _FLOATS = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16"}
 

@@ -18,8 +18,6 @@ from fer_edge.backends import BACKENDS
 from fer_edge.predictor import Predictor
 from fer_edge.system.timing import call_times
 
-__all__ = ["Run", "Times", "median_latencies", "ratios"]
-
 _ROUNDS, _ROUND_SECONDS, _WARM_UP_CALLS, _WARM_UP_SECONDS = 8, 0.06, 20, 2
 _QUIET_SHARE = 0.9
 

@@ -11,8 +11,6 @@ from fer_edge.system.files import write_bytes
 from fer_edge.system.machine import cpu_name
 from fer_export.model_directory import REPORT, REPORT_FOLDER
 
-__all__ = ["table", "write_report"]
-
 _HEADER = (
     "file",
     "target",

@@ -23,8 +23,6 @@ from fer_export.contract_nodes import detach_contract
 from fer_export.half_weights import with_float_weights
 from fer_export.verification import answers_of, batches
 
-__all__ = ["Source", "from_checkpoint", "from_onnx"]
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -17,8 +17,6 @@ from fer_export.tensorrt.building import build_plan, naming_nvidias_tools, plan_
 from fer_export.tensorrt.options import TRT_TARGETS
 from fer_export.tensorrt.prepared import finish_command
 
-__all__ = ["ALL", "TARGETS", "check_targets", "expand", "has_tensorrt", "make"]
-
 ALL = "all"
 _WINS_BY = 0.02
 """How much faster a form of INT8 has to be to win: smaller differences of medians are noise."""

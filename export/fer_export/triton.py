@@ -22,8 +22,6 @@ with requires("triton"):
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2 as triton
 
-__all__ = ["CONFIG", "LABELS_FILE", "ServingOptions", "write_repository"]
-
 CONFIG, LABELS_FILE = "config.pbtxt", "labels.txt"
 _VERSION = "1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

@@ -26,19 +26,6 @@ from fer_edge.predictor import Predictor
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.progress import track
 
-__all__ = [
-    "GATES",
-    "Gate",
-    "affordable_crops",
-    "answers_of",
-    "batches",
-    "check_count",
-    "evaluation_crops",
-    "golden_crops",
-    "seconds_per_crop",
-    "verify",
-]
-
 Probabilities = npt.NDArray[np.floating]
 
 _BATCH_SIZES = (1, 2, 7)

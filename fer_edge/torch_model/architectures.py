@@ -18,8 +18,6 @@ from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["fer_dense", "fer_mobilenet_v1", "fer_vit", "fer_vit_tiny", "own_arguments"]
-
 _TIMMS_ARGUMENTS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 """``timm.create_model`` passes these to every architecture; they concern pretrained weights."""
 

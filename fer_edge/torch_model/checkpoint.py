@@ -23,8 +23,6 @@ from fer_edge.system.files import write_bytes
 from fer_edge.system.read_file import git_lfs_advice
 from fer_edge.torch_model.outline import Outline
 
-__all__ = ["load", "load_bytes", "read_spec", "save", "write_tensors"]
-
 _LENGTH_BYTES = 8
 """A safetensors file starts with the length of its header, a little-endian number of 8 bytes."""
 

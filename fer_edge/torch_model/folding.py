@@ -15,8 +15,6 @@ from torch.nn import functional
 
 from fer_edge.torch_model.architectures import DenseBlock
 
-__all__ = ["Residual", "folded"]
-
 _SMALLEST = 1e-3
 """Branches that multiply by less stay in the kernel: units would grow beyond all bounds."""
 

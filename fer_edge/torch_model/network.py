@@ -18,8 +18,6 @@ import fer_edge.torch_model.architectures  # noqa: F401 - adds ours to timm's re
 from fer_edge.artifacts.spec import ModelSpec, NetworkSpec
 from fer_edge.errors import ConfigurationError, FerEdgeError
 
-__all__ = ["Normalized", "build", "check_forward", "construct", "without_tf32"]
-
 _HEAD_INIT_STD = 0.01
 _MAX_REASON = 300
 

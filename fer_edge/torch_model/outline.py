@@ -18,8 +18,6 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
 from fer_edge.torch_model import network
 
-__all__ = ["Outline"]
-
 _FREE_CALLS, _CALLS_PER_TENSOR = 1000, 32
 """Calls of torch allowed to build a network; timm's make at most 14 per stored tensor."""
 

@@ -12,8 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["bf16_pays", "mixed_precision", "repeatable"]
-
 
 def bf16_pays(network: nn.Module, device: torch.device) -> bool:
     """Tell whether bfloat16 makes this network faster on this device.

@@ -22,8 +22,6 @@ from fer_train.evaluation import as_tensor, logits_of
 from fer_train.recipe import Recipe, is_plain, require_plain
 from fer_train.temperature import cross_fitted, fit
 
-__all__ = ["NOT_RECORDED", "SCHEMA", "History", "Report", "assess", "read_report"]
-
 SCHEMA = "fer-train/3"
 NOT_RECORDED = "not recorded"
 """Stands in a history for what older releases did not record."""

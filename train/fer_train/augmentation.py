@@ -12,8 +12,6 @@ from torch.nn import functional
 from fer_edge.artifacts.spec import InputSpec
 from fer_train.recipe import Augmentation
 
-__all__ = ["NUMBERS", "augment", "fit_to", "mix"]
-
 Drawn: TypeAlias = Iterator[torch.Tensor]
 
 NUMBERS = 12

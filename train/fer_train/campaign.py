@@ -30,8 +30,6 @@ from fer_train.presets import change, load_recipe, read_toml
 from fer_train.recipe import Recipe
 from fer_train.stored_answers import teach
 
-__all__ = ["CampaignResult", "Stage", "load_plan", "run_campaign"]
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 

@@ -22,15 +22,6 @@ from torch.utils.hooks import RemovableHandle
 from fer_edge.system.progress import track
 from fer_edge.torch_model.network import without_tf32
 
-__all__ = [
-    "MAX_ACTIVATION",
-    "MAX_LOGIT",
-    "Conditioning",
-    "batch_norms",
-    "measure",
-    "refresh_batch_norm",
-]
-
 MAX_LOGIT = 30.0
 MAX_ACTIVATION = 1000.0
 _BATCH = 256

@@ -18,8 +18,6 @@ from fer_edge.evaluation.similarity import near_copies
 from fer_edge.system.files import sha256_of
 from fer_train.targets import read_votes, soft_targets
 
-__all__ = ["TrainingData", "prepare"]
-
 _FEWEST = 2
 
 

@@ -6,8 +6,6 @@ import math
 import time
 from collections.abc import Callable
 
-__all__ = ["OUT_OF_TIME", "Deadline"]
-
 OUT_OF_TIME = 75
 """Exit code of a command that ran out of time with work left: EX_TEMPFAIL of sysexits.h."""
 

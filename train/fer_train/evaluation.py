@@ -13,8 +13,6 @@ from fer_edge.images.preprocess import preprocess_all
 from fer_edge.system.progress import track
 from fer_edge.torch_model.network import Normalized, without_tf32
 
-__all__ = ["as_tensor", "logits_of", "planes"]
-
 _BATCH = 256
 
 

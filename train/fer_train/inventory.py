@@ -22,8 +22,6 @@ from fer_edge.evaluation.similarity import near_hashes, perceptual_hash
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import track
 
-__all__ = ["Inventory", "take_inventory"]
-
 _TRAIN = "train"
 _VALIDATION = "validation"
 _COLUMNS, _CELL, _TEXT = 10, 72, 110

@@ -12,8 +12,6 @@ from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ArtifactError
 from fer_edge.system.files import write_bytes
 
-__all__ = ["METRICS", "Epoch", "Journal", "read_journal"]
-
 METRICS, _EVENTS = "metrics.jsonl", "tensorboard"
 _MAX_BYTES = 64 << 20
 

@@ -43,8 +43,6 @@ from fer_train.stored_answers import StoredAnswers, answers_for
 from fer_train.targets import log_priors
 from fer_train.teachers import Ensemble, distillation_loss
 
-__all__ = ["BEST", "LAST", "Sources", "Trainer", "run_id"]
-
 Part = TypeVar("Part", bound=nn.Module)
 
 BEST, LAST = "best.safetensors", "last.safetensors"

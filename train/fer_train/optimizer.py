@@ -16,8 +16,6 @@ from torch import nn
 
 from fer_train.recipe import Recipe
 
-__all__ = ["is_over", "learning_rate", "optimizer_of"]
-
 _FUSED = {"adam", "adamw", "sgd"}
 """Optimizers of torch that update all weights in one call, on CPUs and on GPUs."""
 

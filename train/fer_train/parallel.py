@@ -16,8 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.machine import cpu_name
 
-__all__ = ["World", "world"]
-
 M = TypeVar("M", bound=nn.Module)
 
 

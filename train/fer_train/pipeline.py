@@ -25,8 +25,6 @@ from fer_train.plots import draw_confusion, draw_curves, draw_errors
 from fer_train.recipe import Recipe
 from fer_train.teachers import Ensemble, accuracy_of
 
-__all__ = ["REPORT", "Outcome", "train_model"]
-
 REPORT = "report.json"
 
 

@@ -16,8 +16,6 @@ from fer_edge.system.files import atomic_path
 from fer_train.assessment import Report
 from fer_train.journal import Epoch, read_journal
 
-__all__ = ["draw_confusion", "draw_curves", "draw_errors"]
-
 mpl.use("agg")
 _DPI = 120
 _ERROR_ROWS, _ERROR_COLUMNS = 4, 8

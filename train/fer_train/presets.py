@@ -14,8 +14,6 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.dependencies import requires
 from fer_train.recipe import LONGEST_MODEL, Augmentation, Recipe, is_plain
 
-__all__ = ["PRESETS", "change", "load_recipe", "preset", "read_toml"]
-
 PRESETS: dict[str, Recipe] = {
     "mobilenet": Recipe(
         model="mobilenet",

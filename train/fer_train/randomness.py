@@ -14,8 +14,6 @@ import torch
 from fer_train.augmentation import NUMBERS
 from fer_train.parallel import World
 
-__all__ = ["StepDraws", "draw_order", "draw_step", "draw_view"]
-
 _ORDER, _VIEW, _STEP = range(3)
 _MOST = 2**62
 

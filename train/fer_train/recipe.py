@@ -12,18 +12,6 @@ from typing import Any
 from fer_edge.artifacts.record import encode
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 
-__all__ = [
-    "LONGEST",
-    "LONGEST_MODEL",
-    "MEANINGS",
-    "OPTIMIZERS",
-    "Augmentation",
-    "Recipe",
-    "is_plain",
-    "require_plain",
-    "written_out",
-]
-
 OPTIMIZERS = ("adam", "adamw", "lion", "nadamw", "rmsprop", "sgd")
 """Those of timm whose saved tensors are their whole state, so that a training resumes exactly."""
 

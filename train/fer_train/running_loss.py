@@ -11,8 +11,6 @@ import torch
 from fer_edge.errors import DivergedError
 from fer_train.parallel import World
 
-__all__ = ["KEPT", "RunningLoss"]
-
 KEPT = (
     "the last saved state is kept on disk, and so is the best checkpoint. Train anew "
     "with a lower learning_rate, or with gradient_clip."

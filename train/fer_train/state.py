@@ -20,8 +20,6 @@ from fer_edge.artifacts.record import parse_json
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.torch_model.checkpoint import write_tensors
 
-__all__ = ["Average", "TrainingState"]
-
 
 @dataclass
 class TrainingState:

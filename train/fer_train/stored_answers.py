@@ -34,8 +34,6 @@ from fer_train.randomness import draw_view
 from fer_train.recipe import Augmentation
 from fer_train.teachers import Ensemble, accuracy_of, mean_probabilities
 
-__all__ = ["AnswersInfo", "StoredAnswers", "Teacher", "answers_for", "read_answers", "teach"]
-
 _KEY, _LOGITS = "taught", "logits"
 _MOST = 10**9
 
@@ -153,7 +151,7 @@ def _require_same(path: Path, found: AnswersInfo, wanted: dict[str, Any]) -> Non
 
 def _flat(values: dict[str, Any]) -> dict[str, str]:
     """Tell each value in words, those of the augmentation one by one."""
-    told = {}
+    told: dict[str, str] = {}
     for name, value in values.items():
         if isinstance(value, Augmentation):
             told |= {f"{name}.{part}": str(each) for part, each in asdict(value).items()}

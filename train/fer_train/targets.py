@@ -20,8 +20,6 @@ from fer_edge.evaluation.crops import LabelledCrops
 from fer_edge.evaluation.picture_files import open_file
 from fer_edge.evaluation.tables import open_table
 
-__all__ = ["Votes", "log_priors", "read_votes", "soft_targets"]
-
 Floats = npt.NDArray[np.float32]
 
 

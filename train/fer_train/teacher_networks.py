@@ -15,8 +15,6 @@ from torch import nn
 
 from fer_edge.torch_model.architectures import own_arguments
 
-__all__ = ["fer_resnet18", "fer_vgg"]
-
 _VGG = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
 
 

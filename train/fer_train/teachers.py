@@ -23,8 +23,6 @@ from fer_train.arithmetic import bf16_pays, mixed_precision
 from fer_train.augmentation import fit_to
 from fer_train.evaluation import planes
 
-__all__ = ["Ensemble", "accuracy_of", "distillation_loss", "mean_probabilities"]
-
 _BATCH = 256
 
 

@@ -10,8 +10,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["cross_fitted", "fit"]
-
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
 

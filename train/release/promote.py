@@ -32,8 +32,6 @@ from fer_train.loop import BEST
 from fer_train.pipeline import REPORT
 from fer_train.recipe import is_plain
 
-__all__ = ["LARGEST_BYTES", "Promotion", "main", "promote"]
-
 LARGEST_BYTES = 12_000_000
 """Larger weights are kept in half precision; what is then still larger is not kept."""
 

@@ -18,8 +18,6 @@ from fer_edge.system.files import write_bytes, write_json
 from fer_train.assessment import NOT_RECORDED, History, Report, read_report
 from fer_train.pipeline import REPORT
 
-__all__ = ["main", "results_page", "write_results"]
-
 _HEAD = """\
 # Results of training
 

@@ -32,8 +32,6 @@ from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.evaluation.fer2013 import SPLITS
 from fer_edge.predictor import Predictor
 
-__all__ = ["add_parser"]
-
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""

@@ -19,8 +19,6 @@ from fer_edge.command import Commands, add_command, say, write_result
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import write_bytes
 
-__all__ = ["add_parser"]
-
 SCHEMA = "fer-bench-compare/1"
 
 

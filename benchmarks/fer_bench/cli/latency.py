@@ -19,8 +19,6 @@ from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
 from fer_edge.system.files import write_bytes
 
-__all__ = ["add_parser"]
-
 _DEFAULTS = Settings()
 _METHOD = (
     ("rounds", int, "each candidate runs once in each"),

@@ -7,8 +7,6 @@ from argparse import _ActionsContainer
 from fer_bench.candidates import ALL
 from fer_edge.artifacts.spec import PRECISIONS
 
-__all__ = ["add_candidate_options"]
-
 
 def add_candidate_options(group: _ActionsContainer) -> None:
     """Add backend, precision, device and peer."""

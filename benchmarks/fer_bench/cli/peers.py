@@ -8,8 +8,6 @@ from fer_bench.peers import Peer, choose_peers, install, load_peers
 from fer_edge.command import Commands, add_command, say, write_result
 from fer_edge.errors import ConfigurationError, FerEdgeError, GateError
 
-__all__ = ["add_parser"]
-
 SCHEMA = "fer-bench-peers/1"
 
 

@@ -14,8 +14,6 @@ from fer_edge.command import MODEL_HELP, Commands, add_command, write_result
 from fer_edge.errors import GateError
 from fer_edge.predictor import Predictor
 
-__all__ = ["add_parser"]
-
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""

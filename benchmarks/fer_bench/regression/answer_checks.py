@@ -21,8 +21,6 @@ from fer_edge.evaluation.agreement import agreement, mean_kl_divergence, same_an
 from fer_edge.images.preprocess import preprocess
 from fer_edge.system.machine import cpu_name
 
-__all__ = ["answers", "golden", "intact", "latency", "parity", "recorded", "size"]
-
 _GRAY_LEVELS = 1  # accelerated resizing may round differently
 _FAR_OFF = 255.0
 _TIE = 1e-4

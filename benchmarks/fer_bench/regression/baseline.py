@@ -17,18 +17,6 @@ from fer_edge.errors import ArtifactError, DataError
 from fer_edge.system.files import write_json
 from fer_edge.system.read_file import read_file
 
-__all__ = [
-    "DEFAULT_BOUNDS",
-    "Baseline",
-    "Bounds",
-    "RecordedAccuracy",
-    "RecordedCell",
-    "RecordedData",
-    "RecordedLatency",
-    "read_answer",
-    "write_answer",
-]
-
 SCHEMA_VERSION = 1
 _MAX_BYTES = 64 << 20
 _MAX_COUNT = 1 << 53  # the largest number of bytes or pictures that a float holds exactly

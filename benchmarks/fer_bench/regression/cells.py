@@ -13,8 +13,6 @@ from fer_edge.artifacts.model import Model, model_path
 from fer_edge.backends import BACKENDS, backend_problem
 from fer_edge.errors import ConfigurationError
 
-__all__ = ["Cell", "ModelUnderTest", "file_name", "find_model", "split_name"]
-
 
 @dataclass(frozen=True)
 class Cell:

@@ -13,8 +13,6 @@ from fer_bench.regression.outcome import ChangedPicture
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import write_bytes
 
-__all__ = ["MAX_PICTURES", "write_contact_sheet"]
-
 MAX_PICTURES = 60
 """The most that one sheet shows, the worse ones first."""
 

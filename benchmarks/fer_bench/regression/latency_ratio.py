@@ -16,8 +16,6 @@ from fer_bench.noise import NoiseWatch
 from fer_edge.predictor import Predictor
 from fer_edge.system.timing import call_times
 
-__all__ = ["PairedLatency", "measure_pair", "ratio_interval"]
-
 UInt8Array = npt.NDArray[np.uint8]
 
 _BLOCKS, _ROUNDS, _BLOCK_S, _MAX_CALLS = 5, 4, 0.6, 40

@@ -9,18 +9,6 @@ import numpy.typing as npt
 
 from fer_bench.tables import aligned_table
 
-__all__ = [
-    "ChangedPicture",
-    "NotCompared",
-    "Outcome",
-    "Row",
-    "at_least",
-    "at_most",
-    "note",
-    "spoken",
-    "table",
-]
-
 
 class NotCompared(Exception):  # noqa: N818 - not an error: the check does not apply
     """There is nothing to compare with; the message says why, and what to do."""

@@ -20,8 +20,6 @@ from fer_edge.errors import DataError
 from fer_edge.evaluation import metrics
 from fer_edge.evaluation.agreement import discordant, mcnemar, paired_difference
 
-__all__ = ["accuracy", "calibration", "pictures", "recall"]
-
 _WIDEST = 0.05  # takes some 330 pictures; fewer would hide larger losses
 _HASH_SHOWN = 12
 _NOT_RECORDED = "the baseline was recorded without pictures; --fer-update-baseline"

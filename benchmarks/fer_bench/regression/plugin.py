@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-__all__ = ["BASELINES", "baseline_path"]
-
 BASELINES = "fer_baselines"
 """The default folder of baselines, one file per model: beside pytest's settings, or in the current
 folder if there are none.

@@ -15,8 +15,6 @@ from fer_bench.regression.suite import Result, Step, Suite
 if TYPE_CHECKING:
     from pluggy import Result as HookResult
 
-__all__ = ["StepItem", "SuiteCollector", "SuiteHooks", "report"]
-
 _NAMED = 20
 
 

@@ -24,8 +24,6 @@ from fer_edge.evaluation import metrics
 from fer_edge.evaluation.agreement import mean_kl_divergence
 from fer_edge.system.machine import cpu_name
 
-__all__ = ["merge", "record"]
-
 _RATE_DIGITS, _SMALL_DIGITS = 5, 3
 
 

@@ -19,8 +19,6 @@ from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.predictor import Predictor
 
-__all__ = ["EvaluationData", "Run", "Subject"]
-
 Probabilities = npt.NDArray[np.floating]
 
 

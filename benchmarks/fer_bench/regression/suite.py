@@ -29,8 +29,6 @@ from fer_edge.errors import ConfigurationError, DataError, FerEdgeError, GateErr
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.fer2013 import SPLITS
 
-__all__ = ["CHECKS", "LASTING_CHECKS", "Check", "Result", "Step", "Suite"]
-
 Check = Callable[[Subject], Outcome]
 
 CHECKS: dict[str, Check] = {

@@ -17,8 +17,6 @@ from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 
-__all__ = ["TOLERANCE", "CallResult", "Workload"]
-
 UInt8Array = npt.NDArray[np.uint8]
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-3, "int8": 5e-2}

@@ -13,8 +13,6 @@ from statistics import median
 
 from fer_edge.system import threads
 
-__all__ = ["Holdings", "Window", "observe", "resident_memory"]
-
 _PROC = Path("/proc/self")
 _SHORTEST_S, _STEP = 1e-9, math.log(1.01)
 _LOOKS, _PAUSE_S = 5, 0.05

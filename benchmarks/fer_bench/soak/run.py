@@ -26,18 +26,6 @@ from fer_edge.system.cores import usable_cores
 from fer_edge.system.machine import cpu_name
 from fer_edge.system.progress import Progress, progress
 
-__all__ = [
-    "MAX_MEMORY_GROWTH",
-    "MAX_REOPENED_GROWTH",
-    "P99_ALLOWANCE",
-    "REOPENED",
-    "SHORTEST_S",
-    "SoakResult",
-    "SoakRun",
-    "judge",
-    "soak",
-]
-
 MAX_MEMORY_GROWTH = 0.01
 """Share by which resident memory may grow from the first window to the last."""
 

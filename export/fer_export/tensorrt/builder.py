@@ -24,8 +24,6 @@ from fer_edge.system.progress import progress
 from fer_export.tensorrt.monitor import BuildLog, BuildMonitor, Interrupt, catch_interrupt
 from fer_export.tensorrt.options import PlanOptions
 
-__all__ = ["BuiltEngine", "build_engine"]
-
 _INPUT = "crop"
 _BYTES_PER_MB = 1 << 20
 _NO_DLA = ((10, 8, 0), (11, 4, 1))

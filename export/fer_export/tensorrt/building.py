@@ -19,8 +19,6 @@ from fer_export.tensorrt.options import TRT_TARGETS, PlanOptions
 from fer_export.tensorrt.precision import check_kernels, describe, read_kernels, shares
 from fer_export.tensorrt.prepared import check_precision
 
-__all__ = ["build_plan", "diagnostic_commands", "naming_nvidias_tools", "plan_entry"]
-
 _DEFAULTS = PlanOptions()
 
 

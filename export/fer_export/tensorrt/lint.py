@@ -16,8 +16,6 @@ from fer_calib.onnx_graph import OnnxGraph
 from fer_edge.errors import GateError
 from fer_export.tensorrt.operators import CONSTANT_INPUTS, OPERATORS
 
-__all__ = ["RULES", "Finding", "check_model", "lint"]
-
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 _OWN_DOMAINS = ("", "ai.onnx")
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")

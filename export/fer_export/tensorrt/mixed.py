@@ -15,8 +15,6 @@ from onnx import NodeProto, helper, numpy_helper
 from fer_calib.onnx_graph import check
 from fer_export.half_graph import prepare, to_half_graph
 
-__all__ = ["MIXED_OPSET", "to_mixed"]
-
 MIXED_OPSET = 19
 """The first in which Q/DQ scales may be float16; TensorRT 10.3 reads up to 20."""
 

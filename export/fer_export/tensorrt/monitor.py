@@ -14,8 +14,6 @@ import tensorrt as trt
 from fer_edge.backends.tensorrt import EngineLog
 from fer_edge.system.progress import Progress
 
-__all__ = ["BuildLog", "BuildMonitor", "Interrupt", "catch_interrupt"]
-
 _TOTAL = 100
 
 

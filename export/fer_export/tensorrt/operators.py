@@ -8,8 +8,6 @@ An operator is listed if both TensorRT 10.15 and 8.5 support it, or if the chang
 
 from __future__ import annotations
 
-__all__ = ["CONSTANT_INPUTS", "OPERATORS", "TYPES"]
-
 TYPES = {
     "float": ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"),
     "int": ("INT32", "INT64"),

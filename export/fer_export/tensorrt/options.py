@@ -10,15 +10,6 @@ from typing import Any
 from fer_edge.artifacts.plan import HARDWARE
 from fer_edge.errors import ConfigurationError
 
-__all__ = [
-    "PRODUCTS_KEY",
-    "TRT_TARGETS",
-    "PlanOptions",
-    "add_plan_options",
-    "plan_flags",
-    "plan_options_of",
-]
-
 TRT_TARGETS = {"trt-fp32": "fp32", "trt-fp16": "fp16", "trt-int8": "int8"}
 """Precision by target; the ONNX has it already, because networks are strongly typed."""
 

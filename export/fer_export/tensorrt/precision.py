@@ -20,8 +20,6 @@ from typing import Any
 from fer_edge.artifacts.plan import PlanLayer
 from fer_edge.errors import EngineError, GateError
 
-__all__ = ["Kernel", "check_kernels", "describe", "read_kernels", "shares"]
-
 _TYPES = {
     "fp4": "fp4",
     "int4": "int4",

@@ -16,8 +16,6 @@ from fer_edge.backends.onnxruntime_engine import quiet_session
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_export.tensorrt.options import PRODUCTS_KEY, TRT_TARGETS, PlanOptions, plan_flags
 
-__all__ = ["PreparedOnnx", "check_precision", "finish_command", "read_onnx_spec"]
-
 _MAX_BYTES = 1 << 20
 
 

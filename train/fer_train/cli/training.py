@@ -22,15 +22,6 @@ from fer_train.recipe import Recipe, written_out
 if TYPE_CHECKING:
     from fer_train.assessment import Report
 
-__all__ = [
-    "add_device_options",
-    "add_minutes_option",
-    "add_network_options",
-    "add_options",
-    "print_report",
-    "recipe_of",
-]
-
 _WEAKEST = 2
 
 

@@ -22,8 +22,6 @@ from fer_train.pretrained.reading import Contents, read, weights_file
 from fer_train.pretrained.settings_beside import read_config
 from fer_train.recipe import Recipe
 
-__all__ = ["ALPHABETICAL", "Converted", "import_weights"]
-
 ALPHABETICAL = tuple(sorted(LABELS))
 """The order that torchvision's ImageFolder gives Kaggle's folders."""
 

@@ -13,8 +13,6 @@ from torch import nn
 
 from fer_edge.errors import ArtifactError
 
-__all__ = ["Fitted", "fit", "strip"]
-
 _LISTED = 5
 _RGB = 3
 _CONVOLUTION = 4

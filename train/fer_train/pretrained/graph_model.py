@@ -18,8 +18,6 @@ from fer_edge.errors import ArtifactError
 from fer_edge.system.files import sha256_of
 from fer_train.pretrained.published import Published
 
-__all__ = ["read_graph_model"]
-
 ARCHITECTURE = "fer_mobilenet_v1"
 _BLOCKS = (1, 2, 2, 6, 2)
 """Depthwise and pointwise pairs in each stage of timm's network; Keras numbers them 1 to 13."""

@@ -17,8 +17,6 @@ from timm.models import get_pretrained_cfg
 
 from fer_edge.errors import ConfigurationError, DownloadError
 
-__all__ = ["fetch_from_hub"]
-
 _TIMEOUT_S = 5.0
 # users did not agree to telemetry
 constants.HF_HUB_DISABLE_TELEMETRY = True

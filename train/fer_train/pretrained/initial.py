@@ -23,8 +23,6 @@ from fer_train.pretrained.reading import SUFFIXES, read, weights_file
 from fer_train.pretrained.settings_beside import read_config, require_same_normalisation
 from fer_train.pretrained.stem import fit_stem, is_stem_of
 
-__all__ = ["InitialWeights", "load_initial"]
-
 _TIMM = "timm:"
 _SIZES = {"img_size", "patch_size"}
 

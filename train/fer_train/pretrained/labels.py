@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from fer_edge.emotion import LABELS
 from fer_edge.evaluation.classes import emotion_named
 
-__all__ = ["FACTS", "labels_in", "rows_of"]
-
 FACTS = ("id2label", "class_to_idx", "classes", "class_names", "labels")
 """Names under which files keep their labels."""
 

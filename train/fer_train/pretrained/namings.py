@@ -16,8 +16,6 @@ from torch import nn
 
 from fer_train.pretrained.fitting import strip
 
-__all__ = ["Named", "heads_of", "in_timms_names"]
-
 Rules = Mapping[str, str]
 """Regular expressions, each with what replaces it; applied in this order."""
 

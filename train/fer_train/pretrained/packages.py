@@ -16,8 +16,6 @@ from fer_train.pretrained.graph_model import read_graph_model
 from fer_train.pretrained.published import Published
 from fer_train.pretrained.reading import read
 
-__all__ = ["PACKAGES", "Package", "normalised_input", "read_published"]
-
 _COUNTER, _HEAD = "num_batches_tracked", ("_fc.", "classifier.")
 _MEAN, _STD = 127 / 255, 128 / 255
 

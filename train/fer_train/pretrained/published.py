@@ -17,8 +17,6 @@ from fer_edge.torch_model.network import Normalized
 from fer_train.pretrained.fitting import Fitted, fit
 from fer_train.pretrained.stem import enlarging_stem, gray_stem
 
-__all__ = ["Published", "fit_published", "measure_batch_norms"]
-
 _STEM, _STEM_MEAN = "conv_stem", "bn1.running_mean"
 
 

@@ -25,8 +25,6 @@ from fer_edge.evaluation.unpacking import require_bounded
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
 from fer_train.pretrained.labels import FACTS
 
-__all__ = ["MAX_GROWTH", "MAX_UNPACKED", "SUFFIXES", "Contents", "read", "weights_file"]
-
 MAX_UNPACKED = 4 << 30
 """Bytes that an archive may unpack to; ViT-H/14 in float32 has 2.5 GB."""
 

@@ -12,8 +12,6 @@ from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import ArtifactError
 
-__all__ = ["read_config", "require_same_normalisation", "with_normalisation_beside"]
-
 _CLOSE = 2e-3
 _FILE = "preprocessor_config.json"
 _MAX_BYTES = 1 << 20

@@ -22,8 +22,6 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_train.pretrained.fitting import Fitted
 
-__all__ = ["enlarging_stem", "fit_stem", "gray_stem", "is_stem_of"]
-
 # the weights with which each tap of the kernel sees the source pixels before, at and after the
 # output; a bilinear enlargement has weights of 3/4 and 1/4
 _PADDED_BOTH_SIDES = ((0.75, 0.25, 0.0), (0.25, 0.75, 0.0), (0.0, 0.75, 0.25))
