@@ -17,7 +17,6 @@ from fer_bench.environment import Environment, describe_environment
 from fer_bench.launching import ask
 from fer_bench.paired_tests import PairedTest, pack_mask, paired_test
 from fer_bench.peers import Peer, adapter_program, prepare
-from fer_bench.predict_crops import predict_crops
 from fer_bench.reliability import ReliabilityBin, reliability_bins
 from fer_bench.results import RunResult
 from fer_edge.artifacts.spec import ModelSpec
@@ -27,9 +26,11 @@ from fer_edge.evaluation.agreement import Agreement, agreement
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.evaluation.metrics import ClassScores
 from fer_edge.predictor import Predictor
+from fer_edge.system.progress import progress
 
 _RAN = ("sha256", "backend", "provider", "precision", "inference_precision")
 _PEER_S = 1200.0
+_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +117,8 @@ def measure_all(
     A model that cannot be opened becomes a failure that says why. A reference that cannot be
     opened raises.
     """
-    asked = _ask(reference, {}, split, "asking the reference") if reference else None
-    jobs = [
-        (name, partial(_ask, name, given, split, f"measuring {name}")) for name, given in models
-    ]
+    asked = _ask(reference, {}, split) if reference else None
+    jobs = [(name, partial(_ask, name, given, split)) for name, given in models]
     jobs += [(peer.name, partial(answers_of_peer, peer, split)) for peer in peers]
     answers: list[Answers] = []
     failures: list[AccuracyFailure] = []
@@ -154,16 +153,12 @@ def load_split(data: fer2013.Data, split: str, spec: ModelSpec | None = None) ->
     return EvaluationSplit(split, crops, fer2013.copies_of(crops.images, train.images))
 
 
-def measure_accuracy(
-    model: str, predictor: Predictor, split: EvaluationSplit, label: str = "measuring"
-) -> AccuracyResult:
+def measure_accuracy(model: str, predictor: Predictor, split: EvaluationSplit) -> AccuracyResult:
     """Classify every crop of a split, and score the answers under the name ``model``."""
-    return scored(answers_of(model, predictor, split, label), split)
+    return scored(answers_of(model, predictor, split), split)
 
 
-def answers_of(
-    model: str, predictor: Predictor, split: EvaluationSplit, label: str = "measuring"
-) -> Answers:
+def answers_of(model: str, predictor: Predictor, split: EvaluationSplit) -> Answers:
     """Classify every crop of a split, in batches. Raises DataError for a model of other classes."""
     labels, classes = predictor.info.spec.labels, split.crops.classes
     if labels != classes:
@@ -171,14 +166,28 @@ def answers_of(
             f"{model} knows the classes {', '.join(labels)}, but the pictures have the classes "
             f"{', '.join(classes)}; measure it on a data set of its own classes"
         )
-    probabilities = predict_crops(predictor, list(split.crops.images), label)
+    probabilities = predict_crops(predictor, list(split.crops.images), f"measuring {model}")
     info = predictor.info
     return Answers(model, probabilities, {name: getattr(info, name) for name in _RAN})
 
 
-def _ask(model: str, keywords: Mapping[str, Any], split: EvaluationSplit, label: str) -> Answers:
+def predict_crops(
+    predictor: Predictor, crops: Sequence[npt.NDArray[np.uint8]], label: str
+) -> npt.NDArray[np.float32]:
+    """Probabilities ``(N, K)`` of crops of any sizes, in batches, with a progress bar."""
+    rows: list[npt.NDArray[np.float32]] = []
+    batch = min(_BATCH, predictor.info.max_batch or _BATCH)
+    with progress(len(crops), label) as bar:
+        for start in range(0, len(crops), batch):
+            part = list(crops[start : start + batch])
+            rows += [answer.probabilities for answer in predictor.predict_batch(part)]
+            bar.advance(len(part))
+    return np.stack(rows)
+
+
+def _ask(model: str, keywords: Mapping[str, Any], split: EvaluationSplit) -> Answers:
     with Predictor(model, **keywords) as predictor:
-        return answers_of(model, predictor, split, label)
+        return answers_of(model, predictor, split)
 
 
 def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:
@@ -211,7 +220,6 @@ def scored(
     right = probabilities.argmax(axis=1) == crops.labels
     alone = None if split.copied is None else right[~split.copied]
     ran: dict[str, Any] = {name: answers.described.get(name) for name in _RAN}
-    compared = None if reference is None else agreement(reference.probabilities, probabilities)
     return AccuracyResult(
         model=answers.model,
         **ran,
@@ -220,7 +228,7 @@ def scored(
         accuracy_without_copies=None if alone is None or not len(alone) else float(alone.mean()),
         n_without_copies=None if alone is None else len(alone),
         reliability=reliability_bins(crops.labels, probabilities),
-        agreement=compared,
+        agreement=agreement(reference.probabilities, probabilities) if reference else None,
         right=pack_mask(right[crops.canonical_order()]),
         data_sha256=crops.sha256,
     )
@@ -228,13 +236,11 @@ def scored(
 
 def compare_answers(answers: Sequence[Answers], split: EvaluationSplit) -> list[PairedTest]:
     """McNemar's exact test for every pair of models."""
-    right = [(_title(a), a.probabilities.argmax(axis=1) == split.crops.labels) for a in answers]
+    right = []
+    for own in answers:
+        title = f"{own.model} ({own.described['backend']}, {own.described.get('precision')})"
+        right.append((title, own.probabilities.argmax(axis=1) == split.crops.labels))
     return [
         paired_test(first, second, one, other)
         for (first, one), (second, other) in combinations(right, 2)
     ]
-
-
-def _title(answers: Answers) -> str:
-    described = answers.described
-    return f"{answers.model} ({described['backend']}, {described.get('precision')})"

@@ -1,17 +1,23 @@
-"""Measure latency and throughput of candidates in interleaved rounds."""
+"""Measure latency and throughput of candidates in interleaved rounds.
+
+The candidates take turns, A B C A B C, so that a drift of the machine affects all alike. Each turn
+is a fresh process and gives a cold start. The intervals then cover what differs from one start to
+the next, such as memory layout (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time",
+ISMM 2013).
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cache
 from itertools import combinations
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,9 +29,8 @@ from fer_bench.latency_results import LatencyRow, LatencyRun, Ratio, RoundSummar
 from fer_bench.launching import RoundSample, measure_round
 from fer_bench.noise import NoiseWatch
 from fer_bench.peers import prepare
-from fer_bench.rounds import Launch, MeasuredRounds, run_rounds
 from fer_bench.scenarios import SCENARIOS, Load, RateSearch, Settings, load_for
-from fer_edge.errors import ConfigurationError
+from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.system.progress import progress
 
@@ -38,12 +43,56 @@ _LEVELS = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 _KEEPS_UP = 0.9
 """Share of a rate that is answered in time where no queue grows; arrivals are random."""
 
+Launch: TypeAlias = Callable[[Candidate, Mapping[str, Any]], RoundSample]
+
+
+@dataclass(eq=False)
+class Turns:
+    """The turns of one candidate: the samples of complete rounds, or why it was dropped."""
+
+    candidate: Candidate
+    load: Load
+    samples: list[RoundSample] = field(default_factory=list)
+    error: str | None = None
+
+
+def run_rounds(
+    candidates: Sequence[Turns],
+    launch: Launch,
+    *,
+    rounds: int,
+    watch: NoiseWatch,
+    advance: Callable[[Candidate], None] = lambda _: None,
+) -> int:
+    """Run ``rounds`` rounds, and return how many are complete: fewer after Ctrl-C.
+
+    A candidate that fails is left out of later rounds. ``advance`` is called after each turn.
+    """
+    for number in range(rounds):
+        measured: list[tuple[Turns, RoundSample]] = []
+        try:
+            for turns in candidates:
+                request = turns.load.request(number)
+                if turns.error is None and request is not None:
+                    try:
+                        with watch.around():
+                            measured.append((turns, launch(turns.candidate, request)))
+                    except FerEdgeError as problem:
+                        turns.error = str(problem)
+                advance(turns.candidate)
+        except KeyboardInterrupt:
+            return number
+        for turns, sample in measured:
+            turns.load.record(sample)
+            turns.samples.append(sample)
+    return rounds
+
 
 def measure_latency(
     candidates: Sequence[Candidate],
     settings: Settings | None = None,
     *,
-    launch: Launch[Candidate] | None = None,
+    launch: Launch | None = None,
     watch: NoiseWatch | None = None,
 ) -> LatencyRun:
     """Measure candidates in interleaved rounds.
@@ -55,39 +104,35 @@ def measure_latency(
         raise ConfigurationError("there is nothing to measure; name a model or a peer")
     settings = settings or Settings()
     watch = watch or NoiseWatch()
-    loads = [load_for(c.scenario, c.batch, settings) for c in candidates]
+    measured = [Turns(c, load_for(c.scenario, c.batch, settings)) for c in candidates]
     environment = describe_environment()
     with (
         _launcher(launch, settings) as start,
         progress(settings.rounds * len(candidates), "measuring") as bar,
     ):
-        outcome = run_rounds(
-            candidates,
-            loads,
+        rounds = run_rounds(
+            measured,
             start,
             rounds=settings.rounds,
             watch=watch,
             advance=lambda candidate: bar.advance(note=str(candidate)),
         )
-    rows = [
-        _row(candidate, loads[place], outcome, place, settings)
-        for place, candidate in enumerate(candidates)
-    ]
+    rows = [_row(turns, settings) for turns in measured]
     rows = [_with_precision(row, rows) for row in rows]
     return LatencyRun(
         environment=environment,
         settings=settings,
         noise=watch.verdict(),
-        rounds=outcome.rounds,
-        interrupted=outcome.interrupted,
+        rounds=rounds,
+        interrupted=rounds < settings.rounds,
         results=tuple(rows),
-        ratios=tuple(_ratios(rows, outcome, settings.seed)),
+        ratios=tuple(_ratios(rows, measured, rounds, settings.seed)),
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
 @contextmanager
-def _launcher(launch: Launch[Candidate] | None, settings: Settings) -> Iterator[Launch[Candidate]]:
+def _launcher(launch: Launch | None, settings: Settings) -> Iterator[Launch]:
     if launch is not None:
         yield launch
         return
@@ -108,49 +153,21 @@ def _launcher(launch: Launch[Candidate] | None, settings: Settings) -> Iterator[
         yield start
 
 
-def _row(
-    candidate: Candidate, load: Load, outcome: MeasuredRounds, place: int, settings: Settings
-) -> LatencyRow:
-    samples, error = outcome.samples[place], outcome.failures.get(place)
+def _row(turns: Turns, settings: Settings) -> LatencyRow:
+    """A row of figures, or of what was asked for and why there are none."""
+    candidate, samples = turns.candidate, turns.samples
     described = samples[0].describe if samples else {}
-    if error is None:
-        samples, error = _judged(load, samples, settings, candidate.scenario)
-    if error is None and not samples:
-        error = "interrupted before a round was complete"
-    row = _identity(candidate, described, error)
-    return row if error else replace(row, **_figures(candidate, load, samples, settings))
-
-
-def _judged(
-    load: Load, samples: list[RoundSample], settings: Settings, scenario: str
-) -> tuple[list[RoundSample], str | None]:
-    """The samples of a row, or the reason why there are none: a server may not hold its rate."""
-    if isinstance(load, RateSearch) and samples:
-        if best := load.best:
-            return best, None
-        if not load.trials and not load.impossible:
-            return [], f"no rate was tried in {len(samples)} rounds; the search takes about ten"
-        alone = percentile(samples[0].samples_ms, _LEVELS["p99"])
-        return [], (
-            f"no rate that was tried keeps the p99 within {load.bound_ms:g} ms; without a queue it "
-            f"is {alone:.3g} ms"
-        )
-    if scenario == "server" and samples and settings.rate is not None:
-        answered = sum(len(sample.samples_ms) for sample in samples)
-        reached = answered / sum(sample.wall_s for sample in samples)
-        late = percentile(np.concatenate([sample.samples_ms for sample in samples]), _LEVELS["p99"])
-        behind = reached < _KEEPS_UP * settings.rate and late > settings.p99_bound_ms
-        if behind or any(sample.unanswered for sample in samples):
-            return [], (
-                f"does not hold {settings.rate:g} queries per second: it answered "
-                f"{reached:.4g} per second, its queue grew, and the p99 reached {late:.4g} ms"
-            )
-    return samples, None
-
-
-def _identity(candidate: Candidate, described: Mapping[str, Any], error: str | None) -> LatencyRow:
-    """A row with what ran, or with what was asked for where nothing did."""
-    return LatencyRow(
+    search = turns.load if isinstance(turns.load, RateSearch) else None
+    error = turns.error or (None if samples else "interrupted before a round was complete")
+    if not error and search:
+        samples = search.best
+        error = None if samples else _no_rate(search, turns.samples)
+    elif not error and candidate.scenario == "server":
+        error = _rate_not_held(samples, settings)
+    ran: dict[str, Any] = {
+        name: described.get(name, getattr(candidate, name, None)) for name in _RAN
+    }
+    row = LatencyRow(
         model=candidate.model,
         kind=candidate.kind,
         title=candidate.peer.title if candidate.peer else candidate.model,
@@ -159,7 +176,43 @@ def _identity(candidate: Candidate, described: Mapping[str, Any], error: str | N
         clients=None,
         scenario=candidate.scenario,
         error=error,
-        **{name: described.get(name, getattr(candidate, name, None)) for name in _RAN},
+        **ran,
+    )
+    if error:
+        return row
+    rate = samples[0].rate if search else settings.rate
+    return replace(
+        row,
+        **_figures(samples, settings.seed),
+        notes=tuple(_notes(samples, search)),
+        rate_per_s=rate if candidate.scenario == "server" else None,
+        p99_bound_ms=search.bound_ms if search else None,
+    )
+
+
+def _no_rate(search: RateSearch, samples: Sequence[RoundSample]) -> str:
+    """Why a search found no rate."""
+    if not search.trials and not search.impossible:
+        return f"no rate was tried in {len(samples)} rounds; the search takes about ten"
+    alone = percentile(samples[0].samples_ms, _LEVELS["p99"])
+    return (
+        f"no rate that was tried keeps the p99 within {search.bound_ms:g} ms; without a queue it "
+        f"is {alone:.3g} ms"
+    )
+
+
+def _rate_not_held(samples: Sequence[RoundSample], settings: Settings) -> str | None:
+    """Why the server does not hold the rate that was asked for; None if it does."""
+    rate = settings.rate or 0.0
+    answered = np.concatenate([sample.samples_ms for sample in samples])
+    reached = len(answered) / sum(sample.wall_s for sample in samples)
+    late = percentile(answered, _LEVELS["p99"])
+    behind = reached < _KEEPS_UP * rate and late > settings.p99_bound_ms
+    if not behind and not any(sample.unanswered for sample in samples):
+        return None
+    return (
+        f"does not hold {rate:g} queries per second: it answered {reached:.4g} per second, its "
+        f"queue grew, and the p99 reached {late:.4g} ms"
     )
 
 
@@ -174,12 +227,10 @@ def _with_precision(row: LatencyRow, rows: Sequence[LatencyRow]) -> LatencyRow:
     return row
 
 
-def _figures(
-    candidate: Candidate, load: Load, samples: Sequence[RoundSample], settings: Settings
-) -> dict[str, Any]:
+def _figures(samples: Sequence[RoundSample], seed: int) -> dict[str, Any]:
     rounds = [sample.samples_ms for sample in samples]
     pooled = np.concatenate(rounds)
-    bootstrap = RoundBootstrap(len(samples), seed=settings.seed)
+    bootstrap = RoundBootstrap(len(samples), seed=seed)
     figures: dict[str, Any] = {}
     for name, level in _LEVELS.items():
         figures[f"{name}_ms"] = percentile(pooled, level)
@@ -187,23 +238,19 @@ def _figures(
     for name in ("cold_ms", "load_ms", "first_call_ms", "rss_mb"):
         known = [v for sample in samples if (v := getattr(sample, name)) is not None]
         figures[name] = median(known) if known else None
-    first, search = samples[0], load if isinstance(load, RateSearch) else None
     predictions = [sample.predictions for sample in samples]
     walls = [sample.wall_s for sample in samples]
-    rate = first.rate if search else settings.rate
     return figures | {
-        "clients": first.clients,
-        "batch": first.batch,
-        "notes": tuple(_notes(samples, search, len(pooled))),
+        "clients": samples[0].clients,
+        "batch": samples[0].batch,
         "count": len(pooled),
         "mean_ms": float(pooled.mean()),
         "max_ms": float(pooled.max()),
         "throughput_per_s": sum(predictions) / sum(walls),
         "throughput_ci95": bootstrap.interval(bootstrap.ratios(predictions, walls)),
-        "rate_per_s": rate if candidate.scenario == "server" else None,
-        "p99_bound_ms": search.bound_ms if search else None,
         "stages_ms": {
-            name: median(sample.stages_ms[name] for sample in samples) for name in first.stages_ms
+            name: median(sample.stages_ms[name] for sample in samples)
+            for name in samples[0].stages_ms
         },
         "peak_rss_mb": max(sample.peak_rss_mb for sample in samples),
         "cpu_s_per_1000": 1000 * sum(sample.cpu_s for sample in samples) / max(sum(predictions), 1),
@@ -218,8 +265,9 @@ def _summary(sample: RoundSample) -> RoundSummary:
     return RoundSummary(len(times), p50, p90, p99, float(times.mean()), rate, sample.cold_ms)
 
 
-def _notes(samples: Sequence[RoundSample], search: RateSearch | None, count: int) -> Iterator[str]:
+def _notes(samples: Sequence[RoundSample], search: RateSearch | None) -> Iterator[str]:
     unsteady = sum(not sample.warm for sample in samples)
+    count = sum(len(sample.samples_ms) for sample in samples)
     if unsteady:
         yield f"warming up did not become stable in {unsteady} of {len(samples)} rounds"
     if count < 1 / (1 - _LEVELS["p99"]):
@@ -231,16 +279,16 @@ def _notes(samples: Sequence[RoundSample], search: RateSearch | None, count: int
         )
 
 
-def _ratios(rows: Sequence[LatencyRow], outcome: MeasuredRounds, seed: int) -> Iterator[Ratio]:
+def _ratios(
+    rows: Sequence[LatencyRow], measured: Sequence[Turns], rounds: int, seed: int
+) -> Iterator[Ratio]:
     """Pair by pair within a scenario, over the rounds that both have."""
-    if not outcome.rounds:
+    if not rounds:
         return
-    bootstrap = RoundBootstrap(outcome.rounds, seed=seed)
+    bootstrap = RoundBootstrap(rounds, seed=seed)
     draws = {
-        place: bootstrap.percentiles(
-            [sample.samples_ms for sample in outcome.samples[place]], _LEVELS["p50"]
-        )
-        for place, row in enumerate(rows)
+        place: bootstrap.percentiles([s.samples_ms for s in turns.samples], _LEVELS["p50"])
+        for place, (row, turns) in enumerate(zip(rows, measured, strict=True))
         if row.p50_ms is not None and row.scenario != "server"
     }
     for first, second in combinations(draws, 2):

@@ -14,12 +14,12 @@ from __future__ import annotations
 import gc
 import json
 import os
-import re
 import resource
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -123,20 +123,19 @@ def _latency(adapter: type[Adapter], request: dict[str, Any]) -> dict[str, Any]:
     opened.predict(crops[:1])
     answered = time.monotonic_ns()
     measured = _measure(opened, crops, request["scenario"])
+    rss_mb = None
+    with suppress(OSError):  # Linux alone tells
+        rss_mb = resident_bytes() / 2**20
     return {
         "describe": opened.describe(),
         "marks_ns": {"begun": begun, "loaded": loaded, "answered": answered},
         **measured,
-        "rss_mb": _memory_mb(),
+        "rss_mb": rss_mb,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
-_WORKS: dict[str, Callable[[type[Adapter], dict[str, Any]], dict[str, Any]]] = {
-    "prepare": _prepare,
-    "classify": _classify,
-    "latency": _latency,
-}
+_WORKS = {"prepare": _prepare, "classify": _classify, "latency": _latency}
 
 
 def _measure(opened: Adapter, crops: list[Any], scenario: dict[str, Any]) -> dict[str, Any]:
@@ -202,13 +201,10 @@ def _queries(crops: list[Any], query: int, batch: int) -> list[list[list[Any]]]:
     return rounds
 
 
-def _memory_mb() -> float | None:
-    """Resident memory in MiB; None if the system does not report it."""
-    try:
-        found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))
-    except OSError:
-        return None
-    return int(found[1]) / 1024 if found else None
+def resident_bytes(process: int | str = "self") -> int:
+    """The resident memory of a process. Raises OSError unless the system is Linux."""
+    pages = Path(f"/proc/{process}/statm").read_text("ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _reason(problem: Exception) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fer_bench.candidates import ALL, Candidate, bare_candidates, candidates_for, choices
 from fer_bench.comparison import Collected, dots
-from fer_bench.latency_results import LatencyRow, LatencyRun, Ratio
+from fer_bench.latency_results import Interval, LatencyRow, LatencyRun, Ratio
 from fer_bench.measure_accuracy import AccuracyRun, load_split, measure_all
 from fer_bench.measure_latency import measure_latency
 from fer_bench.peers import Peer, load_peers
@@ -37,6 +37,9 @@ BLOCK = "benchmarks"
 SPLIT = "public-test"
 _LABELLED = ("fer",)
 """Peers that know the seven emotions. The others have random weights, so no accuracy."""
+
+_SAME_FILE = ("sha256", "backend", "threads", "inference_precision")
+"""What a model and its bare engine have in common."""
 
 
 def page_candidates(models: Sequence[str], peers: Sequence[Peer] | None = None) -> list[Candidate]:
@@ -82,6 +85,9 @@ class Page:
     def __post_init__(self) -> None:
         self._blocks()
 
+    def _blocks(self) -> list[MeasuredBlock]:
+        return [MeasuredBlock(page, BLOCK) for page in (self.page, self.readme)]
+
     def write(self, latency: LatencyRun, accuracy: AccuracyRun | None) -> None:
         """Draw the picture and write the blocks."""
         results = accuracy.results if accuracy else ()
@@ -91,19 +97,11 @@ class Page:
         subtitle = f"{cpu.model or 'unknown CPU'}, {cpu.usable_cores} cores; single-stream, batch 1"
         if drawn:
             draw_plot(drawn, self.picture, subtitle=subtitle)
-        page, readme = self._blocks()
-        page.write("\n\n".join(_page_parts(latency, accuracy, found, self._picture_link())))
-        if readme:
-            readme.write("\n\n".join(_readme_parts(latency, found)))
-
-    def _blocks(self) -> tuple[MeasuredBlock, MeasuredBlock | None]:
-        page = MeasuredBlock(self.page, BLOCK)
-        return page, MeasuredBlock(self.readme, BLOCK) if self.readme else None
-
-    def _picture_link(self) -> str:
         picture, folder = self.picture.absolute(), self.page.absolute().parent
-        name = picture.name if picture.parent == folder else str(picture)
-        return f"![Accuracy against latency]({name})"
+        shown = picture.name if picture.parent == folder else str(picture)
+        page, readme = self._blocks()
+        page.write("\n\n".join(_page_parts(latency, accuracy, found, shown)))
+        readme.write("\n\n".join(_readme_parts(latency, found)))
 
 
 def _page_parts(
@@ -112,11 +110,11 @@ def _page_parts(
     yield _origin(latency)
     if lines := list(noise_lines(latency)):
         yield "\n".join(f"> {line.strip()}" for line in lines)
-    yield picture
+    yield f"![Accuracy against latency]({picture})"
     yield "## Side by side"
     yield comparison_table(found)
     yield "## Ratios"
-    yield ("p50 divided by that of our fastest row in the same rounds, with its 95 % interval:")
+    yield "p50 divided by that of our fastest row in the same rounds, with its 95 % interval:"
     yield _ratio_table(latency)
     yield "`Predictor` compared with the engine's own Python call on the same file:"
     yield _overhead_table(latency)
@@ -135,23 +133,16 @@ def _page_parts(
 def _readme_parts(latency: LatencyRun, found: Collected) -> Iterator[str]:
     header = ("model", "engine", "precision", "p50 ms, one crop", "times the fastest", "accuracy")
     best = _fastest(latency)
-    ratios = dict(_ratios_to(latency, best)) if best is not None else {}
+    ratios = _ratios_to(latency, best) if best is not None else {}
     rows = []
     for dot in dots(found):
-        if dot.row.kind == "peer" and dot.row.model not in _LABELLED:
+        row = dot.row
+        if row.kind == "peer" and row.model not in _LABELLED:
             continue
-        place = latency.results.index(dot.row)
-        ratio = ratios.get(place)
-        rows.append(
-            (
-                dot.row.title,
-                dot.row.backend,
-                dot.row.precision or "-",
-                with_interval(dot.latency_ms, dot.latency_ci95),
-                "1" if place == best else times(ratio[0] if ratio else None),
-                f"{dot.accuracy:.2%}" if dot.accuracy is not None else "not measured",
-            )
-        )
+        ratio, _ = ratios.get(latency.results.index(row), (None, None))
+        accuracy = "not measured" if dot.accuracy is None else f"{dot.accuracy:.2%}"
+        speed = with_interval(dot.latency_ms, dot.latency_ci95)
+        rows.append((row.title, row.backend, row.precision or "-", speed, times(ratio), accuracy))
     yield markdown_table(header, rows)
     cpu = latency.environment.cpu
     yield (
@@ -181,50 +172,45 @@ def _fastest(latency: LatencyRun) -> int | None:
     return min(ours)[1] if ours else None
 
 
-def _ratios_to(
-    latency: LatencyRun, base: int
-) -> Iterator[tuple[int, tuple[float, tuple[float, ...] | None]]]:
-    """Each row's p50 over that of the row ``base``, by place."""
-    for ratio in latency.ratios:
-        if ratio.second == base:
-            yield ratio.first, (ratio.p50_ratio, ratio.ci95)
-        elif ratio.first == base:
-            yield ratio.second, _inverse(ratio)
-
-
-def _inverse(ratio: Ratio) -> tuple[float, tuple[float, ...] | None]:
+def _over(ratio: Ratio, base: int) -> tuple[float, Interval | None]:
+    """The p50 of the other row over that of the row ``base``, with its interval."""
+    if ratio.second == base:
+        return ratio.p50_ratio, ratio.ci95
     span = ratio.ci95
     return 1 / ratio.p50_ratio, None if span is None else (1 / span[1], 1 / span[0])
+
+
+def _ratios_to(latency: LatencyRun, base: int) -> dict[int, tuple[float, Interval | None]]:
+    """Each row's p50 over that of the row ``base``, by place: itself, then the fastest first."""
+    others = {
+        ratio.first + ratio.second - base: _over(ratio, base)
+        for ratio in latency.ratios
+        if base in (ratio.first, ratio.second)
+    }
+    return {base: (1.0, None), **dict(sorted(others.items(), key=lambda entry: entry[1][0]))}
 
 
 def _ratio_table(latency: LatencyRun) -> str:
     base = _fastest(latency)
     if base is None:
         return "No model of ours was measured."
-    entries = sorted(_ratios_to(latency, base), key=lambda entry: entry[1][0])
-    rows = [(*_names(latency.results[base]), "1")]
-    rows += [(*_names(latency.results[place]), with_interval(*entry)) for place, entry in entries]
+    rows = [
+        (*_names(latency.results[place]), with_interval(*ratio))
+        for place, ratio in _ratios_to(latency, base).items()
+    ]
     return markdown_table(("model", "engine", "precision", "threads", "times ours"), rows)
 
 
 def _overhead_table(latency: LatencyRun) -> str:
     rows = []
-    results = latency.results
     for ratio in latency.ratios:
-        pair = results[ratio.first], results[ratio.second]
-        same = {(row.sha256, row.backend, row.threads, row.inference_precision) for row in pair}
-        if {row.kind for row in pair} != {"model", "bare"} or len(same) > 1:
+        places = {latency.results[place].kind: place for place in (ratio.first, ratio.second)}
+        if places.keys() != {"model", "bare"}:
             continue
-        ours, bare = (0, 1) if pair[0].kind == "model" else (1, 0)
-        value = (ratio.p50_ratio, ratio.ci95) if ours == 0 else _inverse(ratio)
-        rows.append(
-            (
-                *_names(pair[ours]),
-                times(pair[ours].p50_ms),
-                times(pair[bare].p50_ms),
-                with_interval(*value),
-            )
-        )
+        ours, bare = latency.results[places["model"]], latency.results[places["bare"]]
+        if all(getattr(ours, name) == getattr(bare, name) for name in _SAME_FILE):
+            value = with_interval(*_over(ratio, places["bare"]))
+            rows.append((*_names(ours), times(ours.p50_ms), times(bare.p50_ms), value))
     if not rows:
         return "No bare engine was measured."
     header = ("model", "engine", "precision", "threads", "Predictor ms", "bare ms", "ratio")
@@ -254,18 +240,11 @@ def _accuracy_table(accuracy: AccuracyRun) -> str:
     rows = []
     for r in accuracy.results:
         low, high = r.accuracy_ci95
-        alone = r.accuracy_without_copies
-        rows.append(
-            (
-                r.model,
-                r.backend,
-                r.precision or "-",
-                f"{r.accuracy:.2%} [{low:.2%}, {high:.2%}]",
-                "-" if alone is None else f"{alone:.2%} of {r.n_without_copies}",
-                f"{r.macro_f1:.3f}",
-                f"{r.ece:.3f}",
-            )
-        )
+        share, alone = f"{r.accuracy:.2%} [{low:.2%}, {high:.2%}]", "-"
+        if r.accuracy_without_copies is not None:
+            alone = f"{r.accuracy_without_copies:.2%} of {r.n_without_copies}"
+        figures = (f"{r.macro_f1:.3f}", f"{r.ece:.3f}")
+        rows.append((r.model, r.backend, r.precision or "-", share, alone, *figures))
     return markdown_table(header, rows)
 
 
@@ -296,11 +275,8 @@ def _machine_table(latency: LatencyRun) -> str:
 
 
 def _names(row: LatencyRow) -> tuple[str, str, str, str]:
-    precision = row.precision or "-"
-    if row.inference_precision not in (None, "unknown", row.precision):
-        precision += f" in {row.inference_precision}"
-    name = f"{row.model} (bare engine)" if row.kind == "bare" else row.title
-    return name, row.backend, precision, times(row.threads)
+    name = row.name if row.kind == "bare" else row.title
+    return name, row.backend, row.precisions, times(row.threads)
 
 
 SCHEMA = "fer-pages-benchmarks/1"

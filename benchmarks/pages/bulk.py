@@ -17,9 +17,8 @@ import skimage.data
 from fer_edge import EngineError, read_image
 from fer_edge.command import Commands, add_command
 from fer_edge.errors import ConfigurationError, GateError
-from fer_edge.system.cores import usable_cores
-from fer_edge.system.machine import cpu_name
 from pages.blocks import MeasuredBlock
+from pages.figures import machine
 
 _PICTURES = 200
 
@@ -29,10 +28,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "bulk", "run the example with Ray, and time it", _bulk)
     parser.add_argument("--page", metavar="FILE", type=Path, default=Path("docs/serving.md"))
     parser.add_argument(
-        "--python",
-        metavar="FILE",
-        default=sys.executable,
-        help="one that has Ray and fer_edge",
+        "--python", metavar="FILE", default=sys.executable, help="one that has Ray and fer_edge"
     )
     parser.add_argument("--pictures", metavar="N", type=int, default=_PICTURES)
     parser.add_argument("--note", default="", metavar="TEXT", help="how it was measured")
@@ -86,10 +82,8 @@ def _bulk(options: Namespace) -> int:
                 f"{options.python}: pip install 'ray[data]' fer-edge"
             )
         check_answers(folder / "out", options.pictures)
-    cores = usable_cores()
-    machine = f"on {cores} core{'' if cores == 1 else 's'} of {cpu_name()}"
     pictures = f"{options.pictures} pictures of 512 x 512 pixels with one face each"
-    text = f"{pictures}: {spent:.0f} s, with the start of Ray,\n{machine}. {options.note}"
+    text = f"{pictures}: {spent:.0f} s, with the start of Ray.\n{machine()}. {options.note}"
     block.write(text.rstrip())
     print(f"{options.page}: {spent:.1f} s")
     return 0

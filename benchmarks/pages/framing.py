@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fer_bench.tables import markdown_table
 from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, add_data_option, write_result
 from fer_edge.errors import ConfigurationError, DataError
@@ -25,7 +26,7 @@ from fer_edge.evaluation.fer2013 import LabelledCrops, load
 from fer_edge.faces.detectors import Detection, Detector, Framing, Haar
 from fer_edge.faces.yunet import YUNET_SHA256, Yunet
 from fer_edge.system.progress import track
-from pages.blocks import MeasuredBlock
+from pages.blocks import MeasuredBlock, add_write_option
 
 SURROUNDS = ("gray", "border")
 SPLIT = "public-test"
@@ -137,42 +138,29 @@ def report(
 
 def table(results: Sequence[Result]) -> str:
     """Lay the results out as a Markdown table, quartiles around the median."""
-    head = (
-        "| detector | surround | found | picture side / box width | anchor right | anchor down "
-        "| overlap after conversion |"
-    )
-    rows = [
-        f"| {r.detector} | {r.surround} | {r.found / r.count:.1%} | {_cell(r.side, '.2f')} "
-        f"| {_cell(r.right, '+.3f')} | {_cell(r.down, '+.3f')} | {_cell(r.overlap, '.2f')} |"
-        for r in results
-    ]
+    header = (
+        "detector", "surround", "found", "picture side / box width", "anchor right", "anchor down",
+        "overlap after conversion",
+    )  # fmt: skip
+    rows = []
+    for it in results:
+        cells = [_cell(it.side, ".2f"), _cell(it.right, "+.3f"), _cell(it.down, "+.3f")]
+        cells.append(_cell(it.overlap, ".2f"))
+        rows.append([it.detector, it.surround, f"{it.found / it.count:.1%}", *cells])
     constants = {r.detector: r.framing for r in results}
     used = [
-        f"| {name} | {f.side:.2f} | {f.right:+.2f} | {f.down:+.2f} |"
+        (name, f"{f.side:.2f}", f"{f.right:+.2f}", f"{f.down:+.2f}")
         for name, f in constants.items()
     ]
-    return "\n".join(
-        (
-            head,
-            "|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-            "The constants in use:",
-            "",
-            "| detector | side | right | down |",
-            "|---|---|---|---|",
-            *used,
-        )
+    return (
+        f"{markdown_table(header, rows)}\n\nThe constants in use:\n\n"
+        f"{markdown_table(('detector', 'side', 'right', 'down'), used)}"
     )
 
 
 def _central(detections: Sequence[Detection]) -> Detection | None:
     middle = _SURROUND + _SIDE / 2
-    inside = [
-        detection
-        for detection in detections
-        if all(abs(at - middle) <= _SIDE / 4 for at in detection.anchor)
-    ]
+    inside = [d for d in detections if all(abs(at - middle) <= _SIDE / 4 for at in d.anchor)]
     return max(inside, key=lambda d: d.box[2] * d.box[3], default=None)
 
 
@@ -196,25 +184,25 @@ SCHEMA = "fer-pages-framing/1"
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
-        commands,
-        "framing",
-        "measure where FER2013's crops sit in detected boxes",
-        _framing,
+        commands, "framing", "measure where FER2013's crops sit in detected boxes", _framing
     )
     add_data_option(parser)
     parser.add_argument("--count", type=int, metavar="N", default=1000, help="pictures to draw")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the draw")
-    parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+    add_write_option(parser)
 
 
 def _framing(options: Namespace) -> int:
-    page = MeasuredBlock(options.write, "framing") if options.write else None
+    block = MeasuredBlock(options.write, "framing")
     detectors: dict[str, Detector] = {"haar": Haar(), "yunet": Yunet()}
     results = report(options.data, detectors, count=options.count, seed=options.seed)
     text = table(results)
     print(text)
-    if page:
-        page.write(f"{_origin(options)}\n\n{text}")
+    block.write(
+        f"Measured on {options.count:,} pictures of FER2013's {SPLIT}, drawn with seed "
+        f"{options.seed}, with OpenCV {cv2.__version__}. A cell gives the lower quartile, the "
+        f"**median** and the upper quartile.\n\n{text}"
+    )
     write_result(
         options,
         {
@@ -228,11 +216,3 @@ def _framing(options: Namespace) -> int:
         },
     )
     return 0
-
-
-def _origin(options: Namespace) -> str:
-    return (
-        f"Measured on {options.count:,} pictures of FER2013's {SPLIT}, drawn with seed "
-        f"{options.seed}, with OpenCV {cv2.__version__}. A cell gives the lower quartile, the "
-        "**median** and the upper quartile."
-    )

@@ -31,7 +31,7 @@ from fer_edge.live.ahead import Ahead
 from fer_edge.live.recording import Outputs, record
 from fer_edge.live.sources import Frame, FrameSource, SourceInfo, open_source
 from fer_edge.live.tracker import FaceTracker
-from pages.blocks import MeasuredBlock
+from pages.blocks import MeasuredBlock, add_write_option
 from pages.figures import Figure, machine, report, table
 
 SCHEMA = "fer-pages-live/1"
@@ -264,7 +264,7 @@ def _median_ms(call: Callable[[], object], clock: Callable[[], float]) -> float:
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "live", "measure whole frames, cameras and streams", _live)
-    parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+    add_write_option(parser)
     parser.add_argument("--readme", metavar="PAGE", type=Path, help="write its block as well")
     parser.add_argument("--timeline", metavar="PNG", type=Path, help="draw the page's timeline")
     parser.add_argument("--slow-seconds", type=float, default=_LONG_S, metavar="S")
@@ -272,8 +272,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _live(options: Namespace) -> int:
-    page = MeasuredBlock(options.write, "live") if options.write else None
-    readme = MeasuredBlock(options.readme, "frames") if options.readme else None
+    page, readme = MeasuredBlock(options.write, "live"), MeasuredBlock(options.readme, "frames")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if options.timeline:
@@ -283,9 +282,7 @@ def _live(options: Namespace) -> int:
         figures = measure(folder, slow_s=options.slow_seconds, losses=options.losses)
     text = table(figures)
     print(text)
-    if page:
-        page.write(f"{machine()}, with the packaged model and detector.\n\n{text}")
-    if readme:
-        readme.write(readme_lines(figures))
+    page.write(f"{machine()}, with the packaged model and detector.\n\n{text}")
+    readme.write(readme_lines(figures))
     write_result(options, report(SCHEMA, figures))
     return 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,7 @@ from fer_edge.evaluation.metrics import wilson_interval
 from fer_edge.faces.detection import FaceDetector, cut_face
 from fer_edge.predictor import Predictor
 from fer_edge.system.progress import track
-from pages.blocks import MeasuredBlock
+from pages.blocks import MeasuredBlock, add_write_option
 from pages.framing import sample, scene
 
 MARGINS = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.3)
@@ -84,14 +83,12 @@ def table(results: Sequence[MarginResult]) -> str:
     head = ["detector", "faces", "uncut", *(f"{margin:+.2f}" for margin in MARGINS)]
     rows = []
     for name in names:
-        own = [result for result in results if result.detector == name]
-        best = max(result.accuracy for result in own[1:])
-        cells = [f"{r.accuracy:.1%}" for r in own]
+        uncut, *cut = [result for result in results if result.detector == name]
+        best = max(result.accuracy for result in cut)
         marked = [
-            f"**{cell}**" if r.margin is not None and r.accuracy == best else cell
-            for cell, r in zip(cells, own, strict=True)
+            f"**{r.accuracy:.1%}**" if r.accuracy == best else f"{r.accuracy:.1%}" for r in cut
         ]
-        rows.append([name, str(own[0].n), *marked])
+        rows.append([name, str(uncut.n), f"{uncut.accuracy:.1%}", *marked])
     return markdown_table(head, rows)
 
 
@@ -127,23 +124,22 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument("--count", type=int, metavar="N", default=1000, help="pictures to draw")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the draw")
-    parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+    add_write_option(parser)
     add_predictor_options(parser)
 
 
 def _margins(options: Namespace) -> int:
-    page = MeasuredBlock(options.write, "margins") if options.write else None
+    block = MeasuredBlock(options.write, "margins")
     detectors = [FaceDetector("haar"), FaceDetector("yunet")]
     with open_predictor(options.model, options) as predictor:
         crops = sample(options.data, options.count, options.seed)
         results = measure_margins(crops, detectors, predictor)
     text = table(results)
     print(text)
-    if page:
-        page.write(
-            f"Accuracy of the model `{options.model}` on the faces that were found in "
-            f"{len(crops):,} pictures of FER2013's public-test, drawn with seed {options.seed}: "
-            f"uncut, and cut out of a frame with each margin.\n\n{text}"
-        )
+    block.write(
+        f"Accuracy of the model `{options.model}` on the faces that were found in "
+        f"{len(crops):,} pictures of FER2013's public-test, drawn with seed {options.seed}: "
+        f"uncut, and cut out of a frame with each margin.\n\n{text}"
+    )
     write_result(options, {"schema": SCHEMA, "results": [encode(result) for result in results]})
     return 0

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +38,7 @@ from fer_edge.prediction import Prediction
 from fer_edge.predictor import STREAM_BATCH
 from fer_edge.system.progress import progress
 from fer_edge.system.timing import call_times
-from pages.blocks import MeasuredBlock
+from pages.blocks import MeasuredBlock, add_write_option
 
 CROP_SHAPE = (180, 160, 3)
 BATCH = 32
@@ -57,24 +56,16 @@ LIMITS = {
 
 _AT_LEAST = ("stream_share",)
 _ROWS = {
-    "predict_us": ("`predict`, beyond the engine's call", "{:.0f} µs", 0),
-    "batch_us": (
-        f"`predict_batch` of {BATCH}, beyond the engine's call, per crop",
-        "{:.0f} µs",
-        0,
-    ),
-    "stream_share": ("`predict_stream`, of the engine's own throughput", "{:.0%}", 0),
-    "stream_share_all_cores": ("the same with every core for the engine", "{:.0%}", 0),
-    "prediction_us": ("making one `Prediction`", "{:.1f} µs", 0),
-    "import_s": (
-        "`import fer_edge`, all of it, after numpy, OpenCV and the engine",
-        "{:.2f} s",
-        1,
-    ),
-    "first_answer_s": ("`Predictor()` to its first answer", "{:.2f} s", 1),
-    "memory_mb": ("memory of the process then", "{:.0f} MB", 1),
+    "predict_us": ("`predict`, beyond the engine's call", "{:.0f} µs"),
+    "batch_us": (f"`predict_batch` of {BATCH}, beyond the engine's call, per crop", "{:.0f} µs"),
+    "stream_share": ("`predict_stream`, of the engine's own throughput", "{:.0%}"),
+    "stream_share_all_cores": ("the same with every core for the engine", "{:.0%}"),
+    "prediction_us": ("making one `Prediction`", "{:.1f} µs"),
+    "import_s": ("`import fer_edge`, all of it, after numpy, OpenCV and the engine", "{:.2f} s"),
+    "first_answer_s": ("`Predictor()` to its first answer", "{:.2f} s"),
+    "memory_mb": ("memory of the process then", "{:.0f} MB"),
 }
-"""What each figure is of, how it is written, and in which half of a measurement it stands."""
+"""What each figure is of, and how it is written."""
 
 _START = """
 import json, sys, time
@@ -162,7 +153,8 @@ def measure_overhead(
         for threads in (info.threads, None):
             abreast = replace(options, goal="throughput", threads=threads)
             other, _ = open_backend(model, info.backend, abreast, precision=info.precision)
-            shares.append(_stream_share(other, crops, tensor, rounds))
+            with Predictor(backend=other) as streaming:
+                shares.append(_stream_share(streaming, other, crops, tensor, rounds))
             bar.advance()
         return Overhead(
             backend=info.backend,
@@ -192,11 +184,8 @@ def measure_start(
     """
     backend_class(backend)  # it is told to report nothing in this environment, which is theirs
     code = _START.format(engine=BACKENDS[backend].package, shape=CROP_SHAPE)
-    settings = {
-        "backend": backend,
-        "precision": precision,
-        "options": encode(options or BackendOptions()),
-    }
+    given = encode(options or BackendOptions())
+    settings = {"backend": backend, "precision": precision, "options": given}
     command = [sys.executable, "-c", code, os.fspath(model), json.dumps(settings)]
     runs = []
     for _ in range(processes):
@@ -210,33 +199,30 @@ def measure_start(
 def failures(overhead: Overhead, start: Start) -> list[str]:
     """What is beyond its limit, in words."""
     measured = {**vars(overhead), **vars(start)}
-    problems = []
-    for name, limit in LIMITS.items():
-        if measured[name] < limit if name in _AT_LEAST else measured[name] > limit:
-            shown = _ROWS[name][1]
-            problems.append(
-                f"{name} on {overhead.backend} is {shown.format(measured[name])}, and should be "
-                f"{wanted(name, shown)}"
-            )
-    return problems
+    return [
+        f"{name} on {overhead.backend} is {_ROWS[name][1].format(measured[name])}, and should be "
+        f"{_wanted(name)}"
+        for name, limit in LIMITS.items()
+        if (measured[name] < limit if name in _AT_LEAST else measured[name] > limit)
+    ]
 
 
 def table(measured: Sequence[tuple[Overhead, Start]]) -> str:
     """Everything measured, a column per engine, and its limit, as Markdown."""
     engines = [f"{overhead.backend}, {overhead.precision}" for overhead, _ in measured]
+    figures = [{**vars(overhead), **vars(start)} for overhead, start in measured]
     rows = [
-        [what, *(shown.format(vars(part[place])[name]) for part in measured), wanted(name, shown)]
-        for name, (what, shown, place) in _ROWS.items()
+        [what, *(shown.format(own[name]) for own in figures), _wanted(name)]
+        for name, (what, shown) in _ROWS.items()
     ]
     return markdown_table(("what", *engines, "wanted"), rows)
 
 
-def wanted(name: str, shown: str) -> str:
+def _wanted(name: str) -> str:
     """The limit in words, a dash where there is none."""
     if name not in LIMITS:
         return "-"
-    bound = "least" if name in _AT_LEAST else "most"
-    return f"at {bound} {shown.format(LIMITS[name])}"
+    return f"at {'least' if name in _AT_LEAST else 'most'} {_ROWS[name][1].format(LIMITS[name])}"
 
 
 def _crops(count: int) -> list[npt.NDArray[np.uint8]]:
@@ -260,16 +246,6 @@ def _difference(whole: Callable[[], object], part: Callable[[], object], rounds:
 
 
 def _stream_share(
-    engine: Backend,
-    crops: list[npt.NDArray[np.uint8]],
-    tensor: npt.NDArray[np.uint8],
-    rounds: int,
-) -> float:
-    with Predictor(backend=engine) as fer:
-        return _share_of(fer, engine, crops, tensor, rounds)
-
-
-def _share_of(
     fer: Predictor,
     engine: Backend,
     crops: list[npt.NDArray[np.uint8]],
@@ -315,11 +291,11 @@ def add_parser(commands: Commands) -> None:
     add_predictor_options(parser)
     parser.add_argument("--rounds", type=int, metavar="N", default=200, help="calls to measure")
     parser.add_argument("--check", action="store_true", help="fail if a limit is not kept")
-    parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+    add_write_option(parser)
 
 
 def _overhead(options: Namespace) -> int:
-    page = MeasuredBlock(options.write, "overhead") if options.write else None
+    block = MeasuredBlock(options.write, "overhead")
     settings = BackendOptions(
         options.device, options.threads, options.inference_precision, trust=options.trust
     )
@@ -339,24 +315,15 @@ def _overhead(options: Namespace) -> int:
     text = table(measured)
     print(text)
     environment = describe_environment()
-    if page:
-        height, width, _ = CROP_SHAPE
-        threads = " and ".join(sorted({str(overhead.threads) for overhead, _ in measured}))
-        page.write(
-            f"Crops of {height} x {width} pixels in colour, the model `{options.model}` on "
-            f"{threads} thread(s) of {environment.cpu.model}.\n\n{text}"
-        )
-    write_result(
-        options,
-        {
-            "schema": SCHEMA,
-            "environment": encode(environment),
-            "engines": [
-                {"overhead": encode(overhead), "start": encode(start)}
-                for overhead, start in measured
-            ],
-        },
+    height, width, _ = CROP_SHAPE
+    threads = " and ".join(sorted({str(overhead.threads) for overhead, _ in measured}))
+    block.write(
+        f"Crops of {height} x {width} pixels in colour, the model `{options.model}` on "
+        f"{threads} thread(s) of {environment.cpu.model}.\n\n{text}"
     )
+    engines = [{"overhead": encode(it), "start": encode(start)} for it, start in measured]
+    result = {"schema": SCHEMA, "environment": encode(environment), "engines": engines}
+    write_result(options, result)
     problems = [problem for pair in measured for problem in failures(*pair)]
     for problem in problems:
         say(problem)

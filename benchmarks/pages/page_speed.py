@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,10 +26,11 @@ import skimage.data
 from browser import PATIENCE, accept_notice, chromium, write_film
 from websockets.asyncio.client import connect
 
+from fer_bench.protocol import resident_bytes
 from fer_edge import read_image
 from fer_edge.command import Commands, add_command, write_result
 from fer_edge.page.site import write_site
-from pages.blocks import MeasuredBlock
+from pages.blocks import MeasuredBlock, add_write_option
 from pages.figures import Figure, machine, report, table
 
 SCHEMA = "fer-pages-page/1"
@@ -98,9 +98,9 @@ def _shares(frame: bytes, seconds: float) -> list[Figure]:
     with _server() as (address, pid):
         stream = f"ws{address.removeprefix('http')}v1/stream"
         asyncio.run(_ask(stream, frame, _WARM_UP_S))  # the first pictures make room that stays
-        before = _resident_mb(pid)
+        before = resident_bytes(pid)
         shares = np.array(asyncio.run(_ask(stream, frame, seconds)), float)
-        grown = _resident_mb(pid) - before
+        grown_mb = (resident_bytes(pid) - before) / 1e6
     # Jain, Chiu and Hawe, "A Quantitative Measure of Fairness", 1984; 1 is equal
     jain = shares.sum() ** 2 / (_CLIENTS * np.square(shares).sum())
     told = f"{_CLIENTS} clients for {seconds:.0f} s: "
@@ -108,7 +108,7 @@ def _shares(frame: bytes, seconds: float) -> list[Figure]:
         Figure(f"{told}slowest", shares.min() / seconds, "frames per s", 3, at_least=True),
         Figure(f"{told}all together", shares.sum() / seconds, "frames per s"),
         Figure(f"{told}Jain's index of their shares", float(jain), "", 0.95, at_least=True),
-        Figure(f"{told}memory more", grown, "MB", 50),
+        Figure(f"{told}memory more", grown_mb, "MB", 50),
     ]
 
 
@@ -152,31 +152,25 @@ def _files_served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def _resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "page", "measure the live page and its server", _page)
-    parser.add_argument("--write", metavar="PAGE", type=Path, help="a page to write the table into")
+    add_write_option(parser)
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="for each engine")
     parser.add_argument("--clients-seconds", type=float, default=60.0, metavar="S")
 
 
 def _page(options: Namespace) -> int:
-    page = MeasuredBlock(options.write, "speed") if options.write else None
+    block = MeasuredBlock(options.write, "speed")
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(
             Path(folder), seconds=options.seconds, clients_seconds=options.clients_seconds
         )
     text = table(figures)
     print(text)
-    if page:
-        page.write(
-            f"{machine()}, which run the server and headless Chromium or the clients too; camera "
-            f"and clients send frames of 640 x 480 pixels.\n\n{text}"
-        )
+    block.write(
+        f"{machine()}, which run the server and headless Chromium or the clients too; camera and "
+        f"clients send frames of 640 x 480 pixels.\n\n{text}"
+    )
     write_result(options, report(SCHEMA, figures))
     return 0

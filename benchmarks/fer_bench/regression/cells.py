@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,13 +87,16 @@ def find_model(
         )
     opened = Model.open(model)
     path, manifest = opened.path, opened.manifest
-    entries = manifest.artifacts if manifest else (None,)
     folder = path if manifest else path.parent
+    entries: Mapping[str, ArtifactEntry | None] = {path.name: None}
+    if manifest:
+        entries = {entry.file: entry for entry in manifest.artifacts}
     fitting = [
-        Cell(folder, entry.file if entry else path.name, backend, entry)
-        for entry in entries
+        Cell(folder, file, backend, entry)
+        for file, entry in entries.items()
         for backend in backends or BACKENDS
-        if _fits(entry.file if entry else path.name, backend, entry)
+        if format_of(file) in BACKENDS[backend].formats
+        and (entry is None or not entry.backends or backend in entry.backends)
     ]
     wanted = dict.fromkeys(cell.backend for cell in fitting)
     absent = {name: problem for name in wanted if (problem := backend_problem(name))}
@@ -117,9 +120,3 @@ def split_name(cell: str) -> tuple[str, str]:
     """The file and the backend in the name of a cell."""
     file, _, backend = cell.rpartition("[")
     return file, backend.removesuffix("]")
-
-
-def _fits(file: str, backend: str, entry: ArtifactEntry | None) -> bool:
-    made_for = entry.backends if entry else ()
-    opens = format_of(file) in BACKENDS[backend].formats
-    return opens and (not made_for or backend in made_for)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench.predict_crops import predict_crops
+from fer_bench.measure_accuracy import predict_crops
 from fer_bench.regression.baseline import Baseline, Bounds, RecordedCell, RecordedData
 from fer_bench.regression.cells import Cell
 from fer_bench.regression.outcome import NotCompared

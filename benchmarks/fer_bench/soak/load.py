@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 
 UInt8Array = npt.NDArray[np.uint8]
+IntArray = npt.NDArray[np.int64]
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 5e-3, "int8": 5e-2}
 """How far a probability may be from the single-threaded one, by precision. Engines choose
@@ -41,18 +42,21 @@ _BAD: tuple[Any, ...] = (
 )
 
 
+class _Wrong(Exception):  # noqa: N818 - it says what is wrong with the answer
+    """An answer that is not the right one, or none where a mistake should be refused."""
+
+
 @dataclass(frozen=True)
 class CallResult:
-    """One call: its kind, how many crops it answered, and what was wrong with the outcome.
+    """One call: how many crops it answered, whether it refused a mistake, and what was wrong.
 
-    ``seconds`` is how long a call for one crop took, ``refused`` whether it refused a mistake.
+    ``seconds`` is how long a call for one crop took, 0 for the other kinds.
     """
 
-    kind: str
     crops: int = 0
-    wrong: str = ""
     seconds: float = 0.0
     refused: bool = False
+    wrong: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,27 +80,21 @@ class Workload:
         kind = str(rng.choice(list(_WEIGHTS), p=list(_WEIGHTS.values())))
         try:
             return _KINDS[kind](self, predictor, rng)
+        except _Wrong as problem:
+            return CallResult(wrong=f"{kind}: {problem}")
         except FerEdgeError as problem:
-            return CallResult(kind, wrong=f"{type(problem).__name__}: {problem}")
+            return CallResult(wrong=f"{kind}: {type(problem).__name__}: {problem}")
         except Exception as problem:  # any error that is not ours is a finding
-            return CallResult(kind, wrong=f"untyped {type(problem).__name__}: {problem}")
+            return CallResult(wrong=f"{kind}: untyped {type(problem).__name__}: {problem}")
 
-    def judge(
-        self,
-        kind: str,
-        given: Sequence[Prediction],
-        chosen: npt.NDArray[np.int64],
-        seconds: float = 0.0,
-    ) -> CallResult:
-        """Compare the answers to the chosen crops with those of a single thread."""
+    def check(self, given: Sequence[Prediction], chosen: Sequence[int] | IntArray) -> None:
+        """Raise _Wrong unless the answers to the chosen crops are those of a single thread."""
         if len(given) != len(chosen):
-            return CallResult(kind, wrong=f"{len(given)} answers to {len(chosen)} crops")
-        if not given:
-            return CallResult(kind)
-        rows = np.stack([answer.probabilities for answer in given])
-        gap = float(np.abs(rows - self.answers[chosen]).max())
-        wrong = "" if gap <= self.tolerance else f"a probability is off by {gap:.2g}"
-        return CallResult(kind, len(given), wrong, seconds)
+            raise _Wrong(f"{len(given)} answers to {len(chosen)} crops")
+        for answer, index in zip(given, chosen, strict=True):
+            gap = float(np.abs(answer.probabilities - self.answers[index]).max())
+            if not gap <= self.tolerance:
+                raise _Wrong(f"a probability is off by {gap:.2g}")
 
 
 def _one(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
@@ -104,13 +102,15 @@ def _one(load: Workload, predictor: Predictor, rng: np.random.Generator) -> Call
     start = time.perf_counter()
     given = predictor.predict(load.crops[index])
     seconds = time.perf_counter() - start
-    return load.judge("one", [given], np.array([index]), seconds)
+    load.check([given], [index])
+    return CallResult(1, seconds)
 
 
 def _batch(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
     chosen = rng.integers(len(load.crops), size=int(rng.integers(0, _MAX_BATCH + 1)))
     given = predictor.predict_batch([load.crops[index] for index in chosen])
-    return load.judge("batch", given, chosen)
+    load.check(given, chosen)
+    return CallResult(len(given))
 
 
 def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
@@ -124,10 +124,12 @@ def _stream(load: Workload, predictor: Predictor, rng: np.random.Generator) -> C
         given = list(stream if wanted == len(items) else islice(stream, wanted))
     refused = [(at, one.index) for at, one in enumerate(given) if isinstance(one, InputError)]
     if len(given) != wanted or refused != [(place, place)] * (place < wanted):
-        told = f"{len(given)} of {wanted} items came, {refused} was refused, not item {place}"
-        return CallResult("stream", wrong=told)
+        raise _Wrong(
+            f"{len(given)} of {wanted} items came, {refused} was refused, not item {place}"
+        )
     answers = [answer for answer in given if not isinstance(answer, InputError)]
-    return load.judge("stream", answers, chosen[: len(answers)])
+    load.check(answers, chosen[: len(answers)])
+    return CallResult(len(answers))
 
 
 def _mistake(_load: Workload, predictor: Predictor, rng: np.random.Generator) -> CallResult:
@@ -135,8 +137,8 @@ def _mistake(_load: Workload, predictor: Predictor, rng: np.random.Generator) ->
     try:
         predictor.predict(bad)
     except InputError:
-        return CallResult("mistake", refused=True)
-    return CallResult("mistake", wrong=f"{bad!r:.60} was answered")
+        return CallResult(refused=True)
+    raise _Wrong(f"{bad!r:.60} was answered")
 
 
 def _mistake_in_a_batch(
@@ -147,13 +149,13 @@ def _mistake_in_a_batch(
     try:
         predictor.predict_batch(crops)
     except InputError as problem:
-        if problem.index == place:
-            return CallResult("in a batch", refused=True)
-        return CallResult("in a batch", wrong=f"crop {place} was bad, {problem.index} is named")
-    return CallResult("in a batch", wrong=f"{crops[place]!r:.60} in a batch was answered")
+        if problem.index != place:
+            raise _Wrong(f"crop {place} was bad, {problem.index} is named") from problem
+        return CallResult(refused=True)
+    raise _Wrong(f"{crops[place]!r:.60} in a batch was answered")
 
 
-_KINDS: dict[str, Callable[[Workload, Predictor, np.random.Generator], CallResult]] = {
+_KINDS = {
     "one": _one,
     "batch": _batch,
     "stream": _stream,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from fer_bench.protocol import resident_bytes
 from fer_edge.system import threads
 
 _PROC = Path("/proc/self")
@@ -53,8 +54,7 @@ def resident_memory() -> int:
     """
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
-    pages = int((_PROC / "statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return resident_bytes()
 
 
 @dataclass(eq=False)

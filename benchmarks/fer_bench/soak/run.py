@@ -242,8 +242,8 @@ def _work(
             if result.wrong:
                 tally.counts["wrong"] += 1
                 if len(tally.examples) < _KEPT:
-                    tally.examples.append(f"{result.kind}: {result.wrong}")
-            elif result.kind == "one" and tally.window is not None:
+                    tally.examples.append(result.wrong)
+            elif result.seconds and tally.window is not None:
                 tally.windows[tally.window].add(result.seconds)
 
 
