@@ -135,7 +135,12 @@ def quantised(
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(core, source)  # given the model itself, it would move its weights out of it
         quantization.quantize_static(
-            source, target, Reader(), per_channel=per_channel, op_types_to_quantize=["Conv", "Clip"]
+            source,
+            target,
+            Reader(),
+            per_channel=per_channel,
+            reduce_range=True,  # else sums of products overflow on processors without VNNI
+            op_types_to_quantize=["Conv", "Clip"],
         )
         return onnx.load(target)
 
