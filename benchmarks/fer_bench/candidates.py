@@ -15,6 +15,7 @@ from fer_bench.scenarios import SCENARIOS
 from fer_edge.artifacts.model import Model, check_model
 from fer_edge.backends import BACKENDS
 from fer_edge.errors import ConfigurationError, FerEdgeError
+from fer_edge.predictor import Predictor
 from fer_edge.system.cores import default_threads, usable_cores
 
 ALL = "all"
@@ -66,6 +67,16 @@ class Candidate:
             name: getattr(self, name) for name in ("model", "backend", "device", "precision")
         }
         return Program(WORKER, parameters)
+
+    def open(self) -> Predictor:
+        """Open a model of ours as it was asked for. Raises what Predictor raises."""
+        return Predictor(
+            self.model,
+            backend=self.backend,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+        )
 
     def __str__(self) -> str:
         parts = [self.model, self.backend if self.peer is None else None, self.precision]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_bench.candidates import Candidate
 from fer_bench.environment import Environment, describe_environment
 from fer_bench.launching import ask
 from fer_bench.paired_tests import PairedTest, pack_mask, paired_test
@@ -107,26 +107,28 @@ class Answers:
 
 
 def measure_all(
-    models: Sequence[tuple[str, Mapping[str, Any]]],
-    peers: Sequence[Peer],
-    split: EvaluationSplit,
-    reference: str | None = None,
+    candidates: Sequence[Candidate], split: EvaluationSplit, reference: str | None = None
 ) -> AccuracyRun:
-    """Measure models, each with the keywords of its Predictor, and peers on the same pictures.
+    """Measure candidates on the same pictures.
 
-    A model that cannot be opened becomes a failure that says why. A reference that cannot be
-    opened raises.
+    One that cannot be opened becomes a failure that says why. A reference that cannot be opened
+    raises.
     """
-    asked = _ask(reference, {}, split) if reference else None
-    jobs = [(name, partial(_ask, name, given, split)) for name, given in models]
-    jobs += [(peer.name, partial(answers_of_peer, peer, split)) for peer in peers]
+    asked = None
+    if reference:
+        with Predictor(reference) as predictor:
+            asked = answers_of(reference, predictor, split)
     answers: list[Answers] = []
     failures: list[AccuracyFailure] = []
-    for name, job in jobs:
+    for candidate in candidates:
         try:
-            answers.append(job())
+            if candidate.peer:
+                answers.append(answers_of_peer(candidate.peer, split))
+            else:
+                with candidate.open() as predictor:
+                    answers.append(answers_of(candidate.model, predictor, split))
         except FerEdgeError as problem:
-            failures.append(AccuracyFailure(name, str(problem)))
+            failures.append(AccuracyFailure(candidate.model, str(problem)))
     return AccuracyRun(
         reference=reference,
         results=tuple(scored(own, split, asked) for own in answers),
@@ -183,11 +185,6 @@ def predict_crops(
             rows += [answer.probabilities for answer in predictor.predict_batch(part)]
             bar.advance(len(part))
     return np.stack(rows)
-
-
-def _ask(model: str, keywords: Mapping[str, Any], split: EvaluationSplit) -> Answers:
-    with Predictor(model, **keywords) as predictor:
-        return answers_of(model, predictor, split)
 
 
 def answers_of_peer(peer: Peer, split: EvaluationSplit) -> Answers:

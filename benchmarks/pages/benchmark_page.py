@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fer_bench.candidates import ALL, Candidate, bare_candidates, candidates_for, choices
+from fer_bench.candidates import ALL, Candidate, bare_candidates, candidates_for
 from fer_bench.comparison import Collected, dots
 from fer_bench.latency_results import Interval, LatencyRow, LatencyRun, Ratio
 from fer_bench.measure_accuracy import AccuracyRun, load_split, measure_all
@@ -62,13 +62,9 @@ def page_candidates(models: Sequence[str], peers: Sequence[Peer] | None = None) 
 
 def measure_page_accuracy(models: Sequence[str], data: Path) -> AccuracyRun:
     """Accuracy of everything on the page that knows the seven emotions. Raises DataError."""
-    wanted = [
-        (model, {"backend": backend, "precision": precision})
-        for model in models
-        for backend, precision in choices(model, [ALL], [ALL])
-    ]
     peers = [peer for name, peer in load_peers().items() if name in _LABELLED and peer.python]
-    return measure_all(wanted, peers, load_split(data, SPLIT), reference=models[0])
+    wanted = candidates_for(models, backends=[ALL], precisions=[ALL], peers=peers)
+    return measure_all(wanted, load_split(data, SPLIT), reference=models[0])
 
 
 @dataclass(frozen=True)

@@ -20,28 +20,10 @@ from fer_edge import LABELS, ModelSpec, Predictor
 from fer_edge.backends.onnxruntime_engine import ort
 
 KEYS = [
-    "model",
-    "sha256",
-    "backend",
-    "provider",
-    "precision",
-    "inference_precision",
-    "split",
-    "n",
-    "accuracy",
-    "accuracy_ci95",
-    "accuracy_without_copies",
-    "n_without_copies",
-    "macro_f1",
-    "ece",
-    "nll",
-    "per_class",
-    "confusion",
-    "reliability",
-    "agreement",
-    "right",
-    "data_sha256",
-]
+    "model", "sha256", "backend", "provider", "precision", "inference_precision", "split", "n",
+    "accuracy", "accuracy_ci95", "accuracy_without_copies", "n_without_copies", "macro_f1", "ece",
+    "nll", "per_class", "confusion", "reliability", "agreement", "right", "data_sha256",
+]  # fmt: skip
 
 
 def measured(out: Path) -> list[dict[str, Any]]:

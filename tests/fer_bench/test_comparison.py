@@ -228,20 +228,17 @@ def test_what_fails_where_it_ran_before_is_for_the_worse(
     assert "measured in the baseline, and now: it is damaged" in capsys.readouterr().out
 
 
-def test_a_baseline_of_another_schema_is_a_clear_error(
-    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("baseline", "reason"),
+    [("strange", "schema 'fer-bench-latency/0'"), ("other", "no candidate in common")],
+)
+def test_a_baseline_of_another_schema_or_candidate_is_a_clear_error(
+    files: dict[str, Path], baseline: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    strange = tmp_path / "strange.json"
-    strange.write_text('{"schema": "fer-bench-latency/0", "results": []}')
-    assert main(["compare", str(files["old"]), "--baseline", str(strange)]) == 2
-    assert "schema 'fer-bench-latency/0'" in capsys.readouterr().err
-
-
-def test_a_baseline_of_other_candidates_is_a_clear_error(
-    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["compare", str(files["old"]), "--baseline", str(files["other"])]) == 2
-    assert "no candidate in common" in capsys.readouterr().err
+    files["strange"] = files["old"].with_name("strange.json")
+    files["strange"].write_text('{"schema": "fer-bench-latency/0", "results": []}')
+    assert main(["compare", str(files["old"]), "--baseline", str(files[baseline])]) == 2
+    assert reason in capsys.readouterr().err
 
 
 def test_without_accuracies_latency_is_drawn_with_its_intervals(

@@ -159,31 +159,40 @@ def test_load_of_others_is_found() -> None:
     assert "other processes took 40% of the cores' time on average" in noise.findings[0]
 
 
-def test_time_that_a_hypervisor_took_is_found() -> None:
-    (finding,) = watched(busy(1.0, stolen=0.2) * 3).verdict().findings
-    assert finding == "the hypervisor took 10% of the cores' time"
+@pytest.mark.parametrize(
+    ("watch", "finding"),
+    [
+        (watched(busy(1.0, stolen=0.2) * 3), "the hypervisor took 10% of the cores' time"),
+        (
+            watched(busy(1.0) * 20, probes=[1.0] * 10 + [1.3] * 10),
+            "the speed of a core changed: the same work took 30% longer in the slow tenth of the "
+            "turns than in the fast tenth",
+        ),
+        (
+            watched(busy(1.0) * 20, clocks=[3000] * 20 + [2000] * 20),  # before and after each
+            "the clock of the cores changed between 2000 and 3000 MHz",
+        ),
+        (
+            watched(busy(1.0), throttled=[4, 6]),
+            "cores were throttled 2 times because of their heat",
+        ),
+    ],
+    ids=["hypervisor", "speed", "clock", "heat"],
+)
+def test_what_disturbs_is_found(watch: NoiseWatch, finding: str) -> None:
+    assert watch.verdict().findings == (finding,)
 
 
-def test_a_core_that_slows_down_is_found() -> None:
-    probes = [1.0] * 10 + [1.3] * 10
-    (finding,) = watched(busy(1.0) * 20, probes=probes).verdict().findings
-    assert "the same work took 30% longer" in finding
-
-
-def test_a_single_slow_probe_is_not() -> None:
-    assert watched(busy(1.0) * 20, probes=[1.0] * 19 + [2.0]).verdict().quiet
-
-
-def test_a_clock_that_changes_is_found() -> None:
-    clocks = [3000] * 20 + [2000] * 20  # before and after each turn
-    noise = watched(busy(1.0) * 20, clocks=clocks).verdict()
-    assert noise.findings == ("the clock of the cores changed between 2000 and 3000 MHz",)
-    assert watched(busy(1.0) * 20, clocks=[3000] * 38 + [2000] * 2).verdict().quiet
-
-
-def test_throttling_is_found() -> None:
-    noise = watched(busy(1.0), throttled=[4, 6]).verdict()
-    assert noise.findings == ("cores were throttled 2 times because of their heat",)
+@pytest.mark.parametrize(
+    "watch",
+    [
+        watched(busy(1.0) * 20, probes=[1.0] * 19 + [2.0]),
+        watched(busy(1.0) * 20, clocks=[3000] * 38 + [2000] * 2),
+    ],
+    ids=["probe", "clock"],
+)
+def test_a_single_turn_that_is_slow_is_no_noise(watch: NoiseWatch) -> None:
+    assert watch.verdict().quiet
 
 
 def test_a_machine_that_tells_nothing_is_judged_by_its_speed_alone() -> None:

@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_bench.measure_accuracy import EvaluationSplit, load_split, measure_accuracy
+from fer_bench.measure_accuracy import (
+    AccuracyResult,
+    EvaluationSplit,
+    load_split,
+    measure_accuracy,
+)
 from fer_edge import LABELS, InputSpec, ModelSpec, Predictor
 from fer_edge.artifacts.spec import NetworkSpec
 from fer_edge.backends import Backend, EngineInfo
@@ -60,16 +65,22 @@ def split_of(rows: list[tuple[int, int, int]], copied: list[bool] | None = None)
 FIVE = [(HAPPY, HAPPY, 90), (HAPPY, HAPPY, 70), (HAPPY, SAD, 50), (SAD, SAD, 95), (ANGRY, SAD, 40)]
 
 
-def test_accuracy_is_the_share_of_right_answers_with_wilsons_interval() -> None:
-    result = measure_accuracy("m", Predictor(backend=Scripted()), split_of(FIVE))
+@pytest.fixture
+def result() -> AccuracyResult:
+    """Of the five pictures, without knowing which of them are copies."""
+    return measure_accuracy("dist/m", Predictor(backend=Scripted()), split_of(FIVE))
+
+
+def test_accuracy_is_the_share_of_right_answers_with_wilsons_interval(
+    result: AccuracyResult,
+) -> None:
     assert (result.n, result.accuracy) == (5, 3 / 5)
     centre = (3 / 5 + Z**2 / 10) / (1 + Z**2 / 5)
     spread = Z * math.sqrt(3 / 5 * 2 / 5 / 5 + Z**2 / 100) / (1 + Z**2 / 5)
     assert result.accuracy_ci95 == pytest.approx((centre - spread, centre + spread))
 
 
-def test_classes_are_scored_one_by_one() -> None:
-    result = measure_accuracy("m", Predictor(backend=Scripted()), split_of(FIVE))
+def test_classes_are_scored_one_by_one(result: AccuracyResult) -> None:
     assert tuple(result.per_class) == LABELS
     happy, sad = result.per_class["happy"], result.per_class["sad"]
     assert (happy.precision, happy.recall, happy.support) == (1, pytest.approx(2 / 3), 3)
@@ -78,16 +89,14 @@ def test_classes_are_scored_one_by_one() -> None:
     assert result.macro_f1 == pytest.approx((4 / 5 + 1 / 2) / 7)
 
 
-def test_the_confusion_has_a_row_per_true_class() -> None:
+def test_the_confusion_has_a_row_per_true_class(result: AccuracyResult) -> None:
     expected = np.zeros((7, 7), int)
     expected[HAPPY, HAPPY], expected[HAPPY, SAD] = 2, 1
     expected[SAD, SAD], expected[ANGRY, SAD] = 1, 1
-    result = measure_accuracy("m", Predictor(backend=Scripted()), split_of(FIVE))
     assert np.array_equal(result.confusion, expected)
 
 
-def test_calibration_and_likelihood_are_those_of_the_probabilities() -> None:
-    result = measure_accuracy("m", Predictor(backend=Scripted()), split_of(FIVE))
+def test_calibration_and_likelihood_are_those_of_the_probabilities(result: AccuracyResult) -> None:
     # 0.90 lies in (13/15, 14/15], 0.95 above, 0.7, 0.5 and 0.4 each in a bin of their own
     gaps = (1 - 0.90) + (1 - 0.95) + (1 - 0.70) + 0.50 + 0.40
     assert result.ece == pytest.approx(gaps / 5, abs=1e-6)
@@ -95,22 +104,21 @@ def test_calibration_and_likelihood_are_those_of_the_probabilities() -> None:
     assert result.nll == pytest.approx(-sum(map(math.log, shares)) / 5, abs=1e-6)
 
 
-def test_copies_are_left_out_of_the_second_accuracy() -> None:
-    split = split_of(FIVE, [True, False, False, True, False])
-    result = measure_accuracy("m", Predictor(backend=Scripted()), split)
+@pytest.mark.parametrize(
+    ("copied", "share", "n"),
+    [([True, False, False, True, False], pytest.approx(1 / 3), 3), ([True] * 5, None, 0)],
+    ids=["some", "all"],
+)
+def test_copies_are_left_out_of_the_second_accuracy(
+    copied: list[bool], share: float | None, n: int
+) -> None:
+    result = measure_accuracy("m", Predictor(backend=Scripted()), split_of(FIVE, copied))
     assert (result.n, result.accuracy) == (5, 3 / 5)
-    assert result.n_without_copies == 3
-    assert result.accuracy_without_copies == pytest.approx(1 / 3)
+    assert (result.accuracy_without_copies, result.n_without_copies) == (share, n)
 
 
-def test_where_copies_are_unknown_the_second_accuracy_is_too() -> None:
-    result = measure_accuracy("m", Predictor(backend=Scripted()), split_of(FIVE))
+def test_where_copies_are_unknown_the_second_accuracy_is_too(result: AccuracyResult) -> None:
     assert (result.accuracy_without_copies, result.n_without_copies) == (None, None)
-
-
-def test_where_all_are_copies_there_is_no_second_accuracy() -> None:
-    result = measure_accuracy("m", Predictor(backend=Scripted()), split_of(FIVE, [True] * 5))
-    assert (result.accuracy_without_copies, result.n_without_copies) == (None, 0)
 
 
 def test_more_pictures_than_a_batch_are_all_measured() -> None:
@@ -126,8 +134,7 @@ def test_no_more_pictures_are_sent_than_the_artifact_takes() -> None:
     assert (result.n, result.accuracy, backend.sizes) == (20, 1.0, [8, 8, 4])
 
 
-def test_the_result_says_what_ran() -> None:
-    result = measure_accuracy("dist/m", Predictor(backend=Scripted()), split_of(FIVE))
+def test_the_result_says_what_ran(result: AccuracyResult) -> None:
     assert (result.model, result.sha256, result.split) == ("dist/m", None, "public-test")
     assert (result.backend, result.provider) == ("double", "nowhere")
     assert (result.precision, result.inference_precision) == ("int8", "unknown")

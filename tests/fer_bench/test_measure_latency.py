@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fer_bench.candidates import Candidate
 from fer_bench.intervals import percentile
 from fer_bench.latency_results import LatencyRun
 from fer_bench.launching import CandidateError, RoundSample
-from fer_bench.measure_latency import measure_latency
+from fer_bench.measure_latency import Launch, measure_latency
 from fer_bench.noise import NoiseWatch
 from fer_bench.results import read_result
 from fer_bench.scenarios import Settings
@@ -26,14 +26,26 @@ def one(name: str = "m", scenario: str = "single-stream", **changes: Any) -> Can
     return Candidate(name, scenario, **changes)
 
 
-def test_a_known_distribution_is_recovered(make_sample: Any, quiet_watch: NoiseWatch) -> None:
+Measure = Callable[..., LatencyRun]
+
+
+@pytest.fixture
+def measure(quiet_watch: NoiseWatch) -> Measure:
+    """Measure candidates, one by default, whose turns ``launch`` makes up."""
+
+    def call(launch: Launch, *candidates: Candidate, **settings: Any) -> LatencyRun:
+        return measure_latency(
+            candidates or [one()], Settings(**settings), launch=launch, watch=quiet_watch
+        )
+
+    return call
+
+
+def test_a_known_distribution_is_recovered(make_sample: Any, measure: Measure) -> None:
     rng = np.random.default_rng(0)
     truth = rng.gamma(9, 0.1, 20_000)
     rounds = iter(np.split(truth, 10))
-    run = measure_latency(
-        [one()], Settings(), launch=lambda *_: make_sample(next(rounds)), watch=quiet_watch
-    )
-    (row,) = run.results
+    (row,) = measure(lambda *_: make_sample(next(rounds))).results
     assert row.count == 20_000
     assert (row.p50_ms, row.p90_ms, row.p99_ms) == tuple(
         percentile(truth, level) for level in (0.5, 0.9, 0.99)
@@ -48,31 +60,19 @@ def test_a_known_distribution_is_recovered(make_sample: Any, quiet_watch: NoiseW
         assert interval[1] / interval[0] < 1.06
 
 
-def test_outliers_are_kept(make_sample: Any, quiet_watch: NoiseWatch) -> None:
-    samples = [1.0] * 97 + [500.0] * 3
-    run = measure_latency(
-        [one()], Settings(rounds=3), launch=lambda *_: make_sample(samples), watch=quiet_watch
-    )
-    assert (run.results[0].p50_ms, run.results[0].p99_ms) == (1.0, 500.0)
+def test_outliers_are_kept(make_sample: Any, measure: Measure) -> None:
+    (row,) = measure(lambda *_: make_sample([1.0] * 97 + [500.0] * 3), rounds=3).results
+    assert (row.p50_ms, row.p99_ms) == (1.0, 500.0)
 
 
-def test_a_row_says_what_ran_and_what_it_cost(make_sample: Any, quiet_watch: NoiseWatch) -> None:
+def test_a_row_says_what_ran_and_what_it_cost(make_sample: Any, measure: Measure) -> None:
     colds = iter([900.0, 310.0, 300.0])
-    run = measure_latency(
-        [one(batch=4)],
-        Settings(rounds=3),
-        launch=lambda *_: make_sample(
-            [2.0] * 100, batch=4, predictions=400, cpu_s=1.2, cold_ms=next(colds), wall_s=0.2
-        ),
-        watch=quiet_watch,
-    )
-    (row,) = run.results
-    assert (row.sha256, row.backend, row.provider, row.threads) == (
-        "a" * 64,
-        "onnxruntime",
-        "CPU",
-        1,
-    )
+    cost = {"batch": 4, "predictions": 400, "cpu_s": 1.2, "wall_s": 0.2}
+    (row,) = measure(
+        lambda *_: make_sample([2.0] * 100, **cost, cold_ms=next(colds)), one(batch=4), rounds=3
+    ).results
+    ran = (row.sha256, row.backend, row.provider, row.threads)
+    assert ran == ("a" * 64, "onnxruntime", "CPU", 1)
     assert (row.batch, row.query, row.scenario, row.clients) == (4, 4, "single-stream", 1)
     assert row.cold_ms == 310.0  # the median
     assert row.cpu_s_per_1000 == pytest.approx(3.0)
@@ -89,133 +89,103 @@ def test_ratios_are_pair_by_pair_within_a_scenario(make_run: Any) -> None:
         assert ratio.ci95[0] <= expected <= ratio.ci95[1]
 
 
-def test_other_scenarios_and_batches_make_no_ratio(
-    make_sample: Any, quiet_watch: NoiseWatch
-) -> None:
-    run = measure_latency(
-        [one(), one(batch=2), one(scenario="offline")],
-        Settings(rounds=3),
-        launch=lambda *_: make_sample([1.0] * 10),
-        watch=quiet_watch,
-    )
-    assert run.ratios == ()
+def test_other_scenarios_and_batches_make_no_ratio(make_sample: Any, measure: Measure) -> None:
+    candidates = (one(), one(batch=2), one(scenario="offline"))
+    assert measure(lambda *_: make_sample([1.0] * 10), *candidates, rounds=3).ratios == ()
 
 
-def test_one_that_fails_is_a_row_that_says_why(make_sample: Any, quiet_watch: NoiseWatch) -> None:
+def test_one_that_fails_is_a_row_that_says_why(make_sample: Any, measure: Measure) -> None:
     def launch(candidate: Candidate, _: Mapping[str, Any]) -> RoundSample:
         if candidate.model == "broken":
             raise CandidateError("broken.onnx is damaged")
         return make_sample([1.0] * 10)
 
-    run = measure_latency(
-        [one("a"), one("broken"), one("b")], Settings(rounds=3), launch=launch, watch=quiet_watch
-    )
+    run = measure(launch, one("a"), one("broken"), one("b"), rounds=3)
     assert [row.error for row in run.results] == [None, "broken.onnx is damaged", None]
     assert (run.results[1].model, run.results[1].p50_ms) == ("broken", None)
     assert run.failed
     assert [(r.first, r.second) for r in run.ratios] == [(0, 2)]
 
 
-def test_ctrl_c_at_once_leaves_rows_that_say_so(quiet_watch: NoiseWatch) -> None:
+def test_ctrl_c_at_once_leaves_rows_that_say_so(measure: Measure) -> None:
     def launch(*_: object) -> RoundSample:
         raise KeyboardInterrupt
 
-    run = measure_latency([one()], Settings(), launch=launch, watch=quiet_watch)
-    assert run.results[0].error == "interrupted before a round was complete"
+    assert measure(launch).results[0].error == "interrupted before a round was complete"
 
 
-def test_a_server_reports_the_rate_that_it_held(make_sample: Any, quiet_watch: NoiseWatch) -> None:
+def test_a_server_reports_the_rate_that_it_held(make_sample: Any, measure: Measure) -> None:
     def launch(_: Candidate, request: Mapping[str, Any]) -> RoundSample:
         rate = request["rate"]
         if rate is None:
             return make_sample([2.0] * 100, rate=None)  # 500 per second
         return make_sample([5.0 if rate < 300 else 50.0] * 200, rate=rate)
 
-    run = measure_latency(
-        [one(scenario="server")], Settings(rounds=14), launch=launch, watch=quiet_watch
-    )
-    (row,) = run.results
+    (row,) = measure(launch, one(scenario="server"), rounds=14).results
     assert row.rate_per_s is not None
     assert 285 < row.rate_per_s < 300
     assert (row.p99_ms, row.p99_bound_ms, row.count) == (5.0, 10.0, 600)
     assert row.notes == ()
 
 
-def test_a_search_that_was_cut_short_says_so(make_sample: Any, quiet_watch: NoiseWatch) -> None:
-    run = measure_latency(
-        [one(scenario="server")],
-        Settings(rounds=2),
-        launch=lambda _, request: make_sample([2.0] * 200, rate=request["rate"]),
-        watch=quiet_watch,
-    )
-    assert run.results[0].rate_per_s == pytest.approx(250)
-    assert any("the search ended before" in note for note in run.results[0].notes)
+def test_a_search_that_was_cut_short_says_so(make_sample: Any, measure: Measure) -> None:
+    (row,) = measure(
+        lambda _, request: make_sample([2.0] * 200, rate=request["rate"]),
+        one(scenario="server"),
+        rounds=2,
+    ).results
+    assert row.rate_per_s == pytest.approx(250)
+    assert any("the search ended before" in note for note in row.notes)
 
 
-def test_a_search_needs_rounds(make_sample: Any, quiet_watch: NoiseWatch) -> None:
-    run = measure_latency(
-        [one(scenario="server")],
-        Settings(rounds=1),
-        launch=lambda *_: make_sample([2.0] * 200, rate=None),
-        watch=quiet_watch,
-    )
-    assert run.results[0].error == "no rate was tried in 1 rounds; the search takes about ten"
-
-
-def test_a_bound_that_nothing_holds_is_an_error_of_the_row(
-    make_sample: Any, quiet_watch: NoiseWatch
+@pytest.mark.parametrize(
+    ("settings", "sample", "error"),
+    [
+        (
+            {"rounds": 1},
+            {"samples_ms": [2.0] * 200, "rate": None},
+            "no rate was tried in 1 rounds; the search takes about ten",
+        ),
+        (
+            {"p99_bound_ms": 1.0},
+            {"samples_ms": [2.0] * 200, "rate": None},
+            "no rate that was tried keeps the p99 within 1 ms; without a queue it is 2 ms",
+        ),
+        (
+            {"rounds": 3, "rate": 5000.0},
+            {"samples_ms": [900.0] * 200, "unanswered": 4800, "rate": 5000.0, "wall_s": 2.0},
+            "does not hold 5000 queries per second: it answered 100 per second, its queue grew, "
+            "and the p99 reached 900 ms",
+        ),
+    ],
+    ids=["too few rounds", "a bound that nothing holds", "a rate that no machine holds"],
+)
+def test_a_server_without_a_rate_is_a_row_that_says_why(
+    settings: dict[str, Any], sample: dict[str, Any], error: str, make_sample: Any, measure: Measure
 ) -> None:
-    run = measure_latency(
-        [one(scenario="server")],
-        Settings(p99_bound_ms=1.0),
-        launch=lambda *_: make_sample([2.0] * 200, rate=None),
-        watch=quiet_watch,
-    )
-    assert run.results[0].error == (
-        "no rate that was tried keeps the p99 within 1 ms; without a queue it is 2 ms"
-    )
-
-
-def test_a_rate_that_no_machine_holds_is_an_error_of_the_row(
-    make_sample: Any, quiet_watch: NoiseWatch
-) -> None:
-    run = measure_latency(
-        [one(scenario="server")],
-        Settings(rounds=3, rate=5000.0),
-        launch=lambda *_: make_sample([900.0] * 200, unanswered=4800, rate=5000.0, wall_s=2.0),
-        watch=quiet_watch,
-    )
-    error = run.results[0].error
-    assert error is not None
-    assert "does not hold 5000 queries per second: it answered 100 per second" in error
+    run = measure(lambda *_: make_sample(**sample), one(scenario="server"), **settings)
+    assert run.results[0].error == error
 
 
 @pytest.mark.parametrize(("rate", "holds"), [(400.0, True), (600.0, False), (5000.0, False)])
 def test_a_rate_holds_where_its_queue_does_not_grow(
-    server: Any, quiet_watch: NoiseWatch, rate: float, holds: bool
+    server: Any, measure: Measure, rate: float, holds: bool
 ) -> None:
     """Of a server that can do 500 per second and answers everything in the end."""
-    measure = server(2.0)
-    run = measure_latency(
-        [one(scenario="server")],
-        Settings(rounds=5, rate=rate, server_seconds=2.0),
-        launch=lambda _, request: measure(request),
-        watch=quiet_watch,
-    )
-    error = run.results[0].error
-    assert (error is None) is holds
-    assert holds or f"does not hold {rate:g} queries per second" in str(error)
+    trial = server(2.0)
+    (row,) = measure(
+        lambda _, request: trial(request),
+        one(scenario="server"),
+        rounds=5,
+        rate=rate,
+        server_seconds=2.0,
+    ).results
+    assert (row.error is None) is holds
+    assert holds or f"does not hold {rate:g} queries per second" in str(row.error)
 
 
-def test_unsteady_warm_ups_and_few_samples_are_noted(
-    make_sample: Any, quiet_watch: NoiseWatch
-) -> None:
-    run = measure_latency(
-        [one()],
-        Settings(rounds=4),
-        launch=lambda *_: make_sample([1.0] * 5, warm=False),
-        watch=quiet_watch,
-    )
+def test_unsteady_warm_ups_and_few_samples_are_noted(make_sample: Any, measure: Measure) -> None:
+    run = measure(lambda *_: make_sample([1.0] * 5, warm=False), rounds=4)
     assert run.results[0].notes == (
         "warming up did not become stable in 4 of 4 rounds",
         "the p99 of 20 queries is their slowest",

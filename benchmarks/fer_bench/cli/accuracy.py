@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from textwrap import indent
-from typing import Any
 
-from fer_bench.candidates import choices
+from fer_bench.candidates import Candidate, candidates_for
 from fer_bench.cli.options import add_candidate_options
 from fer_bench.measure_accuracy import AccuracyResult, load_split, measure_all
 from fer_bench.peers import choose_peers, load_peers
@@ -30,7 +29,6 @@ from fer_edge.command import (
 )
 from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.evaluation.fer2013 import SPLITS
-from fer_edge.predictor import Predictor
 
 
 def add_parser(commands: Commands) -> None:
@@ -53,13 +51,18 @@ def add_parser(commands: Commands) -> None:
 def _accuracy(options: Namespace) -> int:
     if not options.models and not options.peer:
         raise ConfigurationError("there is nothing to measure; name a model or a peer")
-    for model in [*options.models, *([options.reference] if options.reference else [])]:
-        # a wrong path is found before minutes are spent on the other models
-        check_model(model)
-    peers = choose_peers(options.peer, load_peers()) if options.peer else ()
-    models = _models(options)
-    split = load_split(data_of(options), options.split, _first_spec(models))
-    run = measure_all(models, peers, split, options.reference)
+    candidates = candidates_for(
+        options.models,
+        backends=options.backend or ["auto"],
+        precisions=options.precision or [None],
+        threads=[options.threads],
+        device=options.device,
+        peers=choose_peers(options.peer, load_peers()) if options.peer else (),
+    )
+    if options.reference:  # a wrong path is found before minutes are spent on the models
+        check_model(options.reference)
+    split = load_split(data_of(options), options.split, _first_spec(candidates))
+    run = measure_all(candidates, split, options.reference)
     write_result(options, encode(run))
     if options.reliability and run.results:
         panels = [
@@ -75,22 +78,13 @@ def _accuracy(options: Namespace) -> int:
     return int(bool(run.failures))
 
 
-def _first_spec(models: Sequence[tuple[str, dict[str, Any]]]) -> ModelSpec | None:
+def _first_spec(candidates: Sequence[Candidate]) -> ModelSpec | None:
     """The spec of the first model, or None if it does not open."""
-    for model, keywords in models[:1]:
-        with suppress(FerEdgeError), Predictor(model, **keywords) as predictor:
-            return predictor.info.spec
+    for candidate in candidates[:1]:
+        if candidate.peer is None:
+            with suppress(FerEdgeError), candidate.open() as predictor:
+                return predictor.info.spec
     return None
-
-
-def _models(options: Namespace) -> list[tuple[str, dict[str, Any]]]:
-    backends, precisions = options.backend or ["auto"], options.precision or [None]
-    given = {"device": options.device, "threads": options.threads}
-    return [
-        (model, {"backend": backend, "precision": precision, **given})
-        for model in options.models
-        for backend, precision in choices(model, backends, precisions)
-    ]
 
 
 def _print(result: AccuracyResult, reference: str | None) -> None:

@@ -30,6 +30,8 @@ quantization = pytest.importorskip(
     "onnxruntime.quantization", reason="no quantiser to make INT8 with"
 )
 
+from changed_onnx import copy_of  # noqa: E402
+
 from fer_export.contract_nodes import attach_contract  # noqa: E402
 
 SIDE, FILTERS, PER_CLASS = 48, 21, 40
@@ -154,8 +156,7 @@ def make_int8() -> Callable[..., onnx.ModelProto]:
 @pytest.fixture(scope="session")
 def halved(core: onnx.ModelProto) -> onnx.ModelProto:
     """The core in half precision, whatever that does to its values."""
-    half = onnx.ModelProto()
-    half.CopyFrom(core)
+    half = copy_of(core)
     helper, numbers = onnx.helper, onnx.numpy_helper
     for tensor in half.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:

@@ -27,6 +27,8 @@ from fer_edge.predictor import Predictor
 
 onnx = pytest.importorskip("onnx", reason="no onnx to put faults in with")
 
+from changed_onnx import change, zero  # noqa: E402
+
 from fer_calib.crops import Crops  # noqa: E402
 from fer_calib.quantisation import quantize  # noqa: E402
 from fer_export.contract_nodes import attach_contract, detach_contract  # noqa: E402
@@ -38,48 +40,31 @@ Array = npt.NDArray[np.generic]
 Fault = Callable[["onnx.ModelProto"], None]
 
 
-def _change(model: onnx.ModelProto, name: str, change: Callable[[Array], Array]) -> None:
-    """Replace an initializer by what ``change`` makes of its values."""
-    (tensor,) = [t for t in model.graph.initializer if t.name == name]
-    before = onnx.numpy_helper.to_array(tensor)
-    after = np.ascontiguousarray(change(before.copy()), before.dtype)
-    assert not np.array_equal(before, after)
-    tensor.CopyFrom(onnx.numpy_helper.from_array(after, name))
-
-
 def _arrays(model: onnx.ModelProto) -> dict[str, Array]:
     return {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
 
 
-def _zero(channel: int) -> Callable[[Array], Array]:
-    def zero(values: Array) -> Array:
-        values[channel] = 0
-        return values
-
-    return zero
-
-
 def swap_two_labels(model: onnx.ModelProto) -> None:
     order = [0, 1, 2, 4, 3, 5, 6]
-    _change(model, "classifier.weight", lambda rows: rows[order])
-    _change(model, "classifier.bias", lambda values: values[order])
+    change(model, "classifier.weight", lambda rows: rows[order])
+    change(model, "classifier.bias", lambda values: values[order])
 
 
 def normalise_with_the_mean_of_imagenet(model: onnx.ModelProto) -> None:
-    _change(model, "fer_edge.mean", lambda mean: np.full_like(mean, 0.449 * 255))
+    change(model, "fer_edge.mean", lambda mean: np.full_like(mean, 0.449 * 255))
 
 
 def forget_the_mean(model: onnx.ModelProto) -> None:
-    _change(model, "fer_edge.mean", np.zeros_like)
+    change(model, "fer_edge.mean", np.zeros_like)
 
 
 def zero_a_channel_of_the_stem(model: onnx.ModelProto) -> None:
-    _change(model, "conv_stem.weight", _zero(16))
+    change(model, "conv_stem.weight", zero(16))
 
 
 def zero_a_channel_in_the_middle(model: onnx.ModelProto) -> None:
     """One of 512, and one that hardly matters."""
-    _change(model, "blocks.3.1.dw_mid.conv.weight", _zero(264))
+    change(model, "blocks.3.1.dw_mid.conv.weight", zero(264))
 
 
 FAULTS_OF_FP32 = [
@@ -178,12 +163,12 @@ def quantise_per_tensor(model: onnx.ModelProto) -> None:
         along = scales.reshape(-1, *[1] * (integers.ndim - 1))
         weight, limit = integers * along, np.abs(integers).max()
         one = np.float32(np.abs(weight).max() / limit)
-        _change(model, name, lambda _, w=weight, s=one: np.rint(w / s))
-        _change(model, f"{name}.scale", lambda v, s=one: np.full_like(v, s))
+        change(model, name, lambda _, w=weight, s=one: np.rint(w / s))
+        change(model, f"{name}.scale", lambda v, s=one: np.full_like(v, s))
         bias = f"{name.removesuffix('.weight_int8')}.bias_int32"
         if bias in arrays:
-            _change(model, bias, lambda v, f=scales / one: np.rint(v * f))
-            _change(model, f"{bias}.scale", lambda v, f=one / scales: v * f)
+            change(model, bias, lambda v, f=scales / one: np.rint(v * f))
+            change(model, f"{bias}.scale", lambda v, f=one / scales: v * f)
 
 
 @pytest.mark.parametrize("file", [INT8, INT8_ORT])
@@ -204,7 +189,7 @@ def test_a_calibration_of_darker_pictures_fails(
 
 
 def test_a_zeroed_channel_of_an_int8_artifact_fails(put: Callable[..., Path]) -> None:
-    def zero(model: onnx.ModelProto) -> None:
-        _change(model, "blocks.0.1.conv.weight_int8", _zero(4))
+    def fault(model: onnx.ModelProto) -> None:
+        change(model, "blocks.0.1.conv.weight_int8", zero(4))
 
-    assert "parity" in failures(put(INT8, broken(INT8, zero)), INT8)
+    assert "parity" in failures(put(INT8, broken(INT8, fault)), INT8)

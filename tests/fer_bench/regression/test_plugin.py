@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from changed_onnx import change, copy_of
 
 from fer_bench.regression import plugin, pytest_run
 from fer_bench.regression.outcome import ChangedPicture, Outcome, Row
@@ -77,13 +78,10 @@ def test_a_baseline_is_recorded_and_then_held(team: Path, workbench: Any, sound:
 def test_a_failure_shows_a_table_and_draws_what_changed(
     team: Path, workbench: Any, tmp_path: Path
 ) -> None:
-    def swap(model: onnx.ModelProto) -> None:
-        for tensor in model.graph.initializer:
-            if tensor.name == "bias":
-                values = onnx.numpy_helper.to_array(tensor) + np.eye(7, dtype="f4")[3] * 2
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, "bias"))
+    def prefer_happy(model: onnx.ModelProto) -> None:
+        change(model, "bias", lambda values: values + np.eye(7)[3] * 2)
 
-    broken = workbench.directory("broken", edit=swap)
+    broken = workbench.directory("broken", edit=prefer_happy)
     options = (f"--fer-model={broken}", f"--fer-data={workbench.data}", *BACKEND)
     out = tmp_path / "out"
     where = (f"--fer-baseline={workbench.baseline}", f"--fer-out={out}")
@@ -121,12 +119,8 @@ def test_a_damaged_file_is_not_recorded(workbench: Any, tmp_path: Path) -> None:
 
 
 def test_a_fault_is_not_recorded_as_a_baseline(workbench: Any, tmp_path: Path) -> None:
-    other = onnx.ModelProto()
-    other.CopyFrom(workbench.int8)
-    for tensor in other.graph.initializer:
-        if tensor.name == "bias":
-            values = onnx.numpy_helper.to_array(tensor)[::-1] * 4
-            tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values), "bias"))
+    other = copy_of(workbench.int8)
+    change(other, "bias", lambda values: values[::-1] * 4)
     result = recording(workbench.directory("faulty", int8=other), tmp_path / "b.json")
     assert result.failed
     assert "stays as it was: model.int8.onnx[onnxruntime]::golden does not hold" in result.reason
