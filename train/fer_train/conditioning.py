@@ -158,7 +158,8 @@ class _Products(TorchDispatchMode):
 
 
 def _largest(values: torch.Tensor) -> float:
-    return float(values.float().abs().nan_to_num(nan=torch.finfo(torch.float32).max).max())
+    least, most = values.float().aminmax()
+    return float(torch.maximum(-least, most).nan_to_num(nan=torch.finfo(torch.float32).max))
 
 
 def _even_batches(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
