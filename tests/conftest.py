@@ -28,14 +28,31 @@ with suppress(ImportError):
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 
+LONGEST = (
+    "tests/fer_edge/page/test_browser.py",
+    "tests/fer_export/test_pipeline.py",
+    "tests/packaging/test_wheel.py",
+    "tests/fer_bench/regression",
+    "tests/test_end_to_end.py",
+    "tests/fer_train/test_campaign.py",
+    "tests/fer_train/test_parallel.py",
+    "tests/fer_export",
+    "tests/fer_train",
+    "tests/fer_edge/images/test_resizing_accuracy.py",
+    "tests/fer_edge/live",
+    "tests/faults",
+)
+"""They start first, in this order, so that no process is alone with one of them in the end."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--long`` runs what takes longer than a minute, too."""
     parser.addoption("--long", action="store_true", help="run the long tests too")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Reach no other machine from here on, nor let Python processes that tests start do so."""
+    config.option.loadscopereorder = False  # pytest-xdist would start files of many tests first
     from offline import sitecustomize
 
     guard, others = str(Path(sitecustomize.__file__).parent), os.environ.get("PYTHONPATH")
@@ -51,7 +68,13 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the long tests unless they are asked for."""
+    """Put the longest files first, and skip the long tests unless they are asked for."""
+
+    def place(item: pytest.Item) -> int:
+        found = (number for number, name in enumerate(LONGEST) if item.nodeid.startswith(name))
+        return next(found, len(LONGEST))
+
+    items.sort(key=place)
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):

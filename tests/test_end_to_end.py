@@ -18,7 +18,7 @@ from fer_edge.torch_model.network import Normalized
 from fer_export.cli import main as fer_export
 from fer_train.cli import main as fer_train
 
-TRAIN_PER_CLASS, TEST_PER_CLASS = 21, 8
+TRAIN_PER_CLASS, TEST_PER_CLASS = 8, 4
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pa
     from fer_edge.torch_model import checkpoint, network
 
     folder = tmp_path_factory.mktemp("weights")
-    spec = ModelSpec(NetworkSpec("mobilenetv3_small_050", stem_stride=1), InputSpec(32, 32))
+    spec = ModelSpec(NetworkSpec("test_efficientnet", stem_stride=1), InputSpec(32, 32))
 
     def make(seed: int) -> Path:
         path = folder / f"{seed}.safetensors"

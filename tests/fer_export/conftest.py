@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,18 @@ from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.torch_model import checkpoint, network
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _short_races() -> Iterator[None]:
+    """Latencies are measured, but for a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fer_export.race._ROUND_SECONDS", 0.005)
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_spec() -> ModelSpec:
-    """A real MobileNet with our stem, at 32 pixels."""
-    net = NetworkSpec("mobilenetv3_small_050", stem_stride=1, batch_norm_epsilon=1e-3)
+    """A real network with our stem, at 32 pixels; torch takes seconds to trace a larger one."""
+    net = NetworkSpec("test_efficientnet", stem_stride=1, batch_norm_epsilon=1e-3)
     return ModelSpec(net, InputSpec(32, 32), temperature=1.3)
 
 

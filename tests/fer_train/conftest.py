@@ -27,6 +27,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def no_pictures() -> Iterator[None]:
+    """Trainings draw nothing: that would take longer than their few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("curves", "confusion", "errors"):
+            patch.setattr(f"fer_train.pipeline.draw_{name}", lambda *_: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def write_recipe() -> Callable[[Path, str, int], Path]:
     """Write a recipe of the smallest network of timm, of so many epochs, and what differs."""

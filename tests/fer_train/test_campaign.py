@@ -22,6 +22,8 @@ from fer_train.loop import BEST, LAST
 
 Write = Callable[[Path, str, int], Path]
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 PLAN = """\
 [[stages]]
 name = "first"
@@ -108,10 +110,10 @@ def test_in_turns_and_killed_between_it_comes_to_the_same_weights(
 
 
 def test_teachers_answer_once_for_all_stages_that_they_teach_alike(
-    plan: Path, tiny_fer2013: Path, tmp_path: Path
+    write_recipe: Write, tiny_fer2013: Path, tmp_path: Path
 ) -> None:
     twice = PLAN + "views = 2\n" + PLAN[PLAN.rindex("[[stages]]") :].replace("student", "other")
-    (tmp_path / "small.toml").write_text((plan.parent / "small.toml").read_text())
+    write_recipe(tmp_path / "small.toml", "", 1)
     (tmp_path / "plan.toml").write_text(twice + "views = 2\n")
     out = tmp_path / "out"
     command = ["campaign", "--plan", str(tmp_path / "plan.toml"), "--data", str(tiny_fer2013)]

@@ -20,6 +20,8 @@ from fer_train.loop import BEST, LAST
 
 Write = Callable[..., Path]
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())

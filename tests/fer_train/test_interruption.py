@@ -22,6 +22,8 @@ from fer_train.loop import BEST, LAST
 Write = Callable[[Path, str, int], Path]
 Factory = pytest.TempPathFactory
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 if sys.platform == "win32":
     pytest.skip("no fork and no SIGKILL on Windows", allow_module_level=True)
 

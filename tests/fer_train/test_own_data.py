@@ -16,6 +16,8 @@ from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.torch_model import checkpoint
 from fer_train.cli import main
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 CLASSES = ("bored", "alert", "happy")
 
 

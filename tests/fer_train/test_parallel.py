@@ -24,7 +24,9 @@ from fer_train.parallel import World
 
 Write = Callable[[Path, str, int], Path]
 
-PER_CLASS = {"Training": 16, "PublicTest": 8}
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+PER_CLASS = {"Training": 8, "PublicTest": 4}
 
 
 def test_one_process_is_the_plain_case() -> None:
@@ -69,10 +71,10 @@ def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 NO_CHANCE = """\
 model = "test_efficientnet_gn"
-epochs = 12
+epochs = 8
 batch_size = 16
 warmup_epochs = 1
-evaluate_every = 6
+evaluate_every = 4
 mixup = 0.0
 dropout = 0.0
 ema = 0.5

@@ -28,6 +28,8 @@ from fer_train.parallel import World
 from fer_train.recipe import Recipe
 from fer_train.stored_answers import read_answers, teach
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 CPU = World(device=torch.device("cpu"))
 RECIPE = Recipe(
     model="test",

@@ -37,7 +37,8 @@ ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), 
 
 def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run pytest in ``folder``, this repository's own plugin settings left out."""
-    command = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider"]
+    without = ("-p", "no:cacheprovider", "-p", "no:schemathesis")  # it takes seconds to import
+    command = [sys.executable, "-m", "pytest", "-p", PLUGIN, *without]
     return subprocess.run(
         [*command, *map(str, arguments)],
         cwd=folder,
