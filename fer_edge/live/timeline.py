@@ -165,7 +165,8 @@ class Timeline:
         while tick <= self._last:
             x = _STRIP_LEFT + round((tick - self._first) / self._duration() * _STRIP_WIDTH)
             cv2.line(canvas, (x, top), (x, top + 8), _FAINT, 1)
-            _write(canvas, _clock(tick), (x - 14, top + 28), 0.5, _FAINT)
+            (width, _), _ = cv2.getTextSize(_clock(tick), _FONT, 0.5, 1)
+            _write(canvas, _clock(tick), (x - width // 2, top + 28), 0.5, _FAINT)
             tick += step
         note = "the height of a bar is the probability of the emotion that is held"
         _write(canvas, note, (_STRIP_LEFT, top + 48), 0.45, _FAINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,7 @@ def make_server(
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     return _Server(config, started)
 
 
@@ -84,6 +86,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._told()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out what uvicorn says of each refused WebSocket: any page could fill the log."""
+    return "without completing handshake" not in str(record.msg)
 
 
 def _protocol(limits: Limits) -> type[H11Protocol]:

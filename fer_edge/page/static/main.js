@@ -5,7 +5,7 @@ import {LocalEngine} from './engine/local.js';
 import {ServerEngine} from './engine/server.js';
 import {Live} from './live.js';
 import {showNotice} from './notice.js';
-import {element, fill} from './page.js';
+import {element, fill, tell} from './page.js';
 import {Problem, asProblem} from './problems.js';
 import {Screen} from './screen.js';
 import {largest} from './smoother.js';
@@ -102,6 +102,10 @@ function listen() {
     const file = event.dataTransfer?.files[0];
     if (file) attempt((mine) => openFile(file, mine));
   });
+  video.addEventListener('playing', () => {
+    if (current?.file) say(`Playing ${current.file.name}.`);
+  });
+  video.addEventListener('ended', () => say('The video is over.'));
   modelSelect.addEventListener('change', restart);
   engineSelect.addEventListener('change', () => {
     showChoices();
@@ -128,14 +132,16 @@ function listen() {
   });
   element('settings', HTMLFormElement).addEventListener('submit', (event) => event.preventDefault());
   new ResizeObserver(() => screen.redraw()).observe(stage);
-  let resume = false;
+  /** @type {((turn: number) => Promise<void>) | null} */
+  let resume = null;
   document.addEventListener('visibilitychange', () => {
-    if (document.hidden && current?.kind === 'camera') {
-      resume = true;
+    if (document.hidden && (current?.kind === 'camera' || current?.kind === 'server')) {
+      const {value} = sourceSelect;
+      resume = value ? (mine) => watchServer(value, mine) : startCamera;
       stop('Stopped while the page is hidden.');
     } else if (!document.hidden && resume) {
-      resume = false;
-      attempt(startCamera);
+      attempt(resume);
+      resume = null;
     }
   });
 }
@@ -156,6 +162,7 @@ function restart() {
   closeEngine();
   const was = current;
   if (was?.kind === 'camera') attempt(startCamera);
+  else if (was?.kind === 'server') stop('Stopped.');
   else if (was?.file) attempt((mine) => openFile(/** @type {File} */ (was.file), mine));
 }
 
@@ -204,6 +211,8 @@ async function follow(kind, mine, file) {
 /** Show a camera of the server, which finds the faces itself. @param {string} id @param {number} mine */
 async function watchServer(id, mine) {
   card('Waiting for the camera of the server');
+  sourceSelect.value = id;
+  closeEngine(); // the server runs its first model on its cameras, whatever ran before
   engineSelect.value = 'server';
   showChoices();
   const camera = new ServerCamera(id, (await ensureEngine()).info.labels);
@@ -216,7 +225,6 @@ async function watchServer(id, mine) {
       showStill(picture);
       card(null);
       screen.show({tracks: tracker.update(faces, time), width, height, time, timings, passed: dropped, captured: null});
-      sourceSelect.value = id;
       say('The camera of the server runs.');
     }
     picture.close();
@@ -253,7 +261,8 @@ async function showPhoto(file, mine) {
     width, height, time: 0, captured: null, timings: result.timings, passed: 0,
   });
   const {length} = result.faces, [across, down] = result.searched;
-  const reduced = across < width ? ` It was searched at ${across} × ${down}; small faces need a finer search (Faces).` : '';
+  const finer = sideSelect.selectedIndex < sideSelect.length - 1 ? '; to find smaller faces, set Faces to far' : '';
+  const reduced = across < width ? ` It was searched at ${across} × ${down}${finer}.` : '';
   say(length ? `${length} ${length === 1 ? 'face' : 'faces'} in ${file.name}.` : `No face was found.${reduced}`);
 }
 
@@ -323,7 +332,7 @@ function card(title, text = '', isProblem = false) {
 
 /** @param {string} text */
 function say(text) {
-  status.textContent = text;
+  tell(status, text);
 }
 
 const onServer = () => config.server !== null && engineSelect.value === 'server';

@@ -21,3 +21,9 @@ export function fill(select, choices) {
 
 /** @param {number} fraction */
 export const percent = (fraction) => `${Math.round(100 * fraction)}\u00a0%`;
+
+/** Set a text that screen readers speak, where it is another: they would speak the same one again.
+ * @param {HTMLElement} place @param {string} text */
+export function tell(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}

@@ -1,6 +1,6 @@
 /** What is shown of a frame: its boxes at once, and the panels beside the picture as fast as one can read. */
 
-import {element} from './page.js';
+import {element, tell} from './page.js';
 import {Expression, verdict} from './view/expression.js';
 import {Overlay} from './view/overlay.js';
 import {People} from './view/people.js';
@@ -100,8 +100,8 @@ export class Screen {
     this.#readings.show(info);
     if (now - this.#spokenAt >= SPOKEN_EVERY) {
       this.#spokenAt = now;
-      element('spoken', HTMLParagraphElement).textContent = shown
-        ? `Person ${shown.id} ${verdict(shown, labels, least)}.` : 'No face.';
+      tell(element('spoken', HTMLParagraphElement), shown
+        ? `Person ${shown.id} ${verdict(shown, labels, least)}.` : 'No face.');
     }
   }
 }

@@ -31,7 +31,7 @@ function section(method, path, operation) {
   const {parameters = [], requestBody, responses} = operation;
   if (parameters.length) {
     element.append(made('h3', 'Parameters'), list(parameters.map(({name, description = '', schema}) =>
-      [name, `${description}${schema.enum ? ` (${schema.enum.join(', ')})` : ''}, by default ${schema.default}`])));
+      [name, `${description}${schema.enum ? ` (${schema.enum.join(', ')})` : ''}; if left out: ${schema.default}`])));
   }
   if (requestBody) element.append(made('h3', 'Body'), made('p', Object.keys(requestBody.content).join(', ')));
   element.append(made('h3', 'Answers'), list(Object.entries(responses).map(([status, {description}]) => [status, description])));

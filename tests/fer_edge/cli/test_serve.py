@@ -26,6 +26,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("httpx", reason="no httpx to ask the server with")
 
 import httpx
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 
@@ -66,6 +67,16 @@ def test_it_prints_its_address_answers_and_ends_when_it_is_told_to(ending: signa
         assert httpx.get(f"{address}healthz").json()["status"] == "ok"
         process.send_signal(ending)
         assert process.wait(60) in (0, -signal.SIGTERM)
+
+
+def test_a_page_that_is_refused_leaves_nothing_in_the_log() -> None:
+    with serving() as (process, address):
+        stream = address.replace("http", "ws") + "v1/stream"
+        with pytest.raises(InvalidStatus), connect(stream, origin="https://evil.example"):
+            pass
+        process.terminate()
+        _, log = process.communicate(timeout=60)
+        assert "ERROR" not in log
 
 
 def test_a_camera_is_shown_on_the_page_that_the_browser_opens(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,16 @@ PHONE = {
     "is_mobile": True,
     "has_touch": True,
 }
+
+# shows whoever is in each of some frames, a second apart
+LIST_PEOPLE = """async (frames) => {
+  const {People} = await import(new URL('view/people.js', location.href));
+  const people = new People(() => {});
+  people.reset(['happy']);
+  frames.forEach((ids, time) => people.update(ids.map((id) => (
+    {id, box: [0, 0, 9, 9], held: 0, probabilities: [1], seen: time})), time, 0.4));
+  people.draw(frames.length - 1, 0.4, undefined);
+}"""
 
 
 def show_photo(page: Page, path: Path) -> None:
@@ -324,6 +335,44 @@ def test_a_video_is_followed_and_starts_anew_when_it_is_set_back(
     page.evaluate("document.getElementById('video').currentTime = 0")
     page.get_by_text("frames per second").wait_for()
     assert "Playing talk.webm." in page.locator("#status").inner_text()
+    page.evaluate("document.getElementById('video').loop = false")
+    page.get_by_text("The video is over.").wait_for()
+
+
+def test_those_in_view_stand_above_those_who_left(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate(LIST_PEOPLE, [[1], [2]])
+    here, gone = (page.get_by_role("button", name=f"Person {n}").bounding_box() for n in (2, 1))
+    assert here
+    assert gone
+    assert here["y"] < gone["y"]
+
+
+def test_a_crowd_is_listed_from_its_largest_face_on(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate(LIST_PEOPLE, [[*range(1, 71)]])
+    assert page.locator("#people li").count() == 60
+    assert page.locator("#people li").first.inner_text().startswith("Person 1 ")
+
+
+def test_labels_of_neighbours_do_not_cover_each_other(open_page: OpenPage) -> None:
+    page = open_page()
+    labels = page.evaluate("""async () => {
+      const {Overlay} = await import(new URL('view/overlay.js', location.href));
+      const canvas = document.getElementById('overlay'), context = canvas.getContext('2d');
+      const labels = [];
+      let last;
+      context.roundRect = (...box) => { last = box; };
+      context.fill = () => labels.push(last.slice(0, 4));
+      const tracks = [1, 2, 3, 4].map((id) => (
+        {id, box: [90 * id, 100, 60, 60], held: 0, probabilities: [1]}));
+      const frame = {width: 520, height: 400};
+      new Overlay(canvas).draw(tracks, frame, ['happy'], {mirrored: false, least: 0});
+      return labels;
+    }""")
+    assert len(labels) == 4
+    for (left, _, wide, _), (right, *_) in itertools.pairwise(sorted(labels)):
+        assert left + wide <= right
 
 
 def test_a_hidden_page_lets_go_of_the_camera(open_page: OpenPage) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fer_edge import Predictor
+from fer_edge.live.sources import open_source
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 OpenPage = Callable[..., "Page"]
+Image = npt.NDArray[np.uint8]
 TOKEN = "the token of this very test"  # noqa: S105 - for this test only
 
 
@@ -76,6 +82,33 @@ def test_the_same_page_can_keep_pictures_on_the_device(
     page.get_by_text("1 face in portrait.png.").wait_for()
     posted = [a for a in page.requests if "/v1/" in a]  # type: ignore[attr-defined]
     assert posted == []
+
+
+def paced(picture: Image) -> Iterator[tuple[Image, float]]:
+    """A camera that shows one picture, ten times a second."""
+    for number in itertools.count():
+        time.sleep(0.1)
+        yield picture, number / 10
+
+
+def test_a_camera_of_the_server_is_shown_as_what_the_server_runs(
+    open_page: OpenPage, predictor: Predictor, portrait: Image
+) -> None:
+    cameras = {"door": lambda: open_source(paced(portrait))}
+    with running_server(predictor, cameras=cameras) as server:
+        page = open_page(server.address)
+        page.locator("#engine").select_option(label="on this device")
+        start_camera(page)
+        page.locator("#sources").select_option(label="door")
+        page.get_by_text("The camera of the server runs.").wait_for()
+        page.locator("#readings", has_text=f"onnxruntime on 127.0.0.1:{server.port}").wait_for()
+        page.get_by_role("button", name="Person 1 looks happy (apparent)").wait_for()
+        assert page.locator("#where").inner_text().startswith("Pictures are sent to")
+
+        page.locator("#engine").select_option(label="on this device")
+        page.get_by_text("Start the camera, or open a photo").wait_for()
+        assert page.locator("#where").inner_text() == "Pictures are processed on this device."
+        page.close()  # before its server goes
 
 
 def test_a_server_that_goes_away_and_comes_back_is_told_and_found_again(

@@ -30,7 +30,7 @@ export class ServerCamera {
     const text = this.#event('message');
     this.#socket.send('next');
     const told = JSON.parse((await text).data);
-    if (told.error) throw new Problem('The server cannot read its camera', told.error);
+    if (told.error) throw new Problem('The server cannot read its camera', `It says: ${told.error}.`);
     const {data} = await this.#event('message');
     return {
       picture: await createImageBitmap(data),

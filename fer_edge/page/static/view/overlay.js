@@ -54,16 +54,14 @@ export class Overlay {
     });
     for (const {box, color} of shown) this.#outline(box, color);
     context.font = tracks.length >= CROWD ? SMALL : FONT;
-    /** @type {number[][]} */
-    const taken = [];
-    for (const {box, color, texts} of shown) {
-      // the longest text that covers no other label
-      const free = texts.findIndex((text) => taken.every((other) => apart(this.#place(box, text), other)));
-      const text = texts.at(free) ?? '';
-      const place = this.#place(box, text);
-      taken.push(place);
-      this.#label(place, color, text);
-    }
+    // every face has room for its number; then each gets the longest text that covers no other label
+    const places = shown.map(({box, texts}) => this.#place(box, texts[texts.length - 1]));
+    shown.forEach(({box, color, texts}, at) => {
+      const others = places.filter((_, other) => other !== at);
+      const text = texts.find((it) => others.every((other) => apart(this.#place(box, it), other))) ?? texts[texts.length - 1];
+      places[at] = this.#place(box, text);
+      this.#label(places[at], color, text);
+    });
   }
 
   /** @param {number[]} box @param {string} color */

@@ -67,16 +67,16 @@ export class People {
   /** @param {number} time @param {number} least @param {Track | undefined} shown */
   draw(time, least, shown) {
     for (const [id, person] of this.#people) {
-      const {track, stretches, name, button} = person;
+      const {track, stretches, name, button, item} = person;
       if (track.seen < time - SPAN) {
-        person.item.remove();
+        item.remove();
         this.#people.delete(id);
         continue;
       }
       const here = track.seen >= time;
       name.textContent = here
         ? `Person ${id} ${verdict(track, this.#labels, least)}${likelihood(track, least)}` : `Person ${id}, out of view`;
-      name.classList.toggle('gone', !here);
+      item.classList.toggle('gone', !here); // below those in view
       button.setAttribute('aria-pressed', String(shown?.id === id));
       this.#strip(person.strip, stretches, time);
     }
@@ -102,8 +102,9 @@ export class People {
     return person;
   }
 
+  /** Of those who were not seen for longest the last one: a photo lists the largest faces first. */
   #drop() {
-    const [id, person] = [...this.#people].reduce((a, b) => (a[1].track.seen <= b[1].track.seen ? a : b));
+    const [id, person] = [...this.#people].reduce((a, b) => (a[1].track.seen < b[1].track.seen ? a : b));
     person.item.remove();
     this.#people.delete(id);
   }
