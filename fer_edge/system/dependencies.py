@@ -25,7 +25,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "onnxscript",
     ),
     "bench": ("matplotlib",),
-    "serve": ("fastapi", "uvicorn", "websockets", "prometheus_client"),
+    "serve": ("fastapi", "starlette", "uvicorn", "websockets", "prometheus_client"),
     "triton": ("tritonclient",),
 }
 """Import names by extra; a test holds them against pyproject.toml."""
