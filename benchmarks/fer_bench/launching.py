@@ -122,7 +122,7 @@ def _reply(answer: bytes, code: int, errors: IO[bytes]) -> dict[str, Any]:
             f"its process {end} without a reply: {words or 'it printed nothing'}"
         ) from problem
     if not isinstance(value, dict):
-        raise CandidateError(f"its process replied {value!s:.80}, which is no reply of ours")
+        raise CandidateError(f"its process should reply with a JSON object, not {value!s:.80}")
     if "failed" in value:
         raise CandidateError(str(value["failed"]))
     return value

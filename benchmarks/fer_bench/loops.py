@@ -15,9 +15,6 @@ from typing import Any
 
 Clock = Callable[[], int]
 Call = Callable[[int], object]
-Steps = tuple[Callable[[Any], object], Callable[[Any], object], Callable[[Any], object]]
-"""Preprocess query ``i``, infer, postprocess; each takes what the one before gave."""
-
 SECOND = 1_000_000_000
 WINDOW_NS = 30_000_000
 STABLE_WINDOWS = 3
@@ -69,10 +66,13 @@ def closed_loop(
 
 
 def staged_loop(
-    steps: Steps, clock: Clock, *, seconds: float, count: int
-) -> tuple[list[int], list[int], list[int]]:
-    """Time the three stages of each query apart, for ``seconds`` and ``count`` queries at least."""
-    stages: tuple[list[int], list[int], list[int]] = ([], [], [])
+    steps: Sequence[Callable[[Any], object]], clock: Clock, *, seconds: float, count: int
+) -> list[list[int]]:
+    """Time the stages of each query apart, for ``seconds`` and ``count`` queries at least.
+
+    The first step takes the number of the query, each other one what the step before it gave.
+    """
+    stages: list[list[int]] = [[] for _ in steps]
     start, enough = clock(), round(seconds * SECOND)
     while clock() - start < enough or len(stages[0]) < count:
         value: object = len(stages[0])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_bench.comparison import Dot
-from fer_edge.errors import ConfigurationError
 from fer_edge.system.dependencies import requires
 from fer_edge.system.files import atomic_path
 
@@ -26,13 +25,11 @@ _WIDE = 20  # from there on the axis is logarithmic
 
 
 def draw_plot(dots: Sequence[Dot], path: Path, *, subtitle: str = "") -> None:
-    """Draw accuracy against latency as PNG, or latency alone if no accuracy was measured.
+    """Draw one dot or more, accuracy against latency, as PNG; latency alone without accuracies.
 
-    Dots without an accuracy are marks at the foot. Raises ConfigurationError if there is no dot,
-    MissingDependencyError without matplotlib.
+    Dots without an accuracy are marks at the foot. Raises MissingDependencyError without
+    matplotlib.
     """
-    if not dots:
-        raise ConfigurationError("there is no single-stream latency of batch 1 to draw")
     with requires("bench"):
         from matplotlib.figure import Figure
 

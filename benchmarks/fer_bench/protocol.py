@@ -68,6 +68,11 @@ class Adapter(ABC):
         ``size_bytes``.
         """
 
+    @property
+    def threads(self) -> int:
+        """As many as were asked for, else one for each core that the process may use."""
+        return int(self.parameters["threads"] or len(os.sched_getaffinity(0)))
+
     def predict(self, crops: Sequence[Any]) -> Any:
         """What a user calls; probabilities, one row per crop."""
         return self.postprocess(self.infer(self.preprocess(crops)))

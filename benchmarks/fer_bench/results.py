@@ -34,7 +34,7 @@ def read_result(path: Path, *kinds: type[R]) -> R:
     except ArtifactError as problem:
         raise ConfigurationError(str(problem)) from problem
     if not isinstance(value, dict) or not isinstance(value.get("schema"), str):
-        raise ConfigurationError(f"{path} is no result of fer-bench: it has no schema")
+        raise ConfigurationError(f"{path} is not a result of fer-bench: it has no schema")
     known = {
         field.default: kind for kind in kinds for field in fields(kind) if field.name == "schema"
     }

@@ -21,9 +21,8 @@ class BareOnnxRuntime(Adapter):
     def __init__(self, parameters: dict[str, Any]) -> None:
         super().__init__(parameters)
         options = ort.SessionOptions()
-        self._threads = int(parameters["threads"])
         self._abreast = parameters["goal"] == "throughput"
-        options.intra_op_num_threads = 1 if self._abreast else self._threads
+        options.intra_op_num_threads = 1 if self._abreast else self.threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = ort.InferenceSession(
             parameters["artifact"], options, providers=["CPUExecutionProvider"]
@@ -46,7 +45,7 @@ class BareOnnxRuntime(Adapter):
     @property
     def concurrency(self) -> int:
         """For throughput, a call per thread."""
-        return self._threads if self._abreast else 1
+        return self.threads if self._abreast else 1
 
     def describe(self) -> dict[str, Any]:
         """The file and the session."""
@@ -56,7 +55,7 @@ class BareOnnxRuntime(Adapter):
             "version": ort.__version__,
             "device": "cpu",
             "provider": self._session.get_providers()[0],
-            "threads": self._threads,
+            "threads": self.threads,
             "sha256": hashlib.sha256(data).hexdigest(),
             "size_bytes": len(data),
         }

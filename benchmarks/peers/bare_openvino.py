@@ -34,7 +34,7 @@ class BareOpenVino(Adapter):
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": parameters["goal"].upper(),
             "INFERENCE_PRECISION_HINT": _PRECISIONS[parameters["inference_precision"]],
-            "INFERENCE_NUM_THREADS": parameters["threads"],
+            "INFERENCE_NUM_THREADS": self.threads,
             "ENABLE_CPU_PINNING": False,
         }
         model = core.read_model(parameters["artifact"])

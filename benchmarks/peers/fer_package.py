@@ -8,7 +8,6 @@ crop is the face.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -30,9 +29,8 @@ class FerPackage(Adapter):
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         super().__init__(parameters)
-        self._threads = parameters["threads"] or len(os.sched_getaffinity(0))
         self._file = Path(str(metadata.distribution("fer").locate_file(_MODEL)))
-        self._interpreter = Interpreter(str(self._file), num_threads=self._threads)
+        self._interpreter = Interpreter(str(self._file), num_threads=self.threads)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
@@ -70,7 +68,7 @@ class FerPackage(Adapter):
             "provider": "XNNPACK",
             "precision": "int8 weights",
             "inference_precision": "unknown",
-            "threads": self._threads,
+            "threads": self.threads,
             "sha256": hashlib.sha256(data).hexdigest(),
             "size_bytes": len(data),
         }

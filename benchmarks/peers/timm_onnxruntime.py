@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,7 @@ class TimmOnnxRuntime(Adapter):
         super().__init__(parameters)
         self._file = graph_path(Path(parameters["folder"]), parameters)
         options = ort.SessionOptions()
-        self._threads = parameters["threads"] or len(os.sched_getaffinity(0))
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self.threads
         self._session = ort.InferenceSession(
             str(self._file), options, providers=["CPUExecutionProvider"]
         )
@@ -81,7 +79,7 @@ class TimmOnnxRuntime(Adapter):
             "provider": self._session.get_providers()[0],
             "precision": "fp32",
             "inference_precision": "fp32",
-            "threads": self._threads,
+            "threads": self.threads,
             "sha256": None,
             "size_bytes": self._file.stat().st_size,
         }

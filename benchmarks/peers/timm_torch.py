@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +19,7 @@ class TimmTorch(Adapter):
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         super().__init__(parameters)
-        self._threads = parameters["threads"] or len(os.sched_getaffinity(0))
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(self.threads)
         torch.manual_seed(0)
         self._model = timm.create_model(
             parameters["architecture"], num_classes=int(parameters["classes"])
@@ -49,7 +47,7 @@ class TimmTorch(Adapter):
             "provider": "eager",
             "precision": "fp32",
             "inference_precision": "fp32",
-            "threads": self._threads,
+            "threads": self.threads,
             "sha256": None,
             "size_bytes": sum(
                 p.numel() * p.element_size() for p in self._model.state_dict().values()

@@ -6,7 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_bench.intervals import RoundBootstrap, change_between, percentile, student_quantile
+from fer_bench.intervals import (
+    Change,
+    RoundBootstrap,
+    change_between,
+    percentile,
+    student_quantile,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -122,39 +128,37 @@ def test_rounds_must_be_as_many_as_the_bootstrap_draws() -> None:
         RoundBootstrap(3).percentiles([np.ones(3), np.ones(3)], 0.5)
 
 
+def change(old: list[float], new: list[float], **settings: float) -> Change:
+    found = change_between(old, new, **settings)
+    assert found is not None
+    return found
+
+
 def medians(rng: np.random.Generator, middle: float) -> list[float]:
     return [float(middle * np.exp(rng.normal(0, 0.03))) for _ in range(10)]
 
 
 def test_a_planted_slowdown_is_found() -> None:
     rng = np.random.default_rng(5)
-    found = [change_between(medians(rng, 1), medians(rng, 1.1), comparisons=5) for _ in range(50)]
-    assert sum(change is not None and change.beyond_noise for change in found) >= 45
-    assert np.mean([change.ratio for change in found if change]) == pytest.approx(1.1, rel=0.02)
+    found = [change(medians(rng, 1), medians(rng, 1.1), comparisons=5) for _ in range(50)]
+    assert sum(it.beyond_noise for it in found) >= 45
+    assert np.mean([it.ratio for it in found]) == pytest.approx(1.1, rel=0.02)
 
 
 def test_noise_is_no_change() -> None:
     rng = np.random.default_rng(6)
-    runs = [[change_between(medians(rng, 1), medians(rng, 1), comparisons=10) for _ in range(10)]
+    runs = [[change(medians(rng, 1), medians(rng, 1), comparisons=10) for _ in range(10)]
             for _ in range(100)]  # fmt: skip
-    alarms = sum(any(change and change.beyond_noise for change in run) for run in runs)
+    alarms = sum(any(it.beyond_noise for it in run) for run in runs)
     assert alarms <= 12  # 5 of 100 runs of ten comparisons each are expected
 
 
 def test_a_small_change_is_none_however_sure() -> None:
     old, new = [1.0, 1.0001, 0.9999], [1.02, 1.0201, 1.0199]
-    sure = change_between(old, new)
-    small = change_between(old, new, least=0.03)
-    assert sure is not None
-    assert sure.beyond_noise
-    assert small is not None
-    assert not small.beyond_noise
+    assert change(old, new).beyond_noise
+    assert not change(old, new, least=0.03).beyond_noise
 
 
 def test_rounds_that_never_vary_do_not_fail() -> None:
-    same = change_between([1.0] * 3, [1.0] * 3)
-    other = change_between([1.0] * 3, [2.0] * 3)
-    assert same is not None
-    assert not same.beyond_noise
-    assert other is not None
-    assert other.beyond_noise
+    assert not change([1.0] * 3, [1.0] * 3).beyond_noise
+    assert change([1.0] * 3, [2.0] * 3).beyond_noise

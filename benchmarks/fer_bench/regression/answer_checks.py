@@ -96,10 +96,10 @@ def size(subject: Subject) -> Outcome:
 def parity(subject: Subject) -> Outcome:
     """The same answers as the fp32 reference, on probes and on the pictures that were given."""
     reference, probes, labels = subject.reference, subject.run.probes, subject.classes
-    both = reference.on_probes(), subject.on_probes()
+    both = reference.on_probes, subject.on_probes
     compared = [("probes", tuple(probes), tuple(probes.values()), *both)]
     if data := subject.run.data:
-        both = reference.on_data(), subject.on_data()
+        both = reference.on_data, subject.on_data
         compared.append((data.record.split, data.crops.names, tuple(data.crops.images), *both))
     bounds, rows = subject.bounds, []
     changed: list[ChangedPicture] = []
@@ -149,7 +149,7 @@ def _growth_of_kl(subject: Subject) -> list[Row]:
     kept, bounds = subject.recorded, subject.bounds
     if kept is None or kept.mean_kl is None:
         return []
-    now = mean_kl_divergence(subject.reference.on_probes(), subject.on_probes())
+    now = mean_kl_divergence(subject.reference.on_probes, subject.on_probes)
     # growth below a hundredth of the absolute bound is rounding
     bound = max(kept.mean_kl * bounds.kl_growth, bounds.mean_kl / 100)
     return [at_most("probes: growth of mean KL", now, bound, recorded=f"{kept.mean_kl:.2g}")]

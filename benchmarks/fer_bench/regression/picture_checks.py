@@ -100,7 +100,7 @@ def calibration(subject: Subject) -> Outcome:
     kept = _kept(subject)
     if not subject.run.same_data:
         raise NotCompared("the ECE was recorded on other pictures; --fer-update-baseline")
-    now = metrics.expected_calibration_error(subject.data.crops.labels, subject.on_data())
+    now = metrics.expected_calibration_error(subject.data.crops.labels, subject.on_data)
     bound = kept.ece + subject.bounds.ece_growth
     return Outcome((at_most("ECE", now, bound, ".4f", f"{kept.ece:.4f}"),))
 
@@ -150,7 +150,7 @@ def _no_pictures(name: str, recorded: float) -> Row:
 
 
 def _right(subject: Subject) -> Mask:
-    return np.asarray(subject.on_data().argmax(axis=1) == subject.data.crops.labels, np.bool_)
+    return np.asarray(subject.on_data.argmax(axis=1) == subject.data.crops.labels, np.bool_)
 
 
 def _kept(subject: Subject) -> RecordedAccuracy:
@@ -163,7 +163,7 @@ def _kept(subject: Subject) -> RecordedAccuracy:
 
 
 def _changed(subject: Subject, before: Mask, right: Mask) -> tuple[ChangedPicture, ...]:
-    crops, given = subject.data.crops, subject.on_data()
+    crops, given = subject.data.crops, subject.on_data
     found, labels = [], subject.classes
     for worse, mask in ((True, before & ~right), (False, right & ~before)):
         for index in np.flatnonzero(mask):

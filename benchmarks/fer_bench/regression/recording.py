@@ -35,7 +35,7 @@ def record(subject: Subject) -> RecordedCell:
     reference = subject.run.reference
     mean_kl = latency = None
     if reference is not None and reference is not subject:
-        mean_kl = _short(mean_kl_divergence(reference.on_probes(), subject.on_probes()))
+        mean_kl = _short(mean_kl_divergence(reference.on_probes, subject.on_probes))
         measured = measure_pair(subject.predictor, reference.predictor)
         if not measured.disturbances:  # a ratio from a busy machine would allow too much
             latency = RecordedLatency(_short(measured.ratio), reference.cell.name, cpu_name())
@@ -80,7 +80,7 @@ def merge(
 
 
 def _accuracy(subject: Subject) -> RecordedAccuracy:
-    given, labels = subject.on_data(), subject.data.crops.labels
+    given, labels = subject.on_data, subject.data.crops.labels
     right = given.argmax(axis=1) == labels
     recall = {
         name: _rate(right[labels == index].mean())

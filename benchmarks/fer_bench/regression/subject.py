@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -71,17 +72,12 @@ class Subject:
 
     cell: Cell
     run: Run
-    _predictor: Predictor | None = None
-    _on_probes: Probabilities | None = field(default=None, repr=False)
-    _on_data: Probabilities | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def predictor(self) -> Predictor:
         """Opened on the cell's artifact; raises what Predictor raises."""
-        if self._predictor is None:
-            self.cell.read()  # checks the hash, which opening by the path would not
-            self._predictor = Predictor(self.cell.path, backend=self.cell.backend)
-        return self._predictor
+        self.cell.read()  # checks the hash, which opening by the path would not
+        return Predictor(self.cell.path, backend=self.cell.backend)
 
     @property
     def spec(self) -> ModelSpec:
@@ -141,24 +137,22 @@ class Subject:
         """Classify crops; ``(N, K)``."""
         return predict_crops(self.predictor, crops, self.cell.name)
 
+    @cached_property
     def on_probes(self) -> Probabilities:
         """Answers to all probes, ``(N, K)``."""
-        if self._on_probes is None:
-            self._on_probes = self.predict(list(self.run.probes.values()))
-        return self._on_probes
+        return self.predict(list(self.run.probes.values()))
 
     def answers(self) -> dict[str, Probabilities]:
         """Answers to all probes, by name."""
-        return dict(zip(self.run.probes, self.on_probes(), strict=True))
+        return dict(zip(self.run.probes, self.on_probes, strict=True))
 
+    @cached_property
     def on_data(self) -> Probabilities:
         """Answers to all labelled pictures, ``(N, K)``; raises NotCompared if none were given."""
-        if self._on_data is None:
-            self._on_data = self.predict(list(self.data.crops.images))
-        return self._on_data
+        return self.predict(list(self.data.crops.images))
 
     def close(self) -> None:
         """Close the Predictor; what was measured stays."""
-        opened, self._predictor = self._predictor, None
-        if opened is not None:
-            opened.close()
+        if "predictor" in vars(self):
+            self.predictor.close()
+            del self.predictor

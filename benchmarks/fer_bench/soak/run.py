@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from itertools import islice
 from typing import TypeAlias
 
@@ -97,15 +96,61 @@ class SoakRun(RunResult):
     results: tuple[SoakResult, ...]
 
 
-@dataclass(eq=False)
-class _Tally:
-    """What the workers share."""
+class _Calls:
+    """Threads that call one Predictor, and what they find.
 
-    windows: list[Window] = field(default_factory=lambda: [Window() for _ in range(_WINDOWS)])
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    window: int | None = None
+    ``window`` is the number of the one that is measured, None during warm-up.
+    """
+
+    def __init__(self, load: Workload, shared: Predictor) -> None:
+        self._load, self._shared = load, shared
+        self._lock = threading.Lock()
+        self.windows = [Window() for _ in range(_WINDOWS)]
+        self.counts: Counter[str] = Counter()
+        self.examples: list[str] = []
+        self.window: int | None = None
+
+    @contextmanager
+    def running(self, count: int, seed: int) -> Iterator[None]:
+        """Let so many threads call while the block runs."""
+        stop = threading.Event()
+        with ThreadPoolExecutor(count, thread_name_prefix="soak") as pool:
+            jobs = [pool.submit(self._work, stop, seed + number) for number in range(count)]
+            try:
+                yield
+            finally:
+                stop.set()
+            for job in jobs:
+                job.result()
+
+    def watch(self, seconds: float, bar: Progress) -> None:
+        """Go from window to window, and take samples of the memory.
+
+        A window lasts an eighth of the time. On a very busy machine it lasts until one call in it
+        has been timed, but all windows together take at most a minute longer.
+        """
+        end = time.monotonic() + seconds + _PATIENCE_S
+        for number, window in enumerate(self.windows):
+            self.window = number
+            for _ in _moments(seconds / _WINDOWS, bar):
+                window.samples.append(resident_memory())
+            while not window.times and time.monotonic() < end:
+                time.sleep(_SAMPLE_S)
+
+    def _work(self, stop: threading.Event, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        while not stop.is_set():
+            result = self._load.step(self._shared, rng)
+            with self._lock:
+                self.counts["calls"] += 1
+                self.counts["crops"] += result.crops
+                self.counts["refused"] += result.refused
+                if result.wrong:
+                    self.counts["wrong"] += 1
+                    if len(self.examples) < _KEPT:
+                        self.examples.append(result.wrong)
+                elif result.seconds and self.window is not None:
+                    self.windows[self.window].add(result.seconds)
 
 
 def soak(
@@ -130,21 +175,19 @@ def soak(
         )
     with open_predictor() as alone:
         load = Workload.of(alone, seed)
-    tally = _Tally()
     with open_predictor() as shared:
-        info = shared.info
+        info, calls = shared.info, _Calls(load, shared)
         _crowd(shared, load, _CROWD * workers)
-        callers = partial(_callers, workers, load, shared, tally)
         with progress(round(seconds), f"soaking {info.backend}") as bar:
-            with callers(seed):
+            with calls.running(workers, seed):
                 for _ in _moments(seconds * _WARM_UP, bar):
                     pass
             early = observe()
-            with callers(seed + workers):
-                _watch(tally, seconds * (1 - _WARM_UP), bar)
+            with calls.running(workers, seed + workers):
+                calls.watch(seconds * (1 - _WARM_UP), bar)
             late = observe()
     reopened = _reopen(open_predictor, load)
-    first, last, counts = tally.windows[0], tally.windows[-1], tally.counts
+    first, last, counts = calls.windows[0], calls.windows[-1], calls.counts
     return SoakResult(
         model=model,
         machine=cpu_name(),
@@ -157,7 +200,7 @@ def soak(
         refused=counts["refused"],
         reopened=REOPENED,
         wrong=counts["wrong"],
-        examples=tuple(tally.examples),
+        examples=tuple(calls.examples),
         memory_first_mb=first.memory / 1e6,
         memory_last_mb=last.memory / 1e6,
         memory_growth=last.memory / first.memory - 1,
@@ -167,8 +210,8 @@ def soak(
         threads_last=late.threads,
         p99_first_ms=1e3 * (first.quantile(0.99) or 0.0),
         p99_last_ms=1e3 * (last.quantile(0.99) or 0.0),
-        p99_allowed_ms=1e3 * _allowed_p99(tally.windows),
-        defects=judge(tally.windows, counts["wrong"], (early, late), reopened),
+        p99_allowed_ms=1e3 * _allowed_p99(calls.windows),
+        defects=judge(calls.windows, counts["wrong"], (early, late), reopened),
         **{name: getattr(info, name) for name in ("backend", "provider", "precision")},
     )
 
@@ -188,37 +231,6 @@ def _crowd(shared: Predictor, load: Workload, streams: int) -> None:
                 pass
 
 
-@contextmanager
-def _callers(
-    count: int, load: Workload, shared: Predictor, tally: _Tally, seed: int
-) -> Iterator[None]:
-    """Let so many threads call while the block runs."""
-    stop = threading.Event()
-    with ThreadPoolExecutor(count, thread_name_prefix="soak") as pool:
-        jobs = [pool.submit(_work, load, shared, tally, stop, seed + n) for n in range(count)]
-        try:
-            yield
-        finally:
-            stop.set()
-        for job in jobs:
-            job.result()
-
-
-def _watch(tally: _Tally, seconds: float, bar: Progress) -> None:
-    """Tell the callers which window it is, and take samples of the memory.
-
-    A window lasts an eighth of the time. On a very busy machine it lasts until one call in it has
-    been timed, but all windows together take at most a minute longer.
-    """
-    end = time.monotonic() + seconds + _PATIENCE_S
-    for number, window in enumerate(tally.windows):
-        tally.window = number
-        for _ in _moments(seconds / _WINDOWS, bar):
-            window.samples.append(resident_memory())
-        while not window.times and time.monotonic() < end:
-            time.sleep(_SAMPLE_S)
-
-
 def _moments(seconds: float, bar: Progress) -> Iterator[None]:
     """Yield at once, and then every now and again until ``seconds`` have passed."""
     start, done = time.monotonic(), bar.done
@@ -227,24 +239,6 @@ def _moments(seconds: float, bar: Progress) -> Iterator[None]:
         yield
         bar.advance(done + round(passed) - bar.done)
         time.sleep(pause)
-
-
-def _work(
-    load: Workload, shared: Predictor, tally: _Tally, stop: threading.Event, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    while not stop.is_set():
-        result = load.step(shared, rng)
-        with tally.lock:
-            tally.counts["calls"] += 1
-            tally.counts["crops"] += result.crops
-            tally.counts["refused"] += result.refused
-            if result.wrong:
-                tally.counts["wrong"] += 1
-                if len(tally.examples) < _KEPT:
-                    tally.examples.append(result.wrong)
-            elif result.seconds and tally.window is not None:
-                tally.windows[tally.window].add(result.seconds)
 
 
 def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:

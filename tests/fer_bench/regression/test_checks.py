@@ -55,6 +55,13 @@ def run_of(cell: Cell, kept: RecordedCell = KEPT, n: int = 1, **settings: Any) -
     return Run("m", Baseline("m", {cell.name: kept}, data=data), **settings)
 
 
+def answered(cell: Cell, run: Run, **measured: Any) -> Subject:
+    """A subject that has measured this already, so that nothing is opened."""
+    subject = Subject(cell, run)
+    vars(subject).update(measured)
+    return subject
+
+
 def failing(outcome: Outcome) -> list[str]:
     return [f"{row.what}: {row.now}" for row in outcome.rows if not row.holds]
 
@@ -85,7 +92,7 @@ def test_what_is_no_number_never_holds() -> None:
 def test_probes_of_another_release_are_no_comparison() -> None:
     """None of none would hold whatever the model answers."""
     kept = replace(KEPT, answers={"old": write_answer(np.eye(7)[0])})
-    subject = Subject(FP32, run_of(FP32, kept, probes={"new": CROP}), _on_probes=np.eye(7)[:1])
+    subject = answered(FP32, run_of(FP32, kept, probes={"new": CROP}), on_probes=np.eye(7)[:1])
     with pytest.raises(NotCompared, match="no answers to the probes of this release"):
         answers(subject)
 
@@ -103,7 +110,7 @@ def test_a_golden_tensor_of_another_size_fails(tiny_artifact: Path) -> None:
         tensor = preprocess_all([crop], fer.info.spec.input)[0]
         for made, holds in ((tensor, True), (tensor[:, :24], False)):
             run = run_of(FP32, golden=(GoldenCrop.of(crop, made, answer),))
-            assert golden(Subject(FP32, run, _predictor=fer)).holds is holds
+            assert golden(answered(FP32, run, predictor=fer)).holds is holds
 
 
 # ---- beside the reference
@@ -113,8 +120,8 @@ def beside_reference(kept: RecordedCell, given: Answers = SURE, on_data: Answers
     """INT8 beside a reference that is sure of the first class, of a probe and of a picture."""
     data = pictures(np.zeros(1, np.int64))
     run = run_of(INT8, kept, probes={"probe": CROP}, data=data)
-    run.reference = Subject(FP32, run, _on_probes=SURE, _on_data=SURE)
-    return Subject(INT8, run, _on_probes=given, _on_data=on_data)
+    run.reference = answered(FP32, run, on_probes=SURE, on_data=SURE)
+    return answered(INT8, run, on_probes=given, on_data=on_data)
 
 
 def test_answers_to_pictures_are_compared_as_well_as_those_to_probes() -> None:
@@ -181,7 +188,7 @@ def answering(
     kept = replace(KEPT, accuracy=RecordedAccuracy(1.0, recalls, 0.0, hits))
     data = pictures(labels, "other" if others else "same")
     run = run_of(FP32, kept, n, data=data, other_data=others == "meant")
-    return Subject(FP32, run, _on_data=np.eye(7)[given])
+    return answered(FP32, run, on_data=np.eye(7)[given])
 
 
 def test_a_class_that_the_baseline_lacks_fails() -> None:

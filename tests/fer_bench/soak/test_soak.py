@@ -19,7 +19,7 @@ from fer_bench.regression.cells import find_model
 from fer_bench.soak import run
 from fer_bench.soak.load import Workload
 from fer_bench.soak.observation import Holdings, Window, observe
-from fer_bench.soak.run import _callers, _Tally, judge, soak
+from fer_bench.soak.run import _Calls, judge, soak
 from fer_edge import ConfigurationError, InputError, Predictor
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.backends import Backend, EngineInfo
@@ -175,7 +175,7 @@ def test_nobody_calls_any_more_when_callers_are_stopped() -> None:
     before = set(threading.enumerate())
     with Predictor(backend=Engine()) as shared:
         load = Workload.of(shared)
-        with _callers(8, load, shared, _Tally(), 0):
+        with _Calls(load, shared).running(8, 0):
             assert len(set(threading.enumerate()) - before) >= 8
         named = {thread.name for thread in set(threading.enumerate()) - before}
     assert named <= {"fer_edge"}  # which a stream of theirs may have left to be used again
