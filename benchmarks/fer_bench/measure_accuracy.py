@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -146,13 +147,12 @@ def load_split(data: fer2013.Data, split: str, spec: ModelSpec | None = None) ->
     """
     labels, wanted = (None, None) if spec is None else (spec.labels, spec.input)
     crops = fer2013.load(data, split, labels=labels, wanted=wanted)
-    if split == "train":
-        return EvaluationSplit(split, crops, None)
-    try:
-        train = fer2013.load(data, "train", labels=crops.classes, wanted=crops.input)
-    except EmptySplitError:
-        return EvaluationSplit(split, crops, None)
-    return EvaluationSplit(split, crops, fer2013.copies_of(crops.images, train.images))
+    copied = None
+    if split != "train":
+        with suppress(EmptySplitError):
+            train = fer2013.load(data, "train", labels=crops.classes, wanted=crops.input)
+            copied = fer2013.copies_of(crops.images, train.images)
+    return EvaluationSplit(split, crops, copied)
 
 
 def measure_accuracy(model: str, predictor: Predictor, split: EvaluationSplit) -> AccuracyResult:

@@ -253,7 +253,7 @@ def _figures(samples: Sequence[RoundSample], seed: int) -> dict[str, Any]:
             for name in samples[0].stages_ms
         },
         "peak_rss_mb": max(sample.peak_rss_mb for sample in samples),
-        "cpu_s_per_1000": 1000 * sum(sample.cpu_s for sample in samples) / max(sum(predictions), 1),
+        "cpu_s_per_1000": 1000 * sum(sample.cpu_s for sample in samples) / sum(predictions),
         "rounds": tuple(map(_summary, samples)),
     }
 

@@ -41,8 +41,6 @@ def times(value: float | None, digits: int = 3) -> str:
     """A number with three significant digits, without an exponent; a dash for None."""
     if value is None:
         return "-"
-    if value == 0:
-        return "0"
     text = f"{value:.{digits}g}"
     return f"{float(text):,.0f}" if "e" in text else text
 

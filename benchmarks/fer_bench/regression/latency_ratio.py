@@ -19,7 +19,6 @@ from fer_edge.system.timing import call_times
 UInt8Array = npt.NDArray[np.uint8]
 
 _BLOCKS, _ROUNDS, _BLOCK_S, _MAX_CALLS = 5, 4, 0.6, 40
-_SHORTEST_S = 1e-9
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ def measure_pair(
     for measured, tensor in pair:  # engines choose their kernels in the first calls
         _median_time(measured, tensor, 3)
     slowest = sum(_median_time(measured, tensor, 3) for measured, tensor in pair)
-    calls = max(1, min(_MAX_CALLS, int(_BLOCK_S / _ROUNDS / max(slowest, _SHORTEST_S))))
+    calls = max(1, min(_MAX_CALLS, int(_BLOCK_S / _ROUNDS / slowest)))
     ratios = []
     for _ in range(_BLOCKS):  # long enough for the system's own counters, which tick every 10 ms
         with watch.around():
             for _ in range(_ROUNDS):
                 mine, other = (_median_time(measured, tensor, calls) for measured, tensor in pair)
-                ratios.append(max(mine, _SHORTEST_S) / max(other, _SHORTEST_S))
+                ratios.append(mine / other)
     return PairedLatency(median(ratios), ratio_interval(ratios), watch.verdict().findings)
 
 
