@@ -22,7 +22,7 @@ from fer_edge.evaluation.agreement import discordant, mcnemar, paired_difference
 
 _WIDEST = 0.05  # takes some 330 pictures; fewer would hide larger losses
 _HASH_SHOWN = 12
-_NOT_RECORDED = "the baseline was recorded without pictures; --fer-update-baseline"
+_NOT_RECORDED = "the baseline was recorded without pictures; record it anew (--fer-update-baseline)"
 
 Mask = npt.NDArray[np.bool_]
 
@@ -99,7 +99,9 @@ def calibration(subject: Subject) -> Outcome:
     """The ECE did not grow. It depends on the pictures, so it is compared on the same ones only."""
     kept = _kept(subject)
     if not subject.run.same_data:
-        raise NotCompared("the ECE was recorded on other pictures; --fer-update-baseline")
+        raise NotCompared(
+            "the ECE was recorded on other pictures; record it on these with --fer-update-baseline"
+        )
     now = metrics.expected_calibration_error(subject.data.crops.labels, subject.on_data)
     bound = kept.ece + subject.bounds.ece_growth
     return Outcome((at_most("ECE", now, bound, ".4f", f"{kept.ece:.4f}"),))

@@ -110,7 +110,7 @@ class Subject:
     def required(self) -> RecordedCell:
         """What the baseline has of this cell; raises NotCompared if it has nothing."""
         if self.recorded is None:
-            raise NotCompared("the baseline lacks this cell")
+            raise NotCompared("the baseline lacks this cell; record it with --fer-update-baseline")
         return self.recorded
 
     @property
@@ -125,7 +125,7 @@ class Subject:
     def data(self) -> EvaluationData:
         """The labelled pictures; raises NotCompared if none were given."""
         if self.run.data is None:
-            raise NotCompared("no pictures were given; --fer-data")
+            raise NotCompared("no pictures were given; add --fer-data")
         return self.run.data
 
     @property
