@@ -48,8 +48,8 @@ class Candidate:
         return "peer" if self.artifact is None else "bare"
 
     @property
-    def calls(self) -> int:
-        """Crops of one call of the engine."""
+    def crops_per_call(self) -> int:
+        """How many crops one call of the engine takes."""
         return self.batch or SCENARIOS[self.scenario].batch
 
     @property
@@ -61,7 +61,10 @@ class Candidate:
             parameters |= {"inference_precision": self.inference_precision, "goal": goal}
         if self.peer is not None:
             if self.artifact is not None:
-                parameters |= {"artifact": str(self.artifact.absolute()), "batch": self.calls}
+                parameters |= {
+                    "artifact": str(self.artifact.absolute()),
+                    "batch": self.crops_per_call,
+                }
             return adapter_program(self.peer, parameters)
         parameters |= {
             name: getattr(self, name) for name in ("model", "backend", "device", "precision")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from fer_bench.environment import differences
@@ -26,13 +26,17 @@ _STAGES = ("preprocess", "inference", "postprocess")
 _OF_ACCURACY = ("accuracy", "accuracy_ci95", "split")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Collected:
-    """What was read: latency rows, accuracy results, and the runs that they came from."""
+    """Latency runs and accuracy results together."""
 
-    latency: list[LatencyRow] = field(default_factory=list)
-    accuracy: list[AccuracyResult] = field(default_factory=list)
-    runs: list[LatencyRun] = field(default_factory=list)
+    runs: Sequence[LatencyRun]
+    accuracy: Sequence[AccuracyResult] = ()
+
+    @property
+    def latency(self) -> list[LatencyRow]:
+        """The rows of all runs."""
+        return [row for run in self.runs for row in run.results]
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,11 @@ def collect(paths: Iterable[Path]) -> Collected:
 
     Raises ConfigurationError for a file that is neither.
     """
-    found = Collected()
-    for path in paths:
-        run = read_result(path, LatencyRun, AccuracyRun)
-        if isinstance(run, LatencyRun):
-            found.runs.append(run)
-            found.latency += run.results
-        elif isinstance(run, AccuracyRun):
-            found.accuracy += run.results
-    return found
+    results = [read_result(path, LatencyRun, AccuracyRun) for path in paths]
+    return Collected(
+        [run for run in results if isinstance(run, LatencyRun)],
+        [it for run in results if isinstance(run, AccuracyRun) for it in run.results],
+    )
 
 
 def dots(found: Collected) -> list[Dot]:
@@ -126,7 +126,7 @@ def dots(found: Collected) -> list[Dot]:
 
 
 def pareto_front(points: Sequence[tuple[float, float | None]]) -> list[bool]:
-    """Which points (latency, accuracy) no other beats in one without being worse in the other."""
+    """Which points (latency, accuracy) have no other that is as good in both and better in one."""
     return [
         accuracy is not None
         and not any(
@@ -194,7 +194,7 @@ def _newly_failing(old: LatencyRun, new: LatencyRun) -> list[str]:
 
 
 def _may_be(failed: LatencyRow, was: LatencyRow) -> bool:
-    """Whether both were asked for alike, as far as a row that was never opened knows."""
+    """Whether a row that failed was asked for as the row of the baseline was."""
     exact = ("model", "kind", "scenario", "batch")
     told = ("backend", "precision", "inference_precision", "threads", "device")
     return all(getattr(failed, name) == getattr(was, name) for name in exact) and all(

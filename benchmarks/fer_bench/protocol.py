@@ -129,7 +129,7 @@ def _latency(adapter: type[Adapter], request: dict[str, Any]) -> dict[str, Any]:
     answered = time.monotonic_ns()
     measured = _measure(opened, crops, request["scenario"])
     rss_mb = None
-    with suppress(OSError):  # Linux alone tells
+    with suppress(OSError):  # only Linux reports it
         rss_mb = resident_bytes() / 2**20
     return {
         "describe": opened.describe(),

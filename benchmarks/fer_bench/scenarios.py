@@ -96,7 +96,7 @@ class Load:
         return _trial(self._request, self._request["rate"], number)
 
     def record(self, measured: RoundSample) -> None:
-        """Take what a round gave, which may decide what the next one asks."""
+        """Take the result of a round. It may decide what the next round asks."""
 
 
 class RateSearch(Load):
@@ -132,7 +132,7 @@ class RateSearch(Load):
 
     @property
     def finished(self) -> bool:
-        """Whether another trial could change nothing."""
+        """Whether no further trial could change the result."""
         return self.impossible or (self._close and len(self.at_held) > self.CONFIRMATIONS)
 
     @property
@@ -200,7 +200,7 @@ def load_for(scenario: str, batch: int | None, settings: Settings) -> Load:
 
 
 def _trial(request: Mapping[str, Any], rate: float | None, number: int) -> dict[str, Any]:
-    """The request of round ``number``: other arrivals, and an end for a queue that only grows."""
+    """The request of round ``number``, with its own arrivals and a limit for a growing queue."""
     planned = 0.0 if rate is None else max(request["seconds"], request["count"] / rate)
     limit = max(request["limit_s"], _PATIENCE * planned) if rate else request["limit_s"]
     return {**request, "rate": rate, "seed": request["seed"] + number, "limit_s": limit}

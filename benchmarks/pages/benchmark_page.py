@@ -86,8 +86,7 @@ class Page:
 
     def write(self, latency: LatencyRun, accuracy: AccuracyRun | None) -> None:
         """Draw the picture and write the blocks."""
-        results = accuracy.results if accuracy else ()
-        found = Collected(list(latency.results), list(results), [latency])
+        found = Collected([latency], accuracy.results if accuracy else ())
         drawn = dots(found)
         cpu = latency.environment.cpu
         subtitle = f"{cpu.model or 'unknown CPU'}, {cpu.usable_cores} cores; single-stream, batch 1"

@@ -8,7 +8,7 @@ import pytest
 
 from fer_bench.candidates import bare_candidates, candidates_for, choices
 from fer_bench.peers import choose_peers, load_peers
-from fer_edge import ArtifactError, ConfigurationError
+from fer_edge import ConfigurationError
 from fer_edge.system.cores import default_threads, usable_cores
 
 
@@ -92,11 +92,6 @@ def test_bare_loops_on_a_gpu_are_refused() -> None:
         bare_candidates(found, load_peers())
 
 
-def test_a_model_that_is_not_there_is_found_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="there is no model at"):
-        candidates_for([str(tmp_path / "gone.onnx")])
-
-
 def test_a_batch_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="batch should be 1 to 1024, not 0"):
         candidates_for(["default"], batches=[0])
@@ -127,8 +122,3 @@ def test_the_bare_engine_stands_behind_its_model(tiny_artifact: Path) -> None:
     # as many threads as our backend takes by itself
     assert [c.threads for c in bare] == [default_threads(), 3, usable_cores(), 3]
     assert bare[2].program.parameters["goal"] == "throughput"
-
-
-def test_a_bare_loop_needs_a_named_engine(tiny_artifact: Path) -> None:
-    with pytest.raises(ConfigurationError, match="name a --backend"):
-        bare_candidates(candidates_for([str(tiny_artifact)]), load_peers())

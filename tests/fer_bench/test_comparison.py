@@ -58,7 +58,7 @@ def test_a_dot_is_the_fastest_row_with_the_accuracy_of_its_file(make_run: Any) -
     slower = replace(row, threads=2, p50_ms=row.p50_ms * 3)
     batch = replace(row, batch=8, p50_ms=0.1)
     bare = replace(row, kind="bare", p50_ms=0.1)
-    found = Collected([slower, row, batch, bare], [measured("m", 0.7)], [run])
+    found = Collected([replace(run, results=(slower, row, batch, bare))], [measured("m", 0.7)])
     (dot,) = dots(found)
     assert dot.row == row
     assert dot.accuracy == measured("m", 0.7).accuracy
@@ -72,7 +72,7 @@ def test_accuracy_of_another_file_engine_or_precision_is_not_its_own(
     make_run: Any, other: dict[str, str]
 ) -> None:
     run = make_run({"m": 1.0})
-    (dot,) = dots(Collected(list(run.results), [measured("m", 0.7, **other)], [run]))
+    (dot,) = dots(Collected([run], [measured("m", 0.7, **other)]))
     assert (dot.accuracy, dot.on_front) == (None, False)
 
 
@@ -156,7 +156,7 @@ def test_another_machine_is_told(make_run: Any) -> None:
 def test_the_csv_has_a_line_per_row(make_run: Any) -> None:
     run = make_run({"a": 1.0, "b": 2.0}, rounds=3)
     result = measured("a", 0.7)
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(Collected(list(run.results), [result])))))
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(Collected([run], [result])))))
     assert [row["model"] for row in rows] == ["a", "b"]
     assert float(rows[0]["p50_ms"]) == run.results[0].p50_ms
     assert float(rows[0]["accuracy"]) == result.accuracy
@@ -254,7 +254,7 @@ def test_without_accuracies_latency_is_drawn_with_its_intervals(
         return errorbar(axes, x, y, **settings)
 
     monkeypatch.setattr(Axes, "errorbar", recorded)
-    draw_plot(dots(Collected(list(run.results), [], [run])), tmp_path / "x.png")
+    draw_plot(dots(Collected([run])), tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert drawn == [
         pytest.approx((row.p50_ms, *row.p50_ci95)) for row in run.results if row.p50_ci95
