@@ -33,7 +33,7 @@ from fer_edge.command import (
     write_result,
 )
 from fer_edge.errors import GateError
-from fer_edge.images.preprocess import preprocess
+from fer_edge.images.preprocess import preprocess_all
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import STREAM_BATCH
 from fer_edge.system.progress import progress
@@ -135,9 +135,7 @@ def measure_overhead(
     with Predictor(backend=engine) as fer, progress(4, "overhead") as bar:
         info = fer.info
         crops = _crops(BATCH)
-        tensor = np.empty((BATCH, *info.spec.input.shape), np.uint8)
-        for row, crop in zip(tensor, crops, strict=True):
-            preprocess(crop, info.spec.input, row)
+        tensor = preprocess_all(crops, info.spec.input)
         predict_s = _difference(
             lambda: fer.predict(crops[0]), lambda: engine.infer(tensor[:1]), rounds
         )

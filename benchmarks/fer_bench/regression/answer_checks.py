@@ -18,7 +18,7 @@ from fer_bench.regression.outcome import (
 )
 from fer_bench.regression.subject import Subject
 from fer_edge.evaluation.agreement import agreement, mean_kl_divergence, same_answers
-from fer_edge.images.preprocess import preprocess
+from fer_edge.images.preprocess import preprocess_all
 from fer_edge.system.machine import cpu_name
 
 _GRAY_LEVELS = 1  # accelerated resizing may round differently
@@ -55,8 +55,7 @@ def golden(subject: Subject) -> Outcome:
     bound, rows = subject.bounds.answer_difference, []
     for number, crop in enumerate(subject.run.golden):
         pixels, tensor = crop.arrays()
-        made = np.empty(subject.spec.input.shape, np.uint8)
-        preprocess(pixels, subject.spec.input, made)
+        (made,) = preprocess_all([pixels], subject.spec.input)
         levels = _gap(made.astype(float), tensor.astype(float))
         rows.append(at_most(f"crop {number}: gray levels off", levels, _GRAY_LEVELS, "g", "0"))
         given, expected = subject.predict([pixels])[0], np.array(crop.probabilities)
