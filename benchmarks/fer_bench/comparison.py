@@ -111,8 +111,7 @@ def dots(found: Collected) -> list[Dot]:
     """
     best: dict[tuple[object, ...], Dot] = {}
     for row in found.latency:
-        one_crop = row.kind != "bare" and (row.scenario, row.batch) == ("single-stream", 1)
-        if row.error or row.p50_ms is None or not one_crop:
+        if row.kind == "bare" or row.error or row.p50_ms is None or not row.is_one_crop:
             continue
         key = (row.model, row.kind, row.sha256, row.backend, row.precision, row.inference_precision)
         if key not in best or row.p50_ms < best[key].latency_ms:

@@ -95,6 +95,11 @@ class LatencyRow:
         return own if computed in (own, None, "unknown") else f"{own} in {computed}"
 
     @property
+    def is_one_crop(self) -> bool:
+        """Whether it is the latency of one crop after the other."""
+        return (self.scenario, self.batch) == ("single-stream", 1)
+
+    @property
     def place(self) -> str:
         """Engine and precision, then threads, scenario and batch where they are not the usual."""
         parts = [self.backend, self.precisions]

@@ -160,9 +160,7 @@ def _fastest(latency: LatencyRun) -> int | None:
     ours = [
         (row.p50_ms, place)
         for place, row in enumerate(latency.results)
-        if row.kind == "model"
-        and row.p50_ms is not None
-        and (row.scenario, row.batch) == ("single-stream", 1)
+        if row.kind == "model" and row.p50_ms is not None and row.is_one_crop
     ]
     return min(ours)[1] if ours else None
 
@@ -220,7 +218,7 @@ def _stage_table(latency: LatencyRun) -> str:
     )  # fmt: skip
     rows = []
     for row in latency.results:
-        if row.error or (row.scenario, row.batch) != ("single-stream", 1):
+        if row.error or not row.is_one_crop:
             continue
         stages = row.stages_ms or {}
         size = None if row.size_bytes is None else row.size_bytes / 1e6

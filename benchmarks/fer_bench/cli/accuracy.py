@@ -90,11 +90,11 @@ def _first_spec(candidates: Sequence[Candidate]) -> ModelSpec | None:
 def _print(result: AccuracyResult, reference: str | None) -> None:
     low, high = result.accuracy_ci95
     print(f"{result.model} ({result.backend}, {result.precision}) on {result.split}, n={result.n}")
-    print(f"  accuracy {result.accuracy:.2%} [{low:.2%}, {high:.2%}]", end="")
-    if result.accuracy_without_copies is not None:
-        print(f", {result.accuracy_without_copies:.2%} on the {result.n_without_copies} ", end="")
-        print("that are not in train", end="")
-    print(f"\n  macro-F1 {result.macro_f1:.3f}, ECE {result.ece:.3f}, NLL {result.nll:.3f}")
+    alone = ""
+    if (share := result.accuracy_without_copies) is not None:
+        alone = f", {share:.2%} on the {result.n_without_copies} that are not in train"
+    print(f"  accuracy {result.accuracy:.2%} [{low:.2%}, {high:.2%}]{alone}")
+    print(f"  macro-F1 {result.macro_f1:.3f}, ECE {result.ece:.3f}, NLL {result.nll:.3f}")
     if (other := result.agreement) is not None:
         print(
             f"  agrees with {reference} on {other.top1:.2%}, KL {other.mean_kl:.2e} nats, "

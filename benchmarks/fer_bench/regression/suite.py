@@ -161,8 +161,11 @@ class Suite:
 
     def checks(self, subject: Subject) -> list[str]:
         """Names of the checks that apply to a subject, in their order."""
-        left_out = set() if self._data is not None else set(_DATA_CHECKS)
-        left_out |= set() if self._run.golden else {"golden"}
+        left_out: set[str] = set()
+        if self._data is None:
+            left_out |= _DATA_CHECKS
+        if not self._run.golden:
+            left_out.add("golden")
         if subject.cell.entry is not None and subject is self._reference:
             left_out |= _PAIRED_CHECKS
         if self.update:
@@ -181,11 +184,10 @@ class Suite:
     @property
     def lost(self) -> dict[str, str]:
         """Cells of the baseline whose artifact is no longer in the model, each with a message."""
-        files = {name: split_name(name)[0] for name in self._run.baseline.cells}
         return {
             name: f"{file} is in the baseline and not in the model"
-            for name, file in files.items()
-            if file not in self.model.files
+            for name in self._run.baseline.cells
+            if (file := split_name(name)[0]) not in self.model.files
         }
 
     @property
