@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fer_edge.errors import ConfigurationError
-from fer_train.arithmetic import bf16_pays, mixed_precision, repeatable
+from fer_train.arithmetic import bf16_pays, bf16_warning, mixed_precision, repeatable
 
 DENSE = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Linear(8, 2))
 DEPTHWISE = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))
@@ -23,6 +23,16 @@ def test_dense_networks_use_what_the_processor_has_and_depthwise_ones_do_not(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
     assert bf16_pays(DENSE, CPU) is has
     assert not bf16_pays(DEPTHWISE, CPU)
+
+
+@pytest.mark.parametrize("arithmetic", ["auto", "fp32", "bf16"])
+@pytest.mark.parametrize("has", [True, False])
+def test_bfloat16_in_software_is_warned_of(
+    has: bool, arithmetic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has)
+    warned = bf16_warning(arithmetic, CPU) is not None
+    assert warned is (arithmetic == "bf16" and not has)
 
 
 @pytest.mark.parametrize(("wanted", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])

@@ -21,10 +21,24 @@ def bf16_pays(network: nn.Module, device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu" or not torch.cpu._is_avx512_bf16_supported():
+    if device.type != "cpu" or not _has_bf16():
         return False
     layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     return all(layer.groups == 1 for layer in layers)
+
+
+def bf16_warning(arithmetic: str, device: torch.device) -> str | None:
+    """What to tell when a recipe asks for bfloat16 on a processor that has no instructions for it."""
+    if arithmetic != "bf16" or device.type != "cpu" or _has_bf16():
+        return None
+    return (
+        'this processor has no instructions for bfloat16, so arithmetic = "bf16" is several times '
+        'slower here than float32; "auto" takes what is faster'
+    )
+
+
+def _has_bf16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 @contextmanager

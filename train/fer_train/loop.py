@@ -25,7 +25,7 @@ from fer_edge.system.files import sha256_of
 from fer_edge.system.progress import progress
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized, build
-from fer_train.arithmetic import bf16_pays, mixed_precision
+from fer_train.arithmetic import bf16_pays, bf16_warning, mixed_precision
 from fer_train.augmentation import augment, fit_to, mix
 from fer_train.conditioning import batch_norms, refresh_batch_norm
 from fer_train.data import TrainingData
@@ -146,6 +146,8 @@ class Trainer:
         self.bf16 = recipe.arithmetic == "bf16" or (
             recipe.arithmetic == "auto" and bf16_pays(network, device)
         )
+        if warning := bf16_warning(recipe.arithmetic, device):
+            report(warning)
         teachers = None
         if sources.teachers:
             teachers = world.place(Ensemble(sources.teachers, data.train.classes))
