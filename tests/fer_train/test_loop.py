@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
-from fer_edge.errors import DivergedError, EngineError
+from fer_edge.errors import ConfigurationError, DivergedError, EngineError
 from fer_edge.torch_model import checkpoint
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import Deadline
@@ -67,6 +67,41 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
     with pytest.raises(DivergedError, match="batch 0 of epoch 2/2"):
         trainer._one_epoch()
     assert (tmp_path / LAST).read_bytes() == kept
+
+
+def test_frozen_parts_keep_the_weights_that_they_started_with(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    Trainer(replace(RECIPE, epochs=1), data, tmp_path / "first").train()
+    sources = Sources(initial=str(tmp_path / "first" / BEST))
+    recipe = replace(RECIPE, epochs=1, frozen=("conv_stem", "blocks.0"))
+    trainer = Trainer(recipe, data, tmp_path / "second", sources=sources)
+    before = {k: v.clone() for k, v in trainer.state.network.state_dict().items()}
+    trainer.train()
+    after = trainer.state.network.state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    frozen = {name for name in before if name.startswith(("conv_stem.", "blocks.0."))}
+    assert frozen
+    assert kept == frozen
+
+
+@pytest.mark.parametrize(
+    ("frozen", "initial", "message"),
+    [
+        (("conv_stem",), False, "keep the weights of --init"),
+        (("stem",), True, r"'stem', which is no part of test_efficientnet.*conv_stem"),
+        (("",), True, "the whole network"),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused(
+    frozen: tuple[str, ...], initial: bool, message: str, data: TrainingData, tmp_path: Path
+) -> None:
+    first = Trainer(RECIPE, data, tmp_path / "first")
+    first.out.mkdir()
+    first._evaluate()
+    sources = Sources(initial=str(first.out / BEST) if initial else None)
+    with pytest.raises(ConfigurationError, match=message):
+        Trainer(replace(RECIPE, frozen=frozen), data, tmp_path / "second", sources=sources)
 
 
 def test_evaluation_does_not_disturb_the_training_network(

@@ -28,7 +28,7 @@ def bf16_pays(network: nn.Module, device: torch.device) -> bool:
 
 
 def bf16_warning(arithmetic: str, device: torch.device) -> str | None:
-    """What to tell when a recipe asks for bfloat16 on a processor that has no instructions for it."""
+    """What to tell if a recipe asks for bfloat16 on a processor without instructions for it."""
     if arithmetic != "bf16" or device.type != "cpu" or _has_bf16():
         return None
     return (

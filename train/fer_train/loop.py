@@ -126,6 +126,7 @@ class Trainer:
             self.initial = load_initial(network, spec, sources.initial, pictures=pictures)
             parent = self.initial.sha256
             report(self.initial.describe())
+        self.frozen = _freeze(network, recipe, sources.initial)
         network = world.place(network)
         self.run = run_id(recipe, data, parent, sources.learnt_from)
         self.spec = spec.with_provenance(
@@ -211,6 +212,8 @@ class Trainer:
         started = time.perf_counter() - state.seconds
         running = RunningLoss(self.world, self.steps, name, state.seen)
         self.forward.train()
+        for part in self.frozen:
+            part.eval()
         view = self._view()
         order = draw_order(recipe.seed, state.epoch, len(self.labels)).to(self.world.device)
         with progress(self.steps * recipe.batch_size, f"{name}, images") as bar:
@@ -359,6 +362,23 @@ class Trainer:
             checkpoint.save(self.out / BEST, averaged.state_dict(), self.spec)
         self.state.losses.append(loss)
         return accuracy, loss
+
+
+def _freeze(network: nn.Module, recipe: Recipe, initial: str | None) -> list[nn.Module]:
+    """Keep the frozen parts of a network from learning, and return them."""
+    if recipe.frozen and initial is None:
+        raise ConfigurationError("frozen parts keep the weights of --init; give it, or freeze none")
+    parts = dict(network.named_modules())
+    for name in recipe.frozen:
+        if name not in parts:
+            raise ConfigurationError(
+                f"frozen names {name!r}, which is no part of {recipe.network.architecture}; its "
+                f"parts are {', '.join(name for name, _ in network.named_children())}"
+            )
+    frozen = [parts[name].requires_grad_(False) for name in recipe.frozen]
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigurationError("frozen names the whole network; leave a part that can learn")
+    return frozen
 
 
 def _clean_crops(data: TrainingData, spec: ModelSpec, seed: int, count: int) -> torch.Tensor:

@@ -64,17 +64,22 @@ class Augmentation:
 class Recipe:
     """What to train and how; ``MEANINGS`` explains the settings, as ``--show-recipe`` does.
 
-    ``model`` is a plain name (``is_plain``), after which trainings and their files are called. The
-    learning rate of ``cosine`` falls to a hundredth after a linear warm-up. That of ``plateau``
-    falls to a tenth whenever ``plateau_patience`` evaluations in a row brought no smaller loss on
-    ``public-test``. Teachers see the same augmented pictures as the student. The averaged weights
-    are evaluated and kept, in fp32, after their batch norms were measured anew.
+    ``model`` is a plain name (``is_plain``), after which trainings and their files are called.
+    Parts that are ``frozen`` are named as torch names submodules; no gradient is computed for
+    them, which saves time when they come first. The learning rate of ``cosine`` falls to a
+    hundredth after a linear warm-up. That of ``plateau`` falls to a tenth whenever
+    ``plateau_patience`` evaluations in a row brought no smaller loss on ``public-test``. Teachers
+    see the same augmented pictures as the student. The averaged weights are evaluated and kept, in
+    fp32, after their batch norms were measured anew.
     """
 
     model: str
     network: NetworkSpec
     input: InputSpec
     augmentation: Augmentation = Augmentation()
+    frozen: tuple[str, ...] = field(
+        default=(), metadata={_MEANING: "parts of the network that keep the weights of --init"}
+    )
     epochs: int = _number(60, 1, _MANY, "how often every picture is seen")
     batch_size: int = _number(128, 1, _MANY, "pictures per step, over all processes together")
     optimizer: str = _choice("adamw", OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}")
