@@ -129,9 +129,9 @@ def picture(folder: Path) -> list[Figure]:
             "classify": partial(faces.classify, frame, found),
             "all in one call": partial(faces.analyze, path),
         }
-        told = "JPEG of 640 x 480 with one face"
+        name = "JPEG of 640 x 480 with one face"
         return [
-            Figure(f"{told}: {stage}", _median_ms(call, time.perf_counter), "ms")
+            Figure(f"{name}: {stage}", _median_ms(call, time.perf_counter), "ms")
             for stage, call in stages.items()
         ]
 
@@ -161,12 +161,12 @@ def _whole_frames(video: Path, folder: Path) -> list[Figure]:
             before, cpu = time.perf_counter(), sum(os.times()[:4])
             record(faces.track(video), output, on_frame=keep)
             wall, cpu = time.perf_counter() - before, sum(os.times()[:4]) - cpu
-            told = f"720p30, one face, {name}"
-            figures.append(Figure(told, _SECONDS / wall, "x real time", goal, at_least=True))
-            figures.append(Figure(f"{told}: CPU time for 10 s of video", cpu, "s"))
+            what = f"720p30, one face, {name}"
+            figures.append(Figure(what, _SECONDS / wall, "x real time", goal, at_least=True))
+            figures.append(Figure(f"{what}: CPU time for 10 s of video", cpu, "s"))
             if output.video is None:
                 for stage, spent in stages.items():
-                    figures.append(Figure(f"{told}: {stage}", float(np.median(spent)), "ms"))
+                    figures.append(Figure(f"{what}: {stage}", float(np.median(spent)), "ms"))
     return figures
 
 

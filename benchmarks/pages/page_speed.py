@@ -86,11 +86,11 @@ def _camera_to_drawn(
             spent.extend(took)
             intervals.extend(np.diff(began))
     rate = 1e3 / np.mean(intervals)
-    told = f"engine {engine}: "
+    prefix = f"engine {engine}: "
     return [
-        Figure(f"{told}camera to drawn box, median", float(np.median(spent)), "ms"),
-        Figure(f"{told}camera to drawn box, p95", float(np.percentile(spent, 95)), "ms", most_ms),
-        Figure(f"{told}frames drawn", float(rate), "per s", least, at_least=True),
+        Figure(f"{prefix}camera to drawn box, median", float(np.median(spent)), "ms"),
+        Figure(f"{prefix}camera to drawn box, p95", float(np.percentile(spent, 95)), "ms", most_ms),
+        Figure(f"{prefix}frames drawn", float(rate), "per s", least, at_least=True),
     ]
 
 
@@ -103,12 +103,12 @@ def _shares(frame: bytes, seconds: float) -> list[Figure]:
         grown_mb = (resident_bytes(pid) - before) / 1e6
     # Jain, Chiu and Hawe, "A Quantitative Measure of Fairness", 1984; 1 is equal
     jain = shares.sum() ** 2 / (_CLIENTS * np.square(shares).sum())
-    told = f"{_CLIENTS} clients for {seconds:.0f} s: "
+    prefix = f"{_CLIENTS} clients for {seconds:.0f} s: "
     return [
-        Figure(f"{told}slowest", shares.min() / seconds, "frames per s", 3, at_least=True),
-        Figure(f"{told}all together", shares.sum() / seconds, "frames per s"),
-        Figure(f"{told}Jain's index of their shares", float(jain), "", 0.95, at_least=True),
-        Figure(f"{told}memory more", grown_mb, "MB", 50),
+        Figure(f"{prefix}slowest", shares.min() / seconds, "frames per s", 3, at_least=True),
+        Figure(f"{prefix}all together", shares.sum() / seconds, "frames per s"),
+        Figure(f"{prefix}Jain's index of their shares", float(jain), "", 0.95, at_least=True),
+        Figure(f"{prefix}memory more", grown_mb, "MB", 50),
     ]
 
 

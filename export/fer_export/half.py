@@ -185,8 +185,8 @@ def _listed(graph: FloatGraph, reasons: dict[str, str]) -> tuple[Island, ...]:
         if name not in graph.ports
         and any(graph.types.get(given) == TensorProto.FLOAT for given in node.input)
     }
-    told = without_form | reasons
-    return tuple(Island(n, node.op_type, told[n]) for n, node in graph.nodes.items() if n in told)
+    why = without_form | reasons
+    return tuple(Island(n, node.op_type, why[n]) for n, node in graph.nodes.items() if n in why)
 
 
 def _unusual(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -130,8 +130,8 @@ class Provenance:
     started_from: str | None = None
 
     def __post_init__(self) -> None:
-        told = self.started_from
-        _require(told is None or len(told) <= _LONGEST, "started_from", "300 characters", told)
+        start = self.started_from
+        _require(start is None or len(start) <= _LONGEST, "started_from", "300 characters", start)
         for name in ("data_sha256", "calibration_sha256", "parent_sha256"):
             digest = getattr(self, name)
             fits = digest is None or (

@@ -109,7 +109,8 @@ def _print_summary(head: dict[str, Any], detector: FaceDetector) -> None:
         if track in brief and len(brief) < len(tracks):
             continue
         shares = sorted(track["share"].items(), key=lambda it: -it[1])
-        told = ", ".join(f"{name} {share:.0%}" for name, share in shares if share > 0)
-        print(f"  person {track['id']}: {track['start_s']:.1f} to {track['end_s']:.1f} s, {told}")
+        emotions = ", ".join(f"{name} {share:.0%}" for name, share in shares if share > 0)
+        start, end = track["start_s"], track["end_s"]
+        print(f"  person {track['id']}: {start:.1f} to {end:.1f} s, {emotions}")
     if 0 < len(brief) < len(tracks):
         print(f"  and {len(brief)} seen for less than {_SHORTEST_TRACK_S} s")

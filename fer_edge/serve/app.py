@@ -133,8 +133,8 @@ def _add_operation(app: FastAPI, services: _Services) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def out_of_range(_: Request, problem: RequestValidationError) -> JSONResponse:
-        told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problem.errors())
-        return JSONResponse({"detail": "; ".join(told)}, 422)
+        messages = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problem.errors())
+        return JSONResponse({"detail": "; ".join(messages)}, 422)
 
     @app.exception_handler(FerEdgeError)
     async def engine_failed(_: Request, problem: FerEdgeError) -> JSONResponse:

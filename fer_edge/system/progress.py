@@ -55,12 +55,12 @@ class Progress:
         rate = self.done / elapsed
         left = max(0, self.total - self.done) / rate if rate else 0.0
         minutes, seconds = divmod(round(left), 60)
-        told = f"{self.done}/{self.total} {rate:.1f}/s {minutes}:{seconds:02d} left {note}"
+        status = f"{self.done}/{self.total} {rate:.1f}/s {minutes}:{seconds:02d} left {note}"
         # a line that wraps could not be redrawn in place
         room = shutil.get_terminal_size().columns - 1
-        width = min(_WIDTH, room - len(f"{self.label}  {told}"))
+        width = min(_WIDTH, room - len(f"{self.label}  {status}"))
         bar = f"{'█' * round(share * width):░<{width}} " if width >= _NARROWEST else ""
-        return f"{self.label} {bar}{told}"[:room]
+        return f"{self.label} {bar}{status}"[:room]
 
 
 @contextmanager

@@ -109,12 +109,12 @@ class DenseBlock(nn.Module):
         self.identity = nn.BatchNorm2d(channels) if same else None
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map ``(N, C, H, W)`` to ``(N, channels, H / stride, W / stride)``."""
-        told = self.norm(self.conv(seen))
+        out = self.norm(self.conv(features))
         if self.identity is not None:
-            told = told + self.identity(seen)
-        return functional.relu(told)
+            out = out + self.identity(features)
+        return functional.relu(out)
 
 
 class _Dense(nn.Module):

@@ -26,9 +26,9 @@ class Residual(nn.Module):
         super().__init__()
         self.conv = conv
 
-    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map ``(N, C, H, W)`` to the same shape."""
-        return functional.relu(self.conv(seen) + seen)
+        return functional.relu(self.conv(features) + features)
 
 
 def folded(network: nn.Module) -> nn.Module:

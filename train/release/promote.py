@@ -78,8 +78,8 @@ def promote(
         )
     report, source, journal = read_report(run / REPORT), run / BEST, run / METRICS
     read_journal(journal)  # one that cannot be read is not kept
-    if (told := checkpoint.read_spec(source).provenance.training_run) != report.training_run:
-        raise ArtifactError(f"{source} is of {told}, and the report beside it of another training")
+    if (other := checkpoint.read_spec(source).provenance.training_run) != report.training_run:
+        raise ArtifactError(f"{source} is of {other}, and the report beside it of another training")
     name = name or report.recipe.model
     prepared = prepare(data)
     incumbent = weights / f"{name}.safetensors"

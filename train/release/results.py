@@ -130,8 +130,8 @@ def _variants(report: Report) -> Iterator[list[str]]:
 
 def _taught_by(history: History) -> str:
     together = history.teachers_accuracy
-    told = [] if together is None else [f"together {together:.2%}"]
-    return ", ".join([*history.teachers, *told]) or "nobody"
+    ensemble = [] if together is None else [f"together {together:.2%}"]
+    return ", ".join([*history.teachers, *ensemble]) or "nobody"
 
 
 def _targets(report: Report) -> str:

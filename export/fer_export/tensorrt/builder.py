@@ -118,9 +118,9 @@ def _parse(model: bytes, network: trt.INetworkDefinition, log: BuildLog) -> trt.
     if parser.parse(model):
         return parser
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
-    told = [f"{error.node_name() or 'the model'}: {error.desc()}" for error in errors]
+    messages = [f"{error.node_name() or 'the model'}: {error.desc()}" for error in errors]
     raise ArtifactError(
-        f"TensorRT {trt.__version__} cannot read this ONNX: {'; '.join(told) or log.reason()}. "
+        f"TensorRT {trt.__version__} cannot read this ONNX: {'; '.join(messages) or log.reason()}. "
         "Export it again with fer-export, or report the operator that it names"
     )
 

@@ -80,10 +80,10 @@ def build_plan(
     write_bytes(_listing_of(out_plan), built.inspection.encode())
     sidecar.write(out_plan)
     trust_plan(sidecar.plan_sha256, out_plan)
-    told = ", ".join(f"{share:.0%} {precision}" for precision, share in sidecar.shares.items())
+    split = ", ".join(f"{share:.0%} {precision}" for precision, share in sidecar.shares.items())
     report(
         f"{target}: {len(kernels)} layers; of {len(products)} convolutions and matrix products "
-        f"{told}"
+        f"{split}"
     )
     return sidecar
 

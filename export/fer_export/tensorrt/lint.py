@@ -92,8 +92,8 @@ def _mixed_floats(view: OnnxGraph) -> _Found:
     for node in view.nodes:
         kinds = {view.types.get(name) for name in node.input} & {*_FLOATS}
         if len(kinds) > 1 and node.op_type not in _FREE_OF_MIXING:
-            told = " and ".join(sorted(str(kind) for kind in kinds))
-            yield _name(node), f"it takes {told}; a strongly typed network needs a Cast between"
+            types = " and ".join(sorted(str(kind) for kind in kinds))
+            yield _name(node), f"it takes {types}; a strongly typed network needs a Cast between"
 
 
 def _external_data(view: OnnxGraph) -> _Found:

@@ -92,10 +92,10 @@ class Kernel:
             holds = holds and read == {"fp32"}
         if holds:
             return None
-        told = [f"reads {', '.join(sorted(read)) or 'no type that is known'}"]
+        findings = [f"reads {', '.join(sorted(read)) or 'no type that is known'}"]
         if self.weights:
-            told.append(f"has weights in {', '.join(sorted(set(self.weights)))}")
-        return f"{self.name} ({self.kind}) {' and '.join(told)}"
+            findings.append(f"has weights in {', '.join(sorted(set(self.weights)))}")
+        return f"{self.name} ({self.kind}) {' and '.join(findings)}"
 
 
 def read_kernels(inspection: str) -> tuple[Kernel, ...]:
