@@ -71,7 +71,7 @@ class FaceService:
         self._batcher = Batcher(predictor.predict_batch, predictor.info.max_batch)
 
     async def analyze(self, data: bytes, side: int, max_pixels: int) -> Findings:
-        """Find and classify the faces of a JPEG, PNG, WebP or BMP file.
+        """Find and classify the faces of a JPEG, PNG, WebP, BMP or TIFF file.
 
         ``side`` is one of ``SIDES``. Raises InputError if ``data`` is no picture, or if its header
         gives more than ``max_pixels`` pixels; such a picture is not decoded.

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = "fer-edge-predict/1"
 
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp")
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff")
 
 
 class FaceRecord(BaseModel):
@@ -60,7 +60,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "no such model",
         408: "the body did not come in time",
         413: "too many bytes or pixels",
-        415: "another type than JPEG, PNG, WebP or BMP",
+        415: "another type than JPEG, PNG, WebP, BMP or TIFF",
         422: "a parameter is out of range",
         429: "too many pictures wait already",
     }

@@ -44,6 +44,15 @@ def test_a_picture_without_a_face_has_none(server: Running) -> None:
     assert answer.json()["results"] == [{"image": None, "faces": []}]
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "bmp", "tiff"])
+def test_every_kind_of_picture_that_a_file_may_be_is_taken(server: Running, kind: str) -> None:
+    content = cv2.imencode(f".{kind}", np.zeros((200, 300, 3), np.uint8))[1].tobytes()
+    answer = httpx.post(
+        f"{server.address}/v1/predict", content=content, headers={"content-type": f"image/{kind}"}
+    )
+    assert answer.status_code == 200
+
+
 def test_the_answer_tells_the_time_of_each_stage(server: Running, portrait: bytes) -> None:
     answer = httpx.post(f"{server.address}/v1/predict", content=portrait, headers=JPEG)
     stages = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
