@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,12 +45,10 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_environment(python: Path | str, folder: Path, *packages: str | Path) -> Path:
     """A fresh virtual environment with some packages; returns its Python."""
-    if python == sys.executable:
-        venv.create(folder, with_pip=True)
-    else:
-        run(python, "-m", "venv", folder)
+    run(python, "-m", "venv", "--without-pip", folder)
     inside = folder / "bin" / "python"
-    run(inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages)
+    pip = (sys.executable, "-m", "pip", "--python", inside, "--disable-pip-version-check")
+    run(*pip, "install", "-q", "--no-compile", *packages)
     return inside
 
 
