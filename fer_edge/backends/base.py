@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,12 @@ from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.forking import ProcessBound
+
+Crops: TypeAlias = npt.NDArray[np.uint8]
+"""``(N, H, W, C)``, C-contiguous."""
+
+Answers: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Logits and probabilities, ``(N, 7)`` each."""
 
 MAX_THREADS = 1024
 """More would be a typing error, and engines start every thread that they are told to."""
@@ -81,24 +88,33 @@ class BackendOptions:
 
         Raises ConfigurationError where an argument and a setting differ.
         """
-        for name, argument, default in (("device", device, "auto"), ("threads", threads, None)):
-            here = getattr(self, name)
+        given: dict[str, Any] = {"device": device, "threads": threads}
+        for name, argument in given.items():
+            default, here = getattr(BackendOptions, name), getattr(self, name)
             if default not in (argument, here) and argument != here:
                 raise ConfigurationError(
                     f"{name} was given twice, as {argument!r} and in options as {here!r}; give it "
                     "once"
                 )
-        return replace(
-            self,
-            device=self.device if device == "auto" else device,
-            threads=self.threads if threads is None else threads,
-        )
+        return replace(self, **{k: v for k, v in given.items() if v != getattr(BackendOptions, k)})
+
+    def kind_and_number(self, engine: str, *kinds: str) -> tuple[str, int]:
+        """Read a device such as ``cuda:1``; ``auto`` is the first of ``kinds``.
+
+        Raises ConfigurationError for one of another kind, and for a numbered CPU.
+        """
+        kind, colon, number = (kinds[0] if self.device == "auto" else self.device).partition(":")
+        if kind not in kinds or (colon and (kind == "cpu" or not number.isdecimal())):
+            raise ConfigurationError(
+                f"{engine} has no device {self.device!r}; there are auto, {', '.join(kinds)}, and "
+                "cuda:1 for the second GPU"
+            )
+        return kind, int(number or 0)
 
     def refuse(self, engine: str, *names: str) -> None:
         """Raise ConfigurationError if one of these options, which ``engine`` lacks, is set."""
-        defaults = {field.name: field.default for field in fields(self)}
         for name in names:
-            if (value := getattr(self, name)) != defaults[name]:
+            if (value := getattr(self, name)) != getattr(BackendOptions, name):
                 raise ConfigurationError(
                     f"{engine} has no setting {name}={value!r}; leave it out, or name a backend "
                     "that has it"
@@ -139,15 +155,12 @@ class Backend(ProcessBound, ABC):
     def __init__(self, artifact: Artifact, options: BackendOptions) -> None: ...
 
     @abstractmethod
-    def infer(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Run crops ``(N, H, W, C)``; logits and probabilities, float32 ``(N, 7)`` each.
+    def infer(self, batch: Crops) -> Answers:
+        """Run crops; returns logits and probabilities.
 
-        ``batch`` is C-contiguous. It belongs to the caller, who overwrites it after the call; the
-        arrays that are returned must not refer to it or to memory of the engine. Many threads may
-        call this method at once. Raises EngineError if the engine fails, and ClosedError after
-        ``close``.
+        ``batch`` belongs to the caller, who overwrites it after the call; the arrays that are
+        returned must not refer to it or to memory of the engine. Many threads may call this method
+        at once. Raises EngineError if the engine fails, and ClosedError after ``close``.
         """
 
     @abstractmethod

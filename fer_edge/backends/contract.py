@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
+from fer_edge.backends.base import Crops
 from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
 
 INPUT = "crop"
@@ -78,10 +78,10 @@ def static_batch(ports: Sequence[Port]) -> int | None:
     return fixed[0] if fixed else None
 
 
-def padded(batch: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Fill a batch with zeros up to ``size``. Raises EngineError if it is larger."""
+def padded(batch: Crops, size: int | None) -> Crops:
+    """Fill a batch with zeros up to ``size``, if any. Raises EngineError if it is larger."""
     count = len(batch)
-    if count == size:
+    if size is None or count == size:
         return batch
     if count > size:
         raise EngineError(
@@ -99,7 +99,8 @@ def _check_ports(
     one_batch = len({row for row in rows if isinstance(row, int)}) <= 1
     expected_in = [Port(INPUT, "uint8", ("N", *spec.input.shape))]
     expected_out = [Port(name, "float32", ("N", len(spec.labels))) for name in OUTPUTS]
-    if one_batch and _alike(inputs, expected_in) and _alike(outputs, expected_out):
+    fits = _facts(inputs) == _facts(expected_in) and _facts(outputs) == _facts(expected_out)
+    if one_batch and fits:
         return
     whose = "its own spec" if artifact.spec is None else "the spec that was given"
     raise ArtifactError(
@@ -108,13 +109,9 @@ def _check_ports(
     )
 
 
-def _alike(ports: Sequence[Port], expected: Sequence[Port]) -> bool:
-    """Whether names, types and shapes agree, the batch apart; the order does not matter."""
-
-    def facts(some: Sequence[Port]) -> list[tuple[str, str, int, str]]:
-        return sorted((p.name, p.dtype, len(p.shape), str(p.shape[1:])) for p in some)
-
-    return facts(ports) == facts(expected)
+def _facts(ports: Sequence[Port]) -> list[tuple[str, str, int, str]]:
+    """Names, types and shapes, the batch apart; the order does not matter."""
+    return sorted((p.name, p.dtype, len(p.shape), str(p.shape[1:])) for p in ports)
 
 
 def _listed(ports: Sequence[Port]) -> str:

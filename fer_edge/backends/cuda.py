@@ -8,13 +8,11 @@ from __future__ import annotations
 import ctypes
 import importlib
 import logging
-import math
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,9 @@ from fer_edge.system.forking import ProcessBound
 
 Enqueue = Callable[[int], None]
 """Enqueues work on the stream with this handle and returns before the work is done."""
+
+Row = np.dtype[Any]
+"""One row of a tensor with its shape, such as ``np.dtype((np.float32, (7,)))``."""
 
 
 def _import_runtime() -> Any:
@@ -42,18 +43,6 @@ cudart = _import_runtime()
 _SUCCESS = cudart.cudaError_t.cudaSuccess
 _ATTEMPTS = 3
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Shape and dtype of one row of a tensor; the batch comes before it."""
-
-    shape: tuple[int, ...]
-    dtype: type[np.generic]
-
-    def size(self, rows: int) -> int:
-        """Bytes of so many rows."""
-        return rows * math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @contextmanager
@@ -103,14 +92,13 @@ class CudaLane(ProcessBound):
 
     def __init__(
         self,
-        inputs: Mapping[str, Layout],
-        outputs: Mapping[str, Layout],
+        inputs: Mapping[str, Row],
+        outputs: Mapping[str, Row],
         max_rows: int,
         *,
         scratch_bytes: int = 0,
         spinning: bool = False,
     ) -> None:
-        self._layouts = {**inputs, **outputs}
         self._graphs: dict[int, Any] = {}
         self._attempts: Counter[int] = Counter()
         with ExitStack() as held:
@@ -126,9 +114,8 @@ class CudaLane(ProcessBound):
             held.callback(_release, cudart.cudaEventDestroy, self._done)
             self.inputs = {n: _pinned(held, x, max_rows) for n, x in inputs.items()}
             self.outputs = {n: _pinned(held, x, max_rows) for n, x in outputs.items()}
-            self.addresses = {
-                n: _on_device(held, x.size(max_rows)) for n, x in self._layouts.items()
-            }
+            arrays = {**self.inputs, **self.outputs}
+            self.addresses = {n: _on_device(held, array.nbytes) for n, array in arrays.items()}
             self.scratch_address = _on_device(held, scratch_bytes)
             self._held = held.pop_all()
         # for a lane that is dropped without close; at exit a forked child must free nothing
@@ -173,25 +160,14 @@ class CudaLane(ProcessBound):
         self._held.close()
 
     def _copy_and_enqueue(self, rows: int, enqueue: Enqueue) -> None:
-        kinds = cudart.cudaMemcpyKind
+        kinds, copy, stream = cudart.cudaMemcpyKind, cudart.cudaMemcpyAsync, self._stream
         for name, array in self.inputs.items():
-            self._copy(
-                self.addresses[name],
-                array.ctypes.data,
-                self._layouts[name].size(rows),
-                kinds.cudaMemcpyHostToDevice,
-            )
+            here, there, size = array.ctypes.data, self.addresses[name], array[:rows].nbytes
+            _check("copy", copy(there, here, size, kinds.cudaMemcpyHostToDevice, stream))
         enqueue(self._handle)
         for name, array in self.outputs.items():
-            self._copy(
-                array.ctypes.data,
-                self.addresses[name],
-                self._layouts[name].size(rows),
-                kinds.cudaMemcpyDeviceToHost,
-            )
-
-    def _copy(self, target: int, source: int, size: int, kind: Any) -> None:
-        _check("copy", cudart.cudaMemcpyAsync(target, source, size, kind, self._stream))
+            here, there, size = array.ctypes.data, self.addresses[name], array[:rows].nbytes
+            _check("copy", copy(here, there, size, kinds.cudaMemcpyDeviceToHost, stream))
 
     def _captured(self, rows: int, enqueue: Enqueue) -> Any:
         """Capture the work as a graph. Raises EngineError if that fails."""
@@ -224,15 +200,15 @@ def _handle(stream: Any) -> int:
     return int(get_cuda_native_handle(stream))
 
 
-def _pinned(held: ExitStack, layout: Layout, rows: int) -> npt.NDArray[Any]:
-    size = layout.size(rows)
+def _pinned(held: ExitStack, row: Row, rows: int) -> npt.NDArray[Any]:
+    size = rows * row.itemsize
     address = _check(
         f"allocate {size} bytes of pinned memory",
         cudart.cudaHostAlloc(size, cudart.cudaHostAllocDefault),
     )
     held.callback(_release, cudart.cudaFreeHost, address)
     memory = memoryview((ctypes.c_uint8 * size).from_address(address))
-    return np.frombuffer(memory, layout.dtype).reshape(rows, *layout.shape)
+    return np.frombuffer(memory, row)
 
 
 def _on_device(held: ExitStack, size: int) -> int:

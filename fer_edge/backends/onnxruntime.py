@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
-from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
+from fer_edge.backends.base import Answers, Backend, BackendOptions, Crops, EngineInfo, one_line
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec, padded, static_batch
 from fer_edge.backends.external_data import refuse_external_data
 from fer_edge.backends.onnxruntime_devices import CPU, CUDA, LARGEST_BATCH, Device, device_named
@@ -68,7 +65,6 @@ class OnnxRuntimeBackend(Backend):
         session = _open(artifact, device, settings)
         _check_provider(session, device.provider)
         self.spec, self._batch = _contract(session, artifact)
-        self._largest = LARGEST_BATCH if device.compiles and self._batch is None else self._batch
         computes_in = _COMPUTES_IN.get((device.provider, self.spec.precision), "unknown")
         _check_precision(options, self.spec, computes_in)
         self.engine = EngineInfo(
@@ -78,31 +74,28 @@ class OnnxRuntimeBackend(Backend):
             inference_precision=computes_in,
             threads=threads,
             concurrency=threads if abreast else 1,
-            max_batch=self._largest,
+            max_batch=self._batch or (LARGEST_BATCH if device.compiles else None),
         )
         self._session: ort.InferenceSession | None = session
 
-    def infer(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def infer(self, batch: Crops) -> Answers:
         """Run one batch."""
         session = self._session
         if session is None:
             raise ClosedError("this ONNX Runtime session is closed")
-        if self._batch is None and self._largest is not None and len(batch) > self._largest:
+        if self._batch is None and len(batch) > (self.engine.max_batch or len(batch)):
             raise InputError(
                 f"a batch of {len(batch)} crops, and the engine is built for at most "
-                f"{self._largest}; split it, or export with a static --batch"
+                f"{self.engine.max_batch}; split it, or export with a static --batch"
             )
-        given = batch if self._batch is None else padded(batch, self._batch)
+        given = padded(batch, self._batch)
         try:
             logits, probabilities = session.run(_OUTPUTS, {INPUT: given})
         except Exception as problem:  # onnxruntime's errors share no base of their own
             raise EngineError(
                 f"ONNX Runtime failed on crops of shape {batch.shape}: {one_line(problem)}"
             ) from problem
-        count = len(batch)
-        return logits[:count], probabilities[:count]
+        return logits[: len(batch)], probabilities[: len(batch)]
 
     def close(self) -> None:
         """Drop the session. Calls that are under way finish first."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from fer_edge.backends.base import BackendOptions
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.errors import ConfigurationError, EngineError, MissingDependencyError
 from fer_edge.system.folders import data_folder
@@ -78,29 +79,21 @@ def device_named(name: str) -> Device:
     Raises ConfigurationError for an unknown one, EngineError if this ONNX Runtime lacks its
     provider or NVIDIA's plugin, and MissingDependencyError if it is too old for plugins.
     """
-    kind, colon, number = ("cpu" if name == "auto" else name).partition(":")
-    if kind not in _PROVIDERS or (colon and (kind == "cpu" or not number.isdecimal())):
-        raise ConfigurationError(
-            f"ONNX Runtime has no device {name!r}; there are auto, {', '.join(_PROVIDERS)}, "
-            "and cuda:1 for the second GPU"
-        )
-    found = Device(_PROVIDERS[kind], int(number or 0))
+    kind, number = BackendOptions(name).kind_and_number("ONNX Runtime", *_PROVIDERS)
+    found = Device(_PROVIDERS[kind], number)
     if found.provider == RTX:
         _register_rtx()
     elif found.provider not in (available := ort.get_available_providers()):
-        raise EngineError(
-            f"this ONNX Runtime has no {found.provider}, only {', '.join(available)}. {_advice()}"
-        )
-    return found
-
-
-def _advice() -> str:
-    if platform.machine() == "aarch64":
-        return (
+        advice = (
             "On a Jetson, install the onnxruntime-gpu that NVIDIA builds for your JetPack, or use "
             "backend='tensorrt', which needs none"
+            if platform.machine() == "aarch64"
+            else "For CUDA and TensorRT: pip uninstall onnxruntime && pip install onnxruntime-gpu"
         )
-    return "For CUDA and TensorRT: pip uninstall onnxruntime && pip install onnxruntime-gpu"
+        raise EngineError(
+            f"this ONNX Runtime has no {found.provider}, only {', '.join(available)}. {advice}"
+        )
+    return found
 
 
 def _kept_engines() -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.artifacts.artifact import Artifact
-from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.base import Answers, Backend, BackendOptions, Crops, EngineInfo
 from fer_edge.backends.contract import OUTPUTS, padded
 from fer_edge.backends.openvino_model import (
     REFUSALS,
@@ -74,20 +74,18 @@ class OpenVinoBackend(Backend):
         self._any: Pool[_Request] | None = None
         self._opening = threading.Lock()
 
-    def infer(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def infer(self, batch: Crops) -> Answers:
         """Run one batch."""
         count = len(batch)
         if count != 1 and self._one_by_one:
-            return self._rows(batch)
-        if self._fixed is not None:
-            pool, batch = self._first, padded(batch, self._fixed)
-        else:
-            pool = self._first if count == 1 else self._any or self._compile_for_any()
+            rows = [self.infer(crop[None]) for crop in batch]
+            return np.concatenate([a for a, _ in rows]), np.concatenate([b for _, b in rows])
+        is_first = self._fixed is not None or count == 1
+        pool = self._first if is_first else self._any or self._compile_for_any()
+        given = padded(batch, self._fixed)
         try:
             with pool.borrow() as request:
-                logits, probabilities = request.infer(batch)
+                logits, probabilities = request.infer(given)
         except REFUSALS as problem:
             raise EngineError(
                 f"OpenVINO failed on crops of shape {batch.shape}: {reason(problem)}"
@@ -117,12 +115,6 @@ class OpenVinoBackend(Backend):
         size = self.engine.concurrency + 1
         return Pool(lambda: _Request(compiled, batch, self._handed_over), size, _CLOSED)
 
-    def _rows(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        logits, probabilities = zip(*(self.infer(row[None]) for row in batch), strict=True)
-        return np.concatenate(logits), np.concatenate(probabilities)
-
 
 class _Request:
     """An infer request with its own tensors; ``batch`` None takes any number of crops.
@@ -140,9 +132,7 @@ class _Request:
         self._pixels: Any = self._input.data if self._fixed else None
         self._outputs = self._views() if self._fixed else []
 
-    def infer(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def infer(self, batch: Crops) -> Answers:
         if self._fixed:
             self._pixels[:] = batch
         else:

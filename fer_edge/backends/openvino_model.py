@@ -55,10 +55,8 @@ class ArtifactModel:
             ) from problem
         self.spec = contract_spec(carried, artifact, inputs, outputs)
         self.batch = static_batch(inputs)
-        self._digests = [
-            artifact.sha256,
-            *(hashlib.sha256(data).hexdigest() for _, data in sorted(artifact.companions.items())),
-        ]
+        beside = (hashlib.sha256(data) for _, data in sorted(artifact.companions.items()))
+        self._digests = [artifact.sha256, *(digest.hexdigest() for digest in beside)]
 
     def compile(self, device: str, settings: Settings, batch: int | None) -> Any:
         """Compile for ``batch`` crops, or for any number if it is None, or load from the cache.
@@ -66,23 +64,20 @@ class ArtifactModel:
         Raises EngineError.
         """
         try:
-            return self._compile_or_load(device, settings, batch)
+            can = read_property(self._core, device, "OPTIMIZATION_CAPABILITIES")
+            if not self._cached or device.startswith("AUTO") or "EXPORT_IMPORT" not in can:
+                return self._compile(device, settings, batch)
+            name = str(self._core.get_property(device, "FULL_DEVICE_NAME"))
+            key = [ov.__version__, name, device, sorted(settings.items()), self._digests, batch]
+            if (blob := read_blob(key)) is not None:
+                with suppress(*REFUSALS):  # undamaged, but made by another OpenVINO or driver
+                    return self._core.import_model(blob, device, settings)
+            compiled = self._compile(device, settings, batch)
+            with suppress(*REFUSALS):  # not every device can export; the next start compiles again
+                write_blob(key, compiled.export_model().getvalue())
+            return compiled
         finally:
             _return_free_memory()
-
-    def _compile_or_load(self, device: str, settings: Settings, batch: int | None) -> Any:
-        can = read_property(self._core, device, "OPTIMIZATION_CAPABILITIES")
-        if not self._cached or device.startswith("AUTO") or "EXPORT_IMPORT" not in can:
-            return self._compile(device, settings, batch)
-        name = str(self._core.get_property(device, "FULL_DEVICE_NAME"))
-        key = [ov.__version__, name, device, sorted(settings.items()), self._digests, batch]
-        if (blob := read_blob(key)) is not None:
-            with suppress(*REFUSALS):  # undamaged, but made by another OpenVINO or driver
-                return self._core.import_model(blob, device, settings)
-        compiled = self._compile(device, settings, batch)
-        with suppress(*REFUSALS):  # not every device can export; the next start compiles again
-            write_blob(key, compiled.export_model().getvalue())
-        return compiled
 
     def _compile(self, device: str, settings: Settings, batch: int | None) -> Any:
         model = self._model
@@ -180,11 +175,8 @@ def _ports(outputs: list[Any]) -> list[Port]:
     ports = []
     for output in outputs:
         shape = output.get_partial_shape()
-        fixed = (
-            tuple(d.get_length() if d.is_static else None for d in shape)
-            if shape.rank.is_static
-            else ()
-        )
+        sides = shape if shape.rank.is_static else ()
+        fixed = tuple(side.get_length() if side.is_static else None for side in sides)
         kind = output.get_element_type().to_string()
         name = output.get_any_name() if output.get_names() else ""
         ports.append(Port(name, _DTYPES.get(kind, kind), fixed))

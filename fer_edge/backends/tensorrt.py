@@ -8,7 +8,6 @@ import threading
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from fer_edge.backends.table import BACKENDS
 from fer_edge.errors import (
@@ -38,11 +37,11 @@ else:
         raise BACKENDS["tensorrt"].absence("TensorRT 10.3 or later", f"this is {trt.__version__}")
 
 from fer_edge.artifacts.artifact import Artifact
-from fer_edge.artifacts.plan import Gpu, PlanSidecar, read_sidecar, require_trust
+from fer_edge.artifacts.plan import read_sidecar, require_trust
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.backends.base import Backend, BackendOptions, EngineInfo
+from fer_edge.backends.base import Answers, Backend, BackendOptions, Crops, EngineInfo
 from fer_edge.backends.contract import INPUT, OUTPUTS, Port, contract_spec
-from fer_edge.backends.cuda import CudaLane, Layout, describe_gpu, on_gpu
+from fer_edge.backends.cuda import CudaLane, describe_gpu, on_gpu
 from fer_edge.backends.pool import Pool
 
 _LANES = {"latency": 2, "throughput": 4}
@@ -86,16 +85,58 @@ class TensorRtBackend(Backend):
     """A plan, and a pool of lanes: each has a stream, its memory, and a graph per batch size."""
 
     def __init__(self, artifact: Artifact, options: BackendOptions) -> None:
-        self._gpu = _gpu_number(options)
+        options.refuse("TensorRT", "threads", "compiled")
+        _, self._gpu = options.kind_and_number("TensorRT", "cuda")
         sidecar = read_sidecar(artifact)
         require_trust(artifact, trust=options.trust)
         gpu = describe_gpu(self._gpu)
+        if sidecar is not None and (misfits := sidecar.misfits(trt.__version__, gpu)):
+            raise ArtifactError(
+                f"{artifact.path} does not run here: {'; '.join(misfits)}. Build it on this device "
+                "with fer-export --from-onnx, from the ONNX that it was made from"
+            )
+        precision = sidecar.inference_precision if sidecar else "unknown"
+        if options.inference_precision not in (None, precision):
+            raise ConfigurationError(
+                f"this plan computes in {precision}, fixed when it was built, and "
+                f"{options.inference_precision} was asked for; build another with fer-export "
+                "--target trt-fp16"
+            )
+        self._log, lanes = EngineLog(), _LANES[options.goal]
         with on_gpu(self._gpu):
-            self._open(artifact, options, sidecar, gpu)
+            engine = load_engine(
+                artifact.data,
+                self._log,
+                where=str(artifact.path),
+                host_code=sidecar is not None and sidecar.version_compatible,
+                dla_core=sidecar.dla_core if sidecar else None,
+            )
+            carried = sidecar.spec.to_json() if sidecar else None
+            self.spec = contract_spec(carried, artifact, *_ports(engine))
+            fewest, self._max_batch = _batches(engine)
+            make = partial(
+                _Lane,
+                engine,
+                self._log,
+                self.spec,
+                batches=(fewest, self._max_batch),
+                spinning=options.spinning,
+                preparing=threading.Lock(),
+            )
+            self._pool = Pool(make, lanes, "this TensorRT engine is closed")
+            with self._pool.borrow():  # memory that is lacking shows here, not at the first crop
+                pass
+        self.engine = EngineInfo(
+            name="tensorrt",
+            version=trt.__version__,
+            provider=str(gpu),
+            inference_precision=precision,
+            threads=None,
+            concurrency=lanes,
+            max_batch=self._max_batch,
+        )
 
-    def infer(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def infer(self, batch: Crops) -> Answers:
         """Run one batch in a lane of its own."""
         if len(batch) > self._max_batch:  # the lanes' memory holds no more
             raise InputError(
@@ -111,51 +152,6 @@ class TensorRtBackend(Backend):
         if not self.inherited:
             with on_gpu(self._gpu):
                 self._pool.close()
-
-    def _open(
-        self, artifact: Artifact, options: BackendOptions, sidecar: PlanSidecar | None, gpu: Gpu
-    ) -> None:
-        if sidecar is not None and (misfits := sidecar.misfits(trt.__version__, gpu)):
-            raise ArtifactError(
-                f"{artifact.path} does not run here: {'; '.join(misfits)}. Build it on this device "
-                "with fer-export --from-onnx, from the ONNX that it was made from"
-            )
-        precision = sidecar.inference_precision if sidecar else "unknown"
-        _check_precision(options, precision)
-        self._log = EngineLog()
-        engine = load_engine(
-            artifact.data,
-            self._log,
-            where=str(artifact.path),
-            host_code=sidecar is not None and sidecar.version_compatible,
-            dla_core=sidecar.dla_core if sidecar else None,
-        )
-        self.spec = contract_spec(
-            sidecar.spec.to_json() if sidecar else None, artifact, *_ports(engine)
-        )
-        fewest, self._max_batch = _batches(engine)
-        lanes = _LANES[options.goal]
-        make = partial(
-            _Lane,
-            engine,
-            self._log,
-            self.spec,
-            batches=(fewest, self._max_batch),
-            spinning=options.spinning,
-            preparing=threading.Lock(),
-        )
-        self._pool = Pool(make, lanes, "this TensorRT engine is closed")
-        with self._pool.borrow():  # memory that is lacking shows here, not at the first crop
-            pass
-        self.engine = EngineInfo(
-            name="tensorrt",
-            version=trt.__version__,
-            provider=str(gpu),
-            inference_precision=precision,
-            threads=None,
-            concurrency=lanes,
-            max_batch=self._max_batch,
-        )
 
 
 class _Lane:
@@ -183,16 +179,14 @@ class _Lane:
         self._scratch_bytes = engine.device_memory_size_v2
         self._contexts: dict[int, trt.IExecutionContext] = {}
         self._cuda = CudaLane(
-            {INPUT: Layout(self._shape, np.uint8)},
-            {name: Layout((len(spec.labels),), np.float32) for name in OUTPUTS},
+            {INPUT: np.dtype((np.uint8, self._shape))},
+            {name: np.dtype((np.float32, (len(spec.labels),))) for name in OUTPUTS},
             batches[1],
             scratch_bytes=self._scratch_bytes,
             spinning=spinning,
         )
 
-    def infer(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def infer(self, batch: Crops) -> Answers:
         count = len(batch)
         # the rows beyond ``count`` are computed and read by nobody
         rows = next(size for size in self._sizes if size >= count)
@@ -264,26 +258,6 @@ def load_engine(
             "with fer-export --from-onnx"
         )
     return engine
-
-
-def _gpu_number(options: BackendOptions) -> int:
-    options.refuse("TensorRT", "threads", "compiled")
-    kind, colon, number = options.device.partition(":")
-    if kind in ("auto", "cuda") and (not colon or (kind == "cuda" and number.isdecimal())):
-        return int(number or 0)
-    raise ConfigurationError(
-        f"TensorRT has no device {options.device!r}; there are auto, cuda, and cuda:1 for the "
-        "second GPU"
-    )
-
-
-def _check_precision(options: BackendOptions, precision: str) -> None:
-    wanted = options.inference_precision
-    if wanted is not None and wanted != precision:
-        raise ConfigurationError(
-            f"this plan computes in {precision}, fixed when it was built, and {wanted} was asked "
-            "for; build another with fer-export --target trt-fp16"
-        )
 
 
 def _ports(engine: trt.ICudaEngine) -> tuple[list[Port], list[Port]]:

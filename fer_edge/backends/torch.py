@@ -8,13 +8,12 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.backends.base import Backend, BackendOptions, EngineInfo, one_line
+from fer_edge.backends.base import Answers, Backend, BackendOptions, Crops, EngineInfo, one_line
 from fer_edge.backends.contract import refuse_another_spec
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
@@ -57,18 +56,22 @@ class TorchBackend(Backend):
                 f"torch cannot put {artifact.path} on {device}: {one_line(problem)}"
             ) from problem
         forward: Forward = torch.compile(whole, dynamic=True) if options.compiled else whole
-        self._threads, concurrency = _threads(options, device)
+        self._threads, concurrency = options.threads, 1  # None is torch's own number
+        if device.type == "cpu" and options.goal == "throughput":
+            self._threads, concurrency = 1, options.threads or usable_cores()
         self._forward: Forward | None = None
         self._lanes: Pool[_Lane] | None = None
         if device.type == "cuda":
+            provider = f"{device} ({torch.cuda.get_device_name(device)})"
             concurrency = _LANES[options.goal]
             self._lanes = Pool(partial(_Lane, forward, device), concurrency, _CLOSED)
         else:
+            provider = "cpu"
             self._forward = forward
         self.engine = EngineInfo(
             name="torch",
             version=str(torch.__version__),
-            provider=_provider(device),
+            provider=provider,
             inference_precision=precision,
             threads=self._threads or (torch.get_num_threads() if device.type == "cpu" else None),
             concurrency=concurrency,
@@ -76,9 +79,7 @@ class TorchBackend(Backend):
         if options.compiled:  # a missing compiler is found here, not at the first crop
             self.infer(np.zeros((1, *self.spec.input.shape), np.uint8))
 
-    def infer(
-        self, batch: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def infer(self, batch: Crops) -> Answers:
         """Run one batch."""
         if self._threads is not None and torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
@@ -88,7 +89,11 @@ class TorchBackend(Backend):
             if self._lanes is not None:
                 with self._lanes.borrow() as lane:
                     return lane.infer(pixels)
-            return self._on_the_cpu(pixels)
+            if (forward := self._forward) is None:
+                raise ClosedError(_CLOSED)
+            with torch.inference_mode():
+                logits, probabilities = forward(pixels)
+            return logits.numpy(), probabilities.numpy()
         except RuntimeError as problem:  # out of memory and a missing compiler are such errors
             raise EngineError(
                 f"torch failed on crops of shape {batch.shape}: {one_line(problem)}"
@@ -99,16 +104,6 @@ class TorchBackend(Backend):
         self._forward = None
         if self._lanes is not None:
             self._lanes.close()
-
-    def _on_the_cpu(
-        self, pixels: torch.Tensor
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        forward = self._forward
-        if forward is None:
-            raise ClosedError(_CLOSED)
-        with torch.inference_mode():
-            logits, probabilities = forward(pixels)
-        return logits.numpy(), probabilities.numpy()
 
 
 class _Contract(nn.Module):
@@ -151,9 +146,7 @@ class _Lane:
             OrderedDict()
         )
 
-    def infer(
-        self, pixels: torch.Tensor
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def infer(self, pixels: torch.Tensor) -> Answers:
         count = len(pixels)
         with torch.inference_mode(), torch.cuda.device(self._device):
             if count not in self._graphs:
@@ -187,12 +180,7 @@ class _Lane:
 
 
 def _device(options: BackendOptions) -> torch.device:
-    kind, _, number = ("cpu" if options.device == "auto" else options.device).partition(":")
-    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdecimal())):
-        raise ConfigurationError(
-            f"torch has no device {options.device!r} here; there are auto, cpu, cuda, and cuda:1 "
-            "for the second GPU"
-        )
+    kind, index = options.kind_and_number("torch", "cpu", "cuda")
     if kind == "cpu":
         return torch.device("cpu")
     if options.threads is not None:
@@ -202,21 +190,9 @@ def _device(options: BackendOptions) -> torch.device:
             f"torch {torch.__version__} was built without CUDA; install the CUDA build of torch "
             "and torchvision, or use device='cpu'"
         )
-    index, there = int(number or 0), torch.cuda.device_count()
-    if index >= there:
+    if index >= (there := torch.cuda.device_count()):
         raise EngineError(
             f"torch sees {there} GPUs, counted from 0, and cuda:{index} was asked for; use "
             "another, or device='cpu'"
         )
     return torch.device("cuda", index)
-
-
-def _threads(options: BackendOptions, device: torch.device) -> tuple[int | None, int]:
-    """Threads of one call (None is torch's own number), and how many calls run side by side."""
-    if device.type == "cpu" and options.goal == "throughput":
-        return 1, options.threads or usable_cores()
-    return options.threads, 1
-
-
-def _provider(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else "cpu"

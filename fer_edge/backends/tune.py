@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
-from fer_edge.backends import BACKENDS, Backend, BackendOptions, EngineInfo, backend_class
+from fer_edge.backends import BACKENDS, Backend, BackendOptions, backend_class
 from fer_edge.backends.choose_backend import candidates
 from fer_edge.backends.tuning_record import (
     Failure,
@@ -66,14 +67,19 @@ def tune(
     runs: list[_Run] = []
     for one in found:
         artifact = opened.artifact(one.backend, precision)
-        tried = counts if _has_threads(one.backend, device) else (None,)
-        runs += [_Run(one.backend, artifact, device, count) for count in tried]
+        has_threads = "cpu" in BACKENDS[one.backend].devices and device in ("auto", "cpu")
+        for count in counts if has_threads else (None,):
+            runs.append(_Run(one.backend, artifact, BackendOptions(device, count)))
     with progress(_ROUNDS * len(runs), "tuning") as bar:
         for _ in range(_ROUNDS):
             for run in runs:
                 run.measure(seconds)
                 bar.advance(note=run.backend)
-    measured = [timing for run in runs if (timing := run.timing()) is not None]
+    measured = [
+        replace(run.rounds[0], p50_ms=statistics.median(one.p50_ms for one in run.rounds))
+        for run in runs
+        if run.failure is None
+    ]
     reasons = {run.backend: run.failure for run in runs if run.failure is not None}
     if not measured:
         listed = "; ".join(f"{backend}: {reason}" for backend, reason in reasons.items())
@@ -101,14 +107,12 @@ def thread_counts() -> tuple[int, ...]:
 
 @dataclass
 class _Run:
-    """A backend with a number of threads, and its measurements."""
+    """A backend with a number of threads, and what was measured in each round."""
 
     backend: str
     artifact: Artifact
-    device: str
-    threads: int | None
-    medians: list[float] = field(default_factory=list)
-    engine: EngineInfo | None = None
+    options: BackendOptions
+    rounds: list[Timing] = field(default_factory=list)
     precision: str = ""
     failure: str | None = None
 
@@ -117,30 +121,18 @@ class _Run:
         if self.failure is not None:
             return
         try:
-            options = BackendOptions(device=self.device, threads=self.threads)
-            opened = backend_class(self.backend)(self.artifact, options)
-            try:
-                self.medians.append(_median_ms(opened, seconds))
-                self.engine, self.precision = opened.engine, opened.spec.precision
-            finally:
-                opened.close()
+            with closing(backend_class(self.backend)(self.artifact, self.options)) as opened:
+                timing = Timing(
+                    backend=self.backend,
+                    threads=self.options.threads,
+                    p50_ms=_median_ms(opened, seconds),
+                    provider=opened.engine.provider,
+                    inference_precision=opened.engine.inference_precision,
+                )
+                self.rounds.append(timing)
+                self.precision = opened.spec.precision
         except Exception as problem:  # a broken engine may raise anything, and it is reported
             self.failure = str(problem) or repr(problem)
-
-    def timing(self) -> Timing | None:
-        if self.failure is not None or self.engine is None:
-            return None
-        return Timing(
-            backend=self.backend,
-            threads=self.threads,
-            p50_ms=statistics.median(self.medians),
-            provider=self.engine.provider,
-            inference_precision=self.engine.inference_precision,
-        )
-
-
-def _has_threads(backend: str, device: str) -> bool:
-    return "cpu" in BACKENDS[backend].devices and device in ("auto", "cpu")
 
 
 def _median_ms(backend: Backend, seconds: float) -> float:
@@ -148,8 +140,7 @@ def _median_ms(backend: Backend, seconds: float) -> float:
     _, probabilities = backend.infer(crop)
     if not abs(float(probabilities.sum()) - 1) < _SUM_TOLERANCE:
         raise EngineError(f"its probabilities add up to {probabilities.sum()} instead of 1")
-    timed = partial(
-        call_times, partial(backend.infer, crop), fewest=_FEWEST_CALLS, most=_MOST_CALLS
-    )
-    timed(seconds=_WARM_UP_S)
-    return statistics.median(timed(seconds=seconds)) * 1e3
+    infer = partial(backend.infer, crop)
+    for limit in (_WARM_UP_S, seconds):
+        times = call_times(infer, seconds=limit, fewest=_FEWEST_CALLS, most=_MOST_CALLS)
+    return statistics.median(times) * 1e3

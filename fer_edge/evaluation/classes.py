@@ -23,6 +23,7 @@ _VARIANTS = {
     Emotion.CONTEMPT: ("contempt", "contemptuous"),
 }
 _EMOTION_OF = {name: emotion.value for emotion, names in _VARIANTS.items() for name in names}
+_CONTEMPT = Emotion.CONTEMPT.value
 _SHOWN = 12
 
 
@@ -78,7 +79,7 @@ def labels_of(mapping: Mapping[str, str]) -> tuple[str, ...]:
 def resolve(
     keys: Collection[str],
     source: str,
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str],
     labels: Sequence[str] | None = None,
 ) -> Classes:
     """Find the label of each of ``keys``, which are the names that occur in ``source``.
@@ -88,7 +89,7 @@ def resolve(
     as an eighth where it occurs. Raises DataError, which names what does not fit.
     """
     by_key = {key: key.strip().lower() for key in keys}
-    said = _mapped(by_key, source, mapping or {})
+    said = _mapped(by_key, source, mapping)
     unsaid = {key: low for key, low in by_key.items() if key not in said}
     if labels is not None and set(labels) - set(_EMOTION_OF.values()):
         known = {label.lower(): label for label in labels}
@@ -102,7 +103,8 @@ def resolve(
             f'--classes "{_suggestion(by_key, said)}"'
         )
     if labels is None:
-        labels = labels_of(mapping or {}) or _default_labels(said.values())
+        has_contempt = _CONTEMPT in said.values()
+        labels = labels_of(mapping) or ((*LABELS, _CONTEMPT) if has_contempt else LABELS)
         _check_labels(labels)
     elif strangers := sorted({name for name in said.values() if name not in (*labels, DROP)}):
         left_out = {key: DROP for key, name in said.items() if name in strangers}
@@ -140,22 +142,13 @@ def _mapped(by_key: Mapping[str, str], source: str, mapping: Mapping[str, str]) 
 
 def _suggestion(by_key: Mapping[str, str], known: Mapping[str, str]) -> str:
     """A text for ``--classes`` that has every class; NAME stands where only the user knows."""
-    return _option_text(
-        {
-            key: known.get(key) or emotion_named(key) or ("NAME" if key.isdecimal() else key)
-            for key in sorted(by_key)
-        }
-    )
+    unknown = {key: "NAME" if key.isdecimal() else key for key in sorted(by_key)}
+    return _option_text({k: known.get(k) or emotion_named(k) or v for k, v in unknown.items()})
 
 
 def _option_text(said: Mapping[str, str]) -> str:
     """A text for ``--classes`` that gives each key of a data set its name, in this order."""
     return ",".join(key if name == key else f"{key}={name}" for key, name in said.items())
-
-
-def _default_labels(found: Collection[str]) -> tuple[str, ...]:
-    contempt = Emotion.CONTEMPT.value
-    return (*LABELS, contempt) if contempt in found else LABELS
 
 
 def _check_labels(labels: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_edge.errors import ConfigurationError
+from fer_edge.evaluation.classes import parse_classes
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class DataSource:
     def of(cls, data: str | Path | DataSource) -> DataSource:
         """A path as a source without further choices; a source as it is."""
         return data if isinstance(data, DataSource) else cls(Path(data))
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        """What ``classes`` says; empty without it. Raises ConfigurationError."""
+        return {} if self.classes is None else parse_classes(self.classes)
 
     @property
     def for_validation(self) -> DataSource:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError, EmptySplitError
-from fer_edge.evaluation.classes import Classes, labels_of, parse_classes, resolve
+from fer_edge.evaluation.classes import Classes, labels_of, resolve
 from fer_edge.evaluation.crops import SIDE, LabelledCrops, clean, copies_of, held_out
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import decode_all
@@ -56,6 +56,7 @@ __all__ = [
     "limited",
     "load",
     "load_clean_train",
+    "load_halves",
 ]
 
 SPLITS = ("train", "public-test", "private-test", "test")
@@ -99,13 +100,28 @@ def load(
     source = DataSource.of(data)
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
-    if split == "public-test" and source.validation is not None:
+    if source.validation_share and split in (TRAIN, PUBLIC):
+        train, public = load_halves(source, labels=labels, wanted=wanted)
+        return train if split == TRAIN else public
+    if split == PUBLIC and source.validation is not None:
         return _read(source.for_validation, None, labels, wanted)
-    if source.validation_share and split in (TRAIN, "public-test"):
-        whole = _read(source, TRAIN, labels, wanted)
-        held = held_out(whole, source)
-        return whole.take(held if split == "public-test" else ~held)
     return _read(source, split, labels, wanted)
+
+
+def load_halves(
+    data: Data, *, labels: Sequence[str] | None = None, wanted: InputSpec | None = None
+) -> tuple[LabelledCrops, LabelledCrops]:
+    """Read ``train`` and ``public-test``; where one is a share of the other, decode them once.
+
+    ``public-test`` gets the classes and the size of ``train``. Arguments and errors are those of
+    ``load``.
+    """
+    source = DataSource.of(data)
+    whole = _read(source, TRAIN, labels, wanted)
+    if not source.validation_share:
+        return whole, load(source, PUBLIC, labels=whole.classes, wanted=whole.input)
+    held = held_out(whole, source)
+    return whole.take(~held), whole.take(held)
 
 
 def load_clean_train(
@@ -117,21 +133,17 @@ def load_clean_train(
     DataError as ``load`` does, and where nothing is left.
     """
     train = load(data, TRAIN, labels=labels)
-    tests = []
-    for half in (TEST, *(["public-test"] if _has_own_validation(data) else [])):
+    source, tests = DataSource.of(data), []
+    has_own_validation = source.validation is not None or source.validation_share
+    for half in (TEST, PUBLIC) if has_own_validation else (TEST,):
         try:
-            tests.append(load(data, half, labels=train.classes, wanted=train.input))
+            tests.append(load(source, half, labels=train.classes, wanted=train.input))
         except EmptySplitError:
             continue
     kept, left_out = clean(train, *tests)
     if not tests:
         del left_out["copies of a test picture"]
     return kept, left_out
-
-
-def _has_own_validation(data: Data) -> bool:
-    source = DataSource.of(data)
-    return source.validation is not None or bool(source.validation_share)
 
 
 @contextmanager
@@ -143,7 +155,7 @@ def entries_of(data: Data) -> Iterator[Survey | _Table]:
     path = DataSource.of(data).path
     if os.path.isdir(path) or (os.path.isfile(path) and zipfile.is_zipfile(path)):
         with opened(path) as listing:
-            tables = (f for f in listing.files if f.name.rpartition("/")[2].lower() in _TABLES)
+            tables = (file for file in listing.files if file.last.lower() in _TABLES)
             if table := next(tables, None):
                 yield table.open, f"{path}:{table.name}", test_table_beside(listing, table)
             else:
@@ -175,33 +187,24 @@ def _read(
     """Read a split, or, of a data set that is a validation half as a whole, what it selects on."""
     with entries_of(source) as found:
         if not isinstance(found, Survey):
-            return _of_table(found, source, split or "public-test", labels)
-        kept, classes = _selected(found, split, source, labels)
-        images = decode_all(kept, split or "public-test", wanted)
+            return _of_table(found, source, split or PUBLIC, labels)
+        keys = {entry.key for entry in found.entries}
+        classes = resolve(keys, str(source), source.mapping, labels)
+        chosen = _chosen(found.entries, split, source)
+        if not chosen:
+            raise EmptySplitError(_empty_message(source, split or PUBLIC, found))
+        _require_all_classes(found, split, source, classes)
+        kept = limited([e for e in chosen if classes.index[e.key] is not None], source)
+        images = decode_all(kept, split or PUBLIC, wanted)
     numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
     notes = tuple(note for note in found.notes if split is not None or note != ALL_FOR_TRAINING)
-    return LabelledCrops(
-        images, numbers, tuple(entry.name for entry in kept), classes.labels, notes
-    )
-
-
-def _selected(
-    found: Survey, split: str | None, source: DataSource, labels: Sequence[str] | None
-) -> tuple[Sequence[Entry], Classes]:
-    """The pictures to read of a split, and what their classes are."""
-    mapping = None if source.classes is None else parse_classes(source.classes)
-    classes = resolve({entry.key for entry in found.entries}, str(source), mapping, labels)
-    chosen = _chosen(found.entries, split, source)
-    if not chosen:
-        raise EmptySplitError(_empty_message(source, split or "public-test", found))
-    _require_all_classes(found, split, source, classes)
-    known = [entry for entry in chosen if classes.index[entry.key] is not None]
-    return limited(known, source), classes
+    names = tuple(entry.name for entry in kept)
+    return LabelledCrops(images, numbers, names, classes.labels, notes)
 
 
 def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
     if split is None:
-        kinds = ("public-test", TEST, TRAIN)
+        kinds = (PUBLIC, TEST, TRAIN)
         chosen = next((c for kind in kinds if (c := [e for e in entries if kind in e.splits])), [])
     else:
         chosen = [entry for entry in entries if split in entry.splits]
@@ -246,14 +249,12 @@ def limited(entries: Sequence[Entry], source: DataSource) -> Sequence[Entry]:
 
 
 def _of_table(
-    table: _Table,
-    source: DataSource,
-    split: str,
-    labels: Sequence[str] | None,
+    table: _Table, source: DataSource, split: str, labels: Sequence[str] | None
 ) -> LabelledCrops:
     stream, name, beside = table
-    mapping = {} if source.classes is None else parse_classes(source.classes)
-    classes = _classes_of_table(mapping, labels, name)
+    # its numbers are FER2013's, unless --classes says what they are, and not only what to drop
+    said = source.mapping if labels_of(source.mapping) else {**_NUMBERED, **source.mapping}
+    classes = resolve(said, name, said, labels)
     rows = list(_rows_of_csv(stream(), split, name, classes.index))
     if not rows:
         if split != TRAIN and beside is not None:
@@ -270,14 +271,6 @@ def _of_table(
     return crops.take(np.sort(drawn))
 
 
-def _classes_of_table(
-    mapping: Mapping[str, str], labels: Sequence[str] | None, source: str
-) -> Classes:
-    """What a table's numbers of emotions stand for: FER2013's order, unless ``--classes`` says."""
-    said = mapping if labels_of(mapping) else {**_NUMBERED, **mapping}
-    return resolve(said, source, said, labels)
-
-
 def _rows_of_csv(
     stream: IO[bytes], split: str, source: str, index: Mapping[str, int | None]
 ) -> Iterator[_Row]:
@@ -285,38 +278,31 @@ def _rows_of_csv(
     with open_table(stream, source, _MAX_PICTURES) as table:
         columns = table.columns(*_COLUMNS)
         for place, (number, row) in enumerate(table.rows, 1):
-            if parsed := _parse_row(row, columns, split, f"{source} line {number}", index):
-                yield f"{source} row {place}", *parsed  # empty lines are no rows
+            where = f"{source} line {number}"
+            if len(row) <= max(columns):
+                raise DataError(f"{where} has {len(row)} fields; expected {', '.join(_COLUMNS)}")
+            emotion, pixels, usage = (row[column].strip() for column in columns)
+            if usage not in _SPLITS_OF:
+                known = ", ".join(_SPLITS_OF)
+                raise DataError(f"{where} has the Usage {usage!r}; expected {known}")
+            if split not in _SPLITS_OF[usage]:
+                continue
+            if emotion not in index:
+                known = ", ".join(index)
+                raise DataError(f"{where} has the emotion {emotion!r}; expected {known}")
+            if (label := index[emotion]) is not None:
+                # empty lines are no rows
+                yield f"{source} row {place}", label, _picture(pixels.split(), where)
 
 
-def _parse_row(
-    row: list[str], columns: list[int], split: str, where: str, index: Mapping[str, int | None]
-) -> tuple[int, npt.NDArray[np.uint8]] | None:
-    if len(row) <= max(columns):
-        raise DataError(f"{where} has {len(row)} fields; expected emotion, pixels and Usage")
-    emotion, pixels, usage = (row[column].strip() for column in columns)
-    if usage not in _SPLITS_OF:
-        raise DataError(f"{where} has the Usage {usage!r}; expected {', '.join(_SPLITS_OF)}")
-    if split not in _SPLITS_OF[usage]:
-        return None
-    if emotion not in index:
-        raise DataError(f"{where} has the emotion {emotion!r}; expected {_range_of(list(index))}")
-    if (place := index[emotion]) is None:
-        return None
-    values = pixels.split()
+def _picture(values: list[str], where: str) -> npt.NDArray[np.uint8]:
     if len(values) != SIDE * SIDE:
         raise DataError(f"{where} has {len(values)} pixels instead of {SIDE * SIDE}")
     try:
         data = bytes(_PIXELS[value] for value in values)
     except KeyError as problem:
         raise DataError(f"{where} has the pixel {problem}, no number from 0 to 255") from problem
-    return place, np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
-
-
-def _range_of(keys: list[str]) -> str:
-    if keys == [str(number) for number in range(len(keys))]:
-        return f"0 to {len(keys) - 1}"
-    return ", ".join(keys)
+    return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
 
 
 def _empty_message(source: DataSource, split: str, found: Survey | None) -> str:
@@ -324,13 +310,10 @@ def _empty_message(source: DataSource, split: str, found: Survey | None) -> str:
     if split == TRAIN:
         return f"{source} has no training pictures (train/<class>/*.jpg, or Usage Training){there}"
     if split == TEST:
-        return (
-            f"{source} has no test pictures (test/<class>/*.jpg, or Usage PublicTest, "
-            f"PrivateTest){there}"
-        )
-    advice = ""
-    if split == PUBLIC:
-        advice = ". To select on another half, give --validation FOLDER or --validation-share 0.1"
+        usages = "Usage PublicTest, PrivateTest"
+        return f"{source} has no test pictures (test/<class>/*.jpg, or {usages}){there}"
+    other = ". To select on another half, give --validation FOLDER or --validation-share 0.1"
+    advice = other if split == PUBLIC else ""
     if found and found.entries and not any(map(is_named_as_fer2013, found.entries)):
         half = "to select on (val/<class>/*.jpg)" if split == PUBLIC else "of test beside val"
         return f"{source} has no pictures {half}{there}{advice}"

@@ -7,17 +7,20 @@ that names it, because a missing picture would go unnoticed.
 
 from __future__ import annotations
 
-import hashlib
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
 
 from fer_edge.errors import DataError
 from fer_edge.evaluation.picture_files import Listing, SourceFile
+from fer_edge.system.files import sha256_of_stream
 
 TRAIN, PUBLIC, PRIVATE, TEST = "train", "public-test", "private-test", "test"
 
@@ -110,7 +113,9 @@ def survey(listing: Listing, source: Path) -> Survey:
     if not pictures:
         _refuse_data_in_a_file(listing, source)
         return Survey((), (), _told(listing))
-    roots = sorted(halves, key=len, reverse=True) or [_common_root(pictures)]
+    by_depth = zip(*(file.folders[:-1] for file in pictures), strict=False)
+    shared = takewhile(lambda names: len(set(names)) == 1, by_depth)
+    roots = sorted(halves, key=len, reverse=True) or [tuple(names[0] for names in shared)]
     has_validation = any(half_named(root[-1]) == PUBLIC for root in halves)
     notes = [] if halves else [ALL_FOR_TRAINING]
     found: list[tuple[SourceFile, Entry]] = []
@@ -143,16 +148,6 @@ def _half_around(folders: _Folders) -> _Folders | None:
     return next((folders[:depth] for depth in depths if half_named(folders[depth - 1])), None)
 
 
-def _common_root(pictures: list[SourceFile]) -> _Folders:
-    """The folders around the class folders: those that all pictures share."""
-    root: list[str] = []
-    for names in zip(*(file.folders[:-1] for file in pictures), strict=False):
-        if len(set(names)) > 1:
-            break
-        root.append(names[0])
-    return tuple(root)
-
-
 def _class_of(file: SourceFile, root: _Folders, source: Path) -> str | None:
     """What the class of a file below ``root`` is called; None for one that is no picture."""
     if file.suffix in _ARCHIVES:
@@ -171,7 +166,7 @@ def _class_of(file: SourceFile, root: _Folders, source: Path) -> str | None:
 
 def _splits_of(file: SourceFile, split: str | None, *, has_validation: bool) -> tuple[str, ...]:
     if split == TEST:
-        split = FER2013_NAMES.get(file.name.rpartition("/")[2].split("_")[0])
+        split = FER2013_NAMES.get(file.last.split("_")[0])
         if split in (None, TRAIN):
             return (PRIVATE, TEST) if has_validation else (TEST,)
     return (TRAIN,) if split in (None, TRAIN) else (split, TEST)
@@ -187,31 +182,22 @@ def _without_second_copies(
     seen: dict[tuple[object, ...], list[SourceFile]] = {}
     copies: dict[_Folders, _Folders] = {}
     for folders in sorted(by_folder, key=lambda folders: (len(folders), folders)):
-        files = sorted((file for file, _ in by_folder[folders]), key=_last_name)
+        files = sorted((file for file, _ in by_folder[folders]), key=attrgetter("last"))
         first = by_folder[folders][0][1]
-        names = tuple((_last_name(file), file.size) for file in files)
+        names = tuple((file.last, file.size) for file in files)
         known = seen.setdefault((first.splits, first.key.lower(), names), files)
         if known is not files and list(map(_content, known)) == list(map(_content, files)):
             copies[folders] = known[0].folders
-    for folders, known_folders in list(copies.items())[:1]:
+    if copies:
+        left_out, kept = ("/".join(folders) for folders in next(iter(copies.items())))
         more = f", and {len(copies) - 1} more folders are copies" if len(copies) > 1 else ""
-        notes.append(
-            f"{'/'.join(folders)} holds the same pictures as {'/'.join(known_folders)} and is "
-            f"left out{more}"
-        )
+        notes.append(f"{left_out} holds the same pictures as {kept} and is left out{more}")
     return [(file, entry) for file, entry in found if file.folders not in copies]
 
 
-def _last_name(file: SourceFile) -> str:
-    return file.name.rpartition("/")[2]
-
-
-def _content(file: SourceFile) -> bytes:
-    digest = hashlib.sha256()
+def _content(file: SourceFile) -> str:
     with file.open() as stream:
-        for part in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(part)
-    return digest.digest()
+        return sha256_of_stream(stream)
 
 
 def _one_folder_of_each_half(files: list[SourceFile], source: Path) -> dict[str, _Folders]:
@@ -255,7 +241,7 @@ def _refuse_hidden_halves(
         if is_beside and half_named(folders[-1]) and folders not in filled:
             raise DataError(f"{source}: {name} is there and has no pictures; fill it, or remove it")
     for file in listing.files:
-        half = _HALVES.get(_WORDS.split(_last_name(file).lower())[0])
+        half = _HALVES.get(_WORDS.split(file.last.lower())[0])
         if half is None or (read and file.folders not in around):
             continue
         if file.suffix in _ARCHIVES:
@@ -287,11 +273,10 @@ def test_table_beside(listing: Listing, table: SourceFile) -> str | None:
     base = table.name.rpartition("/")[0]
     for name in (*(file.name for file in listing.files), *listing.folders):
         around, _, last = name.rpartition("/")
-        if around == base and name != table.name:
-            suffix = last[last.rfind(".") :] if "." in last else ""
-            is_half = half_named(last.removesuffix(suffix)) not in (None, TRAIN)
-            if is_half and suffix in {"", *_TABLES, *_ARCHIVES}:
-                return name
+        stem, suffix = posixpath.splitext(last)
+        is_half = half_named(stem) not in (None, TRAIN) and suffix in {"", *_TABLES, *_ARCHIVES}
+        if is_half and around == base and name != table.name:
+            return name
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,8 +53,8 @@ def read_list(path: Path) -> Survey:
     missing: list[str] = []
     with open_table(open_file(path), str(path), MAX_LISTED, separators=",;\t| ") as table:
         columns = _columns(table, path.parent)
-        rows = table.rows if columns.header else _with_first(table)
-        for number, row in rows:
+        first = [] if columns.header else [(1, list(table.header))]
+        for number, row in chain(first, table.rows):
             entry = _entry(path, row, columns, f"{path} line {number}")
             entries.append(entry)
             if not os.path.isfile(path.parent / entry.name):
@@ -86,7 +87,8 @@ def _columns(table: Table, folder: Path) -> _Columns:
     names = [name.lower() for name in table.header]
     path, label = _first_of(names, _PATHS), _first_of(names, _LABELS)
     if path is None and label is None and len(names) in _PLAIN_COLUMNS:
-        swapped = [_is_there(folder, name) for name in table.header[:2]] == [False, True]
+        paths = (folder / _with_slashes(folder, name) for name in table.header[:2])
+        swapped = list(map(os.path.isfile, paths)) == [False, True]
         box = _PLAIN_COLUMNS[len(names)]
         return _Columns(header=False, path=int(swapped), label=int(not swapped), box=box)
     if path is None or label is None:
@@ -118,15 +120,6 @@ def _with_slashes(folder: Path, name: str) -> str:
     return name if unchanged else name.replace("\\", "/")
 
 
-def _is_there(folder: Path, name: str) -> bool:
-    return os.path.isfile(folder / _with_slashes(folder, name))
-
-
-def _with_first(table: Table) -> Iterable[tuple[int, list[str]]]:
-    yield 1, list(table.header)
-    yield from table.rows
-
-
 def _entry(listing: Path, row: list[str], columns: _Columns, where: str) -> Entry:
     if len(row) < columns.least:
         raise DataError(f"{where} has {len(row)} fields; expected at least {columns.least}")
@@ -134,17 +127,12 @@ def _entry(listing: Path, row: list[str], columns: _Columns, where: str) -> Entr
     if not name or not key:
         raise DataError(f"{where} lacks its {'label' if name else 'path'}")
     name = _with_slashes(listing.parent, name)
-    split = TRAIN if columns.split is None else _split(row[columns.split].strip(), where)
+    told = TRAIN if columns.split is None else row[columns.split].strip()
+    if (split := FER2013_NAMES.get(told) or half_named(told)) is None:
+        raise DataError(f"{where} has the split {told!r:.40}; expected train, val or test")
     opener = functools.partial(open_file, listing.parent / name)
     splits = (split,) if split in (TRAIN, TEST) else (split, TEST)
     return Entry(name, key, splits, opener, _box(row, columns, where) if columns.box else None)
-
-
-def _split(told: str, where: str) -> str:
-    split = FER2013_NAMES.get(told) or half_named(told)
-    if split is None:
-        raise DataError(f"{where} has the split {told!r:.40}; expected train, val or test")
-    return split
 
 
 def _box(row: list[str], columns: _Columns, where: str) -> _Box:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, NoReturn
 
 from fer_edge.errors import DataError
@@ -30,6 +30,11 @@ class SourceFile(NamedTuple):
     suffix: str
     size: int
     open: Callable[[], IO[bytes]]
+
+    @property
+    def last(self) -> str:
+        """The name without its folders."""
+        return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -59,15 +64,8 @@ def opened(path: Path) -> Iterator[Listing]:
         with zipfile.ZipFile(path) as archive:
             require_plain_methods(archive)
             yield _of_zip(archive, path)
-    except (  # zipfile's own errors, and what it lets through of damaged names and contents
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        OSError,
-        ValueError,
-    ) as problem:
+    # zipfile's own error, and what it lets through of damaged names and contents
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as problem:
         raise DataError(f"{path} is a damaged zip: {problem}. Download it again.") from problem
 
 
@@ -121,7 +119,7 @@ def _file_of(path: Path, inside: tuple[str, ...]) -> SourceFile:
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path} is a pipe, socket or device; move it away")
     name, opener = "/".join((*inside, path.name)), functools.partial(open_file, path)
-    return SourceFile(name, inside, _suffix_of(path.name), status.st_size, opener)
+    return SourceFile(name, inside, path.suffix.lower(), status.st_size, opener)
 
 
 def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
@@ -142,18 +140,14 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
         around.add(inside)
         if last and not _is_left_about(last):
             opener = functools.partial(archive.open, info)
-            files.append(SourceFile(name, inside, _suffix_of(last), info.file_size, opener))
+            suffix = PurePosixPath(last).suffix.lower()
+            files.append(SourceFile(name, inside, suffix, info.file_size, opener))
     every = {"/".join(one[:depth]) for one in around for depth in range(1, len(one) + 1)}
     return Listing(tuple(files), tuple(sorted(every)))
 
 
 def _is_left_about(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
-
-
-def _suffix_of(name: str) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    return f".{suffix.lower()}" if stem and dot else ""
 
 
 _STARTS = (

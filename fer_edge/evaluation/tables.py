@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -42,26 +42,28 @@ class Table:
 
     def columns(self, *names: str) -> list[int]:
         """Positions of these columns. Raises DataError with the columns that there are."""
-        if missing := [name for name in names if name not in self.header]:
-            raise DataError(f"{self.source} {self._lacks(missing, names)}")
-        return [self.header.index(name) for name in names]
-
-    def _lacks(self, missing: list[str], names: Sequence[str]) -> str:
+        missing = [name for name in names if name not in self.header]
+        if not missing:
+            return [self.header.index(name) for name in names]
         if not self.header:
-            return f"is empty; expected the columns {', '.join(names)}"
+            raise DataError(f"{self.source} is empty; expected the columns {', '.join(names)}")
         if self.separator != ",":
             used = _NAMED.get(self.separator, "spaces")
-            return f"separates its columns with {used}; expected commas. Save it as CSV with commas"
+            raise DataError(
+                f"{self.source} separates its columns with {used}; expected commas. Save it as CSV "
+                "with commas"
+            )
         said = ", ".join(f"{name:.{_SHOWN}}" for name in self.header[:_LISTED])
         lowered = {name.lower(): name for name in self.header}
-        respelled = [lowered[name.lower()] for name in missing if name.lower() in lowered]
-        advice = (
-            f"write {', '.join(name for name in missing if name.lower() in lowered)} instead of "
-            f"{', '.join(respelled)} in its first line"
-            if respelled
-            else "its first line has to name them"
+        respelled = {name: lowered[name.lower()] for name in missing if name.lower() in lowered}
+        advice = "its first line has to name them"
+        if respelled:
+            wanted, found = ", ".join(respelled), ", ".join(respelled.values())
+            advice = f"write {wanted} instead of {found} in its first line"
+        raise DataError(
+            f"{self.source} lacks the columns {', '.join(sorted(missing))}: its first line is "
+            f"{said}; {advice}"
         )
-        return f"lacks the columns {', '.join(sorted(missing))}: its first line is {said}; {advice}"
 
 
 @contextmanager

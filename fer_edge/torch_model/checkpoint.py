@@ -5,7 +5,7 @@ There is no pickle on this path. Needs the ``torch`` extra.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,7 @@ _LENGTH_BYTES = 8
 """A safetensors file starts with the length of its header, a little-endian number of 8 bytes."""
 
 _MOST_OF_A_POINTER = 1024
+_LISTED = 5
 
 
 def save(
@@ -111,7 +112,8 @@ def _spec(metadata: dict[str, str] | None, path: Path) -> ModelSpec:
 def _filled(spec: ModelSpec, weights: dict[str, torch.Tensor], path: Path) -> nn.Module:
     try:
         outline = Outline(spec, weights)
-        _check_fit(path, weights, outline.wanted, spec)
+        if defects := told(misfits(outline.wanted, weights)):
+            raise ArtifactError(f"{path} does not hold a {spec.network.architecture}; {defects}")
         return outline.filled().eval()
     except ConfigurationError as problem:
         raise ArtifactError(f"the network of {path} cannot be built: {problem}") from problem
@@ -133,20 +135,30 @@ def _opened(path: Path) -> safe_open:
         raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
 
 
-def _check_fit(
-    path: Path, given: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], spec: ModelSpec
-) -> None:
+def misfits(
+    wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]
+) -> dict[str, list[str]]:
+    """Find the tensors that do not fit a network, by what is wrong with them."""
     shared = sorted(wanted.keys() & given.keys())
-    defects = {
+    return {
         "missing": sorted(wanted.keys() - given.keys()),
         "surplus": sorted(given.keys() - wanted.keys()),
-        "of another shape": [n for n in shared if wanted[n].shape != given[n].shape],
+        "of another shape": [
+            f"{n:.100} {tuple(given[n].shape)} for {tuple(wanted[n].shape)}"
+            for n in shared
+            if wanted[n].shape != given[n].shape
+        ],
         "of another type": [
             n for n in shared if wanted[n].is_floating_point() != given[n].is_floating_point()
         ],
     }
-    found = [f"{kind}: {', '.join(names[:5])}" for kind, names in defects.items() if names]
-    if found:
-        raise ArtifactError(
-            f"{path} does not hold a {spec.network.architecture}; {'; '.join(found)}"
-        )
+
+
+def told(defects: Mapping[str, Sequence[str]]) -> str:
+    """Put defects into words, with five names of each; empty where there are none."""
+    found: list[str] = []
+    for kind, names in defects.items():
+        shown = ", ".join(f"{name:.150}" for name in names[:_LISTED])
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        found += [f"{kind}: {shown}{more}"] if names else []
+    return "; ".join(found)

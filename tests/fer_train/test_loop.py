@@ -20,7 +20,7 @@ from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
-from fer_train.randomness import StepDraws, draw_step, draw_view
+from fer_train.randomness import draw_step, draw_view
 from fer_train.recipe import Recipe
 
 RECIPE = Recipe(
@@ -239,10 +239,8 @@ def test_weights_that_a_last_step_ruined_are_not_saved(
     trainer._one_epoch()
     kept, real = (tmp_path / LAST).read_bytes(), trainer._one_step
 
-    def step(
-        batch: torch.Tensor, view: tuple[int, torch.Tensor], draws: StepDraws
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        answer = real(batch, view, draws)
+    def step(*given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        answer = real(*given)
         with torch.no_grad():
             next(trainer.state.network.parameters()).fill_(float("inf"))
         return answer

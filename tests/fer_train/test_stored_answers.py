@@ -42,6 +42,7 @@ RECIPE = Recipe(
     warmup_epochs=1,
     batch_norm_crops=16,
 )
+GIVEN: Any = {"augmentation": RECIPE.augmentation, "world": CPU}
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,7 @@ def answers(
     data: TrainingData, teachers: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     path = tmp_path_factory.mktemp("taught") / "taught.safetensors"
-    given = {"views": 2, "augmentation": RECIPE.augmentation, "world": CPU}
-    assert teach(data, teachers, path, seed=RECIPE.seed, **given)
+    assert teach(data, teachers, path, views=2, seed=RECIPE.seed, **GIVEN)
     return path
 
 
@@ -134,16 +134,11 @@ def test_the_answers_do_not_depend_on_how_often_the_teachers_were_stopped(
     data: TrainingData, teachers: list[Path], answers: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "cut.safetensors"
-    given: dict[str, Any] = {
-        "views": 2,
-        "augmentation": RECIPE.augmentation,
-        "world": CPU,
-    }
-    assert not teach(data, teachers, path, deadline=Deadline(0.0), **given)
+    assert not teach(data, teachers, path, views=2, deadline=Deadline(0.0), **GIVEN)
     assert read_answers(path).views == 1
-    assert teach(data, teachers, path, **given)
+    assert teach(data, teachers, path, views=2, **GIVEN)
     assert path.read_bytes() == answers.read_bytes()
-    assert teach(data, teachers, path, **{**given, "views": 3})
+    assert teach(data, teachers, path, views=3, **GIVEN)
     assert torch.equal(read_answers(path).logits[:2], read_answers(answers).logits)
 
 
@@ -151,8 +146,7 @@ def test_a_full_disk_keeps_the_views_that_are_whole(
     data: TrainingData, teachers: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "t.safetensors"
-    given: dict[str, Any] = {"augmentation": RECIPE.augmentation, "world": CPU}
-    assert teach(data, teachers, path, views=1, **given)
+    assert teach(data, teachers, path, views=1, **GIVEN)
     before = path.read_bytes()
     with monkeypatch.context() as patch:
 
@@ -161,10 +155,10 @@ def test_a_full_disk_keeps_the_views_that_are_whole(
 
         patch.setattr("fer_edge.torch_model.checkpoint.write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
-            teach(data, teachers, path, views=2, **given)
+            teach(data, teachers, path, views=2, **GIVEN)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["t.safetensors"]
-    assert teach(data, teachers, path, views=2, **given)
+    assert teach(data, teachers, path, views=2, **GIVEN)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
@@ -229,24 +223,9 @@ def test_answers_of_other_teachers_are_not_continued(
 ) -> None:
     before = answers.read_bytes()
     with pytest.raises(ConfigurationError, match=r"teachers 1.safetensors .* there and 2.saf"):
-        teach(
-            data,
-            teachers[1:],
-            answers,
-            views=3,
-            augmentation=RECIPE.augmentation,
-            world=CPU,
-        )
+        teach(data, teachers[1:], answers, views=3, **GIVEN)
     with pytest.raises(ConfigurationError, match="seed 0 there and 5 here"):
-        teach(
-            data,
-            teachers,
-            answers,
-            views=3,
-            augmentation=RECIPE.augmentation,
-            seed=5,
-            world=CPU,
-        )
+        teach(data, teachers, answers, views=3, seed=5, **GIVEN)
     assert answers.read_bytes() == before
 
 
@@ -254,8 +233,7 @@ def test_unfinished_answers_are_refused_with_how_far_they_are(
     data: TrainingData, teachers: list[Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "t.safetensors"
-    given: dict[str, Any] = {"augmentation": RECIPE.augmentation, "world": CPU}
-    assert not teach(data, teachers, path, views=4, deadline=Deadline(0.0), **given)
+    assert not teach(data, teachers, path, views=4, deadline=Deadline(0.0), **GIVEN)
     with pytest.raises(ConfigurationError, match="has 1 of 4 views; run the same fer-train teach"):
         Trainer(RECIPE, data, tmp_path / "run", sources=Sources(taught=path))
 

@@ -14,7 +14,7 @@ from torch import nn
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.torch_model.network import build
-from fer_train.pretrained import load_initial
+from fer_train.pretrained import InitialWeights, load_initial
 
 WIDTH, HEADS, DEPTH, PATCH = 32, 4, 2, 8
 Weights = dict[str, torch.Tensor]
@@ -173,6 +173,15 @@ def in_alphabetical_order(weights: Weights) -> Weights:
 def save_config(folder: Path, labels: object, heads: int = HEADS) -> None:
     config = {"num_attention_heads": heads, "id2label": labels}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def loaded(
+    path: str | Path, spec: ModelSpec | None = None, **how: Any
+) -> tuple[nn.Module, InitialWeights]:
+    """A fresh network, filled from a file, and what is told of it."""
+    spec = spec or vit()
+    network = fresh(spec)
+    return network, load_initial(network, spec, str(path), **how)
 
 
 def refused(path: Path, match: str, spec: ModelSpec | None = None) -> str:

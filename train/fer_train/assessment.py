@@ -14,6 +14,7 @@ from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation import metrics
 from fer_edge.evaluation.metrics import Scores
+from fer_edge.system.read_file import read_file
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized
 from fer_train.conditioning import Conditioning, measure
@@ -28,6 +29,7 @@ NOT_RECORDED = "not recorded"
 
 _CONDITIONING_CROPS = 2048
 _MANY = 10**12
+_MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -163,11 +165,7 @@ def _score(
 
 def read_report(path: Path) -> Report:
     """Read ``report.json``. Raises ArtifactError for anything else."""
-    try:
-        text = path.read_bytes()
-    except OSError as problem:
-        raise ArtifactError(f"there is no report at {path}: {problem}") from problem
-    plain = parse_json(text, str(path))
+    plain = parse_json(read_file(path, "report", _MAX_BYTES, ArtifactError), str(path))
     told = plain.get("schema") if isinstance(plain, dict) else None
     if isinstance(told, str) and told.startswith("fer-train/") and told != SCHEMA:
         raise ArtifactError(

@@ -8,8 +8,9 @@ activation and logit are measured on ordinary and on odd crops.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -17,7 +18,6 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.hooks import RemovableHandle
 
 from fer_edge.system.progress import track
 from fer_edge.torch_model.network import without_tf32
@@ -82,19 +82,15 @@ def measure(network: nn.Module, crops: torch.Tensor) -> Conditioning:
     ``crops`` is uint8 ``(N, C, H, W)``; the odd ones are constant, noise, inverted and saturated.
     """
     network.eval()
-    logits: dict[str, float] = {}
-    activations: dict[str, float] = {}
+    seen: list[tuple[float, float, str]] = []
     for kind, images in _kinds(crops):
         with _peaks(network) as peaks, without_tf32():
             batches = images.split(_BATCH)
             results = [network(one) for one in track(batches, len(batches), f"{kind} crops")]
-        logits[kind] = max(map(_largest, results))
-        activations[kind] = max(peaks)
-    worst_logit = max(logits, key=lambda kind: logits[kind])
-    worst_activation = max(activations, key=lambda kind: activations[kind])
-    return Conditioning(
-        logits[worst_logit], worst_logit, activations[worst_activation], worst_activation
-    )
+        seen.append((max(map(_largest, results)), max(peaks), kind))
+    logit, _, logit_on = max(seen, key=itemgetter(0))
+    _, activation, activation_on = max(seen, key=itemgetter(1))
+    return Conditioning(logit, logit_on, activation, activation_on)
 
 
 def _kinds(crops: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
@@ -116,7 +112,6 @@ def _peaks(network: nn.Module) -> Iterator[list[float]]:
     neither: they are the product of a batch of matrices. Pixels are bytes and do not count.
     """
     peaks = [0.0]
-    handles: list[RemovableHandle] = []
 
     def note(value: object) -> None:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
@@ -129,16 +124,13 @@ def _peaks(network: nn.Module) -> Iterator[list[float]]:
     def note_output(_layer: nn.Module, _inputs: object, output: object) -> None:
         note(output)
 
-    try:
+    with ExitStack() as hooks, _Products(note), sdpa_kernel(SDPBackend.MATH):
+        # fused attention would show no scores
         for layer in network.modules():
             if next(layer.children(), None) is None:
-                handles.append(layer.register_forward_pre_hook(note_inputs))
-                handles.append(layer.register_forward_hook(note_output))
-        with _Products(note), sdpa_kernel(SDPBackend.MATH):  # fused attention shows no scores
-            yield peaks
-    finally:
-        for handle in handles:
-            handle.remove()
+                hooks.enter_context(layer.register_forward_pre_hook(note_inputs))
+                hooks.enter_context(layer.register_forward_hook(note_output))
+        yield peaks
 
 
 class _Products(TorchDispatchMode):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import DataError, EmptySplitError
 from fer_edge.evaluation import fer2013
-from fer_edge.evaluation.crops import SIDE, LabelledCrops, held_out
+from fer_edge.evaluation.crops import SIDE, LabelledCrops
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.similarity import near_copies
 from fer_edge.system.files import sha256_of
@@ -40,7 +41,7 @@ class TrainingData:
     left_out: dict[str, int]
     sha256: str
     votes: str | None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse classes that cannot be learnt or selected on. Raises DataError."""
@@ -84,8 +85,12 @@ def prepare(
     Raises DataError as ``fer2013.load`` and ``read_votes`` do.
     """
     source = DataSource.of(data)
-    whole, validation, held = _halves(source, wanted, labels)
-    train, left_out = fer2013.clean(whole, validation, *_test(source, whole))
+    whole, validation = fer2013.load_halves(source, labels=labels, wanted=wanted)
+    try:
+        tests = [fer2013.load(source, "test", labels=whole.classes, wanted=whole.input)]
+    except EmptySplitError:
+        tests = []
+    train, left_out = fer2013.clean(whole, validation, *tests)
     copied = fer2013.copies_of(validation.images, whole.images)
     told = None if votes is None else read_votes(votes, train.classes)
     targets = soft_targets(train, told, share)
@@ -94,44 +99,19 @@ def prepare(
         voted = f"{votes.name}, sha256 {sha256_of(votes)[:12]}"
         digest = hashlib.sha256(digest.encode() + targets.tobytes()).hexdigest()
     found = dict.fromkeys((*whole.notes, *validation.notes))
-    notes = (*found, *_notes(source, held), *_near(train, validation))
+    notes = (*found, *_notes(source, train, validation))
     return TrainingData(train, targets, validation, copied, left_out, digest, voted, notes)
 
 
-def _halves(
-    source: DataSource, wanted: InputSpec | None, labels: tuple[str, ...] | None
-) -> tuple[LabelledCrops, LabelledCrops, int | None]:
-    """Pictures to learn from, pictures to select on, and how many of the latter were drawn."""
-    if not source.validation_share:
-        whole = fer2013.load(source, "train", wanted=wanted, labels=labels)
-        public = fer2013.load(source, "public-test", labels=whole.classes, wanted=whole.input)
-        return whole, public, None
-    undivided = DataSource(source.path, source.classes, limit=source.limit)
-    whole = fer2013.load(undivided, "train", wanted=wanted, labels=labels)
-    held = held_out(whole, source)
-    return whole.take(~held), whole.take(held), int(held.sum())
-
-
-def _test(source: DataSource, train: LabelledCrops) -> list[LabelledCrops]:
-    try:
-        return [fer2013.load(source, "test", labels=train.classes, wanted=train.input)]
-    except EmptySplitError:
-        return []
-
-
-def _notes(source: DataSource, held: int | None) -> list[str]:
-    if held is not None:
+def _notes(source: DataSource, train: LabelledCrops, validation: LabelledCrops) -> Iterator[str]:
+    if source.validation_share:
         by = f", by person ({source.subject})" if source.subject else ""
-        return [
-            f"selecting on {held} training pictures, {source.validation_share:.0%} of each class, "
-            f"drawn with the seed {source.seed}{by}"
-        ]
-    return [] if source.validation is None else [f"selecting on {source.validation}"]
-
-
-def _near(train: LabelledCrops, validation: LabelledCrops) -> list[str]:
-    """Count near copies, but not in FER2013, whose copies are counted exactly."""
-    if train.images.shape[1:] == (SIDE, SIDE):
-        return []
-    near = int(near_copies(validation.images, train.images).sum())
-    return [f"{near} pictures to select on are nearly the same as a training picture"]
+        yield (
+            f"selecting on {len(validation)} training pictures, {source.validation_share:.0%} of "
+            f"each class, drawn with the seed {source.seed}{by}"
+        )
+    elif source.validation is not None:
+        yield f"selecting on {source.validation}"
+    if train.images.shape[1:] != (SIDE, SIDE):  # FER2013's copies are counted exactly
+        near = int(near_copies(validation.images, train.images).sum())
+        yield f"{near} pictures to select on are nearly the same as a training picture"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fer_edge.errors import DataError, EmptySplitError
 from fer_edge.evaluation import fer2013
-from fer_edge.evaluation.classes import parse_classes, resolve
+from fer_edge.evaluation.classes import resolve
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import picture_of
 from fer_edge.evaluation.layout import Entry, Survey
@@ -112,7 +112,11 @@ def _look_at(source: DataSource, seen: _Seen, split: str | None) -> list[str]:
             names, notes = _names(found.entries, source)
             entries = fer2013.limited(found.entries, source)
             for entry in track(entries, len(entries), "looking at pictures"):
-                _add(entry, seen, split or entry.splits[0], names[entry.key])
+                if (label := names[entry.key]) is not None:
+                    try:
+                        seen.add(picture_of(entry), split or entry.splits[0], label)
+                    except DataError as problem:
+                        seen.unreadable.append(str(problem))
             return [*found.notes, *notes]
     for part in _TABLE_SPLITS:
         try:
@@ -124,21 +128,11 @@ def _look_at(source: DataSource, seen: _Seen, split: str | None) -> list[str]:
     return []
 
 
-def _add(entry: Entry, seen: _Seen, split: str, label: str | None) -> None:
-    if label is None:
-        return
-    try:
-        seen.add(picture_of(entry), split, label)
-    except DataError as problem:
-        seen.unreadable.append(str(problem))
-
-
 def _names(entries: Sequence[Entry], source: DataSource) -> tuple[dict[str, str | None], list[str]]:
     """The label of each name in the data set; the names themselves where labels are not known."""
     keys = sorted({entry.key for entry in entries})
-    mapping = None if source.classes is None else parse_classes(source.classes)
     try:
-        classes = resolve(keys, str(source), mapping)
+        classes = resolve(keys, str(source), source.mapping)
     except DataError as problem:
         return {key: key for key in keys}, [str(problem)]
     places = classes.index
@@ -155,16 +149,8 @@ def _contact_sheet(shown: dict[str, list[Image]]) -> bytes:
     sheet = np.full((_CELL * max(len(shown), 1), _TEXT + _CELL * _COLUMNS, 3), 255, np.uint8)
     for row, (label, images) in enumerate(sorted(shown.items())):
         top = row * _CELL
-        cv2.putText(
-            sheet,
-            label,
-            (4, top + _CELL // 2),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.5,
-            (0, 0, 0),
-            1,
-            cv2.LINE_AA,
-        )
+        at = (4, top + _CELL // 2)
+        cv2.putText(sheet, label, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
         for column, image in enumerate(images):
             left = _TEXT + column * _CELL
             sheet[top + 2 : top + _CELL - 2, left + 2 : left + _CELL - 2] = image

@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from fer_edge.artifacts.record import decode, parse_json
 from fer_edge.errors import ArtifactError
 from fer_edge.system.files import write_bytes
+from fer_edge.system.read_file import read_file
 
 METRICS, _EVENTS = "metrics.jsonl", "tensorboard"
 _MAX_BYTES = 64 << 20
@@ -37,19 +38,11 @@ class Epoch:
 
 def read_journal(path: Path) -> tuple[Epoch, ...]:
     """Read ``metrics.jsonl``. Raises ArtifactError for a file that is missing or damaged."""
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(_MAX_BYTES + 1)
-    except OSError as problem:
-        raise ArtifactError(f"there is no journal at {path}: {problem}") from problem
-    if len(text) > _MAX_BYTES:
-        raise ArtifactError(f"{path} is larger than {_MAX_BYTES:,} bytes, so it is not a journal")
-    lines = enumerate(text.splitlines(), start=1)
-    return tuple(_epoch(line, f"{path} line {number}") for number, line in lines)
-
-
-def _epoch(line: bytes, where: str) -> Epoch:
-    return decode(Epoch, parse_json(line, where), where, ArtifactError)
+    found: list[Epoch] = []
+    for line in read_file(path, "journal", _MAX_BYTES, ArtifactError).splitlines():
+        where = f"{path} line {len(found) + 1}"
+        found.append(decode(Epoch, parse_json(line, where), where))
+    return tuple(found)
 
 
 class Journal:

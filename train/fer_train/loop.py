@@ -6,21 +6,20 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
 from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.backends.base import one_line
 from fer_edge.errors import ConfigurationError, DivergedError, EngineError
 from fer_edge.evaluation import metrics
-from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.system.files import sha256_of
 from fer_edge.system.progress import progress
 from fer_edge.torch_model import checkpoint
@@ -35,7 +34,7 @@ from fer_train.journal import Epoch, Journal
 from fer_train.optimizer import is_over, learning_rate, optimizer_of
 from fer_train.parallel import World
 from fer_train.pretrained import load_initial, normalised_input
-from fer_train.randomness import StepDraws, draw_order, draw_step, draw_view
+from fer_train.randomness import draw_order, draw_step, draw_view
 from fer_train.recipe import Recipe
 from fer_train.running_loss import KEPT, RunningLoss
 from fer_train.state import Average, TrainingState
@@ -43,10 +42,7 @@ from fer_train.stored_answers import StoredAnswers, answers_for
 from fer_train.targets import log_priors
 from fer_train.teachers import Ensemble, distillation_loss
 
-Part = TypeVar("Part", bound=nn.Module)
-
 BEST, LAST = "best.safetensors", "last.safetensors"
-_MAX_REASON = 300
 _ASK_EVERY = 32
 _MEASURED_CROPS = 512
 
@@ -142,8 +138,7 @@ class Trainer:
         )
         self.taught: StoredAnswers | None = None
         if sources.taught is not None:
-            answers = answers_for(sources.taught, data.train, recipe.augmentation)
-            self.taught = answers.to(device)
+            self.taught = answers_for(sources.taught, data.train, recipe.augmentation).to(device)
         self.bf16 = recipe.arithmetic == "bf16" or (
             recipe.arithmetic == "auto" and bf16_pays(network, device)
         )
@@ -153,8 +148,8 @@ class Trainer:
         if sources.teachers:
             teachers = world.place(Ensemble(sources.teachers, data.train.classes))
         forward = world.wrap(Normalized(network, self.spec).to(device))
-        self.teachers = _compiled(teachers) if compiled and teachers is not None else teachers
-        self.forward = _compiled(forward) if compiled else forward
+        self.teachers: Any = teachers and torch.compile(teachers) if compiled else teachers
+        self.forward: Any = torch.compile(forward) if compiled else forward
 
     def train(self) -> bool:
         """Train to the end, or until the deadline; tell whether the end was reached.
@@ -176,14 +171,14 @@ class Trainer:
                     return False
         except torch.OutOfMemoryError as problem:
             raise EngineError(
-                f"the GPU's memory is full; give a smaller --batch-size ({_reason(problem)})"
+                f"the GPU's memory is full; give a smaller --batch-size ({one_line(problem)})"
             ) from problem
         except RuntimeError as problem:
             if not self.compiled:
                 raise
             raise EngineError(
                 "the compiled step failed; torch's compiler needs a C++ compiler and Python's "
-                f"headers: install them, or leave out --compile ({_reason(problem)})"
+                f"headers: install them, or leave out --compile ({one_line(problem)})"
             ) from problem
         finally:
             self.journal.close()
@@ -215,9 +210,10 @@ class Trainer:
         for part in self.frozen:
             part.eval()
         view = self._view()
+        seen = self.steps * recipe.batch_size
         order = draw_order(recipe.seed, state.epoch, len(self.labels)).to(self.world.device)
-        with progress(self.steps * recipe.batch_size, f"{name}, images") as bar:
-            for step, batch in enumerate(self._batches(order)):
+        with progress(seen, f"{name}, images") as bar:
+            for step, batch in enumerate(order[:seen].tensor_split(self.steps)):
                 if step >= state.step:
                     if not self._has_time(step, self.longest_step):
                         running.fetch(step)
@@ -234,20 +230,25 @@ class Trainer:
                         self.longest_step = max(self.longest_step, time.perf_counter() - begun)
                 bar.advance(len(batch), running.recent)
         trained = time.perf_counter() - started
-        self._require_finite_weights(name)
-        is_evaluated = self._is_evaluated()
+        # the last step may have ruined the weights, though its loss was still a number
+        if not nn.utils.get_total_norm(state.network.parameters()).isfinite():
+            raise DivergedError(
+                f"the weights stopped being finite in the last batch of {name}; {KEPT}"
+            )
+        number = state.epoch + 1
+        is_evaluated = number % recipe.evaluate_every == 0 or number == recipe.epochs
         if is_evaluated and not self._has_time(self.steps, self.longest_evaluation):
             return self._interrupted(self.steps, running, started)
-        state.epoch, state.step, state.seen, state.seconds = state.epoch + 1, 0, [], 0.0
+        state.epoch, state.step, state.seen, state.seconds = number, 0, [], 0.0
         evaluated = self._evaluate() if is_evaluated else None
         seconds = time.perf_counter() - started
         self.longest_evaluation = max(self.longest_evaluation, seconds - trained)
         line = Epoch(
-            epoch=state.epoch,
+            epoch=number,
             train_loss=running.loss,
             train_accuracy=running.accuracy,
             learning_rate=state.optimizer.param_groups[0]["lr"],
-            images_per_s=self.steps * recipe.batch_size / trained,
+            images_per_s=seen / trained,
             public_test_accuracy=evaluated[0] if evaluated else None,
             public_test_nll=evaluated[1] if evaluated else None,
             seconds=seconds,
@@ -259,8 +260,7 @@ class Trainer:
         self.world.wait()
         measured = f", public-test {evaluated[0]:.2%}" if evaluated else ""
         self.report(
-            f"epoch {line.epoch}/{recipe.epochs}: loss {line.train_loss:.3f}, "
-            f"{line.images_per_s:.0f} images/s{measured}"
+            f"{name}: loss {line.train_loss:.3f}, {line.images_per_s:.0f} images/s{measured}"
         )
         return True
 
@@ -282,7 +282,10 @@ class Trainer:
         return number, draw_view(seed, number, len(self.labels), self.world.device)
 
     def _one_step(
-        self, batch: torch.Tensor, view: tuple[int, torch.Tensor], draws: StepDraws
+        self,
+        batch: torch.Tensor,
+        view: tuple[int, torch.Tensor],
+        draws: tuple[np.random.Generator, torch.Generator],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn from the pictures with these numbers; return their loss and accuracy.
 
@@ -290,14 +293,14 @@ class Trainer:
         """
         recipe, temperature = self.recipe, self.recipe.distillation_temperature
         number, drawn = view
+        on_host, on_device = draws
         chosen = self.images[batch.to(self.images.device)].to(self.world.device)
         images = augment(planes(chosen), recipe.augmentation, drawn[batch])
         rows = [images, self.targets[batch]]
         if self.taught is not None:
             rows.append(self.taught.probabilities(number, batch, temperature))
-        if draws.batches.random() < recipe.mixup:
-            weight = draws.batches.beta(recipe.mixup_alpha, recipe.mixup_alpha)
-            rows = mix(rows, weight, draws.pictures)
+        if on_host.random() < recipe.mixup:
+            rows = mix(rows, on_host.beta(recipe.mixup_alpha, recipe.mixup_alpha), on_device)
         images, targets, *stored = rows
         if self.teachers is not None:
             stored = [self.teachers(images, temperature)]
@@ -323,34 +326,20 @@ class Trainer:
         distilled = distillation_loss(logits, taught, recipe.distillation_temperature)
         return torch.lerp(loss, distilled, recipe.distillation)
 
-    def _batches(self, order: torch.Tensor) -> Iterator[torch.Tensor]:
-        yield from order[: self.steps * self.recipe.batch_size].tensor_split(self.steps)
-
-    def _require_finite_weights(self, name: str) -> None:
-        """Refuse weights that the last step ruined, though its loss was still a number."""
-        weights: list[torch.Tensor] = list(self.state.network.parameters())
-        norms = torch.stack(torch._foreach_norm(weights))
-        if not norms.isfinite().all():
-            raise DivergedError(
-                f"the weights stopped being finite in the last batch of {name}; {KEPT}"
-            )
-
-    def _is_evaluated(self) -> bool:
-        """Tell whether the running epoch ends with an evaluation."""
-        epoch = self.state.epoch + 1
-        return epoch % self.recipe.evaluate_every == 0 or epoch == self.recipe.epochs
-
     def _evaluate(self) -> tuple[float, float]:
         """Measure accuracy and loss on ``public-test``; the first process tells them to all."""
-        measured, averaged = torch.zeros(2, dtype=torch.float64), self.state.averaged.module
+        recipe, crops, averaged = self.recipe, self.data.validation, self.state.averaged.module
+        accuracy = loss = math.nan
         if self.world.leads:
             if batch_norms(averaged):
                 normalized = Normalized(averaged, self.spec).to(self.world.device)
-                recipe = self.recipe
-                crops = _clean_crops(self.data, self.spec, recipe.seed, recipe.batch_norm_crops)
-                refresh_batch_norm(normalized, crops.to(self.world.device))
-            logits = logits_of(averaged, self.spec, self.data.validation)
-            measured = _accuracy_and_loss(self.data.validation, logits)
+                clean = _clean_crops(self.data, self.spec, recipe.seed, recipe.batch_norm_crops)
+                refresh_batch_norm(normalized, clean.to(self.world.device))
+            logits = logits_of(averaged, self.spec, crops)
+            if np.isfinite(logits).all():
+                scores = metrics.score(crops.labels, metrics.softmax(logits), crops.classes)
+                accuracy, loss = scores.accuracy, scores.nll
+        measured = torch.tensor([accuracy, loss], dtype=torch.float64)
         accuracy, loss = self.world.broadcast(measured).tolist()
         if not math.isfinite(loss):
             raise DivergedError(
@@ -387,23 +376,6 @@ def _clean_crops(data: TrainingData, spec: ModelSpec, seed: int, count: int) -> 
     return as_tensor(data.train.take(drawn[:count]), spec)
 
 
-def _compiled(part: Part) -> Part:
-    # the first call compiles; attributes and methods stay those of the part
-    return cast("Part", torch.compile(part))
-
-
-def _accuracy_and_loss(crops: LabelledCrops, logits: npt.NDArray[np.float32]) -> torch.Tensor:
-    """Measure both, float64 ``(2,)``; NaN where a logit is not finite."""
-    if not np.isfinite(logits).all():
-        return torch.full((2,), math.nan, dtype=torch.float64)
-    scores = metrics.score(crops.labels, metrics.softmax(logits), crops.classes)
-    return torch.tensor([scores.accuracy, scores.nll], dtype=torch.float64)
-
-
-def _reason(problem: Exception) -> str:
-    return " ".join(str(problem).split())[:_MAX_REASON]
-
-
 def run_id(
     recipe: Recipe, data: TrainingData, initial: str | None, teachers: Iterable[Path]
 ) -> str:
@@ -412,6 +384,6 @@ def run_id(
     ``initial`` is the sha256 of the weights that it starts from; ``teachers`` are the files that it
     learns from, checkpoints or stored answers.
     """
-    taught = [sha256_of(path) for path in teachers]
+    taught = list(map(sha256_of, teachers))
     content = json.dumps([recipe.digest, data.sha256, initial, taught])
     return f"{recipe.model}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

@@ -22,13 +22,13 @@ _FUSED = {"adam", "adamw", "sgd"}
 
 def optimizer_of(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     """Build it over the network's parameters; biases and norms do not decay."""
-    how: dict[str, Any] = {"fused": True} if recipe.optimizer in _FUSED else {}
+    fused: dict[str, Any] = {"fused": True} if recipe.optimizer in _FUSED else {}
     return timm.optim.create_optimizer_v2(
         network,
         opt=recipe.optimizer,
         lr=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-        **how,
+        **fused,
     )
 
 
@@ -52,14 +52,8 @@ def learning_rate(recipe: Recipe, done: float, losses: Sequence[float]) -> float
 
 def is_over(recipe: Recipe, epochs: int, losses: Sequence[float]) -> bool:
     """Tell whether the training ends after so many ``epochs``, or by early stopping."""
-    if epochs >= recipe.epochs:
-        return True
-    return 0 < recipe.early_stopping <= _since_best(losses)
-
-
-def _since_best(losses: Sequence[float]) -> int:
-    """Count the evaluations after the one with the smallest loss."""
-    return len(losses) - 1 - min(range(len(losses)), key=losses.__getitem__) if losses else 0
+    since_best = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+    return epochs >= recipe.epochs or 0 < recipe.early_stopping <= since_best
 
 
 def _drops(losses: Sequence[float], patience: int) -> int:

@@ -23,7 +23,7 @@ from fer_train.loop import BEST, Sources, Trainer
 from fer_train.parallel import World
 from fer_train.plots import draw_confusion, draw_curves, draw_errors
 from fer_train.recipe import Recipe
-from fer_train.teachers import Ensemble, accuracy_of
+from fer_train.teachers import Ensemble, accuracy_of, name_of
 
 REPORT = "report.json"
 
@@ -117,15 +117,22 @@ def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
     logits = logits_of(network.to(device), spec, data.validation)
     probabilities = metrics.softmax(logits, spec.temperature)
     draw_errors(data.validation, probabilities, out / "errors.png")
-    write_json(
-        out / REPORT, encode(result)
-    )  # last: a campaign takes it as the sign that all is done
+    # last: a campaign takes it as the sign that all is done
+    write_json(out / REPORT, encode(result))
     return result
 
 
 def _history(trainer: Trainer, sources: Sources, name: str) -> History:
-    lines = read_journal(trainer.out / METRICS)
-    initial, (teachers, accuracy) = trainer.initial, _teachers(trainer, sources)
+    lines, initial = read_journal(trainer.out / METRICS), trainer.initial
+    teachers: tuple[str, ...] = ()
+    accuracy: float | None = None
+    if trainer.taught is not None:
+        info = trainer.taught.info
+        teachers, accuracy = tuple(one.name for one in info.teachers), info.teachers_accuracy
+    elif sources.teachers:
+        ensemble = trainer.world.place(Ensemble(sources.teachers, trainer.spec.labels))
+        teachers = tuple(map(name_of, sources.teachers))
+        accuracy = accuracy_of(ensemble, trainer.data.validation, trainer.world.device)
     return History(
         recipe=name or trainer.recipe.model,
         epochs=len(lines),
@@ -137,16 +144,3 @@ def _history(trainer: Trainer, sources: Sources, name: str) -> History:
         votes=trainer.data.votes,
         ended=datetime.now(timezone.utc).date().isoformat(),
     )
-
-
-def _teachers(trainer: Trainer, sources: Sources) -> tuple[tuple[str, ...], float | None]:
-    """Name who taught, and tell how often they are right together on ``public-test``."""
-    if trainer.taught is not None:
-        info = trainer.taught.info
-        return tuple(teacher.name for teacher in info.teachers), info.teachers_accuracy
-    if not sources.teachers:
-        return (), None
-    ensemble = trainer.world.place(Ensemble(sources.teachers, trainer.spec.labels))
-    accuracy = accuracy_of(ensemble, trainer.data.validation, trainer.world.device)
-    runs = [(path, checkpoint.read_spec(path).provenance) for path in sources.teachers]
-    return tuple(taught.training_run or path.name for path, taught in runs), accuracy

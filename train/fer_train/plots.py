@@ -19,6 +19,8 @@ from fer_train.journal import Epoch, read_journal
 mpl.use("agg")
 _DPI = 120
 _ERROR_ROWS, _ERROR_COLUMNS = 4, 8
+_ERROR_WIDTH, _ERROR_HEIGHT = 1.3, 1.5
+"""Of the room for a picture of 1 x 1, with two lines above it."""
 
 
 def draw_curves(metrics: Path, target: Path) -> None:
@@ -73,35 +75,28 @@ def draw_errors(
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != crops.labels)
     worst = wrong[np.argsort(-confidence[wrong])][: _ERROR_ROWS * _ERROR_COLUMNS]
-    side = crops.images.shape[1]
-    cell, above = round(1.3 * side), round(0.5 * side)  # room for two lines over each picture
-    sheet = np.full((_ERROR_ROWS * (side + above), _ERROR_COLUMNS * cell, 3), 255, np.uint8)
     figure = Figure(figsize=(1.5 * _ERROR_COLUMNS, 1.7 * _ERROR_ROWS), layout="constrained")
     axes = figure.subplots()
     for place, number in enumerate(worst):
         row, column = divmod(place, _ERROR_COLUMNS)
-        top, left = row * (side + above) + above, column * cell
-        sheet[top : top + side, left : left + side] = _as_rgb(crops.images[number], side)
+        left, top = column * _ERROR_WIDTH, -row * _ERROR_HEIGHT
+        image = crops.images[number]
+        is_gray = image.ndim == 2  # noqa: PLR2004 - no channels
+        rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if is_gray else cv2.COLOR_BGR2RGB)
+        axes.imshow(rgb, extent=(left, left + 1, top - 1, top))
         said, label = crops.classes[predicted[number]], crops.classes[crops.labels[number]]
         caption = f"{said} {confidence[number]:.0%}\nlabel: {label}"
-        axes.text(left, top - 2, caption, fontsize=8, va="bottom")
-    axes.imshow(sheet)
+        axes.text(left, top + 0.04, caption, fontsize=8)
+    lowest = 0.5 - _ERROR_ROWS * _ERROR_HEIGHT
+    axes.set(xlim=(0, _ERROR_COLUMNS * _ERROR_WIDTH), ylim=(lowest, 0.5))
     axes.axis("off")
     _save(figure, target)
 
 
-def _as_rgb(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """A gray or BGR picture as RGB, in a square of ``side``."""
-    is_gray = image.ndim == 2  # noqa: PLR2004 - no channels
-    rgb = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if is_gray else cv2.COLOR_BGR2RGB)
-    return np.asarray(cv2.resize(rgb, (side, side)), np.uint8)
-
-
 def _plot(axes: object, lines: Iterable[Epoch], field: str, label: str, scale: float = 1) -> None:
-    points = [(line.epoch, getattr(line, field)) for line in lines]
-    measured = [(epoch, scale * value) for epoch, value in points if value is not None]
-    epochs, values = [epoch for epoch, _ in measured], [value for _, value in measured]
-    axes.plot(epochs, values, label=label)  # type: ignore[attr-defined]
+    measured = [line for line in lines if getattr(line, field) is not None]
+    values = [scale * getattr(line, field) for line in measured]
+    axes.plot([line.epoch for line in measured], values, label=label)  # type: ignore[attr-defined]
 
 
 def _save(figure: Figure, target: Path) -> None:

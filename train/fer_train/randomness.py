@@ -6,8 +6,6 @@ answer a view before the student sees it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -16,18 +14,6 @@ from fer_train.parallel import World
 
 _ORDER, _VIEW, _STEP = range(3)
 _MOST = 2**62
-
-
-@dataclass(frozen=True)
-class StepDraws:
-    """The random numbers of one process in one step.
-
-    ``pictures`` draws on the device. ``batches`` draws on the host, for decisions about the whole
-    batch, so that nothing waits for the device.
-    """
-
-    pictures: torch.Generator
-    batches: np.random.Generator
 
 
 def draw_view(
@@ -48,9 +34,15 @@ def draw_order(seed: int, epoch: int, count: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng([_ORDER, seed, epoch]).permutation(count))
 
 
-def draw_step(seed: int, epoch: int, step: int, world: World) -> StepDraws:
-    """Seed the generators of a step, torch's global one included, from which dropout draws."""
-    batches = np.random.default_rng([_STEP, seed, epoch, step, world.rank])
-    own, shared = (int(number) for number in batches.integers(_MOST, size=2))
-    torch.manual_seed(own)
-    return StepDraws(torch.Generator(world.device).manual_seed(shared), batches)
+def draw_step(
+    seed: int, epoch: int, step: int, world: World
+) -> tuple[np.random.Generator, torch.Generator]:
+    """Seed the generators of one process in one step.
+
+    The first draws on the host, for decisions about the whole batch, so that nothing waits for the
+    device; the second on the device. torch's global one, from which dropout draws, is seeded too.
+    """
+    on_host = np.random.default_rng([_STEP, seed, epoch, step, world.rank])
+    dropout, mixing = on_host.integers(_MOST, size=2).tolist()
+    torch.manual_seed(dropout)
+    return on_host, torch.Generator(world.device).manual_seed(mixing)

@@ -65,14 +65,12 @@ class TrainingState:
             with safe_open(path, framework="pt") as stream:
                 facts = parse_json((stream.metadata() or {}).get("state", ""), str(path))
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as problem:
-            raise _damaged(path, problem) from problem
-        if not isinstance(facts, dict) or facts.get("run") != run:
-            raise ConfigurationError(
-                f"{path} belongs to a training with another recipe or other data, teachers or "
-                "weights to start from. Give another --out, or remove the folder to start again."
-            )
-        try:
+            if not isinstance(facts, dict) or facts.get("run") != run:
+                raise ConfigurationError(
+                    f"{path} belongs to a training with another recipe or other data, teachers or "
+                    "weights to start from. Give another --out, or remove the folder to start "
+                    "again."
+                )
             self.epoch, self.best_accuracy = int(facts["epoch"]), float(facts["best_accuracy"])
             self.losses = [float(loss) for loss in facts["losses"]]
             self.step, self.seconds = int(facts.get("step", 0)), float(facts.get("seconds", 0))
@@ -80,8 +78,10 @@ class TrainingState:
             self.network.load_state_dict(_part(tensors, "network."))
             self.averaged.load_state_dict(_part(tensors, "averaged."))
             self._restore_moments(_part(tensors, "optimizer."))
-        except (KeyError, TypeError, ValueError, RuntimeError) as problem:
-            raise _damaged(path, problem) from problem
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as problem:
+            raise ArtifactError(
+                f"{path} is damaged: {problem}. Give another --out to train anew."
+            ) from problem
 
     def _restore_moments(self, tensors: dict[str, torch.Tensor]) -> None:
         moments: dict[int, dict[str, torch.Tensor]] = {}
@@ -102,10 +102,6 @@ class TrainingState:
         for index, moments in self.optimizer.state_dict()["state"].items():
             for name, value in moments.items():
                 yield f"optimizer.{index}.{name}", torch.as_tensor(value)
-
-
-def _damaged(path: Path, problem: Exception) -> ArtifactError:
-    return ArtifactError(f"{path} is damaged: {problem}. Give another --out to train anew.")
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -23,7 +23,6 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.system.files import sha256_of
 from fer_edge.system.progress import progress
-from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.checkpoint import write_tensors
 from fer_train.augmentation import augment
 from fer_train.data import TrainingData
@@ -32,10 +31,9 @@ from fer_train.evaluation import planes
 from fer_train.parallel import World
 from fer_train.randomness import draw_view
 from fer_train.recipe import Augmentation
-from fer_train.teachers import Ensemble, accuracy_of, mean_probabilities
+from fer_train.teachers import Ensemble, accuracy_of, mean_probabilities, name_of
 
 _KEY, _LOGITS = "taught", "logits"
-_MOST = 10**9
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,10 @@ class AnswersInfo:
     teachers_accuracy: float
 
     def __post_init__(self) -> None:
-        for name in ("pictures", "views"):
-            if not 1 <= (value := getattr(self, name)) <= _MOST:
-                raise ValueError(f"{name} should be from 1 to {_MOST}, not {value!r:.80}")
-        if not 0 <= self.seed <= _MOST or not self.teachers:
-            raise ValueError("stored answers need a seed from 0 on and at least one teacher")
+        if min(self.pictures, self.views, len(self.teachers)) < 1 or self.seed < 0:
+            raise ValueError(
+                "stored answers need at least one picture, view and teacher, and a seed from 0 on"
+            )
 
 
 class StoredAnswers:
@@ -132,15 +129,12 @@ def read_answers(path: Path) -> StoredAnswers:
 
 
 def _require_same(path: Path, found: AnswersInfo, wanted: dict[str, Any]) -> None:
-    """Refuse answers to other pictures; ``wanted`` has the fields of AnswersInfo that must agree.
-
-    Raises ConfigurationError, which names each field with what the file has and what is wanted.
-    """
+    """Refuse answers to other pictures; ``wanted`` has the fields that must agree."""
     here, there = _flat(wanted), _flat({name: getattr(found, name) for name in wanted})
     differing = [
-        f"{name} {there[name]:.80} there and {here[name]:.80} here"
-        for name in here
-        if there[name] != here[name]
+        f"{name} {there[name]:.80} there and {told:.80} here"
+        for name, told in here.items()
+        if there[name] != told
     ]
     if differing:
         raise ConfigurationError(
@@ -193,7 +187,7 @@ def teach(
         **_shown(data.train),
         "seed": seed,
         "augmentation": augmentation,
-        "teachers": tuple(_teacher(path) for path in teachers),
+        "teachers": tuple(Teacher(name_of(path), sha256_of(path)) for path in teachers),
     }
     if out.exists():
         taught = read_answers(out)
@@ -246,11 +240,6 @@ def answers_for(path: Path, crops: LabelledCrops, augmentation: Augmentation) ->
             "teach again, which continues"
         )
     return taught
-
-
-def _teacher(path: Path) -> Teacher:
-    known = checkpoint.read_spec(path).provenance.training_run
-    return Teacher(known or path.name, sha256_of(path))
 
 
 def _answers(

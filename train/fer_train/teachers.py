@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn import functional
 
 import fer_train.teacher_networks  # noqa: F401 - a teacher may be one of these
-from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.fer2013 import LabelledCrops
@@ -44,7 +43,8 @@ class Ensemble(nn.Module):
                     f"{', '.join(labels)}; a teacher needs the same classes in the same order"
                 )
         self.inputs = [spec.input for _, spec in loaded]
-        self.networks = nn.ModuleList(_frozen(network, spec) for network, spec in loaded)
+        self.networks = nn.ModuleList(Normalized(*one) for one in loaded)
+        self.eval().requires_grad_(False)
 
     @torch.no_grad()
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -60,6 +60,11 @@ class Ensemble(nn.Module):
         return mean_probabilities(self.logits(pixels), temperature)
 
 
+def name_of(path: Path) -> str:
+    """The training that a checkpoint is of, or the file's name where it does not tell."""
+    return checkpoint.read_spec(path).provenance.training_run or path.name
+
+
 def mean_probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """Average what teachers answer: logits ``(N, teachers, 7)`` to probabilities ``(N, 7)``."""
     return logits.div(temperature).softmax(2).mean(1)
@@ -68,12 +73,11 @@ def mean_probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor
 @torch.no_grad()
 def accuracy_of(ensemble: Ensemble, crops: LabelledCrops, device: torch.device) -> float:
     """How often the mean of the ensemble is right, a fraction of 1."""
-    right = 0
-    for start in range(0, len(crops), _BATCH):
-        images = planes(torch.from_numpy(crops.images[start : start + _BATCH])).to(device)
-        labels = torch.from_numpy(crops.labels[start : start + _BATCH])
-        answers = ensemble(images.float(), temperature=1.0).argmax(1).cpu()
-        right += int((answers == labels).sum())
+    right, labels = 0, torch.from_numpy(crops.labels)
+    batches = planes(torch.from_numpy(crops.images)).split(_BATCH)
+    for images, wanted in zip(batches, labels.split(_BATCH), strict=True):
+        answers = ensemble(images.to(device).float(), temperature=1.0).argmax(1).cpu()
+        right += int((answers == wanted).sum())
     return right / len(crops)
 
 
@@ -87,7 +91,3 @@ def distillation_loss(
     """
     told = functional.log_softmax(logits / temperature, dim=1)
     return functional.kl_div(told, taught, reduction="batchmean") * temperature**2
-
-
-def _frozen(network: nn.Module, spec: ModelSpec) -> nn.Module:
-    return Normalized(network, spec).eval().requires_grad_(False)

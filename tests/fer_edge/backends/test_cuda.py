@@ -22,12 +22,13 @@ from tensorrt_double.cuda import GPU, CudaDouble
 
 from fer_edge.artifacts.plan import Gpu
 from fer_edge.backends import cuda
-from fer_edge.backends.cuda import CudaLane, Layout, describe_gpu, on_gpu
+from fer_edge.backends.cuda import CudaLane, describe_gpu, on_gpu
 from fer_edge.errors import EngineError, MissingDependencyError
 from fer_edge.system import forking
 
-INPUTS = {"x": Layout((3,), np.uint8)}
-OUTPUTS = {"same": Layout((3,), np.uint8), "marks": Layout((3,), np.uint8)}
+THREE = np.dtype((np.uint8, (3,)))
+INPUTS = {"x": THREE}
+OUTPUTS = {"same": THREE, "marks": THREE}
 ROWS, MARK = 4, 7
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.backends import Backend, BackendOptions, backend_class
-from fer_edge.errors import ClosedError, EngineError
+from fer_edge.errors import ClosedError, ConfigurationError, EngineError
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
@@ -56,9 +57,15 @@ def test_all_engines_give_the_same_answers_in_fp32(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_it_computes_in_fp32_and_says_so(open_engine: Open, engine: str) -> None:
-    info = open_engine(engine).engine
-    assert (info.name, info.inference_precision) == (engine.partition("-")[0], "fp32")
+def test_it_says_what_it_runs_on_and_that_it_computes_in_fp32(
+    open_engine: Open, engine: str
+) -> None:
+    name = engine.partition("-")[0]
+    info = open_engine(engine, threads=1).engine
+    provider = {"onnxruntime": "CPUExecutionProvider", "openvino": "CPU", "torch": "cpu"}[name]
+    assert (info.name, info.provider, info.inference_precision) == (name, provider, "fp32")
+    assert (info.threads, info.concurrency) == (1, 1)
+    assert sys.modules[name].__version__.startswith(info.version)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -148,6 +155,36 @@ def test_closed_it_infers_no_more(open_engine: Open, crops: Crops, engine: str, 
     backend.close()
     with pytest.raises(ClosedError, match="is closed"):
         backend.infer(crops(count))
+
+
+@pytest.mark.parametrize(
+    ("engine", "known", "devices"),
+    [
+        ("onnxruntime", "auto, cpu, cuda, tensorrt", ["gpu", "cpu:0", "cuda:x", "cuda:", ""]),
+        ("openvino", "auto, cpu, gpu, npu", ["cuda", "tpu", "", "gpu:1", "cpu,gpu"]),
+        ("torch", "auto, cpu, cuda", ["gpu", "cpu:0", "cuda:x", "mps"]),
+    ],
+)
+def test_an_unknown_device_lists_the_known_ones(
+    open_engine: Open, engine: str, known: str, devices: list[str]
+) -> None:
+    for device in devices:
+        with pytest.raises(ConfigurationError, match=f"no device '{device}'; there are {known}"):
+            open_engine(engine, device=device)
+
+
+@pytest.mark.parametrize(
+    ("engine", "option"),
+    [
+        ("onnxruntime", "compiled"),
+        ("openvino", "spinning"),
+        ("openvino", "compiled"),
+        ("torch", "spinning"),
+    ],
+)
+def test_a_setting_that_it_lacks_is_refused(open_engine: Open, engine: str, option: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no setting {option}=True; leave it out"):
+        open_engine(engine, **{option: True})
 
 
 @pytest.mark.parametrize(("engine", "device"), [("onnxruntime", "cuda"), ("torch", "cuda:63")])

@@ -17,7 +17,6 @@ import pytest
 
 from fer_edge import (
     ArtifactError,
-    ClosedError,
     ConfigurationError,
     EngineError,
     InputError,
@@ -75,16 +74,6 @@ def test_infers_batches_of_any_size(
     for values, exact in zip(given, tiny_answer(batch(count)), strict=True):
         assert values.dtype == np.float32
         assert values == pytest.approx(exact, abs=1e-4)
-
-
-def test_its_spec_is_the_artifacts(data: bytes, tiny_spec: ModelSpec) -> None:
-    assert opened(data).spec == tiny_spec
-
-
-def test_it_says_what_it_runs_on(data: bytes) -> None:
-    engine = opened(data, threads=1).engine
-    assert (engine.name, engine.version) == ("onnxruntime", ort.__version__)
-    assert engine.provider == "CPUExecutionProvider"
 
 
 @pytest.mark.parametrize(
@@ -155,20 +144,9 @@ def test_asked_for_what_it_does_anyway_it_agrees(data: bytes) -> None:
     assert opened(data, inference_precision="fp32").engine.inference_precision == "fp32"
 
 
-def test_it_does_not_compile(data: bytes) -> None:
-    with pytest.raises(ConfigurationError, match="has no setting compiled=True; leave it out"):
-        opened(data, compiled=True)
-
-
 def test_the_engine_may_not_fall_back_by_itself(data: bytes, settings: list[Any]) -> None:
     opened(data)
     assert settings[0][1]["enable_fallback"] is False
-
-
-@pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:x", ""])
-def test_an_unknown_device_lists_the_known_ones(data: bytes, device: str) -> None:
-    with pytest.raises(ConfigurationError, match="there are auto, cpu, cuda, tensorrt"):
-        opened(data, device=device)
 
 
 @pytest.fixture
@@ -494,11 +472,3 @@ def test_a_fixed_batch_is_filled_up_and_never_exceeded(
 def test_what_the_engine_refuses_is_its_error(data: bytes) -> None:
     with pytest.raises(EngineError, match=r"failed on crops of shape \(1, 32, 48, 1\): .*invalid"):
         opened(data).infer(np.zeros((1, 32, 48, 1), np.uint8))
-
-
-def test_closed_it_infers_no_more(data: bytes) -> None:
-    backend = opened(data)
-    backend.close()
-    backend.close()
-    with pytest.raises(ClosedError):
-        backend.infer(batch(1))

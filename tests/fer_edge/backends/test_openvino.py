@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_edge import ArtifactError, ConfigurationError, EngineError, ModelSpec
+from fer_edge import ArtifactError, EngineError, ModelSpec
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.model import Model
 from fer_edge.backends import BackendOptions
@@ -97,13 +97,6 @@ def test_a_device_that_takes_no_free_batch_gets_one_crop_after_the_other(
 # ---- what it says of itself
 
 
-def test_it_says_what_it_runs_on(ir: Artifact) -> None:
-    engine = opened(ir, threads=1).engine
-    assert (engine.name, engine.provider, engine.threads) == ("openvino", "CPU", 1)
-    assert ov.__version__.startswith(engine.version)
-    assert engine.concurrency == 1
-
-
 def test_for_throughput_requests_run_side_by_side(ir: Artifact, compilations: list[Any]) -> None:
     engine = opened(ir, goal="throughput", threads=2).engine
     assert compilations[0][2]["PERFORMANCE_HINT"] == "THROUGHPUT"
@@ -117,10 +110,6 @@ def test_threads_are_bound_to_no_core(ir: Artifact, compilations: list[Any]) -> 
 
 def can(precision: str) -> bool:
     return precision in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def test_left_to_itself_it_computes_in_fp32(ir: Artifact) -> None:
-    assert opened(ir).engine.inference_precision == "fp32"
 
 
 @pytest.mark.skipif(not can("BF16"), reason="this processor has no bf16")
@@ -200,12 +189,6 @@ def test_openvinos_own_choice_is_a_device(ir: Artifact, crops: Crops, tiny_answe
     assert backend.infer(crops(2))[1] == pytest.approx(tiny_answer(crops(2))[1], abs=1e-4)
 
 
-@pytest.mark.parametrize("device", ["cuda", "tpu", "", "gpu:1", "cpu,gpu"])
-def test_an_unknown_device_lists_the_known_ones(ir: Artifact, device: str) -> None:
-    with pytest.raises(ConfigurationError, match="there are auto, cpu, gpu, npu"):
-        opened(ir, device=device)
-
-
 @pytest.mark.parametrize("device", ["gpu", "gpu.7", "npu", "AUTO:NPU,CPU"])
 def test_a_device_that_is_not_there_is_named(
     ir: Artifact, monkeypatch: pytest.MonkeyPatch, device: str
@@ -225,12 +208,6 @@ def test_a_device_that_is_there_is_taken(
 ) -> None:
     monkeypatch.setattr(ov.Core, "available_devices", present)
     assert module._device(ov.Core(), asked) == asked.upper()
-
-
-@pytest.mark.parametrize("option", [{"spinning": True}, {"compiled": True}])
-def test_what_it_cannot_do_is_refused(ir: Artifact, option: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="OpenVINO has no setting"):
-        opened(ir, **option)
 
 
 # ---- bad artifacts

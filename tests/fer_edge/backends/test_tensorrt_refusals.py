@@ -204,8 +204,8 @@ def imported_beside(package: str, folder: Path) -> str:
         "    import fer_edge.backends.tensorrt\n"
         "except Exception as problem:\n"
         "    print(type(problem).__name__, getattr(problem, 'exit_code', None), problem)\n"
-        "from fer_edge.cli.diagnosis import _check_backend\n"
-        "print(_check_backend('tensorrt').ok)\n"
+        "from fer_edge.backends import backend_problem\n"
+        "print(backend_problem('tensorrt') is None)\n"
     )
     paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths}
@@ -223,7 +223,7 @@ def test_a_tensorrt_that_is_too_old_says_what_brings_a_newer_one(
     assert said.startswith("MissingDependencyError 3 TensorRT 10.3 or later is not installed")
     assert f"(this is {version})" in said
     assert "JetPack 6.1 or later" in said
-    assert said.endswith("False\n")  # so doctor does not call it usable
+    assert said.endswith("False\n")  # so nothing calls it usable
 
 
 def test_a_library_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -71,12 +71,6 @@ def test_another_spec_than_its_own_is_refused(
         TorchBackend(replace(given, spec=replace(own, temperature=2.5)), BackendOptions())
 
 
-def test_it_says_what_it_runs_on(opened: OpenBytes) -> None:
-    engine = opened(threads=1).engine
-    assert (engine.name, engine.version) == ("torch", torch.__version__)
-    assert (engine.provider, engine.threads) == ("cpu", 1)
-
-
 def test_threads_hold_for_the_call_of_any_thread(opened: OpenBytes, crops: Crops) -> None:
     backend = opened(threads=1)
     torch.set_num_threads(2)  # as another Predictor, or the application, may do
@@ -120,12 +114,6 @@ def test_weights_stored_by_halves_are_computed_with_in_fp32(
     assert backend.infer(crops(4))[1] == pytest.approx(opened().infer(crops(4))[1], abs=0.01)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:x", "mps"])
-def test_an_unknown_device_lists_the_known_ones(opened: OpenBytes, device: str) -> None:
-    with pytest.raises(ConfigurationError, match="there are auto, cpu, cuda"):
-        opened(device=device)
-
-
 def test_a_torch_without_cuda_says_what_to_install(
     opened: OpenBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,11 +130,6 @@ def test_a_gpu_that_is_not_there_is_named(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     with pytest.raises(EngineError, match=f"sees {there} GPUs, .* and cuda:{there} was asked for"):
         opened(device=asked)
-
-
-def test_it_cannot_spin(opened: OpenBytes) -> None:
-    with pytest.raises(ConfigurationError, match="torch has no setting spinning=True"):
-        opened(spinning=True)
 
 
 @pytest.mark.parametrize("data", [b"", b"no checkpoint", b"\xff" * 64, b"\0" * 64])

@@ -11,7 +11,6 @@ from fer_edge.evaluation.agreement import (
     agreement,
     discordant,
     mcnemar,
-    mean_kl_divergence,
     paired_difference,
     paired_difference_interval,
     same_answers,
@@ -102,11 +101,3 @@ def test_the_paired_interval_holds_what_it_promises() -> None:
         low, high = paired_difference_interval(int(only_first), int(only_second), n)
         covered += low <= first - second <= high
     assert 0.94 < covered / len(pairs) < 0.97
-
-
-def test_kl_divergence_is_that_of_the_formula() -> None:
-    p, q = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.25, 0.75], [0.5, 0.5]])
-    expected = (0.5 * math.log(2) + 0.5 * math.log(2 / 3) + math.log(2)) / 2
-    assert mean_kl_divergence(p, q) == pytest.approx(expected)
-    assert mean_kl_divergence(p, p) == 0
-    assert math.isnan(mean_kl_divergence(p, np.full((2, 2), np.nan)))

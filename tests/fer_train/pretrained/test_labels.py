@@ -12,7 +12,7 @@ from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
-from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.errors import ConfigurationError
 from fer_train.pretrained import load_initial
 from fer_train.pretrained.labels import labels_in
 
@@ -41,11 +41,7 @@ def test_a_head_of_other_classes_stays_new(weights: Weights, tmp_path: Path, cla
 
 def test_weights_without_a_head_leave_it_new(weights: Weights, tmp_path: Path) -> None:
     bare = {name: value for name, value in weights.items() if not name.startswith("head.")}
-    report = load_initial(
-        foreign.fresh(foreign.vit()),
-        foreign.vit(),
-        str(foreign.save_torch(tmp_path / "x.pth", bare)),
-    )
+    _, report = foreign.loaded(foreign.save_torch(tmp_path / "x.pth", bare))
     assert set(report.new) == {"head.weight", "head.bias"}
 
 
@@ -55,8 +51,7 @@ def test_a_head_on_a_layer_that_timm_lacks_is_no_classifier(
     path = foreign.save_google(
         tmp_path / "x.npz", weights, pre_logits__kernel=np.ones((foreign.WIDTH, foreign.WIDTH))
     )
-    with pytest.raises(ArtifactError, match="pre_logits"):
-        load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(path))
+    foreign.refused(path, "pre_logits")
 
 
 @pytest.mark.parametrize(
@@ -72,10 +67,7 @@ def test_classes_in_another_order_are_brought_into_ours(
     source: nn.Module, weights: Weights, tmp_path: Path, facts: dict[str, object]
 ) -> None:
     saved = {"state_dict": foreign.in_alphabetical_order(weights), **facts}
-    network = foreign.fresh(foreign.vit())
-    report = load_initial(
-        network, foreign.vit(), str(foreign.save_torch(tmp_path / "x.pth", saved))
-    )
+    network, report = foreign.loaded(foreign.save_torch(tmp_path / "x.pth", saved))
     foreign.assert_same(network, source)
     assert report.labels == ALPHABETICAL
     assert set(report.adapted) == {"head.weight", "head.bias"}
@@ -85,8 +77,7 @@ def test_the_caller_may_tell_the_order_of_the_classes(
     source: nn.Module, weights: Weights, tmp_path: Path
 ) -> None:
     path = str(foreign.save_torch(tmp_path / "x.pth", foreign.in_alphabetical_order(weights)))
-    network = foreign.fresh(foreign.vit())
-    load_initial(network, foreign.vit(), path, labels=ALPHABETICAL)
+    network, _ = foreign.loaded(path, labels=ALPHABETICAL)
     foreign.assert_same(network, source)
     assert "in our order" in load_initial(network, foreign.vit(), path).describe()
     with pytest.raises(ConfigurationError, match="some order"):
@@ -101,8 +92,7 @@ def test_hugging_faces_config_tells_the_order_of_the_classes(
         tmp_path / "model.safetensors",
     )
     foreign.save_config(tmp_path, {str(i): name for i, name in enumerate(ALPHABETICAL)})
-    network = foreign.fresh(foreign.vit())
-    load_initial(network, foreign.vit(), str(tmp_path / "model.safetensors"))
+    network, _ = foreign.loaded(tmp_path / "model.safetensors")
     foreign.assert_same(network, source)
 
 
@@ -111,9 +101,7 @@ def test_seven_classes_of_something_else_are_no_head_of_ours(
 ) -> None:
     save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
     foreign.save_config(tmp_path, {str(i): f"cat {i}" for i in range(7)})
-    report = load_initial(
-        foreign.fresh(foreign.vit()), foreign.vit(), str(tmp_path / "model.safetensors")
-    )
+    _, report = foreign.loaded(tmp_path / "model.safetensors")
     assert set(report.new) == {"head.weight", "head.bias"}
     assert report.labels is None
 
@@ -123,8 +111,8 @@ def test_labels_without_meaning_are_taken_in_our_order(
 ) -> None:
     save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
     foreign.save_config(tmp_path, {str(i): f"LABEL_{i}" for i in range(7)})
-    network = foreign.fresh(foreign.vit())
-    assert load_initial(network, foreign.vit(), str(tmp_path / "model.safetensors")).is_complete
+    network, found = foreign.loaded(tmp_path / "model.safetensors")
+    assert found.is_complete
     foreign.assert_same(network, source)
 
 

@@ -13,7 +13,6 @@ from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
-from fer_edge.errors import ArtifactError
 from fer_edge.torch_model import checkpoint
 from fer_train.pretrained import load_initial
 
@@ -23,8 +22,7 @@ def test_googles_npz_gives_the_same_logits(
     source: nn.Module, weights: Weights, tmp_path: Path, prefix: str
 ) -> None:
     path = foreign.save_google(tmp_path / "ViT-B_16.npz", weights, prefix)
-    network = foreign.fresh(foreign.vit())
-    report = load_initial(network, foreign.vit(), str(path))
+    network, report = foreign.loaded(path)
     foreign.assert_same(network, source)
     assert (report.kind, report.is_complete, report.adapted) == ("google", True, ())
     assert set(report.loaded) == set(network.state_dict())
@@ -37,8 +35,8 @@ def test_a_training_kept_beside_googles_weights_is_left_out(
     arrays |= {"opt/state/step": np.array(3), "opt/state/head/bias/grad_ema": np.zeros(7)}
     with (tmp_path / "x.npz").open("wb") as stream:
         np.savez(stream, **arrays)
-    network = foreign.fresh(foreign.vit())
-    assert load_initial(network, foreign.vit(), str(tmp_path / "x.npz")).is_complete
+    network, found = foreign.loaded(tmp_path / "x.npz")
+    assert found.is_complete
     foreign.assert_same(network, source)
 
 
@@ -63,8 +61,7 @@ def test_hugging_faces_files_give_the_same_logits(
         save_file(named, path, metadata={"format": "pt"})
     else:
         torch.save(named, path)
-    network = foreign.fresh(foreign.vit())
-    report = load_initial(network, foreign.vit(), str(path))
+    network, report = foreign.loaded(path)
     foreign.assert_same(network, source)
     assert report.kind == "huggingface"
     assert report.is_complete
@@ -95,8 +92,7 @@ def test_a_fine_tuned_state_dict_is_complete_however_it_was_saved(  # noqa: PLR0
     if wrapper:
         saved = {wrapper: saved, "epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
     path = foreign.save_torch(tmp_path / "vit_fer2013.pth", saved)
-    network = foreign.fresh(foreign.vit())
-    report = load_initial(network, foreign.vit(), str(path))
+    network, report = foreign.loaded(path)
     foreign.assert_same(network, source)
     assert (report.kind, report.new) == (naming, ())
     checkpoint.save(tmp_path / "ours.safetensors", network.state_dict(), foreign.vit())
@@ -109,16 +105,15 @@ def test_files_of_old_torch_and_averaged_models_load(
     averaged = {f"module.{name}": value for name, value in weights.items()}
     averaged["n_averaged"] = torch.tensor(5)
     path = foreign.save_torch(tmp_path / "old.pt", averaged, _use_new_zipfile_serialization=False)
-    network = foreign.fresh(foreign.vit())
-    assert load_initial(network, foreign.vit(), str(path)).ignored == ("n_averaged",)
+    network, found = foreign.loaded(path)
+    assert found.ignored == ("n_averaged",)
     foreign.assert_same(network, source)
 
 
 def test_half_precision_weights_load(source: nn.Module, weights: Weights, tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
     save_file({name: value.half() for name, value in weights.items()}, path)
-    network = foreign.fresh(foreign.vit())
-    load_initial(network, foreign.vit(), str(path))
+    network, _ = foreign.loaded(path)
     assert all(value.dtype == torch.float32 for value in network.state_dict().values())
     inputs = foreign.images(foreign.vit())
     assert torch.allclose(
@@ -134,8 +129,6 @@ def test_gsam_weights_without_a_class_token_load_where_there_is_none(tmp_path: P
     del arrays["cls"]
     with (tmp_path / "gsam.npz").open("wb") as stream:
         np.savez(stream, **arrays)
-    network = foreign.fresh(spec)
-    load_initial(network, spec, str(tmp_path / "gsam.npz"))
+    network, _ = foreign.loaded(tmp_path / "gsam.npz", spec)
     foreign.assert_same(network, gap)
-    with pytest.raises(ArtifactError, match=r"no class token.*--model vit-base-gap"):
-        load_initial(foreign.fresh(foreign.vit()), foreign.vit(), str(tmp_path / "gsam.npz"))
+    foreign.refused(tmp_path / "gsam.npz", r"no class token.*--model vit-base-gap")

@@ -115,8 +115,7 @@ def test_the_weights_in_a_folder_are_found(
     weights: Weights, source: nn.Module, tmp_path: Path, name: str
 ) -> None:
     save_file(weights, tmp_path / name)
-    network = foreign.fresh(foreign.vit())
-    load_initial(network, foreign.vit(), str(tmp_path))
+    network, _ = foreign.loaded(tmp_path)
     foreign.assert_same(network, source)
 
 

@@ -42,11 +42,10 @@ def _look(options: Namespace) -> int:
     labels = sorted({label for counts in found.counts.values() for label in counts})
     width = max([len(label) for label in labels] + [5])
     print(" " * width + "".join(f"{split:>14}" for split in found.counts))
-    for label in labels:
-        row = (f"{counts.get(label, 0):>14,}" for counts in found.counts.values())
-        print(f"{label:<{width}}" + "".join(row))
-    totals = (f"{sum(counts.values()):>14,}" for counts in found.counts.values())
-    print(f"{'all':<{width}}" + "".join(totals))
+    rows = {name: [counts.get(name, 0) for counts in found.counts.values()] for name in labels}
+    rows["all"] = [sum(counts.values()) for counts in found.counts.values()]
+    for name, numbers in rows.items():
+        print(f"{name:<{width}}" + "".join(f"{number:>14,}" for number in numbers))
     print(f"sizes: {_counted(found.sizes)}")
     print(f"colours: {_counted(found.colours)}")
     print(

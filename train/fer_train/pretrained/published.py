@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.torch_model.network import Normalized
+from fer_train.conditioning import batch_norms
 from fer_train.pretrained.fitting import Fitted, fit
 from fer_train.pretrained.stem import enlarging_stem, gray_stem
 
@@ -95,15 +97,12 @@ def measure_batch_norms(network: nn.Module, spec: ModelSpec, pictures: torch.Ten
             values.var((0, 2, 3), unbiased=False),
         )
 
-    layers = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
-    handles = [layer.register_forward_pre_hook(note) for layer in layers]
     training = network.training
-    try:
+    with ExitStack() as hooks:
+        for layer in batch_norms(network):
+            hooks.enter_context(layer.register_forward_pre_hook(note))
         Normalized(network, spec).eval()(pictures)
-    finally:
-        for handle in handles:
-            handle.remove()
-        network.train(training)
+    network.train(training)
     for layer, (mean, variance) in seen.items():
         norm: Any = layer
         scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()

@@ -180,23 +180,17 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 def _read_pickle(path: Path) -> Contents:
     try:
         with torch.serialization.safe_globals(_ALLOWED):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as problem:
+            return _unwrapped(path, torch.load(path, map_location="cpu", weights_only=True))
+    except ArtifactError:
+        raise
+    except Exception as problem:  # a damaged file gives nearly any, or half of an object
         found = _REFUSED.search(str(problem))
-        if found is None:
+        if found is None or not isinstance(problem, pickle.UnpicklingError):
             raise _damaged(path, "PyTorch", problem) from problem
         raise ArtifactError(
             f"{path} holds more than weights ({found[1] or found[2]:.80}), and loading that would "
             f"run code of the file's author. Where you trust it, open it there and {_SAVE_ALONE}"
         ) from problem
-    except Exception as problem:  # a damaged file makes torch raise nearly anything
-        raise _damaged(path, "PyTorch", problem) from problem
-    try:
-        return _unwrapped(path, loaded)
-    except ArtifactError:
-        raise
-    except Exception as problem:  # a damaged file may give half of an object
-        raise _damaged(path, "PyTorch", problem) from problem
 
 
 def _damaged(path: Path, kind: str, problem: Exception) -> ArtifactError:

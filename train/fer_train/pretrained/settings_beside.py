@@ -11,6 +11,7 @@ import timm
 from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import ArtifactError
+from fer_edge.system.read_file import read_file
 
 _CLOSE = 2e-3
 _FILE = "preprocessor_config.json"
@@ -79,9 +80,8 @@ def _read_settings(path: Path) -> dict[str, object]:
     """Read a JSON file of settings; empty where there is none."""
     if not path.is_file():
         return {}
-    if path.stat().st_size > _MAX_BYTES:
-        raise ArtifactError(f"{path} is too large for the settings of a model; move it away")
-    config = parse_json(path.read_bytes(), str(path))
+    text = read_file(path, "file of a model's settings", _MAX_BYTES, ArtifactError)
+    config = parse_json(text, str(path))
     return config if isinstance(config, dict) else {}
 
 

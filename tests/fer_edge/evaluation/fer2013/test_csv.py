@@ -26,8 +26,8 @@ def written(tmp_path: Path, *rows: tuple[object, ...]) -> Path:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (row(emotion=7), "has the emotion '7'; expected 0 to 6"),
-        (row(emotion=-1), "has the emotion '-1'; expected 0 to 6"),
+        (row(emotion=7), "has the emotion '7'; expected 0, 1, 2, 3, 4, 5, 6"),
+        (row(emotion=-1), "has the emotion '-1'; expected 0, 1"),
         (row(emotion="happy"), "has the emotion 'happy'"),
         (row(Usage="Validation"), "has the Usage 'Validation'; expected Training, PublicTest"),
         (row(pixels=spelled(noise(0)[:, :47])), "has 2256 pixels instead of 2304"),
@@ -39,7 +39,7 @@ def written(tmp_path: Path, *rows: tuple[object, ...]) -> Path:
         (row(pixels="-1 " + spelled(noise(0))[2:]), "has the pixel '-1', no number from 0 to 255"),
         (row(pixels="x " + spelled(noise(0))[2:]), "has the pixel 'x', no number from 0 to 255"),
         (row(pixels="1.5 " + spelled(noise(0))[2:]), "has the pixel '1.5', no number"),
-        ((3, "0 0"), "has 2 fields; expected emotion, pixels and Usage"),
+        ((3, "0 0"), "has 2 fields; expected emotion, pixels, Usage"),
     ],
 )
 def test_a_bad_row_is_told_with_its_line(
