@@ -145,7 +145,7 @@ def draw(
         raise ConfigurationError(
             f"a calibration set needs a crop of each class, so at least {len(classes)}, not {count}"
         )
-    have = np.bincount(train.labels, minlength=len(classes))
+    have = train.counts()
     rarest = int(have.argmin())
     if have[rarest] == 0:
         raise DataError(f"{data} has no training picture of {classes[rarest]} that can be used")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.artifacts.record import decode, encode, parse_json
+from fer_edge.artifacts.record import decode, encode, json_digest, parse_json
 from fer_edge.artifacts.spec import check_schema
 from fer_edge.errors import ArtifactError
 from fer_edge.system.files import write_bytes
@@ -212,8 +211,7 @@ class Manifest:
         return (json.dumps(encode(self), indent=2, allow_nan=False) + "\n").encode()
 
     def _computed_digest(self) -> str:
-        content = encode(replace(self, digest=""))
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(encode(replace(self, digest="")))
 
 
 def _check_file_name(file: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import sys
 import types
@@ -38,6 +39,11 @@ def decode(cls: type[T], value: object, where: str, error: type[FerEdgeError] = 
         return typing.cast("T", _convert(cls, value, where))
     except (TypeError, ValueError) as problem:
         raise error(str(problem)) from problem
+
+
+def json_digest(value: object) -> str:
+    """sha256 over plain data as JSON, whatever the order of its keys; hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def parse_json(text: str | bytes, where: str, most: int | None = None) -> object:

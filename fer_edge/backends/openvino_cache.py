@@ -9,10 +9,10 @@ Where nothing can be written, as on a read-only disk, every start compiles again
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import suppress
 from pathlib import Path
 
+from fer_edge.artifacts.record import json_digest
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import write_bytes
 from fer_edge.system.folders import data_folder
@@ -44,5 +44,4 @@ def write_blob(key: object, blob: bytes) -> None:
 
 
 def _path(key: object) -> Path:
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return data_folder() / "openvino" / f"{name}.blob"
+    return data_folder() / "openvino" / f"{json_digest(key)}.blob"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from fer_edge.artifacts.record import decode, encode, parse_json
+from fer_edge.artifacts.record import decode, encode, json_digest, parse_json
 from fer_edge.artifacts.spec import check_schema
 from fer_edge.backends.base import MAX_THREADS
 from fer_edge.errors import ArtifactError, ConfigurationError
@@ -146,5 +144,4 @@ def this_machine() -> str:
 
 def _path(candidates: tuple[Candidate, ...], device: str) -> Path:
     identity = [sorted(encode(one).items()) for one in candidates]
-    text = json.dumps([identity, device, this_machine()], sort_keys=True)
-    return tuning_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    return tuning_folder() / f"{json_digest([identity, device, this_machine()])[:32]}.json"

@@ -53,6 +53,10 @@ class LabelledCrops:
         images = _selected(self.images, positions)
         return replace(self, images=images, labels=self.labels[positions], names=names)
 
+    def counts(self, part: npt.NDArray[np.bool_] | slice = slice(None)) -> npt.NDArray[np.intp]:
+        """Pictures of each class, ``(K,)``: of all, or of a part by a boolean mask."""
+        return np.bincount(self.labels[part], minlength=len(self.classes))
+
     @property
     def input(self) -> InputSpec:
         """An input of the same size and colour, to read other pictures in the same way."""
@@ -173,7 +177,7 @@ def held_out(crops: LabelledCrops, source: DataSource) -> npt.NDArray[np.bool_]:
     DataError for a class that is too small to stand in both halves, and for a picture whose name
     tells no person.
     """
-    counts = np.bincount(crops.labels, minlength=len(crops.classes))
+    counts = crops.counts()
     if alone := [crops.classes[k] for k in np.flatnonzero((counts > 0) & (counts < _FEWEST))]:
         raise DataError(
             f"{source} has a single training picture of {', '.join(alone)}, which cannot stand in "
@@ -218,12 +222,12 @@ def _by_subject(
     held, have = np.zeros(len(crops), np.bool_), np.zeros(len(crops.classes))
     for person in drawn:
         theirs = people == person
-        more = have + np.bincount(crops.labels[theirs], minlength=len(crops.classes))
+        more = have + crops.counts(theirs)
         if np.square(more - wanted).sum() < np.square(have - wanted).sum():
             have, held = more, held | theirs
     for half, said in ((held, "to select on"), (~held, "to learn from")):
-        counts = np.bincount(crops.labels[half], minlength=len(crops.classes))
-        if lacking := [crops.classes[k] for k in np.flatnonzero((wanted > 0) & (counts == 0))]:
+        lacks = (wanted > 0) & (crops.counts(half) == 0)
+        if lacking := [crops.classes[k] for k in np.flatnonzero(lacks)]:
             raise DataError(
                 f"drawn by person, no picture of {', '.join(lacking)} is left {said}: "
                 f"{len(drawn)} people are too few for this share; change --validation-share, or "

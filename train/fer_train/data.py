@@ -66,8 +66,7 @@ class TrainingData:
 
 
 def _counts(crops: LabelledCrops) -> dict[str, int]:
-    counts = np.bincount(crops.labels, minlength=len(crops.classes))
-    return dict(zip(crops.classes, counts.tolist(), strict=True))
+    return dict(zip(crops.classes, crops.counts().tolist(), strict=True))
 
 
 def prepare(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from fer_edge.artifacts.record import json_digest
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import one_line
 from fer_edge.errors import ConfigurationError, DivergedError, EngineError
@@ -385,5 +384,4 @@ def run_id(
     learns from, checkpoints or stored answers.
     """
     taught = list(map(sha256_of, teachers))
-    content = json.dumps([recipe.digest, data.sha256, initial, taught])
-    return f"{recipe.model}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return f"{recipe.model}-{json_digest([recipe.digest, data.sha256, initial, taught])[:16]}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from fer_edge.artifacts.record import encode
+from fer_edge.artifacts.record import encode, json_digest
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 
 OPTIMIZERS = ("adam", "adamw", "lion", "nadamw", "rmsprop", "sgd")
@@ -139,7 +138,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """sha256 over all settings."""
-        return hashlib.sha256(json.dumps(encode(self), sort_keys=True).encode()).hexdigest()
+        return json_digest(encode(self))
 
 
 LONGEST = 128

@@ -39,7 +39,7 @@ def soft_targets(crops: LabelledCrops, votes: Votes | None, share: float) -> Flo
 
 def log_priors(crops: LabelledCrops) -> Floats:
     """Logarithms of the class frequencies, float32 ``(K,)``; one is added to each count."""
-    counts = np.bincount(crops.labels, minlength=len(crops.classes)) + 1
+    counts = crops.counts() + 1
     return np.asarray(np.log(counts / counts.sum()), np.float32)
 
 
