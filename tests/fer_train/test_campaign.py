@@ -209,10 +209,12 @@ def test_the_plan_for_a_night_fits_together(root: Path) -> None:
 
 
 def test_the_plan_for_two_cores_fits_together(root: Path) -> None:
-    first, second, dense = load_plan(root / "train" / "campaigns" / "cpu.toml")
+    first, second, dense, again, vit = load_plan(root / "train" / "campaigns" / "cpu.toml")
     assert (second.initial, second.teachers) == (first.name, (first.name,))
     assert (first.recipe.votes, second.recipe.votes) == (0, 0.25)
     assert (dense.recipe.model, dense.initial, dense.teachers) == ("dense", None, (second.name,))
+    assert (again.recipe.model, again.initial, again.teachers) == ("dense", dense.name, ())
+    assert (vit.recipe.frozen, vit.initial, vit.teachers) == (("patch_embed",), again.name, ())
 
 
 def test_a_damaged_report_of_a_stage_is_told(
