@@ -75,7 +75,8 @@ def test_a_turn_is_measured_in_a_process_of_its_own(make_program: MakeProgram, c
     assert len(measured.samples_ms) >= 5
     assert measured.samples_ms.min() >= 2.0
     assert measured.predictions == len(measured.samples_ms)
-    assert measured.stages_ms["inference"] >= 2.0 > measured.stages_ms["preprocess"]
+    assert measured.stages_ms["inference"] >= 2.0
+    assert measured.stages_ms.keys() == {"preprocess", "inference", "postprocess"}
     assert measured.cold_ms > measured.load_ms + measured.first_call_ms
     assert measured.first_call_ms >= 2.0
     assert measured.cpu_s < measured.wall_s
