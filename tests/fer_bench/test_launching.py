@@ -65,9 +65,7 @@ def crops(tmp_path: Path) -> str:
 
 def request(scenario: str = "single-stream", **changes: Any) -> dict[str, Any]:
     settings = Settings(rounds=1, seconds=0.03, count=5, warm_up_s=0.05, server_seconds=0.1)
-    asked = load_for(scenario, None, settings).request(0)
-    assert asked is not None
-    return {**asked, **changes}
+    return {**load_for(scenario, None, settings).request(0), **changes}
 
 
 def test_a_turn_is_measured_in_a_process_of_its_own(make_program: MakeProgram, crops: str) -> None:

@@ -121,7 +121,6 @@ def test_an_adapter_is_prepared_measured_and_asked(tmp_path: Path) -> None:
     images = np.stack([np.full((9, 9), value, np.uint8) for value in (3, 8, 6)])
     np.save(crops, images)
     request = load_for("single-stream", None, Settings(rounds=1, seconds=0.02)).request(0)
-    assert request is not None
     assert measure_round(program, str(crops), request, 60).describe == {"backend": "mine"}
     ask(program, {"work": "classify", "crops": str(crops), "out": str(out)}, 60)
     assert np.load(out).argmax(axis=1).tolist() == [3, 1, 6]
