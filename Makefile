@@ -132,8 +132,8 @@ types: $(VENV)/dev.installed
 
 # The packaged models: train (hours on a CPU), then export, measure and draw them.
 # Each has the name of its folder, then that of its weights.
-MODELS := default:mobilenet
-WEIGHTS := train/weights/mobilenet
+MODELS := default:dense mobilenet:mobilenet
+WEIGHTS := train/weights/dense
 RUNS := runs/cpu
 need_data = $(if $(DATA),,$(error say where FER2013 is: make $@ DATA=fer2013.zip))
 need_votes = $(if $(VOTES),,$(error say where the votes of FER+ are: make $@ DATA=fer2013.zip VOTES=ferplus_votes.csv))
