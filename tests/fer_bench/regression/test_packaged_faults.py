@@ -1,4 +1,4 @@
-"""Real faults in the packaged model, held against the baseline that its releases are held against.
+"""Real faults in the packaged MobileNet, held against the baseline that its releases are held against.
 
 Each is as small as an exporter or a quantiser would make it. Hashes are those of the faulty file,
 and so are the golden crops where the fp32 artifact is faulty, unless a test says otherwise: as
@@ -32,8 +32,9 @@ from changed_onnx import change, zero  # noqa: E402
 from fer_calib.crops import Crops  # noqa: E402
 from fer_calib.quantisation import quantize  # noqa: E402
 from fer_export.contract_nodes import attach_contract, detach_contract  # noqa: E402
+from fer_export.half_weights import with_float_weights, with_half_weights  # noqa: E402
 
-BASELINE = Path(__file__).with_name("default.json")
+BASELINE = Path(__file__).with_name("mobilenet.json")
 FP32, INT8, INT8_ORT = "model.onnx", "model.int8.onnx", "model.int8.onnxruntime.onnx"
 
 Array = npt.NDArray[np.generic]
@@ -81,7 +82,7 @@ def put(tmp_path: Path) -> Callable[..., Path]:
     """Write the packaged directory with one artifact replaced."""
 
     def write(file: str, model: onnx.ModelProto, *, stale_golden: bool = False) -> Path:
-        source, folder = model_path("default"), tmp_path / "model"
+        source, folder = model_path("mobilenet"), tmp_path / "model"
         shutil.copytree(source, folder)
         data = model.SerializeToString()
         (folder / file).write_bytes(data)
@@ -112,9 +113,9 @@ def _golden_of(artifact: Path, manifest: Manifest) -> tuple[GoldenCrop, ...]:
 
 def broken(file: str, fault: Fault) -> onnx.ModelProto:
     """A packaged artifact with a fault."""
-    model = onnx.load(model_path("default") / file)
+    model = with_float_weights(onnx.load(model_path("mobilenet") / file))
     fault(model)
-    return model
+    return with_half_weights(model) if file == FP32 else model
 
 
 def failures(model: Path | str, file: str, data: Path | None = None) -> set[str]:
@@ -127,7 +128,7 @@ def failures(model: Path | str, file: str, data: Path | None = None) -> set[str]
 
 @pytest.mark.parametrize("file", [FP32, INT8, INT8_ORT])
 def test_without_a_fault_nothing_fails(file: str) -> None:
-    assert failures("default", file) == set()
+    assert failures("mobilenet", file) == set()
 
 
 @pytest.mark.parametrize("fault", FAULTS_OF_FP32, ids=lambda fault: fault.__name__)
@@ -181,7 +182,8 @@ def test_a_quantiser_without_per_channel_weights_fails(file: str, put: Callable[
 def test_a_calibration_of_darker_pictures_fails(
     file: str, scheme: str, light: float, put: Callable[..., Path]
 ) -> None:
-    core, spec = detach_contract(onnx.load(model_path("default") / FP32), FP32)
+    stored = onnx.load(model_path("mobilenet") / FP32)
+    core, spec = detach_contract(with_float_weights(stored), FP32)
     crops = [(crop * light).astype(np.uint8) for crop in synthetic_crops(32)]
     stale = quantize(core, Crops(preprocess_all(crops, spec.input), spec), scheme)
     model = put(file, attach_contract(stale, spec.with_changes(precision="int8")))
