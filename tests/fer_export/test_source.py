@@ -69,7 +69,7 @@ def test_the_weights_of_the_torch_network_are_freed_when_its_core_was_made(
 
 
 def test_the_word_default_is_a_source() -> None:
-    assert from_onnx("default").spec.network.architecture == "mobilenetv4_conv_small"
+    assert from_onnx("default").spec.network.architecture == "fer_dense"
 
 
 def test_what_is_int8_already_is_no_source(

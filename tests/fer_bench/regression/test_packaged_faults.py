@@ -1,4 +1,4 @@
-"""Real faults in the packaged MobileNet, held against the baseline that its releases are held against.
+"""Real faults in the packaged MobileNet, held against the baseline of its releases.
 
 Each is as small as an exporter or a quantiser would make it. Hashes are those of the faulty file,
 and so are the golden crops where the fp32 artifact is faulty, unless a test says otherwise: as
