@@ -5,6 +5,8 @@ export class Calls {
   #waiting = new Map();
   #next = 0;
   #worker;
+  /** @type {Error | null} why the worker answers no more; it may end before the first call */
+  #ended = null;
 
   /** @param {URL} script a module that answers `{id, …}` with `{id, result}` or `{id, problem}` */
   constructor(script) {
@@ -22,6 +24,7 @@ export class Calls {
 
   /** @param {object} request @param {Transferable[]} [moved] @returns {Promise<any>} */
   ask(request, moved = []) {
+    if (this.#ended) return Promise.reject(this.#ended);
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, {resolve, reject});
@@ -36,6 +39,7 @@ export class Calls {
 
   /** @param {Error} problem */
   #fail(problem) {
+    this.#ended = problem;
     for (const {reject} of this.#waiting.values()) reject(problem);
     this.#waiting.clear();
   }
