@@ -29,7 +29,6 @@ _CROPS = 96
 _SIDES = (8, 16, 33, 48, 64, 97, 150, 224, 400)
 _MAX_BATCH = 8
 _MAX_STREAM = 40
-_WEIGHTS = {"one": 0.58, "batch": 0.25, "stream": 0.02, "mistake": 0.12, "in a batch": 0.03}
 _BAD: tuple[Any, ...] = (
     None,
     np.zeros((0, 0), np.uint8),
@@ -77,9 +76,9 @@ class Workload:
 
     def step(self, predictor: Predictor, rng: np.random.Generator) -> CallResult:
         """Make one call of a random kind and check its result."""
-        kind = str(rng.choice(list(_WEIGHTS), p=list(_WEIGHTS.values())))
+        kind = str(rng.choice(list(_KINDS), p=[share for share, _ in _KINDS.values()]))
         try:
-            return _KINDS[kind](self, predictor, rng)
+            return _KINDS[kind][1](self, predictor, rng)
         except _Wrong as problem:
             return CallResult(wrong=f"{kind}: {problem}")
         except FerEdgeError as problem:
@@ -156,12 +155,13 @@ def _mistake_in_a_batch(
 
 
 _KINDS = {
-    "one": _one,
-    "batch": _batch,
-    "stream": _stream,
-    "mistake": _mistake,
-    "in a batch": _mistake_in_a_batch,
+    "one": (0.58, _one),
+    "batch": (0.25, _batch),
+    "stream": (0.02, _stream),
+    "mistake": (0.12, _mistake),
+    "in a batch": (0.03, _mistake_in_a_batch),
 }
+"""The calls, and how often each is made."""
 
 
 def _any_mistake(rng: np.random.Generator) -> Any:

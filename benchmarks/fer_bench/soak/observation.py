@@ -71,16 +71,16 @@ class Window:
         """Count one call."""
         self.times[math.ceil(math.log(max(seconds, _SHORTEST_S)) / _STEP)] += 1
 
-    def quantile(self, share: float) -> float | None:
-        """Upper end, in seconds, of the step that holds the quantile; None without calls."""
+    def quantile(self, share: float) -> float:
+        """Upper end, in seconds, of the step that holds the quantile; 0 without calls."""
         left = math.ceil(share * sum(self.times.values()))
         for step in sorted(self.times):
             left -= self.times[step]
             if left <= 0:
                 return math.exp(step * _STEP)
-        return None
+        return 0.0
 
     @property
     def memory(self) -> float:
-        """Median of the samples; NaN without any."""
-        return median(self.samples) if self.samples else math.nan
+        """Median of the samples."""
+        return median(self.samples)

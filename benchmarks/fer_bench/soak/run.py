@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
-from typing import TypeAlias
 
 import numpy as np
 
@@ -45,9 +44,6 @@ _WARM_UP = 0.15
 _CROWD, _SEEN = 2, 16
 _SAMPLE_S, _SAMPLES, _PATIENCE_S = 0.25, 10, 60.0
 _KEPT = 5
-
-Pair: TypeAlias = tuple[Holdings, Holdings]
-"""What was held early, and late."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +184,11 @@ def soak(
             late = observe()
     reopened = _reopen(open_predictor, load)
     first, last, counts = calls.windows[0], calls.windows[-1], calls.counts
-    return SoakResult(
+    measured = SoakResult(
         model=model,
+        backend=info.backend,
+        provider=info.provider,
+        precision=info.precision,
         machine=cpu_name(),
         cores=usable_cores(),
         month=f"{date.today():%Y-%m}",
@@ -208,12 +207,18 @@ def soak(
         handles_last=late.handles,
         threads_first=early.threads,
         threads_last=late.threads,
-        p99_first_ms=1e3 * (first.quantile(0.99) or 0.0),
-        p99_last_ms=1e3 * (last.quantile(0.99) or 0.0),
-        p99_allowed_ms=1e3 * _allowed_p99(calls.windows),
-        defects=judge(calls.windows, counts["wrong"], (early, late), reopened),
-        **{name: getattr(info, name) for name in ("backend", "provider", "precision")},
+        p99_first_ms=1e3 * first.quantile(0.99),
+        p99_last_ms=1e3 * last.quantile(0.99),
+        p99_allowed_ms=1e3 * allowed_p99(calls.windows),
+        defects=(),
     )
+    return replace(measured, defects=tuple(judge(measured, *reopened)))
+
+
+def allowed_p99(windows: Sequence[Window]) -> float:
+    """The highest p99 that the last window may have, in seconds."""
+    half = windows[: len(windows) // 2]
+    return P99_ALLOWANCE * max(window.quantile(0.99) for window in half)
 
 
 def _crowd(shared: Predictor, load: Workload, streams: int) -> None:
@@ -241,7 +246,7 @@ def _moments(seconds: float, bar: Progress) -> Iterator[None]:
         time.sleep(pause)
 
 
-def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:
+def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> list[Holdings]:
     """Open, use and close many times; what is held after a third of them, and at the end."""
     rng, held = np.random.default_rng(0), []
     for number in range(REOPENED):
@@ -249,39 +254,26 @@ def _reopen(open_predictor: Callable[[], Predictor], load: Workload) -> Pair:
             load.step(another, rng)
         if number in (REOPENED // 3, REOPENED - 1):
             held.append(observe())
-    return held[0], held[1]
+    return held
 
 
-def judge(windows: Sequence[Window], wrong: int, rests: Pair, reopened: Pair) -> tuple[str, ...]:
+def judge(one: SoakResult, early: Holdings, late: Holdings) -> Iterator[str]:
     """What does not hold, as phrases: answers, memory, handles, threads, and p99.
 
-    ``rests`` is what was held before and after the windows, while nobody called; ``reopened`` is
-    what was held early and late in the series of opening and closing.
+    ``early`` and ``late`` are what was held early and late in the series of opening and closing.
     """
-    first, last = windows[0], windows[-1]
-    defects = [f"{wrong} wrong answers"] if wrong else []
-    growth = last.memory / first.memory - 1
-    if math.isnan(growth):
-        defects.append("there is no sample of the memory in the first or the last window")
-    elif growth > MAX_MEMORY_GROWTH:
-        defects.append(f"memory grew by {growth:.2%}, allowed are {MAX_MEMORY_GROWTH:.0%}")
-    early, late = rests
-    if late.handles > early.handles:
-        defects.append(f"{late.handles} file handles, at first {early.handles}")
-    if late.threads > early.threads:
-        defects.append(f"{late.threads} threads, at first {early.threads}")
-    ended, allowed = last.quantile(0.99) or math.inf, _allowed_p99(windows)
-    if not ended <= allowed:
-        defects.append(f"p99 of {ended * 1e3:.2f} ms at the end, allowed are {allowed * 1e3:.2f}")
-    early, late = reopened
+    if one.wrong:
+        yield f"{one.wrong} wrong answers"
+    if one.memory_growth > MAX_MEMORY_GROWTH:
+        yield f"memory grew by {one.memory_growth:.2%}, allowed are {MAX_MEMORY_GROWTH:.0%}"
+    if one.handles_last > one.handles_first:
+        yield f"{one.handles_last} file handles, at first {one.handles_first}"
+    if one.threads_last > one.threads_first:
+        yield f"{one.threads_last} threads, at first {one.threads_first}"
+    ended = one.p99_last_ms or math.inf  # without a call in the last window
+    if ended > one.p99_allowed_ms:
+        yield f"p99 of {ended:.2f} ms at the end, allowed are {one.p99_allowed_ms:.2f}"
     if late.memory > early.memory * (1 + MAX_REOPENED_GROWTH):
-        share = late.memory / early.memory - 1
-        defects.append(f"memory grew by {share:.0%} from opening and closing")
+        yield f"memory grew by {late.memory / early.memory - 1:.0%} from opening and closing"
     if late.handles > early.handles or late.threads > early.threads:
-        defects.append("closing leaves file handles or threads behind")
-    return tuple(defects)
-
-
-def _allowed_p99(windows: Sequence[Window]) -> float:
-    early = [window.quantile(0.99) for window in windows[: len(windows) // 2]]
-    return P99_ALLOWANCE * max((value for value in early if value is not None), default=0.0)
+        yield "closing leaves file handles or threads behind"

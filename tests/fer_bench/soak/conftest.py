@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fer_bench.soak import run
+from fer_bench.soak import observation, run
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second and a half is enough to see what is put in on purpose."""
+    """A second is enough to see what is put in on purpose."""
     monkeypatch.setattr(run, "_SAMPLE_S", 0.02)
-    monkeypatch.setattr(run, "SHORTEST_S", 1.0)
+    monkeypatch.setattr(run, "SHORTEST_S", 0.9)
+    monkeypatch.setattr(observation, "_PAUSE_S", 0.01)
     monkeypatch.setattr(run, "REOPENED", 6)
     # a process of one second is still growing by itself
     monkeypatch.setattr(run, "MAX_MEMORY_GROWTH", 0.2)
