@@ -22,10 +22,10 @@ from fer_bench.regression.baseline import (
     RecordedLatency,
     write_answer,
 )
-from fer_bench.regression.cells import Cell
+from fer_bench.regression.cells import Cell, ModelUnderTest
 from fer_bench.regression.outcome import NotCompared, Outcome, table
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
-from fer_bench.regression.subject import EvaluationData, Run, Subject
+from fer_bench.regression.subject import Run, Subject
 from fer_edge import LABELS, FerEdgeError
 from fer_edge.artifacts.manifest import ArtifactEntry
 from fer_edge.artifacts.record import encode
@@ -35,7 +35,7 @@ from fer_edge.evaluation.fer2013 import LabelledCrops
 FUZZ = settings(settings.get_profile("fuzz"))
 HASH = "a" * 64
 LABELLED = LabelledCrops(np.zeros((7, 48, 48), np.uint8), np.arange(7), ("x.png",) * 7)
-PICTURES = EvaluationData(LABELLED, RecordedData("public-test", 7, HASH))
+MODEL = ModelUnderTest(Path("m"), None, (), {})
 ANSWERS = np.eye(7)
 PROBES = {"drawing-000": LABELLED.images[0]}
 CELL = RecordedCell(
@@ -78,8 +78,9 @@ def test_any_baseline_is_refused_or_held_against_a_model(
     assert isinstance(found, (Baseline, DataError))
     assert str(found).encode()
     if isinstance(found, Baseline):
-        run = Run("m", found, (), PROBES, PICTURES, other_data=meant)
-        run.reference = _subject(folder, "r.onnx", run)
+        run = Run(MODEL, found, "given", other_data=meant)
+        known = {"data": LABELLED, "pictures": RecordedData("public-test", 7, HASH)}
+        vars(run).update(known, probes=PROBES, reference=_subject(folder, "r.onnx", run))
         subject = _subject(folder, "m.onnx", run)
         for check in (recorded, answers, parity, accuracy, recall, calibration, size, latency):
             assert survive(_report, check, subject).encode()

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_bench.regression.baseline import read_answer
-from fer_bench.regression.latency_ratio import measure_pair
 from fer_bench.regression.outcome import (
     ChangedPicture,
     NotCompared,
@@ -41,10 +40,10 @@ def recorded(subject: Subject) -> Outcome:
     if kept is None:
         return Outcome((Row("in the baseline, or --fer-update-baseline", "", "no", "yes", False),))
     rows = [
-        _the_same("model", subject.run.baseline.model, subject.run.model),
+        _the_same("model", subject.run.baseline.model, subject.run.model.name),
         _the_same("precision", kept.precision, subject.precision),
     ]
-    if subject.run.data is not None:
+    if subject.run.source is not None:
         known = kept.accuracy is not None
         rows.append(Row("accuracy in the baseline", "", "yes" if known else "no", "yes", known))
     return Outcome(tuple(rows))
@@ -53,7 +52,7 @@ def recorded(subject: Subject) -> Outcome:
 def golden(subject: Subject) -> Outcome:
     """The manifest's golden crops: pixel for pixel the same tensor, and the same answer."""
     bound, rows = subject.bounds.answer_difference, []
-    for number, crop in enumerate(subject.run.golden):
+    for number, crop in enumerate(subject.run.model.golden):
         pixels, tensor = crop.arrays()
         (made,) = preprocess_all([pixels], subject.spec.input)
         levels = _gap(made.astype(float), tensor.astype(float))
@@ -94,12 +93,12 @@ def size(subject: Subject) -> Outcome:
 
 def parity(subject: Subject) -> Outcome:
     """The same answers as the fp32 reference, on probes and on the pictures that were given."""
-    reference, probes, labels = subject.reference, subject.run.probes, subject.classes
+    run, reference, labels = subject.run, subject.reference, subject.classes
     both = reference.on_probes, subject.on_probes
-    compared = [("probes", tuple(probes), tuple(probes.values()), *both)]
-    if data := subject.run.data:
+    compared = [("probes", tuple(run.probes), tuple(run.probes.values()), *both)]
+    if run.source is not None:
         both = reference.on_data, subject.on_data
-        compared.append((data.record.split, data.crops.names, tuple(data.crops.images), *both))
+        compared.append((run.split, run.data.names, tuple(run.data.images), *both))
     bounds, rows = subject.bounds, []
     changed: list[ChangedPicture] = []
     for name, names, pixels, expected, given in compared:
@@ -121,20 +120,19 @@ def latency(subject: Subject) -> Outcome:
     It fails if the whole interval of the ratio is above the bound. On a machine that is not quiet
     nothing is judged.
     """
-    kept, reference = subject.required.latency, subject.reference
+    kept, name = subject.required.latency, subject.reference.cell.name
     if kept is None:
         raise NotCompared(
             "the baseline has no latency of this cell; record it on a quiet machine with "
             "--fer-update-baseline"
         )
-    here, name = cpu_name(), reference.cell.name
-    if kept.machine != here:
+    if kept.machine != (here := cpu_name()):
         raise NotCompared(
             f"the ratio was recorded on {kept.machine}, this is {here}; keep a baseline per machine"
         )
     if kept.reference != name:
         raise NotCompared(f"the ratio was recorded against {kept.reference}, not {name}")
-    found = measure_pair(subject.predictor, reference.predictor)
+    found = subject.timed()
     if found.disturbances:
         raise NotCompared(f"this machine is not quiet: {'; '.join(found.disturbances)}")
     bound, (low, high) = kept.ratio * (1 + subject.bounds.latency_growth), found.interval

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_edge.artifacts.artifact import Artifact, format_of, read_artifact, read_entry
-from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
+from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
 from fer_edge.artifacts.model import Model, model_path
 from fer_edge.backends import BACKENDS, backend_problem
 from fer_edge.errors import ConfigurationError
@@ -56,6 +56,11 @@ class ModelUnderTest:
     def name(self) -> str:
         """The manifest's, or the artifact's without its suffix."""
         return self.manifest.name if self.manifest else self.path.stem
+
+    @property
+    def golden(self) -> tuple[GoldenCrop, ...]:
+        """The crops with known answers; none without a manifest."""
+        return self.manifest.golden if self.manifest else ()
 
     @property
     def files(self) -> set[str]:

@@ -32,7 +32,8 @@ def pictures(run: Run) -> Outcome:
     kept = run.baseline.data
     if kept is None:
         raise NotCompared(_NOT_RECORDED)
-    now = _demand_pictures(run)
+    _demand_pictures(run)
+    now = run.pictures
     bound = "any" if run.other_data else "the same"
     rows = [
         ("split", kept.split, now.split),
@@ -83,7 +84,7 @@ def recall(subject: Subject) -> Outcome:
     unknown = sorted(kept.recall.keys() - set(subject.classes))
     rows, fallen = [_no_pictures(name, kept.recall[name]) for name in unknown], np.zeros_like(right)
     for index, name in enumerate(subject.classes):
-        members = subject.data.crops.labels == index
+        members = subject.run.data.labels == index
         if not members.any():
             rows += [_no_pictures(name, kept.recall[name])] if name in kept.recall else []
             continue
@@ -102,26 +103,25 @@ def calibration(subject: Subject) -> Outcome:
         raise NotCompared(
             "the ECE was recorded on other pictures; record it on these with --fer-update-baseline"
         )
-    now = metrics.expected_calibration_error(subject.data.crops.labels, subject.on_data)
+    now = metrics.expected_calibration_error(subject.run.data.labels, subject.on_data)
     bound = kept.ece + subject.bounds.ece_growth
     return Outcome((at_most("ECE", now, bound, ".4f", f"{kept.ece:.4f}"),))
 
 
-def _demand_pictures(run: Run) -> RecordedData:
-    """What the pictures of the run are. Raises DataError for others than the recorded ones.
+def _demand_pictures(run: Run) -> None:
+    """Raise DataError for pictures other than the recorded ones, unless these are meant.
 
     On other pictures only intervals can be compared, and fewer pictures make them wider. So an
     archive that was cut short or swapped would weaken every check without notice.
     """
-    assert run.data is not None  # noqa: S101 - the callers have pictures
-    kept, now = run.baseline.data, run.data.record
     if run.other_data or run.same_data:
-        return now
+        return
+    kept = run.baseline.data
     recorded = "pictures that it does not name" if kept is None else _described(kept)
     raise DataError(
-        f"the baseline is of {recorded}, and these are {_described(now)}; give the recorded ones "
-        "(--fer-data, --fer-split), record these (--fer-update-baseline), or say that others are "
-        "meant (--fer-other-data)"
+        f"the baseline is of {recorded}, and these are {_described(run.pictures)}; give the "
+        "recorded ones (--fer-data, --fer-split), record these (--fer-update-baseline), or say "
+        "that others are meant (--fer-other-data)"
     )
 
 
@@ -152,11 +152,10 @@ def _no_pictures(name: str, recorded: float) -> Row:
 
 
 def _right(subject: Subject) -> Mask:
-    return np.asarray(subject.on_data.argmax(axis=1) == subject.data.crops.labels, np.bool_)
+    return np.asarray(subject.on_data.argmax(axis=1) == subject.run.data.labels, np.bool_)
 
 
 def _kept(subject: Subject) -> RecordedAccuracy:
-    _ = subject.data  # the checks are skipped where no pictures were given
     kept = subject.required.accuracy
     if kept is None:
         raise NotCompared(_NOT_RECORDED)
@@ -165,7 +164,7 @@ def _kept(subject: Subject) -> RecordedAccuracy:
 
 
 def _changed(subject: Subject, before: Mask, right: Mask) -> tuple[ChangedPicture, ...]:
-    crops, given = subject.data.crops, subject.on_data
+    crops, given = subject.run.data, subject.on_data
     found, labels = [], subject.classes
     for worse, mask in ((True, before & ~right), (False, right & ~before)):
         for index in np.flatnonzero(mask):

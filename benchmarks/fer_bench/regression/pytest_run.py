@@ -72,9 +72,9 @@ class SuiteCollector(pytest.Collector):
 
     def collect(self) -> Iterable[pytest.Item]:
         """One test for each step."""
-        for step in self._suite.steps():
-            name = step.name.removeprefix("fer::")
-            yield StepItem.from_parent(self, name=name, suite=self._suite, step=step)
+        for name, step in self._suite.steps().items():
+            short = name.removeprefix("fer::")
+            yield StepItem.from_parent(self, name=short, suite=self._suite, step=step)
 
 
 class StepItem(pytest.Item):
@@ -87,7 +87,7 @@ class StepItem(pytest.Item):
 
     def runtest(self) -> None:
         """Take the step; skip it if there is nothing to compare with."""
-        result = self._suite.run(self._step)
+        result = self._suite.run(f"fer::{self.name}", self._step)
         if result.failed:
             out = self.config.getoption("fer_out")
             pytest.fail(report(result, Path(out) if out else None), pytrace=False)

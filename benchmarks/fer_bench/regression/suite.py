@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 from fer_bench.regression.answer_checks import (
@@ -22,14 +22,14 @@ from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.cells import find_model, split_name
 from fer_bench.regression.outcome import NotCompared, Outcome, Row, table
 from fer_bench.regression.picture_checks import accuracy, calibration, pictures, recall
-from fer_bench.regression.probes import probes
-from fer_bench.regression.recording import merge, record
-from fer_bench.regression.subject import EvaluationData, Run, Subject
+from fer_bench.regression.subject import Run, Subject
 from fer_edge.errors import ConfigurationError, DataError, FerEdgeError, GateError
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.fer2013 import SPLITS
 
 Check = Callable[[Subject], Outcome]
+Step = Callable[[], "Outcome | None"]
+"""A part of a run. It gives no outcome where nothing is compared."""
 
 CHECKS: dict[str, Check] = {
     "intact": intact,
@@ -54,16 +54,6 @@ _PAIRED_CHECKS = frozenset({"parity", "latency"})  # compare with the fp32 refer
 
 LASTING_CHECKS = frozenset({"intact", "golden", "parity"})
 """Those that hold for any sound model, so a new baseline is written only after they hold."""
-
-_REFERENCE_BACKEND = "onnxruntime"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A part of a run. ``do`` gives no outcome where nothing is compared."""
-
-    name: str
-    do: Callable[[], Outcome | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +100,7 @@ class Suite:
         self.model = find_model(model, backends)
         self.update = update
         self.written: Path | None = None
-        self._path, self._data, self._split = baseline, data, split
+        self._path = baseline
         fresh = update and not os.path.exists(baseline)  # Path.exists raises where it may not look
         self._stored = Baseline(self.model.name) if fresh else Baseline.read(baseline)
         if update and self._stored.model != self.model.name:
@@ -121,64 +111,63 @@ class Suite:
             )
         # a new baseline is not compared with the old one, but keeps its bounds
         known = replace(self._stored, cells={}) if update else self._stored
-        manifest = self.model.manifest
-        shown = manifest.golden if manifest else ()
-        self._run = Run(self.model.name, known, shown, other_data=other_data)
-        self.subjects = tuple(Subject(cell, self._run) for cell in self.model.cells)
+        self._run = Run(self.model, known, data, split, other_data)
+        self.subjects = self._run.subjects
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> dict[str, Step]:
         """Everything that a run does, in its order; opens no artifact that has a manifest."""
         if self.update:
-            return [Step("fer::baseline", self._record)]
-        found = [Step(f"fer::{n}::present", partial(_lost, why)) for n, why in self.lost.items()]
-        if self._data is not None:
-            found.append(Step("fer::data", lambda: pictures(self._ready())))
+            return {"fer::baseline": self._record}
+        found: dict[str, Step] = {
+            f"fer::{name}::present": partial(_lost, why) for name, why in self.lost.items()
+        }
+        if self._run.source is not None:
+            found["fer::data"] = partial(pictures, self._run)
         for subject in self.subjects:
-            name = subject.cell.name
-            found += [
-                Step(f"fer::{name}::{check}", partial(self.check, subject, check))
-                for check in self.checks(subject)
-            ]
+            for name in self.checks(subject):
+                found[f"fer::{subject.cell.name}::{name}"] = partial(self.check, subject, name)
         return found
 
     def results(self) -> list[Result]:
         """Do in one call what ``pytest --fer-model`` does, and close the engines."""
         found = [Result(name, False, None, why) for name, why in self.untested.items()]
         try:
-            return found + [self.run(step) for step in self.steps()]
+            return found + [self.run(name, step) for name, step in self.steps().items()]
         finally:
             self.close()
 
-    def run(self, step: Step) -> Result:
+    def run(self, name: str, step: Step) -> Result:
         """Take one step. Errors of fer_edge are failures with a reason; others are raised."""
         try:
-            outcome = step.do()
+            outcome = step()
         except NotCompared as why:
-            return Result(step.name, False, reason=str(why))
+            return Result(name, False, reason=str(why))
         except FerEdgeError as problem:
-            return Result(step.name, True, reason=f"{type(problem).__name__}: {problem}")
-        return Result(step.name, outcome is not None and not outcome.holds, outcome)
+            return Result(name, True, reason=f"{type(problem).__name__}: {problem}")
+        return Result(name, outcome is not None and not outcome.holds, outcome)
 
     def checks(self, subject: Subject) -> list[str]:
         """Names of the checks that apply to a subject, in their order."""
         left_out: set[str] = set()
-        if self._data is None:
+        if self._run.source is None:
             left_out |= _DATA_CHECKS
-        if not self._run.golden:
+        if not self.model.golden:
             left_out.add("golden")
-        if subject.cell.entry is not None and subject is self._reference:
+        if subject.cell.entry is not None and subject is self._run.reference:
             left_out |= _PAIRED_CHECKS
         if self.update:
             left_out |= CHECKS.keys() - LASTING_CHECKS
         return [name for name in CHECKS if name not in left_out]
 
     def check(self, subject: Subject, name: str) -> Outcome:
-        """Run one check.
+        """Run one check, with other engines closed, as they would compete for the cores.
 
         Raises NotCompared if there is nothing to compare with, and the errors of an artifact that
         cannot be opened or run.
         """
-        self._ready(subject)
+        for other in self.subjects:
+            if other is not subject and other is not self._run.reference:
+                other.close()
         return CHECKS[name](subject)
 
     @property
@@ -201,7 +190,7 @@ class Suite:
             for name in expected
             if name not in tested and name not in self.lost
         }
-        if self._data is None and any(cell.accuracy for cell in expected.values()):
+        if self._run.source is None and any(cell.accuracy for cell in expected.values()):
             why = "the baseline has accuracies; without --fer-data they are not tested"
             found["fer::data"] = why
         return found
@@ -226,9 +215,9 @@ class Suite:
                             f"the baseline stays as it was: {subject.cell.name}::{check} does not "
                             f"hold\n{table(outcome.rows)}"
                         )
-            recorded[subject.cell.name] = record(subject)
-        seen = self._run.data.record if self._run.data else None
-        merged = merge(self._stored, recorded, seen, self.model.hashes())
+            recorded[subject.cell.name] = subject.measured()
+        seen = self._run.pictures if self._run.source is not None else None
+        merged = self._stored.merged(recorded, seen, self.model.hashes())
         try:
             merged.write(self._path)
         except OSError as problem:
@@ -237,41 +226,6 @@ class Suite:
                 "--fer-baseline"
             ) from problem
         self.written = self._path
-
-    def _ready(self, subject: Subject | None = None) -> Run:
-        """Read what the checks of a subject need.
-
-        Other engines are closed, as they would compete with this one for the cores.
-        """
-        run, reference = self._run, self._reference
-        for other in self.subjects:
-            if other is not subject and other is not reference:
-                other.close()
-        run.reference = reference
-        run.probes = run.probes or probes()
-        if self._data is not None and run.data is None:
-            spec = None
-            with suppress(FerEdgeError):  # the reference's own checks fail with this error
-                spec = reference.spec if reference else None
-            run.data = EvaluationData.load(self._data, self._split, spec)
-        return run
-
-    @cached_property
-    def _reference(self) -> Subject | None:
-        """The first fp32 artifact, on ONNX Runtime where that opens it.
-
-        The precision of an artifact without a manifest is read from the artifact itself.
-        """
-        fitting = [subject for subject in self.subjects if _is_fp32(subject)]
-        first = [subject for subject in fitting if subject.cell.file == fitting[0].cell.file]
-        preferred = [s for s in first if s.cell.backend == _REFERENCE_BACKEND]
-        return next(iter(preferred or first), None)
-
-
-def _is_fp32(subject: Subject) -> bool:
-    with suppress(FerEdgeError):  # each check of the cell fails with this error
-        return subject.precision == "fp32"
-    return False
 
 
 def _lost(reason: str) -> Outcome:

@@ -232,8 +232,7 @@ def timed() -> Iterator[dict[str, PairedLatency]]:
     """Latencies as on a quiet machine: what ``"now"`` says, an equal time unless a test sets it."""
     told = {"now": PairedLatency(1.0, (0.99, 1.01))}
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("answer_checks", "recording"):
-            patch.setattr(f"fer_bench.regression.{module}.measure_pair", lambda *_: told["now"])
+        patch.setattr("fer_bench.regression.subject.measure_pair", lambda *_: told["now"])
         yield told
 
 

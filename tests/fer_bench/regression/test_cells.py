@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fer_bench.regression.baseline import DEFAULT_BOUNDS, Baseline
-from fer_bench.regression.cells import Cell, file_name, find_model
-from fer_bench.regression.subject import Run, Subject
+from fer_bench.regression.cells import Cell, ModelUnderTest, file_name, find_model
+from fer_bench.regression.subject import Run
 from fer_edge import ArtifactError, ConfigurationError
 from fer_edge.artifacts.manifest import ArtifactEntry, Companion, Manifest
 from fer_edge.backends import BACKENDS
@@ -117,13 +117,11 @@ def test_each_model_has_a_baseline_of_its_own(
     assert file_name(model) == name
 
 
-def test_a_precision_without_bounds_is_told() -> None:
+def test_a_precision_needs_bounds_which_a_baseline_may_add() -> None:
     cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
+    model = ModelUnderTest(Path("m"), None, (cell,), {})
     with pytest.raises(ArtifactError, match="'int4', which has no bounds; there are fp32"):
-        _ = Subject(cell, Run("m", Baseline("m"))).bounds
-
-
-def test_a_baseline_may_bound_a_precision_of_its_own() -> None:
-    cell = Cell(Path(), "m.onnx", "onnxruntime", ArtifactEntry("m.onnx", HASH, 3, "onnx", "int4"))
+        _ = Run(model, Baseline("m")).subjects[0].bounds
     bounds = {**DEFAULT_BOUNDS, "int4": DEFAULT_BOUNDS["int8"]}
-    assert Subject(cell, Run("m", Baseline("m", bounds=bounds))).bounds == DEFAULT_BOUNDS["int8"]
+    (subject,) = Run(model, Baseline("m", bounds=bounds)).subjects
+    assert subject.bounds == DEFAULT_BOUNDS["int8"]

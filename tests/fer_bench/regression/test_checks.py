@@ -21,12 +21,12 @@ from fer_bench.regression.baseline import (
     RecordedLatency,
     write_answer,
 )
-from fer_bench.regression.cells import Cell
+from fer_bench.regression.cells import Cell, ModelUnderTest
 from fer_bench.regression.outcome import NotCompared, Outcome, at_least, at_most, note, table
 from fer_bench.regression.picture_checks import accuracy, calibration, recall
-from fer_bench.regression.subject import EvaluationData, Run, Subject
+from fer_bench.regression.subject import Run, Subject
 from fer_edge import LABELS, Predictor
-from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop
+from fer_edge.artifacts.manifest import ArtifactEntry, GoldenCrop, Manifest
 from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.images.preprocess import preprocess_all
@@ -42,17 +42,27 @@ KEPT = RecordedCell("fp32", "a" * 64, 1, {})
 SURE = np.eye(7)[:1] * 0.93 + 0.01
 
 
-def pictures(labels: npt.NDArray[np.int64], sha256: str = "same") -> EvaluationData:
-    """Black pictures with these labels."""
-    n = len(labels)
-    crops = LabelledCrops(np.zeros((n, 48, 48), np.uint8), labels, ("x.png",) * n)
-    return EvaluationData(crops, RecordedData("public-test", n, sha256))
-
-
-def run_of(cell: Cell, kept: RecordedCell = KEPT, n: int = 1, **settings: Any) -> Run:
-    """A run whose baseline has this of a cell, and ``n`` pictures."""
-    data = RecordedData("public-test", n, "same")
-    return Run("m", Baseline("m", {cell.name: kept}, data=data), **settings)
+def run_of(
+    cell: Cell,
+    kept: RecordedCell = KEPT,
+    labels: npt.NDArray[np.int64] | None = None,
+    *,
+    golden: tuple[GoldenCrop, ...] = (),
+    sha256: str = "same",
+    other_data: bool = False,
+    **found: Any,
+) -> Run:
+    """A run whose baseline has this of a cell, and black pictures with these labels."""
+    manifest = Manifest("m", "fp32", (), golden)
+    n = 1 if labels is None else len(labels)
+    baseline = Baseline("m", {cell.name: kept}, data=RecordedData("public-test", n, "same"))
+    source = None if labels is None else "given"
+    run = Run(ModelUnderTest(Path("m"), manifest, (), {}), baseline, source, other_data=other_data)
+    if labels is not None:
+        crops = LabelledCrops(np.zeros((n, 48, 48), np.uint8), labels, ("x.png",) * n)
+        found |= {"data": crops, "pictures": RecordedData("public-test", n, sha256)}
+    vars(run).update(found)
+    return run
 
 
 def answered(cell: Cell, run: Run, **measured: Any) -> Subject:
@@ -100,7 +110,7 @@ def test_probes_of_another_release_are_no_comparison() -> None:
 def test_pictures_without_a_recorded_accuracy_fail() -> None:
     """The checks on them would be left out, and the cell would go unguarded."""
     assert recorded(Subject(FP32, run_of(FP32))).holds
-    assert not recorded(Subject(FP32, run_of(FP32, data=pictures(np.zeros(1, np.int64))))).holds
+    assert not recorded(Subject(FP32, run_of(FP32, labels=np.zeros(1, np.int64)))).holds
 
 
 def test_a_golden_tensor_of_another_size_fails(tiny_artifact: Path) -> None:
@@ -118,8 +128,7 @@ def test_a_golden_tensor_of_another_size_fails(tiny_artifact: Path) -> None:
 
 def beside_reference(kept: RecordedCell, given: Answers = SURE, on_data: Answers = SURE) -> Subject:
     """INT8 beside a reference that is sure of the first class, of a probe and of a picture."""
-    data = pictures(np.zeros(1, np.int64))
-    run = run_of(INT8, kept, probes={"probe": CROP}, data=data)
+    run = run_of(INT8, kept, np.zeros(1, np.int64), probes={"probe": CROP})
     run.reference = answered(FP32, run, on_probes=SURE, on_data=SURE)
     return answered(INT8, run, on_probes=given, on_data=on_data)
 
@@ -161,7 +170,7 @@ def test_a_ratio_of_something_else_is_no_comparison(
     kept: RecordedLatency | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "fer_bench.regression.answer_checks.measure_pair", lambda *_: pytest.fail("measured")
+        "fer_bench.regression.subject.measure_pair", lambda *_: pytest.fail("measured")
     )
     with pytest.raises(NotCompared, match=reason):
         latency(beside_reference(replace(KEPT, latency=kept)))
@@ -186,8 +195,8 @@ def answering(
     n = len(labels)
     hits = pack_mask(np.ones(n, np.bool_))
     kept = replace(KEPT, accuracy=RecordedAccuracy(1.0, recalls, 0.0, hits))
-    data = pictures(labels, "other" if others else "same")
-    run = run_of(FP32, kept, n, data=data, other_data=others == "meant")
+    sha256 = "other" if others else "same"
+    run = run_of(FP32, kept, labels, sha256=sha256, other_data=others == "meant")
     return answered(FP32, run, on_data=np.eye(7)[given])
 
 
@@ -242,16 +251,21 @@ def test_three_other_pictures_are_too_few_to_tell() -> None:
     assert failing(found) == ["half of the 95 % interval: 28.07%"]
 
 
+def run_on(data: Path) -> Run:
+    """A run of no artifact at all."""
+    return Run(ModelUnderTest(Path("m"), None, (), {}), Baseline("m"), data)
+
+
 def test_pictures_have_an_order_of_their_own(tmp_path: Path, workbench: Any) -> None:
     """A CSV has them in another order than a zip, and the bits of a baseline mean the same."""
-    read = EvaluationData.load(workbench.data, "public-test")
+    read = run_on(workbench.data)
     lines = [
         f'{label},"{" ".join(map(str, image.ravel()))}",PublicTest'
-        for image, label in zip(read.crops.images, read.crops.labels, strict=True)
+        for image, label in zip(read.data.images, read.data.labels, strict=True)
     ]
     np.random.default_rng(0).shuffle(lines)
     csv = tmp_path / "fer2013.csv"
     csv.write_text("\n".join(["emotion,pixels,Usage", *lines]))
-    again = EvaluationData.load(csv, "public-test")
-    assert again.record == read.record
-    np.testing.assert_array_equal(again.crops.images, read.crops.images)
+    again = run_on(csv)
+    assert again.pictures == read.pictures
+    np.testing.assert_array_equal(again.data.images, read.data.images)

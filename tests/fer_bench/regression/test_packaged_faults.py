@@ -55,14 +55,6 @@ def normalise_with_the_mean_of_imagenet(model: onnx.ModelProto) -> None:
     change(model, "fer_edge.mean", lambda mean: np.full_like(mean, 0.449 * 255))
 
 
-def forget_the_mean(model: onnx.ModelProto) -> None:
-    change(model, "fer_edge.mean", np.zeros_like)
-
-
-def zero_a_channel_of_the_stem(model: onnx.ModelProto) -> None:
-    change(model, "conv_stem.weight", zero(16))
-
-
 def zero_a_channel_in_the_middle(model: onnx.ModelProto) -> None:
     """One of 512, and one that hardly matters."""
     change(model, "blocks.3.1.dw_mid.conv.weight", zero(264))
@@ -71,8 +63,6 @@ def zero_a_channel_in_the_middle(model: onnx.ModelProto) -> None:
 FAULTS_OF_FP32 = [
     swap_two_labels,
     normalise_with_the_mean_of_imagenet,
-    forget_the_mean,
-    zero_a_channel_of_the_stem,
     zero_a_channel_in_the_middle,
 ]
 
@@ -142,18 +132,11 @@ def test_golden_crops_of_the_sound_model_tell_too(put: Callable[..., Path]) -> N
     assert failures(model, FP32) == {"golden", "answers"}
 
 
-@pytest.mark.parametrize(
-    ("fault", "checks"),
-    [
-        (swap_two_labels, {"answers", "accuracy", "recall", "calibration"}),
-        (forget_the_mean, {"answers", "accuracy"}),
-    ],
-    ids=["swap_two_labels", "forget_the_mean"],
-)
 def test_what_turns_faces_wrong_fails_on_fer2013(
-    fault: Fault, checks: set[str], put: Callable[..., Path], fer2013_archive: Path
+    put: Callable[..., Path], fer2013_archive: Path
 ) -> None:
-    assert failures(put(FP32, broken(FP32, fault)), FP32, fer2013_archive) == checks
+    failed = failures(put(FP32, broken(FP32, swap_two_labels)), FP32, fer2013_archive)
+    assert failed == {"answers", "accuracy", "recall", "calibration"}
 
 
 def quantise_per_tensor(model: onnx.ModelProto) -> None:
@@ -178,13 +161,12 @@ def test_a_quantiser_without_per_channel_weights_fails(file: str, put: Callable[
 
 
 @pytest.mark.parametrize(("file", "scheme"), [(INT8, "canonical"), (INT8_ORT, "onnxruntime")])
-@pytest.mark.parametrize("light", [0.3, 0.1], ids=["in the dark", "at night"])
 def test_a_calibration_of_darker_pictures_fails(
-    file: str, scheme: str, light: float, put: Callable[..., Path]
+    file: str, scheme: str, put: Callable[..., Path]
 ) -> None:
     stored = onnx.load(model_path("mobilenet") / FP32)
     core, spec = detach_contract(with_float_weights(stored), FP32)
-    crops = [(crop * light).astype(np.uint8) for crop in synthetic_crops(32)]
+    crops = [(crop * 0.3).astype(np.uint8) for crop in synthetic_crops(32)]
     stale = quantize(core, Crops(preprocess_all(crops, spec.input), spec), scheme)
     model = put(file, attach_contract(stale, spec.with_changes(precision="int8")))
     assert "parity" in failures(model, file)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from fer_bench.regression.outcome import table
 from fer_bench.regression.suite import Result, Suite
 from fer_edge.backends import backend_class
 from fer_edge.errors import MissingDependencyError
+from fer_edge.predictor import Predictor
 
 BASELINE = Path(__file__).with_name("default.json")
 OPENVINO = {name for name in Baseline.read(BASELINE).cells if name.endswith("[openvino]")}
@@ -45,10 +47,13 @@ def test_the_packaged_model_is_the_one_that_was_recorded() -> None:
 
 
 def test_the_packaged_model_answers_fer2013_as_it_did(fer2013_archive: Path) -> None:
-    results = Suite("default", BASELINE, data=fer2013_archive).results()
-    assert _reports(results) == []
-    checked = {result.name.rpartition("::")[2] for result in results if result.outcome}
-    assert {"accuracy", "recall", "calibration"} <= checked
+    """That which Predictor opens by default; the long test below takes every artifact."""
+    with Predictor() as fer:
+        name = f"{fer.info.artifact.name}[{fer.info.backend}]"
+    with closing(Suite("default", BASELINE, data=fer2013_archive)) as suite:
+        (subject,) = (one for one in suite.subjects if one.cell.name == name)
+        outcomes = [suite.check(subject, check) for check in ("accuracy", "recall", "calibration")]
+    assert [table(outcome.rows) for outcome in outcomes if not outcome.holds] == []
 
 
 @pytest.fixture
@@ -77,24 +82,18 @@ def test_an_engine_that_is_not_here_loses_nothing_and_is_told() -> None:
     assert "openvino is not installed" in suite.model.absent["openvino"]
 
 
-def test_what_is_not_tested_stands_in_the_results() -> None:
+def test_what_is_not_tested_stands_in_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     suite = Suite("default", BASELINE, backends=["onnxruntime"])
-    assert suite.lost == {}
-    told = {r.name: r.reason for r in suite.results() if not (r.failed or r.outcome)}
-    expected = _untested("its backend was not chosen for this run")
-    assert {name: told.get(name) for name in expected} == expected
-    assert OPENVINO
+    monkeypatch.setattr(suite, "steps", dict)
+    told = {result.name: result.reason for result in suite.results()}
+    assert told == _untested("its backend was not chosen for this run")
+    assert (suite.lost, len(OPENVINO) > 0) == ({}, True)
 
 
-@pytest.mark.parametrize("lacking", [True, False], ids=["not here", "not chosen"])
-def test_a_recording_keeps_the_cells_of_other_engines(
-    lacking: bool, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if lacking:
-        request.getfixturevalue("without_openvino")
+def test_a_recording_keeps_the_cells_of_other_engines(tmp_path: Path) -> None:
     baseline = Path(shutil.copy(BASELINE, tmp_path))
-    backends = None if lacking else ["onnxruntime"]
-    assert _reports(Suite("default", baseline, backends=backends, update=True).results()) == []
+    suite = Suite("default", baseline, backends=["onnxruntime"], update=True)
+    assert _reports(suite.results()) == []
     kept = Baseline.read(baseline).cells
     recorded = Baseline.read(BASELINE).cells
     assert {name: kept[name] for name in OPENVINO} == {name: recorded[name] for name in OPENVINO}

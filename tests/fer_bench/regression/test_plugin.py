@@ -134,7 +134,7 @@ def test_a_recording_that_fails_leaves_the_baseline_as_it_was(
     def fails(_: object) -> None:
         raise MemoryError("no room to measure in")
 
-    monkeypatch.setattr("fer_bench.regression.suite.record", fails)
+    monkeypatch.setattr("fer_bench.regression.subject.Subject.measured", fails)
     with pytest.raises(MemoryError, match="no room to measure in"):
         recording(sound, tmp_path / "b.json")
     assert not (tmp_path / "b.json").exists()
