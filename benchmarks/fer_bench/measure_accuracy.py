@@ -18,7 +18,6 @@ from fer_bench.environment import Environment, describe_environment
 from fer_bench.launching import ask
 from fer_bench.paired_tests import PairedTest, pack_mask, paired_test
 from fer_bench.peers import Peer, adapter_program, prepare
-from fer_bench.reliability import ReliabilityBin, reliability_bins
 from fer_bench.results import RunResult
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError, DataError, EmptySplitError, FerEdgeError
@@ -31,7 +30,7 @@ from fer_edge.system.progress import progress
 
 _RAN = ("sha256", "backend", "provider", "precision", "inference_precision")
 _PEER_S = 1200.0
-_BATCH = 64
+_BATCH, _BINS = 64, 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +43,17 @@ class EvaluationSplit:
     name: str
     crops: LabelledCrops
     copied: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Pictures whose confidence lies in (low, high]; the means are None where there are none."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
 
 
 @dataclass(frozen=True)
@@ -241,3 +251,24 @@ def compare_answers(answers: Sequence[Answers], split: EvaluationSplit) -> list[
         paired_test(first, second, one, other)
         for (first, one), (second, other) in combinations(right, 2)
     ]
+
+
+def reliability_bins(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floating]
+) -> tuple[ReliabilityBin, ...]:
+    """Sort pictures into 15 bins of confidence; labels ``(N,)``, probabilities ``(N, K)``.
+
+    Guo et al., ICML 2017, section 2. The gaps between confidence and accuracy, weighted by count,
+    sum up to the expected calibration error, which has the same bins.
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    place = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
+    found = []
+    for index in range(_BINS):
+        own = place == index
+        means: tuple[float | None, float | None] = (None, None)
+        if own.any():
+            means = float(confidence[own].mean(dtype=np.float64)), float(right[own].mean())
+        found.append(ReliabilityBin(index / _BINS, (index + 1) / _BINS, int(own.sum()), *means))
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""Accuracy against latency as a plot: one dot per (model, backend, precision)."""
+"""Plots: accuracy against latency, one dot per (model, backend, precision), and reliability."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_bench.comparison import Dot
+from fer_bench.measure_accuracy import ReliabilityBin
 from fer_edge.system.dependencies import requires
 from fer_edge.system.files import atomic_path
 
@@ -54,6 +55,30 @@ def draw_plot(dots: Sequence[Dot], path: Path, *, subtitle: str = "") -> None:
     axes.grid(visible=True, which="major", color="0.92", zorder=0)
     title = "Accuracy against latency" if known else "Latency"
     axes.set_title(f"{title}\n{subtitle}" if subtitle else title)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+
+
+def draw_reliability(panels: Sequence[tuple[str, Sequence[ReliabilityBin]]], path: Path) -> None:
+    """Draw panels, each with its title, as PNG: accuracy by confidence, and how many pictures.
+
+    Raises MissingDependencyError without matplotlib.
+    """
+    with requires("bench"):
+        from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * len(panels), 4.6), layout="constrained")
+    for place, (title, bins) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), place + 1)
+        most = max(entry.count for entry in bins)
+        for entry in (entry for entry in bins if entry.count):
+            width, share = entry.high - entry.low, 0.2 * entry.count / most
+            axes.bar(entry.low, entry.accuracy or 0, width, align="edge", color="#4c78a8")
+            axes.bar(entry.low, share, width, align="edge", color="#f2b447", alpha=0.8)
+        axes.plot([0, 1], [0, 1], "--", color="0.4", linewidth=1)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+        axes.set_title(title, fontsize=9)
+    figure.supxlabel("blue: share of right answers; yellow: pictures per bin", fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
 

@@ -7,9 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_bench.measure_accuracy import Answers, EvaluationSplit, compare_answers, scored
+from fer_bench.measure_accuracy import (
+    Answers,
+    EvaluationSplit,
+    compare_answers,
+    reliability_bins,
+    scored,
+)
 from fer_bench.paired_tests import pack_mask, paired_test, unpack_mask
-from fer_bench.reliability import draw_reliability, reliability_bins
+from fer_bench.plot import draw_reliability
 from fer_edge.evaluation.fer2013 import LabelledCrops
 
 

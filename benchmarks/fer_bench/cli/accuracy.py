@@ -12,7 +12,7 @@ from fer_bench.candidates import Candidate, candidates_for
 from fer_bench.cli.options import add_candidate_options
 from fer_bench.measure_accuracy import AccuracyResult, load_split, measure_all
 from fer_bench.peers import choose_peers, load_peers
-from fer_bench.reliability import draw_reliability
+from fer_bench.plot import draw_reliability
 from fer_bench.tables import aligned_table, paired_sentence
 from fer_edge.artifacts.model import check_model
 from fer_edge.artifacts.record import encode
