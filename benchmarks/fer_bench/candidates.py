@@ -55,21 +55,16 @@ class Candidate:
     @property
     def program(self) -> Program:
         """The process that measures it. Raises ConfigurationError if a peer is not installed."""
-        parameters: dict[str, Any] = {"threads": self.threads}
+        asked: dict[str, Any] = {"threads": self.threads}
         if self.kind != "peer":
-            goal = SCENARIOS[self.scenario].goal
-            parameters |= {"inference_precision": self.inference_precision, "goal": goal}
-        if self.peer is not None:
-            if self.artifact is not None:
-                parameters |= {
-                    "artifact": str(self.artifact.absolute()),
-                    "batch": self.crops_per_call,
-                }
-            return adapter_program(self.peer, parameters)
-        parameters |= {
-            name: getattr(self, name) for name in ("model", "backend", "device", "precision")
-        }
-        return Program(WORKER, parameters)
+            asked["inference_precision"] = self.inference_precision
+            asked["goal"] = SCENARIOS[self.scenario].goal
+        if self.peer is None:
+            ours = ("model", "backend", "device", "precision")
+            return Program(WORKER, asked | {name: getattr(self, name) for name in ours})
+        if self.artifact is not None:
+            asked |= {"artifact": str(self.artifact.absolute()), "batch": self.crops_per_call}
+        return adapter_program(self.peer, asked)
 
     def open(self) -> Predictor:
         """Open a model of ours as it was asked for. Raises what Predictor raises."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -27,8 +28,12 @@ def percentile(samples: Floats, level: float) -> float:
     This is the nearest-rank method (Hyndman and Fan 1996, American Statistician 50:361, definition
     1). It always gives one of the samples.
     """
-    rank = max(1, math.ceil(level * len(samples) - 1e-9))
-    return float(np.partition(samples, rank - 1)[rank - 1])
+    place = _rank(level, len(samples)) - 1
+    return float(np.partition(samples, place)[place])
+
+
+def _rank(level: float, count: int) -> int:
+    return max(1, math.ceil(level * count - 1e-9))
 
 
 class RoundBootstrap:
@@ -45,19 +50,17 @@ class RoundBootstrap:
         rng = np.random.default_rng(seed)
         self._counts = rng.multinomial(rounds, np.full(rounds, 1 / max(rounds, 1)), size=draws)
 
-    def percentiles(self, rounds: Sequence[Floats], level: float) -> Floats:
-        """The percentile of the pooled samples, once per draw."""
-        if len(rounds) != self.rounds:
-            raise ValueError(f"expected {self.rounds} rounds, not {len(rounds)}")
+    def percentiles(self, rounds: Sequence[Floats], *levels: float) -> Floats:
+        """Percentiles of the pooled samples, once per draw; ``(levels, draws)``."""
         pooled = np.concatenate(rounds)
-        origin = np.repeat(np.arange(len(rounds)), [len(samples) for samples in rounds])
+        origin = np.repeat(np.arange(self.rounds), [len(samples) for samples in rounds])
         order = np.argsort(pooled, kind="stable")
         ordered, origin = pooled[order], origin[order]
-        found = np.empty(len(self._counts))
+        found = np.empty((len(levels), len(self._counts)))
         for draw, counts in enumerate(self._counts):
             reached = np.cumsum(counts[origin])
-            rank = max(1, math.ceil(level * reached[-1] - 1e-9))
-            found[draw] = ordered[np.searchsorted(reached, rank)]
+            ranks = [_rank(level, int(reached[-1])) for level in levels]
+            found[:, draw] = ordered[np.searchsorted(reached, ranks)]
         return found
 
     def ratios(self, above: Sequence[float], below: Sequence[float]) -> Floats:
@@ -108,6 +111,7 @@ def change_between(
     return Change(math.exp(middle), (low, high), outside and large)
 
 
+@cache
 def student_quantile(level: float, freedom: int) -> float:
     """The t that ``|T|`` does not exceed with probability ``level``.
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,15 +75,9 @@ def measure_round(
     request = {"work": "latency", "crops": crops, "scenario": dict(scenario)}
     started = time.monotonic_ns()  # one clock for all processes of a system
     reply = ask(program, request, timeout_s)
-    marks = reply.pop("marks_ns")
-    return RoundSample(
-        samples_ms=np.array(reply.pop("samples_ms"), np.float64),
-        cold_ms=(marks["answered"] - started) / 1e6,
-        load_ms=(marks["loaded"] - marks["begun"]) / 1e6,
-        first_call_ms=(marks["answered"] - marks["loaded"]) / 1e6,
-        rate=scenario["rate"],
-        **reply,
-    )
+    samples = np.array(reply.pop("samples_ms"), np.float64)
+    cold_ms = (reply.pop("answered_ns") - started) / 1e6
+    return RoundSample(samples_ms=samples, cold_ms=cold_ms, rate=scenario["rate"], **reply)
 
 
 def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -91,38 +85,29 @@ def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[
     line = json.dumps({**request, "parameters": dict(program.parameters)}) + "\n"
     with tempfile.TemporaryFile() as errors:
         try:
-            with subprocess.Popen(  # noqa: S603 - our own worker, or a peer that was asked for
+            done = subprocess.run(  # noqa: S603 - our own worker, or a peer that was asked for
                 program.command,
-                stdin=subprocess.PIPE,
+                input=line.encode(),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **program.environment},
                 start_new_session=True,  # Ctrl-C is the bench's to handle
-            ) as process:
-                try:
-                    answer, _ = process.communicate(line.encode(), timeout=timeout_s)
-                finally:  # also after a timeout or Ctrl-C; does nothing to one that has ended
-                    process.kill()
-                    process.wait()
+                timeout=timeout_s,
+                check=False,
+            )
+            reply: dict[str, Any] = json.loads(done.stdout)
         except OSError as problem:
             raise CandidateError(f"cannot start {program.command[0]}: {problem}") from problem
         except subprocess.TimeoutExpired as problem:
             raise CandidateError(f"no answer within {timeout_s:.0f} s") from problem
-        return _reply(answer, process.returncode, errors)
-
-
-def _reply(answer: bytes, code: int, errors: IO[bytes]) -> dict[str, Any]:
-    try:
-        value = json.loads(answer)
-    except ValueError as problem:
-        errors.seek(0)
-        words = " ".join(errors.read().decode(errors="replace").split())[-_LAST_WORDS:]
-        end = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        raise CandidateError(
-            f"its process {end} without a reply: {words or 'it printed nothing'}"
-        ) from problem
-    if not isinstance(value, dict):
-        raise CandidateError(f"its process should reply with a JSON object, not {value!s:.80}")
-    if "failed" in value:
-        raise CandidateError(str(value["failed"]))
-    return value
+        except ValueError as problem:
+            errors.seek(0)
+            words = " ".join(errors.read().decode(errors="replace").split())[-_LAST_WORDS:]
+            code = done.returncode
+            end = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            raise CandidateError(
+                f"its process {end} without a reply: {words or 'it printed nothing'}"
+            ) from problem
+    if "failed" in reply:
+        raise CandidateError(str(reply["failed"]))
+    return reply

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cache
@@ -29,7 +28,7 @@ from fer_bench.latency_results import LatencyRow, LatencyRun, Ratio, RoundSummar
 from fer_bench.launching import RoundSample, measure_round
 from fer_bench.noise import NoiseWatch
 from fer_bench.peers import prepare
-from fer_bench.scenarios import SCENARIOS, Load, RateSearch, Settings, load_for
+from fer_bench.scenarios import SCENARIOS, RateSearch, Settings, request_for, trial
 from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.system.progress import progress
@@ -48,12 +47,29 @@ Launch: TypeAlias = Callable[[Candidate, Mapping[str, Any]], RoundSample]
 
 @dataclass(eq=False)
 class Turns:
-    """The turns of one candidate: the samples of complete rounds, or why it was dropped."""
+    """The turns of one candidate: the samples of complete rounds, or why it was dropped.
+
+    Each round asks the same, with other arrivals, unless a ``search`` chooses the rate.
+    """
 
     candidate: Candidate
-    load: Load
+    request: Mapping[str, Any]
+    search: RateSearch | None = None
     samples: list[RoundSample] = field(default_factory=list)
     error: str | None = None
+
+    def trial(self, number: int) -> Mapping[str, Any] | None:
+        """The scenario to send in round ``number``; None when there is nothing left to do."""
+        if self.error or (self.search and self.search.finished):
+            return None
+        rate = self.search.rate if self.search else self.request["rate"]
+        return trial(self.request, rate, number)
+
+    def record(self, sample: RoundSample) -> None:
+        """Take the result of a round. It may decide what the next round asks."""
+        self.samples.append(sample)
+        if self.search:
+            self.search.record(sample)
 
 
 def run_rounds(
@@ -72,8 +88,7 @@ def run_rounds(
         measured: list[tuple[Turns, RoundSample]] = []
         try:
             for turns in candidates:
-                request = turns.load.request(number)
-                if turns.error is None and request is not None:
+                if request := turns.trial(number):
                     try:
                         with watch.around():
                             measured.append((turns, launch(turns.candidate, request)))
@@ -83,8 +98,7 @@ def run_rounds(
         except KeyboardInterrupt:
             return number
         for turns, sample in measured:
-            turns.load.record(sample)
-            turns.samples.append(sample)
+            turns.record(sample)
     return rounds
 
 
@@ -104,15 +118,15 @@ def measure_latency(
         raise ConfigurationError("there is nothing to measure; name a model or a peer")
     settings = settings or Settings()
     watch = watch or NoiseWatch()
-    measured = [Turns(c, load_for(c.scenario, c.batch, settings)) for c in candidates]
+    measured = [_turns(candidate, settings) for candidate in candidates]
     environment = describe_environment()
     with (
-        _launcher(launch, settings) as start,
+        tempfile.TemporaryDirectory(prefix="fer-bench-") as folder,
         progress(settings.rounds * len(candidates), "measuring") as bar,
     ):
         rounds = run_rounds(
             measured,
-            start,
+            launch or _launcher(Path(folder) / "crops.npy", settings),
             rounds=settings.rounds,
             watch=watch,
             advance=lambda candidate: bar.advance(note=str(candidate)),
@@ -131,33 +145,32 @@ def measure_latency(
     )
 
 
-@contextmanager
-def _launcher(launch: Launch | None, settings: Settings) -> Iterator[Launch]:
-    if launch is not None:
-        yield launch
-        return
-    with tempfile.TemporaryDirectory(prefix="fer-bench-") as folder:
-        crops = str(Path(folder) / "crops.npy")
-        side = (settings.crop_side, settings.crop_side)
-        drawn = synthetic_crops(_CROPS, settings.seed)
-        np.save(crops, np.stack([cv2.resize(crop, side) for crop in drawn]))
+def _turns(candidate: Candidate, settings: Settings) -> Turns:
+    searched = candidate.scenario == "server" and settings.rate is None
+    search = RateSearch(settings.p99_bound_ms) if searched else None
+    return Turns(candidate, request_for(candidate.scenario, candidate.batch, settings), search)
 
-        prepare_once = cache(prepare)
 
-        def start(candidate: Candidate, request: Mapping[str, Any]) -> RoundSample:
-            if candidate.peer and not candidate.peer.bare:
-                prepare_once(candidate.peer)
-            timeout_s = settings.timeout_s + request["limit_s"]
-            return measure_round(candidate.program, crops, request, timeout_s)
+def _launcher(crops: Path, settings: Settings) -> Launch:
+    """Draw the crops into a file, for the processes that are measured on them."""
+    side = (settings.crop_side, settings.crop_side)
+    drawn = synthetic_crops(_CROPS, settings.seed)
+    np.save(crops, np.stack([cv2.resize(crop, side) for crop in drawn]))
+    prepare_once = cache(prepare)
 
-        yield start
+    def start(candidate: Candidate, request: Mapping[str, Any]) -> RoundSample:
+        if candidate.peer and not candidate.peer.bare:
+            prepare_once(candidate.peer)
+        timeout_s = settings.timeout_s + request["limit_s"]
+        return measure_round(candidate.program, str(crops), request, timeout_s)
+
+    return start
 
 
 def _row(turns: Turns, settings: Settings) -> LatencyRow:
     """A row of figures, or of what was asked for and why there are none."""
-    candidate, samples = turns.candidate, turns.samples
+    candidate, samples, search = turns.candidate, turns.samples, turns.search
     described = samples[0].describe if samples else {}
-    search = turns.load if isinstance(turns.load, RateSearch) else None
     error = turns.error or (None if samples else "interrupted before a round was complete")
     if not error and search:
         samples = search.best
@@ -232,9 +245,10 @@ def _figures(samples: Sequence[RoundSample], seed: int) -> dict[str, Any]:
     pooled = np.concatenate(rounds)
     bootstrap = RoundBootstrap(len(samples), seed=seed)
     figures: dict[str, Any] = {}
-    for name, level in _LEVELS.items():
+    draws = bootstrap.percentiles(rounds, *_LEVELS.values())
+    for (name, level), drawn in zip(_LEVELS.items(), draws, strict=True):
         figures[f"{name}_ms"] = percentile(pooled, level)
-        figures[f"{name}_ci95"] = bootstrap.interval(bootstrap.percentiles(rounds, level))
+        figures[f"{name}_ci95"] = bootstrap.interval(drawn)
     for name in ("cold_ms", "load_ms", "first_call_ms", "rss_mb"):
         known = [v for sample in samples if (v := getattr(sample, name)) is not None]
         figures[name] = median(known) if known else None
@@ -286,15 +300,12 @@ def _ratios(
     if not rounds:
         return
     bootstrap = RoundBootstrap(rounds, seed=seed)
-    draws = {
-        place: bootstrap.percentiles([s.samples_ms for s in turns.samples], _LEVELS["p50"])
+    drawn = [
+        (place, row, row.p50_ms, bootstrap.percentiles([s.samples_ms for s in turns.samples], 0.5))
         for place, (row, turns) in enumerate(zip(rows, measured, strict=True))
         if row.p50_ms is not None and row.scenario != "server"
-    }
-    for first, second in combinations(draws, 2):
-        one, other = rows[first], rows[second]
+    ]
+    for (first, one, p50, draws), (second, other, other_p50, other_draws) in combinations(drawn, 2):
         if (one.scenario, one.query) == (other.scenario, other.query):
-            assert one.p50_ms is not None  # noqa: S101 - draws hold measured rows alone
-            assert other.p50_ms is not None  # noqa: S101
-            interval = bootstrap.interval(draws[first] / draws[second])
-            yield Ratio(first, second, one.p50_ms / other.p50_ms, interval)
+            interval = bootstrap.interval(draws[0] / other_draws[0])
+            yield Ratio(first, second, p50 / other_p50, interval)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fer_bench.intervals import percentile
@@ -40,19 +40,11 @@ SCENARIOS: dict[str, Scenario] = {
 
 _LIMIT_S, _PATIENCE = 30.0, 3
 _DAY_S = 86_400
-_RANGES = {
-    "rounds": (1, 10_000),
-    "seconds": (1e-3, _DAY_S),
-    "count": (1, 10_000_000),
-    "warm_up_s": (1e-3, _DAY_S),
-    "server_seconds": (1e-3, _DAY_S),
-    "server_count": (1, 10_000_000),
-    "rate": (1e-3, 1e5),
-    "p99_bound_ms": (1e-3, 1e6),
-    "clients": (1, 1024),
-    "seed": (0, 1 << 53),
-    "timeout_s": (1e-3, _DAY_S),
-}
+
+
+def _within(default: Any, least: float, most: float) -> Any:
+    """A field of Settings that is None or lies between two bounds."""
+    return field(default=default, metadata={"range": (least, most)})
 
 
 @dataclass(frozen=True)
@@ -65,41 +57,30 @@ class Settings:
     calls side by side in the offline and server scenarios; None leaves it to the engine.
     """
 
-    rounds: int = 10
-    seconds: float = 5.0
-    count: int = 50
-    warm_up_s: float = 2.0
-    server_seconds: float = 1.0
-    server_count: int = 200
-    rate: float | None = None
-    p99_bound_ms: float = 10.0
-    clients: int | None = None
+    rounds: int = _within(10, 1, 10_000)
+    seconds: float = _within(5.0, 1e-3, _DAY_S)
+    count: int = _within(50, 1, 10_000_000)
+    warm_up_s: float = _within(2.0, 1e-3, _DAY_S)
+    server_seconds: float = _within(1.0, 1e-3, _DAY_S)
+    server_count: int = _within(200, 1, 10_000_000)
+    rate: float | None = _within(None, 1e-3, 1e5)
+    p99_bound_ms: float = _within(10.0, 1e-3, 1e6)
+    clients: int | None = _within(None, 1, 1024)
     crop_side: int = 160
-    seed: int = 0
-    timeout_s: float = 300.0
+    seed: int = _within(0, 0, 1 << 53)
+    timeout_s: float = _within(300.0, 1e-3, _DAY_S)
 
     def __post_init__(self) -> None:
-        for name, (least, most) in _RANGES.items():
-            value = getattr(self, name)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            least, most = entry.metadata.get("range", (-math.inf, math.inf))
             if value is not None and not least <= value <= most:
-                raise ConfigurationError(f"{name} should be {least:g} to {most:,g}, not {value}")
+                raise ConfigurationError(
+                    f"{entry.name} should be {least:g} to {most:,g}, not {value}"
+                )
 
 
-class Load:
-    """What each round asks of one candidate: the same every time, with other arrivals."""
-
-    def __init__(self, request: Mapping[str, Any]) -> None:
-        self._request = request
-
-    def request(self, number: int) -> Mapping[str, Any] | None:
-        """The scenario to send in round ``number``; None when there is nothing left to do."""
-        return _trial(self._request, self._request["rate"], number)
-
-    def record(self, measured: RoundSample) -> None:
-        """Take the result of a round. It may decide what the next round asks."""
-
-
-class RateSearch(Load):
+class RateSearch:
     """The highest arrival rate whose p99 stays within ``bound_ms``, by bisection.
 
     The first trial sends query after query, without a queue, and shows the capacity. Then the rate
@@ -110,18 +91,12 @@ class RateSearch(Load):
 
     CLOSE, CONFIRMATIONS = 1.05, 2
 
-    def __init__(self, request: Mapping[str, Any], bound_ms: float) -> None:
-        super().__init__(request)
+    def __init__(self, bound_ms: float) -> None:
         self.bound_ms = bound_ms
         self.held = 0.0
         self.failed = math.inf
         self.trials: list[RoundSample] = []
         self._alone_ms = 0.0
-
-    @property
-    def at_held(self) -> list[RoundSample]:
-        """The trials at the highest rate that holds; none if it has just been lowered."""
-        return [trial for trial in self.trials if trial.rate == self.held]
 
     @property
     def best(self) -> list[RoundSample]:
@@ -133,7 +108,8 @@ class RateSearch(Load):
     @property
     def finished(self) -> bool:
         """Whether no further trial could change the result."""
-        return self.impossible or (self._close and len(self.at_held) > self.CONFIRMATIONS)
+        at_held = [trial for trial in self.trials if trial.rate == self.held]
+        return self.impossible or (self._close and len(at_held) > self.CONFIRMATIONS)
 
     @property
     def impossible(self) -> bool:
@@ -144,18 +120,14 @@ class RateSearch(Load):
     def _close(self) -> bool:
         return self.held > 0 and self.failed / self.held <= self.CLOSE * (1 + 1e-9)
 
-    def request(self, number: int) -> Mapping[str, Any] | None:
-        """The next trial."""
-        if self.finished:
-            return None
-        rate: float | None = math.sqrt(self.held * self.failed)
+    @property
+    def rate(self) -> float | None:
+        """The arrivals per second of the next trial; None for query after query."""
         if math.isinf(self.failed):
-            rate = None
-        elif not self.held:
-            rate = self.failed / 2
-        elif self._close:
-            rate = self.held
-        return _trial(self._request, rate, number)
+            return None
+        if not self.held:
+            return self.failed / 2
+        return self.held if self._close else math.sqrt(self.held * self.failed)
 
     def record(self, measured: RoundSample) -> None:
         """Learn whether the rate of a trial held."""
@@ -177,30 +149,25 @@ class RateSearch(Load):
         return not trial.unanswered and percentile(trial.samples_ms, 0.99) <= self.bound_ms
 
 
-def load_for(scenario: str, batch: int | None, settings: Settings) -> Load:
-    """The load of a candidate."""
+def request_for(scenario: str, batch: int | None, settings: Settings) -> dict[str, Any]:
+    """What a round asks the process that is measured; ``trial`` completes it."""
     kind = SCENARIOS[scenario]
     per_call = batch or kind.batch
     server = scenario == "server"
-    parallel = kind.goal == "throughput"
-    request = {
+    return {
         "query": kind.query or per_call,
         "batch": per_call,
-        "clients": settings.clients if parallel else 1,
+        "clients": settings.clients if kind.goal == "throughput" else 1,
         "seconds": settings.server_seconds if server else settings.seconds / settings.rounds,
         "count": settings.server_count if server else -(-settings.count // settings.rounds),
         "warm_up_s": settings.warm_up_s,
-        "limit_s": _LIMIT_S,
         "rate": settings.rate if server else None,
         "seed": settings.seed,
     }
-    if server and settings.rate is None:
-        return RateSearch(request, settings.p99_bound_ms)
-    return Load(request)
 
 
-def _trial(request: Mapping[str, Any], rate: float | None, number: int) -> dict[str, Any]:
+def trial(request: Mapping[str, Any], rate: float | None, number: int) -> dict[str, Any]:
     """The request of round ``number``, with its own arrivals and a limit for a growing queue."""
-    planned = 0.0 if rate is None else max(request["seconds"], request["count"] / rate)
-    limit = max(request["limit_s"], _PATIENCE * planned) if rate else request["limit_s"]
+    planned = max(request["seconds"], request["count"] / rate) if rate else 0.0
+    limit = max(_LIMIT_S, _PATIENCE * planned)
     return {**request, "rate": rate, "seed": request["seed"] + number, "limit_s": limit}

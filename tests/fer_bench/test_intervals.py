@@ -53,7 +53,7 @@ def test_intervals_cover_the_truth_where_rounds_differ() -> None:
     hits = narrow = 0
     for _ in range(200):
         rounds = rounds_of(rng)
-        span = bootstrap.interval(bootstrap.percentiles(rounds, 0.5))
+        span = bootstrap.interval(bootstrap.percentiles(rounds, 0.5)[0])
         hits += span[0] <= 1.0 <= span[1]
         # what drawing single samples would give: the standard error of 1,000 independent ones
         centre, reach = np.median(np.concatenate(rounds)), 1.96 * 1.2533 * 0.07 / np.sqrt(1000)
@@ -65,7 +65,7 @@ def test_intervals_cover_the_truth_where_rounds_differ() -> None:
 def test_the_same_seed_gives_the_same_interval() -> None:
     rounds = rounds_of(np.random.default_rng(2))
     spans = [
-        (b := RoundBootstrap(10, seed=5)).interval(b.percentiles(rounds, 0.9)) for _ in range(2)
+        (b := RoundBootstrap(10, seed=5)).interval(b.percentiles(rounds, 0.9)[0]) for _ in range(2)
     ]
     assert spans[0] == spans[1]
 
@@ -75,7 +75,7 @@ def test_a_draw_of_each_round_once_is_the_pooled_percentile() -> None:
     bootstrap = RoundBootstrap(10, draws=50)
     bootstrap._counts = np.ones((50, 10), np.int64)
     found = bootstrap.percentiles(rounds, 0.9)
-    assert set(found) == {percentile(np.concatenate(rounds), 0.9)}
+    assert set(found[0]) == {percentile(np.concatenate(rounds), 0.9)}
 
 
 def test_a_drift_that_hits_both_cancels_in_their_ratio() -> None:
@@ -84,9 +84,9 @@ def test_a_drift_that_hits_both_cancels_in_their_ratio() -> None:
     first = [d * 2 * np.exp(rng.normal(0, 0.01, 100)) for d in drift]
     second = [d * np.exp(rng.normal(0, 0.01, 100)) for d in drift]
     bootstrap = RoundBootstrap(10)
-    alone = bootstrap.interval(bootstrap.percentiles(first, 0.5))
+    alone = bootstrap.interval(bootstrap.percentiles(first, 0.5)[0])
     ratio = bootstrap.interval(
-        bootstrap.percentiles(first, 0.5) / bootstrap.percentiles(second, 0.5)
+        bootstrap.percentiles(first, 0.5)[0] / bootstrap.percentiles(second, 0.5)[0]
     )
     assert alone[1] / alone[0] > 1.3
     assert ratio[1] / ratio[0] < 1.12
@@ -112,11 +112,6 @@ def test_too_few_rounds_have_no_interval() -> None:
     bootstrap = RoundBootstrap(2)
     assert bootstrap.interval(bootstrap.ratios([1.0, 2.0], [1.0, 1.0])) is None
     assert change_between([1.0, 1.1], [2.0, 2.1, 2.2]) is None
-
-
-def test_rounds_must_be_as_many_as_the_bootstrap_draws() -> None:
-    with pytest.raises(ValueError, match="expected 3 rounds, not 2"):
-        RoundBootstrap(3).percentiles([np.ones(3), np.ones(3)], 0.5)
 
 
 def medians(rng: np.random.Generator, middle: float) -> list[float]:

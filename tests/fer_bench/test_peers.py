@@ -12,7 +12,7 @@ import pytest
 
 from fer_bench.launching import ask, measure_round
 from fer_bench.peers import adapter_program, choose_peers, environment_folder, load_peers, prepare
-from fer_bench.scenarios import Settings, load_for
+from fer_bench.scenarios import Settings, request_for, trial
 from fer_edge import ConfigurationError, Predictor
 
 MINE = """
@@ -120,7 +120,8 @@ def test_an_adapter_is_prepared_measured_and_asked(tmp_path: Path) -> None:
     crops, out = tmp_path / "crops.npy", tmp_path / "out.npy"
     images = np.stack([np.full((9, 9), value, np.uint8) for value in (3, 8, 6)])
     np.save(crops, images)
-    request = load_for("single-stream", None, Settings(rounds=1, seconds=0.02)).request(0)
+    asked = request_for("single-stream", None, Settings(rounds=1, seconds=0.02))
+    request = trial(asked, None, 0)
     assert measure_round(program, str(crops), request, 60).describe == {"backend": "mine"}
     ask(program, {"work": "classify", "crops": str(crops), "out": str(out)}, 60)
     assert np.load(out).argmax(axis=1).tolist() == [3, 1, 6]

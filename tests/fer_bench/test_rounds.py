@@ -1,4 +1,4 @@
-"""The order of rounds, and what a failure or Ctrl-C leaves."""
+"""The order of rounds, and what a failure leaves."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from fer_bench.candidates import Candidate
 from fer_bench.launching import CandidateError, RoundSample
 from fer_bench.measure_latency import Turns, run_rounds
 from fer_bench.noise import NoiseWatch
-from fer_bench.scenarios import Load
-
-BASE = {"seed": 0, "rate": None, "limit_s": 1}
+from fer_bench.scenarios import Settings, request_for
 
 
 class Recorder:
@@ -32,7 +30,8 @@ class Recorder:
 
 @pytest.fixture
 def turns() -> list[Turns]:
-    return [Turns(Candidate(name, "single-stream"), Load(BASE)) for name in "ABC"]
+    request = request_for("single-stream", None, Settings())
+    return [Turns(Candidate(name, "single-stream"), request) for name in "ABC"]
 
 
 def run(turns: list[Turns], launch: Recorder, watch: NoiseWatch) -> tuple[int, list[int]]:
@@ -59,26 +58,8 @@ def test_one_that_fails_falls_out_and_the_others_go_on(
     assert [one.error for one in turns] == [None, "it is damaged", None]
 
 
-def test_ctrl_c_keeps_the_complete_rounds(
-    turns: list[Turns], make_sample: Any, quiet_watch: NoiseWatch
-) -> None:
-    assert run(turns, Recorder(make_sample, {8: KeyboardInterrupt()}), quiet_watch) == (2, [2] * 3)
-
-
 def test_a_defect_of_the_bench_is_no_row(
     turns: list[Turns], make_sample: Any, quiet_watch: NoiseWatch
 ) -> None:
     with pytest.raises(ZeroDivisionError):
         run(turns, Recorder(make_sample, {2: ZeroDivisionError()}), quiet_watch)
-
-
-def test_a_load_that_is_done_rests(
-    turns: list[Turns], make_sample: Any, quiet_watch: NoiseWatch
-) -> None:
-    class Once(Load):
-        def request(self, number: int) -> Any:
-            return super().request(number) if number == 0 else None
-
-    turns[0].load, launch = Once(BASE), Recorder(make_sample)
-    assert run(turns, launch, quiet_watch) == (3, [1, 3, 3])
-    assert launch.order == "ABCBCBC"

@@ -10,7 +10,7 @@ import pytest
 
 from fer_bench.intervals import percentile
 from fer_bench.launching import RoundSample
-from fer_bench.scenarios import RateSearch, Settings, load_for
+from fer_bench.scenarios import RateSearch, Settings, request_for, trial
 from fer_edge import ConfigurationError
 
 Request = dict[str, Any]
@@ -19,14 +19,16 @@ Request = dict[str, Any]
 def search(
     measure: Callable[[Request], RoundSample], settings: Settings, most: int = 40
 ) -> RateSearch:
-    load = load_for("server", None, settings)
-    assert isinstance(load, RateSearch)
+    load, asked = RateSearch(settings.p99_bound_ms), request_for("server", None, settings)
     for number in range(most):
-        request = load.request(number)
-        if request is None:
-            return load
-        load.record(measure(dict(request)))
+        if load.finished:
+            break
+        load.record(measure(trial(asked, load.rate, number)))
     return load
+
+
+def at_held(load: RateSearch) -> list[RoundSample]:
+    return [trial for trial in load.trials if trial.rate == load.held]
 
 
 def test_the_search_finds_the_highest_rate_that_holds(server: Any) -> None:
@@ -34,14 +36,14 @@ def test_the_search_finds_the_highest_rate_that_holds(server: Any) -> None:
     measure = server(2.0)
     found = search(measure, settings)
     assert found.finished
-    assert len(found.at_held) == 3
-    assert all(found.holds(trial) for trial in found.at_held)
+    assert len(at_held(found)) == 3
+    assert all(found.holds(trial) for trial in at_held(found))
     assert found.failed / found.held <= 1.0501
     # judged on a far longer run: well below it holds, well above it does not
     for share, holds in ((0.85, True), (1.2, False)):
-        request = {**found._request, "rate": found.held * share, "seconds": 100.0, "seed": 99}
-        trial = measure({**request, "limit_s": 1e4})
-        assert (percentile(trial.samples_ms, 0.99) <= 10.0) is holds
+        asked = {**request_for("server", None, settings), "seconds": 100.0, "seed": 99}
+        longer = measure(trial(asked, found.held * share, 0))
+        assert (percentile(longer.samples_ms, 0.99) <= 10.0) is holds
     assert 200 < found.held < 500  # 500 is what it can do at all
 
 
@@ -53,36 +55,37 @@ def test_a_bound_below_the_service_time_is_impossible_at_once(server: Any) -> No
 
 
 def test_a_rate_that_fails_to_hold_again_is_lowered(make_sample: Any) -> None:
-    load = RateSearch({"rate": None, "seed": 0, "seconds": 1, "count": 9, "limit_s": 9}, 10.0)
+    load = RateSearch(10.0)
     load.record(make_sample([1.0] * 100, rate=None))  # capacity 1000 per second
     load.record(make_sample([1.0] * 100, rate=980.0))
-    assert (load.held, len(load.at_held)) == (980.0, 1)
+    assert (load.held, len(at_held(load))) == (980.0, 1)
     load.record(make_sample([99.0] * 100, rate=980.0))
     assert load.failed == 980.0
     assert load.held == pytest.approx(980 / 1.05)
-    assert (load.at_held, load.finished) == ([], False)
+    assert (at_held(load), load.finished) == ([], False)
     assert load.best == []
-    assert dict(load.request(3) or {})["rate"] == load.held
+    assert load.rate == load.held
 
 
 def test_where_a_search_ends_too_early_the_best_rate_that_held_counts(make_sample: Any) -> None:
-    load = RateSearch({"rate": None, "seed": 0, "seconds": 1, "count": 9, "limit_s": 9}, 10.0)
+    load = RateSearch(10.0)
     load.record(make_sample([1.0] * 100, rate=None))
     for rate, latency in ((500.0, 1.0), (700.0, 1.0), (700.0, 99.0)):
         load.record(make_sample([latency] * 100, rate=rate))
-    assert load.at_held == []
+    assert at_held(load) == []
     assert [trial.rate for trial in load.best] == [500.0]
 
 
 def test_unanswered_queries_do_not_hold(make_sample: Any) -> None:
-    load = RateSearch({}, 10.0)
+    load = RateSearch(10.0)
     assert load.holds(make_sample([1.0] * 10))
     assert not load.holds(make_sample([1.0] * 10, unanswered=1))
 
 
 def first(scenario: str, batch: int | None = None, **settings: Any) -> Request:
     """What the first round asks."""
-    return dict(load_for(scenario, batch, Settings(**settings)).request(0) or {})
+    asked = request_for(scenario, batch, Settings(**settings))
+    return trial(asked, asked["rate"], 0)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +113,8 @@ def test_time_and_count_are_shared_out_to_the_rounds() -> None:
 
 
 def test_arrivals_differ_by_round_and_repeat_by_seed() -> None:
-    load = load_for("server", None, Settings(rate=50.0, seed=7))
-    requests = [dict(load.request(number) or {}) for number in range(3)]
+    asked = request_for("server", None, Settings(rate=50.0, seed=7))
+    requests = [trial(asked, 50.0, number) for number in range(3)]
     assert [request["seed"] for request in requests] == [7, 8, 9]
     assert {request["rate"] for request in requests} == {50.0}
 

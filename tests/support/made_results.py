@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,33 +111,39 @@ def make_sample() -> MakeSample:
     return make
 
 
+def _still() -> NoiseWatch:
+    return NoiseWatch(Machine(Path("/no system"), lambda _: None), probe=lambda: 1.0)
+
+
 @pytest.fixture
-def quiet_watch(tmp_path: Path) -> NoiseWatch:
+def quiet_watch() -> NoiseWatch:
     """A watch over a machine that tells nothing and never changes."""
-    nowhere = tmp_path / "no system"
-    return NoiseWatch(Machine(nowhere, lambda _: None), probe=lambda: 1.0)
+    return _still()
 
 
 MakeRun = Callable[..., LatencyRun]
 
 
-@pytest.fixture
-def make_run(make_sample: MakeSample, quiet_watch: NoiseWatch) -> MakeRun:
+@pytest.fixture(scope="session")
+def make_run(make_sample: MakeSample) -> MakeRun:
     """A run of candidates whose latency, in ms, is a log-normal about ``medians[model]``."""
 
-    def make(
-        medians: Mapping[str, float], *, seed: int = 0, rounds: int = 10, **changes: Any
-    ) -> LatencyRun:
+    @cache
+    def made(medians: tuple[tuple[str, float], ...], seed: int, rounds: int) -> LatencyRun:
         rng = np.random.default_rng(seed)
 
         def launch(candidate: Candidate, request: Mapping[str, Any]) -> RoundSample:
-            middle = medians[candidate.model] * np.exp(rng.normal(0, 0.01))
+            middle = dict(medians)[candidate.model] * np.exp(rng.normal(0, 0.01))
             samples = middle * np.exp(rng.normal(0, 0.05, 200))
-            return make_sample(samples, rate=request["rate"], **changes)
+            return make_sample(samples, rate=request["rate"])
 
-        candidates = [Candidate(model, "single-stream", backend="onnxruntime") for model in medians]
-        return measure_latency(
-            candidates, Settings(rounds=rounds), launch=launch, watch=quiet_watch
-        )
+        watch = NoiseWatch(Machine(Path("/no system"), lambda _: None), probe=lambda: 1.0)
+        candidates = [
+            Candidate(name, "single-stream", backend="onnxruntime") for name, _ in medians
+        ]
+        return measure_latency(candidates, Settings(rounds=rounds), launch=launch, watch=watch)
+
+    def make(medians: Mapping[str, float], *, seed: int = 0, rounds: int = 10) -> LatencyRun:
+        return made(tuple(medians.items()), seed, rounds)
 
     return make
