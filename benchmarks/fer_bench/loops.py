@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from statistics import median
-from typing import Any
 
 Clock = Callable[[], int]
 Call = Callable[[int], object]
@@ -63,24 +62,6 @@ def closed_loop(
         samples.append(after - before)
         passed = after - start
     return samples
-
-
-def staged_loop(
-    steps: Sequence[Callable[[Any], object]], clock: Clock, *, seconds: float, count: int
-) -> list[list[int]]:
-    """Time the stages of each query apart, for ``seconds`` and ``count`` queries at least.
-
-    The first step takes the number of the query, each other one what the step before it gave.
-    """
-    stages: list[list[int]] = [[] for _ in steps]
-    start, enough = clock(), round(seconds * SECOND)
-    while clock() - start < enough or len(stages[0]) < count:
-        value: object = len(stages[0])
-        for stage, step in zip(stages, steps, strict=True):
-            before = clock()
-            value = step(value)
-            stage.append(clock() - before)
-    return stages
 
 
 def side_by_side(loop: Callable[[int], list[int]], clients: int) -> list[int]:

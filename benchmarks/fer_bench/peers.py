@@ -117,7 +117,7 @@ def prepare(peer: Peer, timeout_s: float = _PREPARE_S) -> None:
     Raises CandidateError, or ConfigurationError where it is not installed.
     """
     _graphs().mkdir(parents=True, exist_ok=True)
-    ask(adapter_program(peer, {}), {"work": "prepare", "folder": str(_graphs())}, timeout_s)
+    ask(adapter_program(peer, {}), {"work": "prepare"}, timeout_s)
 
 
 def install(peer: Peer) -> None:

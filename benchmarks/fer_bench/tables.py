@@ -55,23 +55,22 @@ def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
 def latency_table(run: LatencyRun) -> str:
     """One row per candidate, in full; below it why others failed, and notes."""
     header = (*_WHO, *_INTERVALS, "crops/s", *_COST, "queries")
-    return _with_remarks(run, markdown_table(header, _lines(run.results, header)))
+    return _with_remarks(run, markdown_table(header, _lines(run, header)))
 
 
 def latency_summary(run: LatencyRun) -> str:
     """Five columns that fit a terminal; JSON and Markdown have all."""
     header = ("model", "runs on", _INTERVALS[0], "p99 ms", "crops/s")
-    lines = [[_short(name), *rest] for name, *rest in _lines(run.results, header)]
+    lines = [[_short(name), *rest] for name, *rest in _lines(run, header)]
     return _with_remarks(run, aligned_table(header, lines))
 
 
 def comparison_table(found: Collected) -> str:
     """One line per candidate: speed, accuracy, cost; the Pareto front in bold."""
     header = (*_WHO, *_TIMES, "crops/s", "accuracy", "split", *_COST, "MB")
-    front = _front(found)
-    lines = _lines(found.latency, header, found.accuracy)
-    for row, line in zip(_measured(found.latency), lines, strict=True):
-        line[0] = f"**{line[0]}**" if id(row) in front else line[0]
+    lines = [
+        [f"**{name}**" if best else name, *rest] for best, (name, *rest) in _compared(found, header)
+    ]
     if lines:
         return markdown_table(header, lines)
     short = [
@@ -84,13 +83,11 @@ def comparison_table(found: Collected) -> str:
 def comparison_summary(found: Collected) -> str:
     """Five columns that fit a terminal, the Pareto front marked with a star."""
     header = ("model", "runs on", _INTERVALS[0], "crops/s", "accuracy")
-    front = _front(found)
-    lines = _lines(found.latency, header, found.accuracy)
-    for row, line in zip(_measured(found.latency), lines, strict=True):
-        line[0] = f"{_short(line[0])}{' *' if id(row) in front else ''}"
-    if not lines:
+    rows = _compared(found, header)
+    if not rows:
         return comparison_table(found)
-    star = ["* no other is both faster and more accurate"] if front else []
+    lines = [[f"{_short(name)}{' *' if best else ''}", *rest] for best, (name, *rest) in rows]
+    star = ["* no other is both faster and more accurate"] if any(best for best, _ in rows) else []
     return "\n".join([aligned_table(header, lines), *star])
 
 
@@ -126,12 +123,16 @@ def noise_lines(run: LatencyRun) -> Iterator[str]:
         yield from (f"  {finding}" for finding in run.noise.findings)
 
 
-def _lines(
-    rows: Sequence[LatencyRow], header: Sequence[str], results: Sequence[AccuracyResult] = ()
-) -> list[list[str]]:
+def _lines(run: LatencyRun, header: Sequence[str]) -> list[list[str]]:
     """The named columns of the rows that were measured."""
-    cells = [_cells(row, accuracy_of(row, results)) for row in _measured(rows)]
-    return [[own[name] for name in header] for own in cells]
+    return [line for _, line in _compared(Collected([run]), header)]
+
+
+def _compared(found: Collected, header: Sequence[str]) -> list[tuple[bool, list[str]]]:
+    """The named columns of each row that was measured, and whether the Pareto front has it."""
+    front = {id(dot.row) for dot in dots(found) if dot.on_front}
+    rows = [(row, accuracy_of(row, found.accuracy)) for row in _measured(found.latency)]
+    return [(id(row) in front, [_cells(row, its)[name] for name in header]) for row, its in rows]
 
 
 def _cells(row: LatencyRow, accuracy: AccuracyResult | None) -> dict[str, str]:
@@ -164,10 +165,6 @@ def _cells(row: LatencyRow, accuracy: AccuracyResult | None) -> dict[str, str]:
 
 def _measured(rows: Sequence[LatencyRow]) -> list[LatencyRow]:
     return [row for row in rows if row.error is None]
-
-
-def _front(found: Collected) -> set[int]:
-    return {id(dot.row) for dot in dots(found) if dot.on_front}
 
 
 def _with_remarks(run: LatencyRun, table: str) -> str:

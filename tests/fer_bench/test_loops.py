@@ -13,14 +13,7 @@ import numpy as np
 import pytest
 
 from fer_bench.intervals import percentile
-from fer_bench.loops import (
-    closed_loop,
-    open_loop,
-    poisson_arrivals,
-    side_by_side,
-    staged_loop,
-    warm_up,
-)
+from fer_bench.loops import closed_loop, open_loop, poisson_arrivals, side_by_side, warm_up
 
 MS = 1_000_000
 
@@ -75,20 +68,6 @@ def test_warm_up_ends_when_three_windows_agree_or_its_time_is_up(
 
     assert warm_up(call, fake_time.clock, limit_s=limit_s) is stable
     assert called == list(range(calls))
-
-
-def test_stages_are_timed_apart(fake_time: Any) -> None:
-    def step(ms: float) -> Any:
-        def run(value: object) -> object:
-            fake_time.work(ms)
-            return value
-
-        return run
-
-    steps = (step(1), step(5), step(0.5))
-    stages = staged_loop(steps, fake_time.clock, seconds=0.0, count=4)
-    assert [set(stage) for stage in stages] == [{1 * MS}, {5 * MS}, {MS // 2}]
-    assert {len(stage) for stage in stages} == {4}
 
 
 def test_arrivals_are_poisson_at_their_rate_and_repeatable() -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import re
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import pytest
 
-from fer_bench.regression.contact_sheet import write_contact_sheet
 from fer_bench.regression.outcome import ChangedPicture, table
 from fer_bench.regression.suite import Result, Step, Suite
+from fer_edge.errors import ConfigurationError
+from fer_edge.system.files import write_bytes
 
 if TYPE_CHECKING:
     from pluggy import Result as HookResult
 
-_NAMED = 20
+_NAMED, _DRAWN = 20, 60
+_SIDE, _CAPTION, _BORDER, _COLUMNS = 120, 34, 3, 10
+_INNER = _SIDE - 2 * _BORDER
+_RED, _GREEN, _INK = (60, 60, 220), (80, 170, 60), (30, 30, 30)
+_FONT, _SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.36, 15
 
 
 class SuiteHooks:
@@ -109,10 +117,47 @@ def report(result: Result, out: Path | None) -> str:
         lines += [_line(picture) for picture in changed[:_NAMED]]
         if len(changed) > _NAMED:
             lines.append(f"… and {len(changed) - _NAMED} more")
-        drawn = out and write_contact_sheet(out, result.name, changed)
+        drawn = out and _contact_sheet(out, result.name, changed)
         lines.append(f"drawn in {drawn}" if drawn else "(--fer-out DIR draws them)")
     return "\n".join(lines)
 
 
 def _line(picture: ChangedPicture) -> str:
     return f"{'worse ' if picture.worse else 'better'}  {picture.name}: {picture.caption}"
+
+
+def _contact_sheet(folder: Path, name: str, pictures: Sequence[ChangedPicture]) -> Path:
+    """Draw up to ``_DRAWN`` into ``folder``; red is worse, green is better.
+
+    ``name`` becomes the name of the file, without characters that do not belong in one. Raises
+    ConfigurationError for a folder that cannot be written.
+    """
+    shown = sorted(pictures, key=lambda picture: not picture.worse)[:_DRAWN]
+    tiles = [_tile(picture) for picture in shown]
+    columns = min(_COLUMNS, len(tiles))
+    blank = np.full_like(tiles[0], 255)
+    tiles += [blank] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    encoded = cv2.imencode(".png", np.vstack(rows))[1]
+    plain = re.sub(r"[^\w.-]+", "_", name).strip("_")
+    path = folder / f"{plain}.png"
+    try:
+        write_bytes(path, encoded.tobytes())
+    except OSError as problem:
+        raise ConfigurationError(
+            f"cannot write the contact sheet {path}: {problem.strerror}; give another --fer-out"
+        ) from problem
+    return path
+
+
+def _tile(picture: ChangedPicture) -> np.ndarray:
+    gray = picture.pixels.ndim == 2  # noqa: PLR2004
+    pixels = cv2.cvtColor(picture.pixels, cv2.COLOR_GRAY2BGR) if gray else picture.pixels
+    tile = np.full((_SIDE + _CAPTION, _SIDE, 3), 255, np.uint8)
+    tile[:_SIDE] = _RED if picture.worse else _GREEN
+    face = cv2.resize(pixels, (_INNER, _INNER), interpolation=cv2.INTER_NEAREST)
+    tile[_BORDER : _SIDE - _BORDER, _BORDER : _SIDE - _BORDER] = face
+    for line, text in enumerate(picture.caption.split(", ", 1)):
+        place = (4, _SIDE + _LINE * (line + 1) - 2)
+        cv2.putText(tile, text, place, _FONT, _SCALE, _INK, 1, cv2.LINE_AA)
+    return tile
