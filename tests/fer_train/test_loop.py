@@ -20,6 +20,7 @@ from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
+from fer_train.parallel import Execution
 from fer_train.randomness import draw_step, draw_view
 from fer_train.recipe import Recipe
 
@@ -181,7 +182,7 @@ def test_logit_adjustment_favours_rare_classes_in_the_logits(
 
 
 def test_a_run_without_a_teacher_has_none_to_compile(data: TrainingData, tmp_path: Path) -> None:
-    assert Trainer(RECIPE, data, tmp_path, compiled=True).teachers is None
+    assert Trainer(RECIPE, data, tmp_path, how=Execution(compiled=True)).teachers is None
 
 
 @pytest.mark.long
@@ -190,7 +191,10 @@ def test_a_compiled_step_computes_the_same(data: TrainingData, tmp_path: Path) -
     losses = []
     for compiled in (False, True):
         trainer = Trainer(
-            replace(RECIPE, mixup=0.0, dropout=0.0), data, tmp_path, compiled=compiled
+            replace(RECIPE, mixup=0.0, dropout=0.0),
+            data,
+            tmp_path,
+            how=Execution(compiled=compiled),
         )
         trainer.forward.train()
         losses.append([float(one_step(trainer)[0]) for _ in range(3)])
@@ -302,7 +306,8 @@ def test_stopped_within_epochs_again_and_again_it_ends_in_the_same_bits(
     turns, reached = 0, set()
     while True:
         clock = Clock()
-        trainer = Trainer(recipe, data, tmp_path / "cut", deadline=Deadline(minutes, clock))
+        how = Execution(deadline=Deadline(minutes, clock))
+        trainer = Trainer(recipe, data, tmp_path / "cut", how=how)
         monkeypatch.setattr(trainer, "_one_step", partial(slowly, trainer._one_step, clock))
         finished, turns = trainer.train(), turns + 1
         if finished:
@@ -334,7 +339,7 @@ def test_what_a_machine_lacks_is_an_error_that_says_what_to_do(
     trainer = Trainer(replace(RECIPE, epochs=1), data, tmp_path)
     with pytest.raises(EngineError, match="smaller --batch-size"):
         failing(trainer, torch.OutOfMemoryError("tried to allocate 2 GiB")).train()
-    trainer.compiled = True
+    trainer.how = Execution(compiled=True)
     with pytest.raises(EngineError, match="leave out --compile"):
         failing(trainer, RuntimeError("no C++ compiler")).train()
 

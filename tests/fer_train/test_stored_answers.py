@@ -24,13 +24,13 @@ from fer_train.cli import main
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.loop import LAST, Sources, Trainer
-from fer_train.parallel import World
+from fer_train.parallel import Execution, World
 from fer_train.recipe import Recipe
 from fer_train.stored_answers import read_answers, teach
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
-CPU = World(device=torch.device("cpu"))
+CPU = Execution(World(device=torch.device("cpu")))
 RECIPE = Recipe(
     model="test",
     network=NetworkSpec("test_efficientnet"),
@@ -42,7 +42,12 @@ RECIPE = Recipe(
     warmup_epochs=1,
     batch_norm_crops=16,
 )
-GIVEN: Any = {"augmentation": RECIPE.augmentation, "world": CPU}
+GIVEN: Any = {"augmentation": RECIPE.augmentation, "how": CPU}
+
+
+def stopped() -> Any:
+    """The same, with time for a single view."""
+    return GIVEN | {"how": replace(CPU, deadline=Deadline(0.0))}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,7 @@ def answers(
 
 
 def trained(recipe: Recipe, data: TrainingData, out: Path, sources: Sources) -> Trainer:
-    trainer = Trainer(recipe, data, out, sources=sources, world=CPU)
+    trainer = Trainer(recipe, data, out, sources=sources, how=CPU)
     assert trainer.train()
     return trainer
 
@@ -134,7 +139,7 @@ def test_the_answers_do_not_depend_on_how_often_the_teachers_were_stopped(
     data: TrainingData, teachers: list[Path], answers: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "cut.safetensors"
-    assert not teach(data, teachers, path, views=2, deadline=Deadline(0.0), **GIVEN)
+    assert not teach(data, teachers, path, views=2, **stopped())
     assert read_answers(path).views == 1
     assert teach(data, teachers, path, views=2, **GIVEN)
     assert path.read_bytes() == answers.read_bytes()
@@ -233,7 +238,7 @@ def test_unfinished_answers_are_refused_with_how_far_they_are(
     data: TrainingData, teachers: list[Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "t.safetensors"
-    assert not teach(data, teachers, path, views=4, deadline=Deadline(0.0), **GIVEN)
+    assert not teach(data, teachers, path, views=4, **stopped())
     with pytest.raises(ConfigurationError, match="has 1 of 4 views; run the same fer-train teach"):
         Trainer(RECIPE, data, tmp_path / "run", sources=Sources(taught=path))
 

@@ -14,7 +14,7 @@ from torch import nn
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.torch_model.network import build
-from fer_train.pretrained import InitialWeights, load_initial
+from fer_train.pretrained import InitialWeights, load_initial, read_source
 
 WIDTH, HEADS, DEPTH, PATCH = 32, 4, 2, 8
 Weights = dict[str, torch.Tensor]
@@ -80,7 +80,6 @@ def to_google(weights: Weights) -> dict[str, np.ndarray]:
     """Google's naming, element by element where a layout differs."""
     per_head = WIDTH // HEADS
     arrays = {
-        "cls": weights["cls_token"].numpy(),
         "Transformer/posembed_input/pos_embedding": weights["pos_embed"].numpy(),
         "embedding/kernel": np.einsum("dcij->ijcd", weights["patch_embed.proj.weight"].numpy()),
         "embedding/bias": weights["patch_embed.proj.bias"].numpy(),
@@ -89,6 +88,8 @@ def to_google(weights: Weights) -> dict[str, np.ndarray]:
         "head/kernel": weights["head.weight"].numpy().transpose(),
         "head/bias": weights["head.bias"].numpy(),
     }
+    if "cls_token" in weights:
+        arrays["cls"] = weights["cls_token"].numpy()
     for layer in range(DEPTH):
         ours, theirs = f"blocks.{layer}.", f"Transformer/encoderblock_{layer}/"
         attention = theirs + "MultiHeadDotProductAttention_1/"
@@ -149,9 +150,11 @@ def to_huggingface(weights: Weights, prefix: str = "vit.") -> Weights:
 
 
 def save_google(path: Path, weights: Weights, prefix: str = "", **more: np.ndarray) -> Path:
-    arrays = to_google(weights) | {name.replace("__", "/"): value for name, value in more.items()}
+    """Save as Google does; names of ``more``, without prefix, have ``__`` in place of ``/``."""
+    arrays = {prefix + name: array for name, array in to_google(weights).items()}
+    arrays |= {name.replace("__", "/"): array for name, array in more.items()}
     with path.open("wb") as stream:
-        np.savez(stream, **{prefix + name: value for name, value in arrays.items()})
+        np.savez(stream, **arrays)
     return path
 
 
@@ -181,7 +184,7 @@ def loaded(
     """A fresh network, filled from a file, and what is told of it."""
     spec = spec or vit()
     network = fresh(spec)
-    return network, load_initial(network, spec, str(path), **how)
+    return network, load_initial(network, spec, read_source(str(path)), **how)
 
 
 def refused(path: Path, match: str, spec: ModelSpec | None = None) -> str:
@@ -189,7 +192,7 @@ def refused(path: Path, match: str, spec: ModelSpec | None = None) -> str:
     network = fresh(spec)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(ArtifactError, match=match) as caught:
-        load_initial(network, spec, str(path))
+        load_initial(network, spec, read_source(str(path)))
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 2500

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,9 +22,8 @@ from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import sha256_of
 from fer_train.assessment import Report, read_report
 from fer_train.data import TrainingData, prepare
-from fer_train.deadline import Deadline
 from fer_train.loop import BEST, Sources, run_id
-from fer_train.parallel import World
+from fer_train.parallel import Execution
 from fer_train.pipeline import REPORT, train_model
 from fer_train.presets import change, load_recipe, read_toml
 from fer_train.recipe import Recipe
@@ -82,36 +81,25 @@ def run_campaign(
     out: Path,
     *,
     votes: Path | None = None,
-    world: World = World(),
-    compiled: bool = False,
-    deterministic: bool = False,
-    deadline: Deadline | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    how: Execution = Execution(),
 ) -> CampaignResult:
     """Run the stages that are left, each in ``out/NAME``, until all are done or time is up.
 
     Call it again to continue; finished stages are not run again. Options and errors are those of
     ``train_model``.
     """
-    deadline = deadline or Deadline()
     read = cache(lambda share, wanted: prepare(data, votes, share, wanted))
     reports: dict[str, Report] = {}
     for number, stage in enumerate(stages, 1):
-        report(f"stage {number} of {len(stages)}: {stage.name}")
+        how.report(f"stage {number} of {len(stages)}: {stage.name}")
         prepared, sources = read(stage.recipe.votes, stage.recipe.input), _sources(stage, out)
         if stage.views and sources.teachers:
             answers = _answers_file(stage, sources, out)
-            answered = not world.leads or teach(
-                prepared,
-                sources.teachers,
-                answers,
-                views=stage.views,
-                augmentation=stage.recipe.augmentation,
-                world=world,
-                deadline=deadline,
-                report=report,
+            augmentation = stage.recipe.augmentation
+            answered = not how.world.leads or teach(
+                prepared, sources.teachers, answers, stage.views, augmentation, how=how
             )
-            if not world.broadcast(torch.tensor(float(answered))):
+            if not how.world.broadcast(torch.tensor(float(answered))):
                 return CampaignResult(finished=False, reports=reports)
             sources = replace(sources, teachers=(), taught=answers)
         done = _finished(stage, prepared, sources, out / stage.name)
@@ -122,19 +110,15 @@ def run_campaign(
                 out / stage.name,
                 name=stage.recipe_name,
                 sources=sources,
-                world=world,
-                compiled=compiled,
-                deterministic=deterministic,
-                deadline=deadline,
-                report=report,
+                how=how,
             )
-            world.wait()  # the next stage reads what the first process wrote
+            how.world.wait()  # the next stage reads what the first process wrote
             if not outcome.finished:
                 return CampaignResult(finished=False, reports=reports)
             done = outcome.report
         if done is not None:
             reports[stage.name] = done
-            report(f"{stage.name}: {done.scores.accuracy:.2%} on {done.split}")
+            how.report(f"{stage.name}: {done.scores.accuracy:.2%} on {done.split}")
     return CampaignResult(finished=True, reports=reports)
 
 

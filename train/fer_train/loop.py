@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,13 @@ from fer_train.arithmetic import bf16_pays, bf16_warning, mixed_precision
 from fer_train.augmentation import augment, fit_to, mix
 from fer_train.conditioning import batch_norms, refresh_batch_norm
 from fer_train.data import TrainingData
-from fer_train.deadline import Deadline
 from fer_train.evaluation import as_tensor, logits_of, planes
 from fer_train.journal import Epoch, Journal
 from fer_train.optimizer import is_over, learning_rate, optimizer_of
-from fer_train.parallel import World
-from fer_train.pretrained import load_initial, normalised_input
+from fer_train.parallel import Execution
+from fer_train.pretrained import load_initial, read_source
 from fer_train.randomness import draw_order, draw_step, draw_view
 from fer_train.recipe import Recipe
-from fer_train.running_loss import KEPT, RunningLoss
 from fer_train.state import Average, TrainingState
 from fer_train.stored_answers import StoredAnswers, answers_for
 from fer_train.targets import log_priors
@@ -43,7 +41,14 @@ from fer_train.teachers import Ensemble, distillation_loss
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 _ASK_EVERY = 32
+"""Steps between two questions to the first process, or to the device, which take time."""
+
 _MEASURED_CROPS = 512
+_KEPT = (
+    "the last saved state is kept on disk, and so is the best checkpoint. Train anew "
+    "with a lower learning_rate, or with gradient_clip."
+)
+"""The end of an error's message: what is kept and what to do."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,8 @@ class Trainer:
 
     ``out`` receives ``last.safetensors`` after every epoch, ``best.safetensors`` whenever the
     accuracy on ``public-test`` rises, and a line of ``metrics.jsonl`` per epoch; of several
-    processes the first one writes. ``compiled`` has torch compile the training step: the same
-    mathematics, with less time between its parts. ``deadline`` is when to stop: after any
-    step, from which the same call continues.
+    processes the first one writes. A deadline stops it after any step, from which the same call
+    continues.
     """
 
     def __init__(
@@ -88,17 +92,13 @@ class Trainer:
         out: Path,
         *,
         sources: Sources = Sources(),
-        world: World = World(),
-        compiled: bool = False,
-        deadline: Deadline | None = None,
-        report: Callable[[str], None] = lambda _: None,
+        how: Execution = Execution(),
     ) -> None:
-        self.recipe, self.data, self.out = recipe, data, out
-        self.world, self.report, self.journal = world, report, Journal(out)
-        self.compiled = compiled
-        self.deadline = deadline or Deadline()
+        self.recipe, self.data, self.out, self.how = recipe, data, out, how
+        self.world, self.report, self.journal = how.world, how.report, Journal(out)
         self.longest_step = self.longest_evaluation = 0.0
-        device = world.device
+        self.pending: list[torch.Tensor] = []
+        world, device = how.world, how.world.device
         images = torch.from_numpy(data.train.images)
         # what is too large for the memory is in a file, and stays there
         self.images = images if isinstance(data.train.images, np.memmap) else images.to(device)
@@ -107,7 +107,8 @@ class Trainer:
         self.log_priors = torch.from_numpy(log_priors(data.train)).to(device)
         self.steps = max(1, len(self.labels) // recipe.batch_size)
         torch.manual_seed(recipe.seed)
-        size = normalised_input(recipe.input, sources.initial)
+        weights = None if sources.initial is None else read_source(sources.initial)
+        size = recipe.input if weights is None else weights.normalised(recipe.input)
         spec = ModelSpec(recipe.network, size, labels=data.train.classes)
         network = build(
             spec,
@@ -116,11 +117,11 @@ class Trainer:
             patch_dropout=recipe.patch_dropout,
         )
         self.initial, parent = None, None
-        if sources.initial is not None:
+        if weights is not None:
             pictures = _clean_crops(data, spec, recipe.seed, _MEASURED_CROPS)
-            self.initial = load_initial(network, spec, sources.initial, pictures=pictures)
+            self.initial = load_initial(network, spec, weights, pictures=pictures)
             parent = self.initial.sha256
-            report(self.initial.describe())
+            self.report(self.initial.describe())
         self.frozen = _freeze(network, recipe, sources.initial)
         network = world.place(network)
         self.run = run_id(recipe, data, parent, sources.learnt_from)
@@ -142,13 +143,13 @@ class Trainer:
             recipe.arithmetic == "auto" and bf16_pays(network, device)
         )
         if warning := bf16_warning(recipe.arithmetic, device):
-            report(warning)
+            self.report(warning)
         teachers = None
         if sources.teachers:
             teachers = world.place(Ensemble(sources.teachers, data.train.classes))
         forward = world.wrap(Normalized(network, self.spec).to(device))
-        self.teachers: Any = teachers and torch.compile(teachers) if compiled else teachers
-        self.forward: Any = torch.compile(forward) if compiled else forward
+        self.teachers: Any = teachers and torch.compile(teachers) if how.compiled else teachers
+        self.forward: Any = torch.compile(forward) if how.compiled else forward
 
     def train(self) -> bool:
         """Train to the end, or until the deadline; tell whether the end was reached.
@@ -173,7 +174,7 @@ class Trainer:
                 f"the GPU's memory is full; give a smaller --batch-size ({one_line(problem)})"
             ) from problem
         except RuntimeError as problem:
-            if not self.compiled:
+            if not self.how.compiled:
                 raise
             raise EngineError(
                 "the compiled step failed; torch's compiler needs a C++ compiler and Python's "
@@ -197,14 +198,13 @@ class Trainer:
         """
         if self.world.size > 1 and step % _ASK_EVERY and step != self.steps:
             return True
-        return bool(self.world.broadcast(torch.tensor(float(self.deadline.allows(seconds)))))
+        return bool(self.world.broadcast(torch.tensor(float(self.how.deadline.allows(seconds)))))
 
     def _one_epoch(self) -> bool:
         """Do what is left of an epoch; tell whether there was time for all of it."""
         recipe, state = self.recipe, self.state
         name = f"epoch {state.epoch + 1}/{recipe.epochs}"
         started = time.perf_counter() - state.seconds
-        running = RunningLoss(self.world, self.steps, name, state.seen)
         self.forward.train()
         for part in self.frozen:
             part.eval()
@@ -215,8 +215,8 @@ class Trainer:
             for step, batch in enumerate(order[:seen].tensor_split(self.steps)):
                 if step >= state.step:
                     if not self._has_time(step, self.longest_step):
-                        running.fetch(step)
-                        return self._interrupted(step, running, started)
+                        self._fetch(step, name)
+                        return self._interrupted(step, started)
                     begun = time.perf_counter()
                     rate = learning_rate(
                         recipe, state.epoch + (step + 1) / self.steps, state.losses
@@ -224,28 +224,32 @@ class Trainer:
                     for group in state.optimizer.param_groups:
                         group["lr"] = rate
                     draws = draw_step(recipe.seed, state.epoch, step, self.world)
-                    running.add(step, *self._one_step(self.world.share(batch), view, draws))
+                    measured = self._one_step(self.world.share(batch), view, draws)
+                    self.pending.append(torch.stack(measured))
+                    if len(self.pending) == _ASK_EVERY or step + 1 == self.steps:
+                        self._fetch(step + 1, name)
                     if step > state.step:  # the first one may compile, which takes longer
                         self.longest_step = max(self.longest_step, time.perf_counter() - begun)
-                bar.advance(len(batch), running.recent)
+                bar.advance(len(batch), _in_words(state.seen[-1:]))
         trained = time.perf_counter() - started
         # the last step may have ruined the weights, though its loss was still a number
         if not nn.utils.get_total_norm(state.network.parameters()).isfinite():
             raise DivergedError(
-                f"the weights stopped being finite in the last batch of {name}; {KEPT}"
+                f"the weights stopped being finite in the last batch of {name}; {_KEPT}"
             )
         number = state.epoch + 1
         is_evaluated = number % recipe.evaluate_every == 0 or number == recipe.epochs
         if is_evaluated and not self._has_time(self.steps, self.longest_evaluation):
-            return self._interrupted(self.steps, running, started)
+            return self._interrupted(self.steps, started)
+        loss, accuracy = np.mean(state.seen, axis=0).tolist()
         state.epoch, state.step, state.seen, state.seconds = number, 0, [], 0.0
         evaluated = self._evaluate() if is_evaluated else None
         seconds = time.perf_counter() - started
         self.longest_evaluation = max(self.longest_evaluation, seconds - trained)
         line = Epoch(
             epoch=number,
-            train_loss=running.loss,
-            train_accuracy=running.accuracy,
+            train_loss=loss,
+            train_accuracy=accuracy,
             learning_rate=state.optimizer.param_groups[0]["lr"],
             images_per_s=seen / trained,
             public_test_accuracy=evaluated[0] if evaluated else None,
@@ -263,11 +267,23 @@ class Trainer:
         )
         return True
 
-    def _interrupted(self, step: int, running: RunningLoss, started: float) -> bool:
+    def _fetch(self, steps: int, epoch: str) -> None:
+        """Fetch loss and accuracy of the first ``steps`` steps, as far as they are pending.
+
+        They stay on the device until then. Every process gets the mean of all, so that they all
+        stop together. Raises DivergedError, maybe some steps late.
+        """
+        values = self.world.mean(torch.stack(self.pending)).tolist() if self.pending else []
+        self.pending = []
+        for number, (loss, _) in enumerate(values, steps - len(values)):
+            if not math.isfinite(loss):
+                raise DivergedError(f"the loss became {loss} in batch {number} of {epoch}; {_KEPT}")
+        self.state.seen += values
+
+    def _interrupted(self, step: int, started: float) -> bool:
         """Save what is needed to continue with ``step``."""
         state = self.state
-        state.step, state.seen = step, running.seen
-        state.seconds = time.perf_counter() - started
+        state.step, state.seconds = step, time.perf_counter() - started
         if self.world.leads:
             state.save(self.out / LAST, self.run)
         self.world.wait()
@@ -343,13 +359,17 @@ class Trainer:
         if not math.isfinite(loss):
             raise DivergedError(
                 f"after epoch {self.state.epoch} the network answers with numbers that are not "
-                f"finite; {KEPT}"
+                f"finite; {_KEPT}"
             )
         if self.world.leads and accuracy > self.state.best_accuracy:
             self.state.best_accuracy = accuracy
             checkpoint.save(self.out / BEST, averaged.state_dict(), self.spec)
         self.state.losses.append(loss)
         return accuracy, loss
+
+
+def _in_words(steps: list[list[float]]) -> str:
+    return ", ".join(f"loss {loss:.3f}, accuracy {accuracy:.0%}" for loss, accuracy in steps)
 
 
 def _freeze(network: nn.Module, recipe: Recipe, initial: str | None) -> list[nn.Module]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.machine import cpu_name
+from fer_train.deadline import Deadline
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -71,6 +72,22 @@ class World:
         """Wait until every process has arrived here."""
         if self.size > 1:
             dist.barrier()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How work is run, whatever it is.
+
+    ``compiled`` has torch compile the training step: the same mathematics, with less time between
+    its parts. ``deterministic`` is explained in ``arithmetic.repeatable``. ``deadline`` is when to
+    stop; the same call then continues. ``report`` is told how far it is, in words.
+    """
+
+    world: World = field(default_factory=World)
+    compiled: bool = False
+    deterministic: bool = False
+    deadline: Deadline = field(default_factory=Deadline)
+    report: Callable[[str], None] = lambda _: None
 
 
 @contextmanager

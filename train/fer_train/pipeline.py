@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,11 +15,10 @@ from fer_edge.torch_model import checkpoint
 from fer_train.arithmetic import repeatable
 from fer_train.assessment import NOT_RECORDED, History, Report, assess
 from fer_train.data import TrainingData, prepare
-from fer_train.deadline import Deadline
 from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST, Sources, Trainer
-from fer_train.parallel import World
+from fer_train.parallel import Execution
 from fer_train.plots import draw_confusion, draw_curves, draw_errors
 from fer_train.recipe import Recipe
 from fer_train.teachers import Ensemble, accuracy_of, name_of
@@ -48,63 +46,45 @@ def train_model(
     name: str = "",
     votes: Path | None = None,
     sources: Sources = Sources(),
-    world: World = World(),
-    compiled: bool = False,
-    deterministic: bool = False,
-    deadline: Deadline | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    how: Execution = Execution(),
 ) -> Outcome:
     """Train, or continue where an interrupted run stopped, and measure the result.
 
     ``out`` receives ``best.safetensors``, ``last.safetensors``, ``metrics.jsonl``,
     ``report.json``, ``curves.png``, ``confusion.png``, ``errors.png`` and events for TensorBoard.
     ``name`` is the recipe's, for the report. ``votes`` is a table of FER+ votes; prepared data
-    already has them in its targets. ``compiled``, ``deterministic`` and ``deadline`` are
-    explained in ``Trainer``, ``repeatable`` and ``Deadline``.
+    already has them in its targets.
 
     Raises DataError for a data set that cannot be used, ConfigurationError where ``out`` belongs
     to another training, ArtifactError for weights that do not fit, DivergedError where the loss
     is no longer finite, and OSError where ``out`` cannot be written; what was there before is
     kept.
     """
-    if world.size > recipe.batch_size:
+    if how.world.size > recipe.batch_size:
         raise ConfigurationError(
-            f"{world.size} processes cannot share a batch of {recipe.batch_size} pictures"
+            f"{how.world.size} processes cannot share a batch of {recipe.batch_size} pictures"
         )
-    if isinstance(data, TrainingData):
-        prepared = data
-    else:
-        prepared = prepare(data, votes, recipe.votes, recipe.input)
-    dropped = ", ".join(f"{count} {reason}" for reason, count in prepared.left_out.items())
-    report(
-        f"{len(prepared.train)} training pictures (left out: {dropped}), "
-        f"{len(prepared.validation)} to select on"
+    if not isinstance(data, TrainingData):
+        data = prepare(data, votes, recipe.votes, recipe.input)
+    dropped = ", ".join(f"{count} {reason}" for reason, count in data.left_out.items())
+    how.report(
+        f"{len(data.train)} training pictures (left out: {dropped}), "
+        f"{len(data.validation)} to select on"
     )
-    prepared.check()
+    data.check()
     colour = "gray" if recipe.input.channels == 1 else "in colour"
-    report(
+    how.report(
         f"{recipe.model} sees {recipe.input.width} x {recipe.input.height} pixels, {colour}; "
         "[input] of a recipe sets another size"
     )
-    for line in prepared.describe():
-        report(line)
-    with repeatable(deterministic):
-        trainer = Trainer(
-            recipe,
-            prepared,
-            out,
-            sources=sources,
-            world=world,
-            compiled=compiled,
-            deadline=deadline,
-            report=report,
-        )
+    for line in data.describe():
+        how.report(line)
+    with repeatable(how.deterministic):
+        trainer = Trainer(recipe, data, out, sources=sources, how=how)
         if not trainer.train():
-            report(f"the time is up after {trainer.reached}; the same command continues")
+            how.report(f"the time is up after {trainer.reached}; the same command continues")
             return Outcome(finished=False, report=None)
-        if not world.leads:
-            return Outcome(finished=True, report=None)
-        return Outcome(finished=True, report=_finish(trainer, sources, name))
+        return Outcome(True, _finish(trainer, sources, name) if how.world.leads else None)
 
 
 def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:

@@ -125,7 +125,7 @@ def preset(model: str, weights: str | None = None) -> Recipe:
     if weights is None:
         return recipe
     with requires("train"):
-        from fer_train.pretrained.settings_beside import with_normalisation_beside
+        from fer_train.pretrained.beside import with_normalisation_beside
     return replace(recipe, input=with_normalisation_beside(weights, recipe.input))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,8 @@ from fer_edge.system.progress import progress
 from fer_edge.torch_model.checkpoint import write_tensors
 from fer_train.augmentation import augment
 from fer_train.data import TrainingData
-from fer_train.deadline import Deadline
 from fer_train.evaluation import planes
-from fer_train.parallel import World
+from fer_train.parallel import Execution
 from fer_train.randomness import draw_view
 from fer_train.recipe import Augmentation
 from fer_train.teachers import Ensemble, accuracy_of, mean_probabilities, name_of
@@ -163,26 +162,23 @@ def teach(
     data: TrainingData,
     teachers: Sequence[Path],
     out: Path,
-    *,
     views: int,
     augmentation: Augmentation,
+    *,
     seed: int = 0,
-    world: World = World(),
-    deadline: Deadline | None = None,
-    report: Callable[[str], None] = lambda _: None,
+    how: Execution = Execution(),
 ) -> bool:
     """Write every teacher's logits for ``views`` views of each training picture to ``out``.
 
     The file is written after each view, whole or not at all. The same call continues it, and a call
-    with more views adds to it. Returns whether all views are answered; if not, ``deadline`` came
+    with more views adds to it. Returns whether all views are answered; if not, the deadline came
     first.
 
     Raises ArtifactError for a teacher or an ``out`` that cannot be read, ConfigurationError where
     ``out`` holds answers to other pictures or of other teachers, and OSError where it cannot be
     written; what was there before is kept.
     """
-    deadline = deadline or Deadline()
-    ensemble = world.place(Ensemble(teachers, data.train.classes))
+    ensemble = how.world.place(Ensemble(teachers, data.train.classes))
     wanted: dict[str, Any] = {
         **_shown(data.train),
         "seed": seed,
@@ -193,24 +189,24 @@ def teach(
         taught = read_answers(out)
         _require_same(out, taught.info, wanted)
         accuracy, logits = taught.info.teachers_accuracy, taught.logits
-        report(f"{out} has {len(logits)} of {views} views")
+        how.report(f"{out} has {len(logits)} of {views} views")
     else:
-        accuracy = accuracy_of(ensemble, data.validation, world.device)
+        accuracy = accuracy_of(ensemble, data.validation, how.world.device)
         shape = (0, len(data.train), len(teachers), len(data.train.classes))
         logits = torch.empty(shape, dtype=torch.float16)
-    report(f"the teachers together: {accuracy:.2%} on public-test")
+    how.report(f"the teachers together: {accuracy:.2%} on public-test")
     info = AnswersInfo(**wanted, views=max(views, len(logits)), teachers_accuracy=accuracy)
     images = planes(torch.from_numpy(data.train.images))
     longest = 0.0
     while len(logits) < views:
-        if not deadline.allows(longest):
+        if not how.deadline.allows(longest):
             return False
         started = time.perf_counter()
-        answers = _answers(ensemble, images, info, len(logits), world.device)
+        answers = _answers(ensemble, images, info, len(logits), how.world.device)
         logits = torch.cat([logits, answers[None]])
         StoredAnswers(info, logits).save(out)
         longest = max(longest, time.perf_counter() - started)
-        report(f"view {len(logits)} of {views} is answered")
+        how.report(f"view {len(logits)} of {views} is answered")
     return True
 
 

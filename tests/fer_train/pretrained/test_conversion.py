@@ -19,8 +19,8 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.torch_model import checkpoint
 from fer_train.cli import main
 from fer_train.presets import change, preset
+from fer_train.pretrained.beside import with_normalisation_beside
 from fer_train.pretrained.conversion import ALPHABETICAL, import_weights
-from fer_train.pretrained.settings_beside import with_normalisation_beside
 from fer_train.recipe import Recipe
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.torch_model.network import Normalized, build
-from fer_train.pretrained import load_initial, normalised_input
+from fer_train.pretrained import load_initial, read_source
 from fer_train.pretrained.graph_model import read_graph_model
 
 CHANNELS = [32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
@@ -109,9 +109,10 @@ def write(tmp_path: Path) -> Write:
 
 
 def started(path: Path, spec: ModelSpec, pictures: torch.Tensor) -> torch.nn.Module:
-    spec = replace(spec, input=normalised_input(spec.input, str(path)))
+    weights = read_source(str(path))
+    spec = replace(spec, input=weights.normalised(spec.input))
     network = build(spec)
-    load_initial(network, spec, str(path), pictures=pictures)
+    load_initial(network, spec, weights, pictures=pictures)
     return Normalized(network, spec)
 
 
@@ -155,9 +156,9 @@ def test_training_computes_nearly_what_evaluation_does(write: Write, pixels: tor
 
 
 def test_where_it_is_from_is_told(write: Write) -> None:
-    path = write()
-    origin = read_graph_model(path).origin
-    assert origin == "faces.json of @some/faces 1.2.3, MIT; made by somebody"
+    published = read_graph_model(write()).published
+    assert published is not None
+    assert published.origin == "faces.json of @some/faces 1.2.3, MIT; made by somebody"
 
 
 def renamed(weights: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def test_a_graph_of_another_architecture_is_refused_with_both_named(write: Write
 def test_it_starts_no_other_network(write: Write) -> None:
     spec = ModelSpec(NetworkSpec("test_efficientnet"), InputSpec(48, 48))
     with pytest.raises(ArtifactError, match=r"fer_mobilenet_v1, and .* test_efficientnet"):
-        load_initial(build(spec), spec, str(write()))
+        load_initial(build(spec), spec, read_source(str(write())))
 
 
 @pytest.mark.parametrize(

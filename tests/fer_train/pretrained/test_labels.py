@@ -13,29 +13,27 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fer_edge.errors import ConfigurationError
-from fer_train.pretrained import load_initial
-from fer_train.pretrained.labels import labels_in
+from fer_train.pretrained.beside import labels_in
 
-ALPHABETICAL = ("Anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+ALPHABETICAL = foreign.ALPHABETICAL
 
 
 @pytest.mark.parametrize("classes", [1000, 21843])
 def test_a_head_of_other_classes_stays_new(weights: Weights, tmp_path: Path, classes: int) -> None:
-    arrays = foreign.to_google(weights)
-    arrays |= {"head/kernel": np.ones((foreign.WIDTH, classes)), "head/bias": np.ones(classes)}
-    arrays |= {
-        "pre_logits/kernel": np.ones((foreign.WIDTH, foreign.WIDTH)),
-        "pre_logits/bias": np.ones(foreign.WIDTH),
-    }
-    with (tmp_path / "ViT-B_16.npz").open("wb") as stream:
-        np.savez(stream, **arrays)
-    network = foreign.fresh(foreign.vit())
-    before = network.get_parameter("head.weight").clone()
-    report = load_initial(network, foreign.vit(), str(tmp_path / "ViT-B_16.npz"))
+    path = foreign.save_google(
+        tmp_path / "ViT-B_16.npz",
+        weights,
+        head__kernel=np.ones((foreign.WIDTH, classes)),
+        head__bias=np.ones(classes),
+        pre_logits__kernel=np.ones((foreign.WIDTH, foreign.WIDTH)),
+        pre_logits__bias=np.ones(foreign.WIDTH),
+    )
+    network, report = foreign.loaded(path)
     assert set(report.new) == {"head.weight", "head.bias"}
     assert set(report.ignored) == {"pre_logits.fc.weight", "pre_logits.fc.bias"}
     assert not report.is_complete
-    assert torch.equal(network.get_parameter("head.weight"), before)
+    untouched = foreign.fresh(foreign.vit()).get_parameter("head.weight")
+    assert torch.equal(network.get_parameter("head.weight"), untouched)
     assert torch.equal(network.get_parameter("norm.weight"), weights["norm.weight"])
 
 
@@ -76,44 +74,35 @@ def test_classes_in_another_order_are_brought_into_ours(
 def test_the_caller_may_tell_the_order_of_the_classes(
     source: nn.Module, weights: Weights, tmp_path: Path
 ) -> None:
-    path = str(foreign.save_torch(tmp_path / "x.pth", foreign.in_alphabetical_order(weights)))
+    path = foreign.save_torch(tmp_path / "x.pth", foreign.in_alphabetical_order(weights))
     network, _ = foreign.loaded(path, labels=ALPHABETICAL)
     foreign.assert_same(network, source)
-    assert "in our order" in load_initial(network, foreign.vit(), path).describe()
+    assert "in our order" in foreign.loaded(path)[1].describe()
     with pytest.raises(ConfigurationError, match="some order"):
-        load_initial(network, foreign.vit(), path, labels=("happy", "sad"))
+        foreign.loaded(path, labels=("happy", "sad"))
 
 
-def test_hugging_faces_config_tells_the_order_of_the_classes(
-    source: nn.Module, weights: Weights, tmp_path: Path
+@pytest.mark.parametrize(
+    ("labels", "taken"),
+    [
+        (ALPHABETICAL, ALPHABETICAL),
+        (tuple(f"cat {i}" for i in range(7)), None),
+        (tuple(f"LABEL_{i}" for i in range(7)), "as ours"),
+    ],
+)
+def test_hugging_faces_config_tells_the_classes(
+    source: nn.Module, weights: Weights, tmp_path: Path, labels: tuple[str, ...], taken: object
 ) -> None:
-    save_file(
-        foreign.to_huggingface(foreign.in_alphabetical_order(weights)),
-        tmp_path / "model.safetensors",
-    )
-    foreign.save_config(tmp_path, {str(i): name for i, name in enumerate(ALPHABETICAL)})
-    network, _ = foreign.loaded(tmp_path / "model.safetensors")
-    foreign.assert_same(network, source)
-
-
-def test_seven_classes_of_something_else_are_no_head_of_ours(
-    weights: Weights, tmp_path: Path
-) -> None:
-    save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
-    foreign.save_config(tmp_path, {str(i): f"cat {i}" for i in range(7)})
-    _, report = foreign.loaded(tmp_path / "model.safetensors")
-    assert set(report.new) == {"head.weight", "head.bias"}
-    assert report.labels is None
-
-
-def test_labels_without_meaning_are_taken_in_our_order(
-    source: nn.Module, weights: Weights, tmp_path: Path
-) -> None:
-    save_file(foreign.to_huggingface(weights), tmp_path / "model.safetensors")
-    foreign.save_config(tmp_path, {str(i): f"LABEL_{i}" for i in range(7)})
-    network, found = foreign.loaded(tmp_path / "model.safetensors")
-    assert found.is_complete
-    foreign.assert_same(network, source)
+    """A head of other classes stays new; labels without a meaning are taken to be in our order."""
+    saved = weights if taken != ALPHABETICAL else foreign.in_alphabetical_order(weights)
+    save_file(foreign.to_huggingface(saved), tmp_path / "model.safetensors")
+    foreign.save_config(tmp_path, {str(i): name for i, name in enumerate(labels)})
+    network, report = foreign.loaded(tmp_path / "model.safetensors")
+    assert report.labels == (ALPHABETICAL if taken == ALPHABETICAL else None)
+    if taken is None:
+        assert set(report.new) == {"head.weight", "head.bias"}
+    else:
+        foreign.assert_same(network, source)
 
 
 @pytest.mark.parametrize("index", ["9" * 5000, 10**30, -1, (((),),), None])

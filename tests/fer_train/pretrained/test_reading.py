@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fer_edge.errors import ArtifactError
-from fer_train.pretrained import load_initial
+from fer_train.pretrained import read_source
 from fer_train.pretrained.reading import read
 
 
@@ -182,7 +182,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     foreign.refused(tmp_path / "none.pth", "no weights file at")
     for name in ("vit_tiny_patch16_224.pth", "nonsense"):
         with pytest.raises(ArtifactError, match=f"no weights file at {name}"):
-            load_initial(foreign.fresh(foreign.vit()), foreign.vit(), name)
+            read_source(name)
 
 
 def test_an_archive_that_unpacks_to_far_more_than_itself_is_not_unpacked(tmp_path: Path) -> None:

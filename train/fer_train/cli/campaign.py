@@ -12,11 +12,10 @@ from fer_edge.command import (
     add_data_option,
     add_validation_options,
     data_of,
-    say,
     write_result,
 )
 from fer_edge.system.dependencies import requires
-from fer_train.cli.training import add_device_options, print_report
+from fer_train.cli.training import add_device_options, execution, print_report
 from fer_train.deadline import OUT_OF_TIME, Deadline
 
 SUMMARY = "run the trainings of a plan, such as teachers and their students"
@@ -44,21 +43,11 @@ def _run(options: Namespace) -> int:
     deadline = Deadline(options.minutes)
     with requires("train"):
         from fer_train.campaign import load_plan, run_campaign
-        from fer_train.parallel import world
     stages = load_plan(options.plan)
-    with world() as joined:
-        progressed = run_campaign(
-            stages,
-            data_of(options),
-            options.out,
-            votes=options.votes,
-            world=joined,
-            compiled=options.compile,
-            deterministic=options.deterministic,
-            deadline=deadline,
-            report=say if joined.leads else lambda _: None,
-        )
-        if joined.leads:
+    with execution(options, deadline) as how:
+        data = data_of(options)
+        progressed = run_campaign(stages, data, options.out, votes=options.votes, how=how)
+        if how.world.leads:
             for name, report in progressed.reports.items():
                 print(f"{options.out / name / 'best.safetensors'}")
                 print_report(report)

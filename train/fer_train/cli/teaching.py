@@ -60,17 +60,17 @@ def _teach(options: Namespace) -> int:
     deadline = Deadline(options.minutes)
     with requires("train"):
         from fer_train.data import prepare
+        from fer_train.parallel import Execution
         from fer_train.stored_answers import read_answers, teach
     recipe = recipe_of(options)
     finished = teach(
         prepare(data_of(options), wanted=recipe.input),
         options.teacher,
         options.out,
-        views=options.views,
-        augmentation=recipe.augmentation,
+        options.views,
+        recipe.augmentation,
         seed=options.seed,
-        deadline=deadline,
-        report=say,
+        how=Execution(deadline=deadline, report=say),
     )
     if finished:
         print(options.out)

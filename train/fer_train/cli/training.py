@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from fer_train.recipe import Recipe, written_out
 
 if TYPE_CHECKING:
     from fer_train.assessment import Report
+    from fer_train.parallel import Execution
 
 _WEAKEST = 2
 
@@ -119,13 +122,22 @@ def recipe_of(options: Namespace, weights: str | None = None) -> Recipe:
     return load_recipe(options.recipe) if options.recipe else preset(options.model, weights)
 
 
+@contextmanager
+def execution(options: Namespace, deadline: Deadline) -> Iterator[Execution]:
+    """Run work as ``add_device_options`` says; of several processes the first one reports."""
+    from fer_train.parallel import Execution, world
+
+    with world() as joined:
+        report = say if joined.leads else lambda _: None
+        yield Execution(joined, options.compile, options.deterministic, deadline, report)
+
+
 def _train(options: Namespace) -> int:
     deadline, recipe = Deadline(options.minutes), _recipe(options)
     with requires("train"):
         from fer_train.loop import Sources
-        from fer_train.parallel import world
         from fer_train.pipeline import train_model
-    with world() as joined:
+    with execution(options, deadline) as how:
         outcome = train_model(
             recipe,
             data_of(options),
@@ -133,11 +145,7 @@ def _train(options: Namespace) -> int:
             name=options.recipe.name if options.recipe else f"preset {options.model}",
             votes=options.votes,
             sources=Sources(options.init, tuple(options.teacher), options.taught),
-            world=joined,
-            compiled=options.compile,
-            deterministic=options.deterministic,
-            deadline=deadline,
-            report=say if joined.leads else lambda _: None,
+            how=how,
         )
     if outcome.report is not None:
         print(f"{options.out / 'best.safetensors'}")

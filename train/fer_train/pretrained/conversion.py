@@ -16,10 +16,9 @@ from fer_edge.torch_model.network import build
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
 from fer_train.evaluation import logits_of
+from fer_train.pretrained.beside import rows_of
 from fer_train.pretrained.initial import InitialWeights, load_initial
-from fer_train.pretrained.labels import labels_in, rows_of
-from fer_train.pretrained.reading import Contents, read, weights_file
-from fer_train.pretrained.settings_beside import read_config
+from fer_train.pretrained.sources import read_source
 from fer_train.recipe import Recipe
 
 ALPHABETICAL = tuple(sorted(LABELS))
@@ -50,7 +49,7 @@ def import_weights(
 ) -> Converted:
     """Write the weights at ``source`` as the checkpoint ``out`` of the network of ``recipe``.
 
-    ``source`` is what ``load_initial`` takes. ``labels`` names the classes in the order of the
+    ``source`` is what ``read_source`` takes. ``labels`` names the classes in the order of the
     head; they need not be FER2013's. Where neither they nor the file tell the order, ``data`` has
     to be given: FER2013's order is taken, and measured against that of the alphabet. The recipe's
     input has to be what the weights were trained with, above all its normalisation. ``data`` also
@@ -59,13 +58,14 @@ def import_weights(
     Raises ArtifactError for weights that do not fit, that would be resampled, or that have no head
     of these classes, and ConfigurationError where nothing tells the order of the classes.
     """
-    theirs = _contents(source)
-    if theirs.spec and theirs.spec.network.architecture == recipe.network.architecture:
-        recipe = replace(recipe, network=theirs.spec.network, input=theirs.spec.input)
-    labels_here = _labels_of(theirs, source, labels)
-    spec = ModelSpec(recipe.network, recipe.input, labels=labels_here)
+    weights = read_source(source)
+    theirs = weights.spec
+    if theirs and theirs.network.architecture == recipe.network.architecture:
+        recipe = replace(recipe, network=theirs.network, input=theirs.input)
+    named = theirs.labels if theirs and labels is None else _names(weights.labels, labels)
+    spec = ModelSpec(recipe.network, recipe.input, labels=named)
     network = build(spec)
-    found = load_initial(network, spec, source, labels=labels)
+    found = load_initial(network, spec, weights, labels=labels)
     if not found.is_complete:
         raise ArtifactError(
             f"{found.path} has no head of the classes {', '.join(spec.labels)} "
@@ -101,23 +101,12 @@ def import_weights(
     return Converted(found, report, accuracy if accuracy > report.scores.accuracy else None)
 
 
-def _contents(source: str) -> Contents:
-    """Read the file; a name of weights and a graph model give nothing."""
-    path = weights_file(Path(source).expanduser())
-    return read(path) if path.is_file() and path.suffix != ".json" else Contents({})
-
-
-def _labels_of(theirs: Contents, source: str, given: Sequence[str] | None) -> tuple[str, ...]:
+def _names(told: Sequence[str] | None, given: Sequence[str] | None) -> tuple[str, ...]:
     """The labels of the checkpoint: FER2013's where the head has these, else the head's own."""
-    told = given
-    if told is None and theirs.spec is not None:
-        return theirs.spec.labels
-    if told is None and theirs.tensors:
-        path = weights_file(Path(source).expanduser())
-        told = labels_in(read_config(path)) or labels_in(theirs.facts)
-    if told is None or rows_of(told) is not None:
+    labels = told if given is None else given
+    if labels is None or rows_of(labels) is not None:
         return LABELS
-    names = tuple(emotion_named(name) or name.strip() for name in told)
+    names = tuple(emotion_named(name) or name.strip() for name in labels)
     try:
         ModelSpec.check_labels(names)
     except ValueError as problem:

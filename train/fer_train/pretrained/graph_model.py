@@ -17,7 +17,7 @@ from fer_edge.artifacts.record import parse_json
 from fer_edge.errors import ArtifactError
 from fer_edge.system.files import sha256_of
 from fer_edge.system.read_file import read_file
-from fer_train.pretrained.published import Published
+from fer_train.pretrained.reading import Published, Weights
 
 ARCHITECTURE = "fer_mobilenet_v1"
 _BLOCKS = (1, 2, 2, 6, 2)
@@ -36,7 +36,7 @@ _TYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-def read_graph_model(path: Path) -> Published:
+def read_graph_model(path: Path) -> Weights:
     """Read the JSON file of a graph model and the weights beside it.
 
     Raises ArtifactError for a file that cannot be read, and for a graph of another architecture.
@@ -60,17 +60,8 @@ def read_graph_model(path: Path) -> Published:
         raise ArtifactError(
             f"{path} has weights of other shapes than Keras' MobileNet v1: {problem!r:.200}"
         ) from problem
-    return Published(
-        kind="graph model",
-        architecture=ARCHITECTURE,
-        path=path,
-        sha256=digest,
-        origin=origin,
-        tensors=tensors,
-        mean=_MEAN,
-        std=_STD,
-        unmeasured=True,
-    )
+    published = Published(ARCHITECTURE, origin, _MEAN, _STD, unmeasured=True)
+    return Weights(path, digest, tensors, "graph model", published=published)
 
 
 def _in_timms_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
+from fer_edge.artifacts.spec import METADATA_KEY, InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.unpacking import require_bounded
+from fer_edge.system.files import sha256_of
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
-from fer_train.pretrained.labels import FACTS
+from fer_train.pretrained.beside import FACTS, labels_in
 
 MAX_UNPACKED = 4 << 30
 """Bytes that an archive may unpack to; ViT-H/14 in float32 has 2.5 GB."""
@@ -51,16 +52,52 @@ _MAX_REASON = 200
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What a file holds: tensors by name, its spec if it is ours, and what it says of labels."""
+class Published:
+    """What is known of weights without a head that a package carries.
 
+    ``architecture`` is timm's name of their network; ``origin`` tells package, version and licence.
+    ``mean`` (one per plane) and ``std`` are the normalisation that they were trained with, of
+    pixels from 0 to 1. Where ``unmeasured``, the batch norms have scales and shifts, and their
+    statistics have yet to be measured.
+    """
+
+    architecture: str
+    origin: str
+    mean: tuple[float, float, float]
+    std: float
+    unmeasured: bool = False
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors by name, and what is told of them.
+
+    ``kind`` is ``checkpoint`` (one of ours, which has a ``spec``), ``package`` or ``graph model``
+    (which are ``published``), or the naming of the file: ``timm``, ``google``, ``torchvision`` or
+    ``huggingface``. ``labels`` is the order of the classes in the head, ``heads`` the number of
+    attention heads and ``epsilon`` that of the layer norms; None where nothing tells them.
+    """
+
+    path: Path
+    sha256: str
     tensors: dict[str, torch.Tensor]
+    kind: str = "timm"
     spec: ModelSpec | None = None
-    facts: dict[str, object] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    heads: object = None
+    epsilon: object = None
+    published: Published | None = None
+
+    def normalised(self, spec: InputSpec) -> InputSpec:
+        """Give an input the normalisation of published weights; other weights leave it alone."""
+        if (known := self.published) is None:
+            return spec
+        mean = known.mean if spec.channels == len(known.mean) else (sum(known.mean) / 3,)
+        return replace(spec, mean=mean, std=(known.std,) * spec.channels)
 
 
-def read(path: Path) -> Contents:
-    """Read a weights file; the tensors are on the CPU.
+def read(path: Path) -> Weights:
+    """Read a weights file; the tensors are on the CPU, under the names that the file has.
 
     Raises ArtifactError for a file that is missing, empty, damaged or of an unknown kind, for a
     pickle that holds more than weights, and for an archive that unpacks to more than
@@ -108,7 +145,7 @@ def weights_file(path: Path) -> Path:
     raise ArtifactError(f"{path} is a folder without {_USUAL_FILES[0]}{such}")
 
 
-def _read_safetensors(path: Path) -> Contents:
+def _read_safetensors(path: Path) -> Weights:
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
@@ -117,16 +154,16 @@ def _read_safetensors(path: Path) -> Contents:
         raise _damaged(path, "safetensors", problem) from problem
     if METADATA_KEY in metadata:
         spec = ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {path}")
-        return Contents(tensors, spec)
+        return Weights(path, sha256_of(path), tensors, "checkpoint", spec, spec.labels)
     if "state" in metadata and any(name.startswith("averaged.") for name in tensors):
         raise ArtifactError(
             f"{path} is the state of a training that is not finished; give the checkpoint "
             f"{path.with_name('best.safetensors')} beside it"
         )
-    return Contents(tensors)
+    return Weights(path, sha256_of(path), tensors)
 
 
-def _read_zip(path: Path) -> Contents:
+def _read_zip(path: Path) -> Weights:
     try:
         with zipfile.ZipFile(path) as archive:
             require_bounded(archive, min(MAX_UNPACKED, MAX_GROWTH * path.stat().st_size))
@@ -134,7 +171,7 @@ def _read_zip(path: Path) -> Contents:
     except Exception as problem:  # zipfile has no common base for its errors
         raise _damaged(path, "zip archive", problem) from problem
     if members and all(member.endswith(".npy") for member in members):
-        return Contents(_read_npz(path))
+        return Weights(path, sha256_of(path), _read_npz(path))
     kinds = {member.rpartition("/")[2] for member in members}
     if "data.pkl" not in kinds or "constants.pkl" in kinds:
         raise ArtifactError(
@@ -177,7 +214,7 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 """What a pickle may hold beside tensors: trainings save their accuracy as a number of numpy."""
 
 
-def _read_pickle(path: Path) -> Contents:
+def _read_pickle(path: Path) -> Weights:
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             return _unwrapped(path, torch.load(path, map_location="cpu", weights_only=True))
@@ -211,7 +248,7 @@ _SHOWN = 5
 Saved = Mapping[object, object]
 
 
-def _unwrapped(path: Path, saved: object) -> Contents:
+def _unwrapped(path: Path, saved: object) -> Weights:
     """Find the state dict in what a training saved, and what is told of the labels."""
     if not isinstance(saved, Mapping):
         raise ArtifactError(f"{path} holds a {type(saved).__name__}, not a state dict")
@@ -233,7 +270,8 @@ def _unwrapped(path: Path, saved: object) -> Contents:
             f"({', '.join(f'{keys[-1]:.40}' for keys in (first, *others))}); save the right one: "
             "torch.save(torch.load(...)[KEY], 'weights.pth')"
         )
-    return Contents(_plain(path, found[first]), facts=facts)
+    tensors = _plain(path, found[first])
+    return Weights(path, sha256_of(path), tensors, labels=labels_in(facts))
 
 
 def _state_dicts(

@@ -1,7 +1,12 @@
-"""What files beside foreign weights tell: labels, heads, mean and std."""
+"""What is told of foreign weights, in their file or beside it: labels, heads, mean and std.
+
+FER2013 numbers its classes as we do. torchvision's ImageFolder, which reads a folder per class,
+numbers them in alphabetical order. The two agree up to ``happy`` and no further.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +15,61 @@ import timm
 
 from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import InputSpec
+from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError
+from fer_edge.evaluation.classes import emotion_named
 from fer_edge.system.read_file import read_file
 
+FACTS = ("id2label", "class_to_idx", "classes", "class_names", "labels")
+"""Names under which files keep their labels."""
+
+_PLACEHOLDER = "label_"
 _CLOSE = 2e-3
 _FILE = "preprocessor_config.json"
 _MAX_BYTES = 1 << 20
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and std of pixels from 0 to 1."""
+
+
+def labels_in(facts: Mapping[str, object]) -> tuple[str, ...] | None:
+    """Find the labels, in the order of the head's rows; None where nothing tells them.
+
+    Takes a list of names, names by index (``id2label``) or indices by name (``class_to_idx``).
+    """
+    for key in FACTS:
+        names = _in_order(facts.get(key))
+        if names and not all(name.lower().startswith(_PLACEHOLDER) for name in names):
+            return names
+    return None
+
+
+def _in_order(told: object) -> tuple[str, ...] | None:
+    if isinstance(told, Mapping):
+        pairs = [(v, k) if isinstance(v, int) else (k, v) for k, v in told.items()]
+        try:
+            numbered = {int(index): name for index, name in pairs}
+        except (TypeError, ValueError, OverflowError):  # a file may hold anything
+            return None
+        if sorted(numbered) != list(range(len(pairs))):
+            return None
+        told = [numbered[index] for index in range(len(pairs))]
+    if not isinstance(told, (list, tuple)) or not all(isinstance(name, str) for name in told):
+        return None
+    return tuple(told)
+
+
+def rows_of(labels: Sequence[str], ours: Sequence[str] = LABELS) -> tuple[int, ...] | None:
+    """Give the index of each of our labels; None where the classes are others.
+
+    The usual variants of an emotion's name are known: ``Anger`` is ``angry``.
+    """
+    theirs, wanted = (
+        [emotion_named(name) or name.strip().lower() for name in names] for names in (labels, ours)
+    )
+    if len(set(theirs)) != len(theirs) or set(theirs) != set(wanted):
+        return None
+    return tuple(theirs.index(name) for name in wanted)
 
 
 def read_config(weights_file: Path) -> dict[str, object]:
@@ -58,22 +109,18 @@ def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
     timm tells them of its own weights, and a file beside them of others. A gray input takes only
     values that are the same for all colours.
     """
-    folder, name = Path(source).expanduser(), source.removeprefix("timm:")
+    path, name = Path(source).expanduser(), source.removeprefix("timm:")
     told: Normalisation | None = None
-    if folder.exists():
-        told = _normalisation_beside(folder / _FILE if folder.is_dir() else folder)
+    if path.exists():
+        told = _normalisation_beside(path / _FILE if path.is_dir() else path)
     elif timm.is_model(name) and (name in timm.list_pretrained() or "." not in name):
         published = timm.get_pretrained_cfg(name)
         told = None if published is None else (published.mean, published.std)
     if told is None or _fits(told, ours):
         return ours
     if all(len(set(values)) == 1 for values in told):
-        mean, std = (tuple(values[:1]) * ours.channels for values in told)
-    elif len(told[0]) == ours.channels:
-        mean, std = told
-    else:
-        return ours
-    return replace(ours, mean=mean, std=std)
+        told = (told[0][:1] * ours.channels, told[1][:1] * ours.channels)
+    return replace(ours, mean=told[0], std=told[1]) if len(told[0]) == ours.channels else ours
 
 
 def _read_settings(path: Path) -> dict[str, object]:
@@ -88,19 +135,21 @@ def _read_settings(path: Path) -> dict[str, object]:
 def _normalisation_beside(weights: Path) -> Normalisation | None:
     path = weights.with_name(_FILE)
     told = _read_settings(path)
-    scale = told.get("rescale_factor", 1 / 255) if told.get("do_rescale", True) else 1.0
     mean, std = told.get("image_mean"), told.get("image_std")
     if told.get("do_normalize", True) is False:
-        mean, std = [0.0] * 3, [1.0] * 3
+        mean, std = 0.0, 1.0
     if mean is None or std is None:
         return None
     try:
         # (pixel * scale - mean) / std, with pixels from 0 to 255
-        factor = 255 * float(scale)  # type: ignore[arg-type]
-        means, stds = (np.atleast_1d(np.array(v, np.float64)) for v in (mean, std))
-        if not (means.shape == stds.shape and means.ndim == 1 and (stds > 0).all()):
+        scale = told.get("rescale_factor", 1 / 255) if told.get("do_rescale", True) else 1.0
+        means, stds = (
+            np.atleast_1d(np.array(values, np.float64)) / (255 * float(scale))  # type: ignore[arg-type]
+            for values in (mean, std)
+        )
+        if not (means.shape == stds.shape and means.shape in {(1,), (3,)} and (stds > 0).all()):
             raise ValueError(f"image_mean {mean!r:.60} and image_std {std!r:.60}")
-        return tuple((means / factor).tolist()), tuple((stds / factor).tolist())
+        return tuple(means.tolist()), tuple(stds.tolist())
     except (TypeError, ValueError, ZeroDivisionError) as problem:
         raise ArtifactError(
             f"{path} has no usable normalisation ({problem}); correct it or move it away"
@@ -109,8 +158,4 @@ def _normalisation_beside(weights: Path) -> Normalisation | None:
 
 def _fits(told: Normalisation, ours: InputSpec) -> bool:
     pairs = zip(told, (ours.mean, ours.std), strict=True)
-    return all(
-        (len(theirs) == len(own) or 1 in (len(theirs), len(own)))
-        and bool(np.allclose(np.array(theirs), np.array(own), atol=_CLOSE))
-        for theirs, own in pairs
-    )
+    return all(np.allclose(theirs, own, atol=_CLOSE) for theirs, own in pairs)
