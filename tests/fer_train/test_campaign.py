@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from own_process import start_training
 
 from fer_edge.artifacts.spec import ModelSpec
@@ -45,7 +46,7 @@ teachers = ["first", "second"]
 @pytest.fixture(scope="module")
 def plan(write_recipe: Write, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plan")
-    write_recipe(folder / "small.toml", "", 2)
+    write_recipe(folder / "small.toml", "", 1)
     (folder / "plan.toml").write_text(PLAN)
     return folder / "plan.toml"
 
@@ -118,9 +119,8 @@ def test_teachers_answer_once_for_all_stages_that_they_teach_alike(
     out = tmp_path / "out"
     command = ["campaign", "--plan", str(tmp_path / "plan.toml"), "--data", str(tiny_fer2013)]
     command += ["--out", str(out)]
-    while (code := main([*command, "--minutes", "0"])) == OUT_OF_TIME:
-        pass
-    assert code == 0
+    assert main([*command, "--minutes", "0"]) == OUT_OF_TIME
+    assert main(command) == 0
     (answers,) = out.glob("taught-*.safetensors")
     before = answers.stat().st_mtime_ns
     for name in ("student", "other"):
@@ -192,29 +192,12 @@ def test_weights_beside_the_plan_may_teach(plan: Path, tmp_path: Path) -> None:
     assert student.teachers == (str(tmp_path / "known.safetensors"),)
 
 
-def test_the_plan_for_a_large_gpu_fits_together(root: Path) -> None:
-    stages = load_plan(root / "train" / "campaigns" / "h100.toml")
-    assert [stage.name for stage in stages[-3:]] == ["dense", "mobilenet", "vit"]
-    for stage in stages:
-        build(ModelSpec(stage.recipe.network, stage.recipe.input), drop_path=stage.recipe.drop_path)
-    assert all((len(stage.teachers), stage.views) == (4, 60) for stage in stages[-3:])
-
-
-def test_the_plan_for_a_night_fits_together(root: Path) -> None:
-    stages = load_plan(root / "train" / "campaigns" / "two-cores.toml")
-    assert [stage.name for stage in stages] == ["teacher", "dense", "mobilenet", "vit"]
-    for stage in stages:
-        build(ModelSpec(stage.recipe.network, stage.recipe.input))
-    assert stages[-1].initial == "teacher"
-
-
-def test_the_plan_for_two_cores_fits_together(root: Path) -> None:
-    first, second, dense, again, vit = load_plan(root / "train" / "campaigns" / "cpu.toml")
-    assert (second.initial, second.teachers) == (first.name, (first.name,))
-    assert (first.recipe.votes, second.recipe.votes) == (0, 0.25)
-    assert (dense.recipe.model, dense.initial, dense.teachers) == ("dense", None, (second.name,))
-    assert (again.recipe.model, again.initial, again.teachers) == ("dense", dense.name, ())
-    assert (vit.recipe.frozen, vit.initial, vit.teachers) == (("patch_embed",), again.name, ())
+@pytest.mark.parametrize("name", ["cpu", "h100", "two-cores"])
+def test_the_plans_of_the_repository_fit_together(name: str, root: Path) -> None:
+    for stage in load_plan(root / "train" / "campaigns" / f"{name}.toml"):
+        spec = ModelSpec(stage.recipe.network, stage.recipe.input)
+        with torch.device("meta"):
+            build(spec, drop_path=stage.recipe.drop_path)
 
 
 def test_a_damaged_report_of_a_stage_is_told(

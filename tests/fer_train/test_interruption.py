@@ -65,13 +65,13 @@ def assert_same_end(first: Path, second: Path) -> None:
     assert not [path.name for path in second.rglob("*.tmp")]
 
 
-def kill_often(kills: int, command: list[str], cut: Path, last: int) -> list[float]:
+def kill_often(kills: int, command: list[str], cut: Path) -> list[float]:
     """Start and kill at random, each time an epoch further; tell the moments."""
     moments = []
     for _ in range(kills):
         before = epochs(cut)
         child = start_training([*command, str(cut)])
-        while epochs(cut) == before and len(before) < last and child.is_alive():
+        while epochs(cut) == before and child.is_alive():
             time.sleep(0.002)  # into an epoch of its own first, or it would never come further
         moments.append(random.uniform(0, 0.2))  # noqa: S311 - any moment will do
         child.join(moments[-1])
@@ -84,7 +84,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bits(
     whole: Path, command: list[str], tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut"
-    moments = kill_often(3, command, cut, EPOCHS)
+    moments = kill_often(2, command, cut)
     ended([*command, str(cut)])
     print("killed so long after an epoch:", moments)  # shown where the next line fails
     assert_same_end(whole, cut)
@@ -97,7 +97,7 @@ def test_killed_again_and_again_it_ends_in_the_same_bits(
     settings = write_recipe(tmp_path / "long.toml", "mixup = 0.5\ndropout = 0.3\n", 30)
     command = ["--data", str(tiny_fer2013), "--recipe", str(settings), "--out"]
     ended([*command, str(tmp_path / "whole")])
-    moments = kill_often(25, command, tmp_path / "cut", 30)
+    moments = kill_often(25, command, tmp_path / "cut")
     ended([*command, str(tmp_path / "cut")])
     print("killed so long after an epoch:", moments)
     assert_same_end(tmp_path / "whole", tmp_path / "cut")
@@ -116,15 +116,4 @@ def test_interrupted_from_the_keyboard_it_leaves_whole_files_and_continues(
     assert child.exitcode == 130
     assert not list((tmp_path / "cut").rglob("*.tmp"))
     ended([*command, str(tmp_path / "cut")])
-    assert_same_end(whole, tmp_path / "cut")
-
-
-def test_in_turns_of_no_time_it_does_a_step_each_and_comes_to_the_same_end(
-    whole: Path, command: list[str], tmp_path: Path
-) -> None:
-    turn, turns = [*command, str(tmp_path / "cut"), "--minutes", "0"], 1
-    while main(turn) == OUT_OF_TIME:
-        turns += 1
-        assert not (tmp_path / "cut" / "report.json").exists()
-    assert turns >= 3 * EPOCHS
     assert_same_end(whole, tmp_path / "cut")

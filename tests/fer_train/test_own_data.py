@@ -50,7 +50,7 @@ color = "rgb"
 mean = [0.5, 0.5, 0.5]
 std = [0.5, 0.5, 0.5]
 """
-SHARE = ("--classes", ",".join(CLASSES), "--validation-share", "0.2")
+SHARE = ("--classes", ",".join(CLASSES), "--validation-share", "0.2", "--subject", "(S[0-9]+)_")
 
 
 def test_a_model_of_own_classes_is_trained(
@@ -60,20 +60,13 @@ def test_a_model_of_own_classes_is_trained(
     said = capsys.readouterr().err
     assert "bored 8 + 2, alert 8 + 2, happy 8 + 2" in said
     assert "selecting on 6 training pictures, 20% of each class, drawn with the seed 0" in said
+    assert "by person ((S[0-9]+)_)" in said
     assert "test_efficientnet sees 32 x 32 pixels, in colour" in said
     assert "pictures to select on are nearly the same as a training picture" in said
     spec = checkpoint.read_spec(tmp_path / "run" / "best.safetensors")
     assert (spec.labels, spec.input.shape) == (CLASSES, (32, 32, 3))
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert list(report["scores"]["per_class"]) == list(CLASSES)
-
-
-def test_people_stay_in_one_half(
-    data: Path, recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = (*SHARE, "--subject", "(S[0-9]+)_")
-    assert train(data, recipe(COLOUR, epochs=1), tmp_path / "run", *given) == 0
-    assert "by person ((S[0-9]+)_)" in capsys.readouterr().err
 
 
 def test_a_teacher_of_other_classes_is_refused(

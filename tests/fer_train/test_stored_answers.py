@@ -174,7 +174,7 @@ def test_killed_again_and_again_the_answers_are_the_same(
         words = ["teach", "--data", str(tiny_fer2013), "--teacher", str(teachers[0])]
         return [*words, "--views", "12", "--out", str(tmp_path / name)]
 
-    for _ in range(3):
+    for _ in range(2):
         child = start_training(command("cut"))
         deadline = time.monotonic() + 60
         while not (tmp_path / "cut").exists() and child.is_alive():

@@ -77,8 +77,8 @@ def assert_same(network: nn.Module, source: nn.Module) -> None:
 
 
 def to_google(weights: Weights) -> dict[str, np.ndarray]:
-    """Google's naming, element by element where a layout differs."""
-    per_head = WIDTH // HEADS
+    """Google's naming and layouts; attention's kernels are per head."""
+    per_head = (HEADS, WIDTH // HEADS)
     arrays = {
         "Transformer/posembed_input/pos_embedding": weights["pos_embed"].numpy(),
         "embedding/kernel": np.einsum("dcij->ijcd", weights["patch_embed.proj.weight"].numpy()),
@@ -93,22 +93,13 @@ def to_google(weights: Weights) -> dict[str, np.ndarray]:
     for layer in range(DEPTH):
         ours, theirs = f"blocks.{layer}.", f"Transformer/encoderblock_{layer}/"
         attention = theirs + "MultiHeadDotProductAttention_1/"
-        joined = weights[ours + "attn.qkv.weight"].numpy()
-        bias = weights[ours + "attn.qkv.bias"].numpy()
-        behind = weights[ours + "attn.proj.weight"].numpy()
-        out = np.zeros((HEADS, per_head, WIDTH), np.float32)
+        joined = weights[ours + "attn.qkv.weight"].numpy().reshape(3, *per_head, WIDTH)
+        bias = weights[ours + "attn.qkv.bias"].numpy().reshape(3, *per_head)
         for part, name in enumerate(("query", "key", "value")):
-            kernel = np.zeros((WIDTH, HEADS, per_head), np.float32)
-            offset = np.zeros((HEADS, per_head), np.float32)
-            for head in range(HEADS):
-                for unit in range(per_head):
-                    row = part * WIDTH + head * per_head + unit
-                    kernel[:, head, unit] = joined[row]
-                    offset[head, unit] = bias[row]
-                    out[head, unit] = behind[:, head * per_head + unit]
-            arrays[f"{attention}{name}/kernel"] = kernel
-            arrays[f"{attention}{name}/bias"] = offset
-        arrays[attention + "out/kernel"] = out
+            arrays[f"{attention}{name}/kernel"] = joined[part].transpose(2, 0, 1)
+            arrays[f"{attention}{name}/bias"] = bias[part]
+        behind = weights[ours + "attn.proj.weight"].numpy().T
+        arrays[attention + "out/kernel"] = behind.reshape(*per_head, WIDTH)
         arrays[attention + "out/bias"] = weights[ours + "attn.proj.bias"].numpy()
         for norm, name in (("norm1", "LayerNorm_0"), ("norm2", "LayerNorm_2")):
             arrays[f"{theirs}{name}/scale"] = weights[f"{ours}{norm}.weight"].numpy()

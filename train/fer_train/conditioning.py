@@ -8,7 +8,7 @@ activation and logit are measured on ordinary and on odd crops.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -17,6 +17,10 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fer_edge.system.progress import track
@@ -84,7 +88,7 @@ def measure(network: nn.Module, crops: torch.Tensor) -> Conditioning:
     network.eval()
     seen: list[tuple[float, float, str]] = []
     for kind, images in _kinds(crops):
-        with _peaks(network) as peaks, without_tf32():
+        with _peaks() as peaks, without_tf32():
             batches = images.split(_BATCH)
             results = [network(one) for one in track(batches, len(batches), f"{kind} crops")]
         seen.append((max(map(_largest, results)), max(peaks), kind))
@@ -105,7 +109,7 @@ def _kinds(crops: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 @contextmanager
-def _peaks(network: nn.Module) -> Iterator[list[float]]:
+def _peaks() -> Iterator[list[float]]:
     """Collect the largest absolute input and output of every layer while the block runs.
 
     A residual sum is not the output of a layer, but the input of the next one. Attention scores are
@@ -117,19 +121,22 @@ def _peaks(network: nn.Module) -> Iterator[list[float]]:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             peaks.append(_largest(value))
 
-    def note_inputs(_layer: nn.Module, inputs: tuple[object, ...]) -> None:
-        for value in inputs:
-            note(value)
+    def note_inputs(layer: nn.Module, inputs: tuple[object, ...]) -> None:
+        if next(layer.children(), None) is None:
+            for value in inputs:
+                note(value)
 
-    def note_output(_layer: nn.Module, _inputs: object, output: object) -> None:
-        note(output)
+    def note_output(layer: nn.Module, _inputs: object, output: object) -> None:
+        if next(layer.children(), None) is None:
+            note(output)
 
-    with ExitStack() as hooks, _Products(note), sdpa_kernel(SDPBackend.MATH):
-        # fused attention would show no scores
-        for layer in network.modules():
-            if next(layer.children(), None) is None:
-                hooks.enter_context(layer.register_forward_pre_hook(note_inputs))
-                hooks.enter_context(layer.register_forward_hook(note_output))
+    # fused attention would show no scores
+    with (
+        register_module_forward_pre_hook(note_inputs),
+        register_module_forward_hook(note_output),
+        _Products(note),
+        sdpa_kernel(SDPBackend.MATH),
+    ):
         yield peaks
 
 

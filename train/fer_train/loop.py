@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional
 
@@ -34,7 +35,7 @@ from fer_train.parallel import Execution
 from fer_train.pretrained import load_initial, read_source
 from fer_train.randomness import draw_order, draw_step, draw_view
 from fer_train.recipe import Recipe
-from fer_train.state import Average, TrainingState
+from fer_train.state import TrainingState
 from fer_train.stored_answers import StoredAnswers, answers_for
 from fer_train.targets import log_priors
 from fer_train.teachers import Ensemble, distillation_loss
@@ -133,7 +134,7 @@ class Trainer:
         )
         self.state = TrainingState(
             network=network,
-            averaged=Average(network, recipe.ema),
+            averaged=ModelEmaV3(network, recipe.ema),
             optimizer=optimizer_of(recipe, network),
         )
         self.taught: StoredAnswers | None = None
@@ -144,12 +145,15 @@ class Trainer:
         )
         if warning := bf16_warning(recipe.arithmetic, device):
             self.report(warning)
-        teachers = None
+        self.ensemble: Ensemble | None = None
         if sources.teachers:
-            teachers = world.place(Ensemble(sources.teachers, data.train.classes))
+            self.ensemble = world.place(Ensemble(sources.teachers, data.train.classes))
         forward = world.wrap(Normalized(network, self.spec).to(device))
-        self.teachers: Any = teachers and torch.compile(teachers) if how.compiled else teachers
-        self.forward: Any = torch.compile(forward) if how.compiled else forward
+        self.teachers: Any = self.ensemble
+        self.forward: Any = forward
+        if how.compiled:
+            self.teachers = self.ensemble and torch.compile(self.ensemble)
+            self.forward = torch.compile(forward)
 
     def train(self) -> bool:
         """Train to the end, or until the deadline; tell whether the end was reached.
@@ -224,8 +228,8 @@ class Trainer:
                     for group in state.optimizer.param_groups:
                         group["lr"] = rate
                     draws = draw_step(recipe.seed, state.epoch, step, self.world)
-                    measured = self._one_step(self.world.share(batch), view, draws)
-                    self.pending.append(torch.stack(measured))
+                    both = self._one_step(self.world.share(batch), view, draws)
+                    self.pending.append(torch.stack(both))
                     if len(self.pending) == _ASK_EVERY or step + 1 == self.steps:
                         self._fetch(step + 1, name)
                     if step > state.step:  # the first one may compile, which takes longer
@@ -327,7 +331,7 @@ class Trainer:
         if recipe.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.state.network.parameters(), recipe.gradient_clip)
         self.state.optimizer.step()
-        self.state.averaged.follow(self.state.network)
+        self.state.averaged.update(self.state.network)
         return loss.detach(), (logits.argmax(1) == self.labels[batch]).float().mean()
 
     def _loss(

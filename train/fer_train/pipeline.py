@@ -21,7 +21,7 @@ from fer_train.loop import BEST, Sources, Trainer
 from fer_train.parallel import Execution
 from fer_train.plots import draw_confusion, draw_curves, draw_errors
 from fer_train.recipe import Recipe
-from fer_train.teachers import Ensemble, accuracy_of, name_of
+from fer_train.teachers import accuracy_of
 
 REPORT = "report.json"
 
@@ -84,12 +84,12 @@ def train_model(
         if not trainer.train():
             how.report(f"the time is up after {trainer.reached}; the same command continues")
             return Outcome(finished=False, report=None)
-        return Outcome(True, _finish(trainer, sources, name) if how.world.leads else None)
+        return Outcome(True, _finish(trainer, name) if how.world.leads else None)
 
 
-def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
+def _finish(trainer: Trainer, name: str) -> Report:
     data, out, device = trainer.data, trainer.out, trainer.world.device
-    history = _history(trainer, sources, name)
+    history = _history(trainer, name)
     result = assess(out / BEST, trainer.recipe, data, device=device, history=history)
     draw_curves(out / METRICS, out / "curves.png")
     draw_confusion(result, out / "confusion.png")
@@ -102,16 +102,15 @@ def _finish(trainer: Trainer, sources: Sources, name: str) -> Report:
     return result
 
 
-def _history(trainer: Trainer, sources: Sources, name: str) -> History:
+def _history(trainer: Trainer, name: str) -> History:
     lines, initial = read_journal(trainer.out / METRICS), trainer.initial
     teachers: tuple[str, ...] = ()
     accuracy: float | None = None
     if trainer.taught is not None:
         info = trainer.taught.info
         teachers, accuracy = tuple(one.name for one in info.teachers), info.teachers_accuracy
-    elif sources.teachers:
-        ensemble = trainer.world.place(Ensemble(sources.teachers, trainer.spec.labels))
-        teachers = tuple(map(name_of, sources.teachers))
+    elif (ensemble := trainer.ensemble) is not None:
+        teachers = ensemble.names
         accuracy = accuracy_of(ensemble, trainer.data.validation, trainer.world.device)
     return History(
         recipe=name or trainer.recipe.model,

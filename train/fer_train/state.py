@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from fer_edge.artifacts.record import parse_json
@@ -25,13 +25,17 @@ from fer_edge.torch_model.checkpoint import write_tensors
 class TrainingState:
     """Network, averaged network and optimizer, and how far the training is.
 
+    The averaged network is what is evaluated and kept. Batch-norm statistics belong to the weights
+    that they were measured with, so its own are estimated again before each use
+    (``fer_train.conditioning``).
+
     ``epoch`` counts the finished epochs; ``best_accuracy`` is of the best checkpoint so far,
     -1 before the first; ``losses`` are those of all evaluations so far. ``step`` counts the steps
     of the epoch that was interrupted, ``seen`` is their loss and accuracy, ``seconds`` their time.
     """
 
     network: nn.Module
-    averaged: Average
+    averaged: ModelEmaV3
     optimizer: torch.optim.Optimizer
     epoch: int = 0
     best_accuracy: float = -1.0
@@ -106,24 +110,3 @@ class TrainingState:
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-class Average(nn.Module):
-    """A copy of a network whose parameters follow it slowly: those are evaluated and kept.
-
-    Only parameters are averaged. Batch-norm statistics belong to the weights they were measured
-    with, so those of the copy are estimated again before each use (``fer_train.conditioning``).
-    torch's ``AveragedModel`` copies them one by one in every step, and its counter makes a GPU
-    wait.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        super().__init__()
-        self.module = deepcopy(network).requires_grad_(False)
-        self._decay = decay
-
-    @torch.no_grad()
-    def follow(self, network: nn.Module) -> None:
-        """Move by ``1 - decay`` towards the network's parameters."""
-        ours: list[torch.Tensor] = list(self.module.parameters())
-        torch._foreach_lerp_(ours, list[torch.Tensor](network.parameters()), 1 - self._decay)

@@ -30,7 +30,7 @@ from fer_train.evaluation import planes
 from fer_train.parallel import Execution
 from fer_train.randomness import draw_view
 from fer_train.recipe import Augmentation
-from fer_train.teachers import Ensemble, accuracy_of, mean_probabilities, name_of
+from fer_train.teachers import Ensemble, accuracy_of, mean_probabilities
 
 _KEY, _LOGITS = "taught", "logits"
 
@@ -183,7 +183,7 @@ def teach(
         **_shown(data.train),
         "seed": seed,
         "augmentation": augmentation,
-        "teachers": tuple(Teacher(name_of(path), sha256_of(path)) for path in teachers),
+        "teachers": tuple(map(Teacher, ensemble.names, map(sha256_of, teachers))),
     }
     if out.exists():
         taught = read_answers(out)

@@ -29,8 +29,9 @@ class Ensemble(nn.Module):
     """The mean of the probabilities of several checkpoints, on the student's own pictures.
 
     A teacher of another size or colour gets them resized (bilinear) and converted. Each computes in
-    bfloat16 where that is faster for it. Raises ArtifactError for a checkpoint that cannot be
-    loaded, and ConfigurationError for one of other classes than ``labels``.
+    bfloat16 where that is faster for it. ``names`` are those of their trainings, or of the files
+    where these do not tell. Raises ArtifactError for a checkpoint that cannot be loaded, and
+    ConfigurationError for one of other classes than ``labels``.
     """
 
     def __init__(self, paths: Sequence[Path], labels: tuple[str, ...] = LABELS) -> None:
@@ -42,7 +43,10 @@ class Ensemble(nn.Module):
                     f"the teacher {path} answers with {', '.join(spec.labels)}, and the data is of "
                     f"{', '.join(labels)}; a teacher needs the same classes in the same order"
                 )
-        self.inputs = [spec.input for _, spec in loaded]
+        specs = [spec for _, spec in loaded]
+        self.inputs = [spec.input for spec in specs]
+        runs = [spec.provenance.training_run for spec in specs]
+        self.names = tuple(run or path.name for run, path in zip(runs, paths, strict=True))
         self.networks = nn.ModuleList(Normalized(*one) for one in loaded)
         self.eval().requires_grad_(False)
 
@@ -58,11 +62,6 @@ class Ensemble(nn.Module):
     def forward(self, pixels: torch.Tensor, temperature: float) -> torch.Tensor:
         """Map pixels ``(N, C, H, W)``, 0 to 255, to probabilities ``(N, 7)``."""
         return mean_probabilities(self.logits(pixels), temperature)
-
-
-def name_of(path: Path) -> str:
-    """The training that a checkpoint is of, or the file's name where it does not tell."""
-    return checkpoint.read_spec(path).provenance.training_run or path.name
 
 
 def mean_probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:

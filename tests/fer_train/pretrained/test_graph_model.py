@@ -124,7 +124,7 @@ RGB = ModelSpec(
 
 @pytest.fixture(scope="module")
 def pixels() -> torch.Tensor:
-    coarse = torch.rand(32, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 255
+    coarse = torch.rand(8, 3, 12, 12, generator=torch.Generator().manual_seed(0)) * 255
     return functional.interpolate(coarse, (96, 96), mode="bilinear")
 
 

@@ -21,7 +21,7 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system import files
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
-from fer_train.assessment import assess, read_report
+from fer_train.assessment import Report, assess, read_report
 from fer_train.data import prepare
 from fer_train.journal import Epoch
 from fer_train.presets import change, preset
@@ -52,33 +52,46 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def always(answer: str, path: Path, spec: ModelSpec = SPEC, scale: float = 1.0) -> Path:
+    """Write a checkpoint that gives the same answer to every picture."""
+    torch.manual_seed(0)
+    network = build(spec)
+    with torch.no_grad():
+        network.get_parameter("classifier.weight").zero_()
+        network.get_parameter("classifier.bias").copy_(
+            torch.tensor([scale * (label == answer) for label in LABELS])
+        )
+    path.parent.mkdir(exist_ok=True)
+    checkpoint.save(path, network.state_dict(), spec)
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    spec = replace(SPEC, provenance=Provenance(training_run="any"))
+    path = always("sad", tmp_path_factory.mktemp("any") / "best.safetensors", spec)
+    return assess(path, change(preset("mobilenet"), {"model": "small"}, "test"), prepare(data))
+
+
 @pytest.fixture
-def run(data: Path, tmp_path: Path) -> MakeRun:
+def run(report: Report, tmp_path: Path) -> MakeRun:
     """Make the folder of a run whose network always gives the same answer."""
 
     def make(name: str, answer: str, spec: ModelSpec = SPEC, scale: float = 1.0) -> Path:
-        torch.manual_seed(0)
-        network = build(spec)
-        with torch.no_grad():
-            network.get_parameter("classifier.weight").zero_()
-            network.get_parameter("classifier.bias").copy_(
-                torch.tensor([scale * (label == answer) for label in LABELS])
-            )
-        spec = replace(spec, provenance=Provenance(training_run=name))
-        out = tmp_path / name
-        out.mkdir()
-        checkpoint.save(out / "best.safetensors", network.state_dict(), spec)
+        out, spec = tmp_path / name, replace(spec, provenance=Provenance(training_run=name))
+        always(answer, out / "best.safetensors", spec, scale)
         (out / "metrics.jsonl").write_text(json.dumps(asdict(replace(EPOCH, hardware=name))) + "\n")
-        recipe = change(preset("mobilenet"), {"model": "small"}, "test")
-        report = assess(out / "best.safetensors", recipe, prepare(data))
-        (out / "report.json").write_text(json.dumps(encode(report)))
+        told = encode(replace(report, training_run=name))
+        (out / "report.json").write_text(json.dumps(told))
         return out
 
     return make
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    """What a reader finds, at any depth."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_the_first_weights_take_the_place(run: MakeRun, data: Path, tmp_path: Path) -> None:
@@ -218,9 +231,11 @@ def test_wherever_a_promotion_stops_all_of_the_old_or_all_of_the_new_is_there(
     (place / "other.safetensors").write_bytes(b"another model")
     (place / "notes").mkdir()
     (place / "notes" / "a.txt").write_text("told")
-    old = seen(place)
+    old = contents(place)
+    measured = read_report(good / "report.json")
     for call in range(1, 30):
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("release.promote.assess", lambda *_, **__: measured)
             calls = stopped_at(patch, owner, step, call)
             try:
                 promote(good, data, place)
@@ -228,10 +243,10 @@ def test_wherever_a_promotion_stops_all_of_the_old_or_all_of_the_new_is_there(
                 pass
             else:
                 break
-        assert seen(place) == old
+        assert contents(place) == old
         assert [path.name for path in place.parent.iterdir()] == ["weights"]
     assert len(calls) == call - 1 > 0
-    new = seen(place)
+    new = contents(place)
     assert {name for name in old if old[name] != new[name]} == {
         "small.safetensors",
         "small.json",
@@ -256,12 +271,6 @@ def test_a_promotion_that_stops_after_the_exchange_has_happened(
     assert checkpoint.read_spec(place / "small.safetensors").provenance.training_run == "good"
     assert read_report(place / "small.json").training_run == "good"
     assert (place / "small.metrics.jsonl").read_bytes() == (good / "metrics.jsonl").read_bytes()
-
-
-def seen(folder: Path) -> dict[str, bytes]:
-    """What a reader finds, at any depth."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("name", ["../escaped", "", "a/b", "/etc/escaped"])

@@ -30,13 +30,13 @@ _WEAKEST = 2
 
 def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
     """Add the options of a training; to show its recipe, none is required."""
-    add_data_option(parser)
+    add_data_option(parser, required=not shows_recipe)
     add_validation_options(parser)
     parser.add_argument(
         "--out",
         metavar="DIR",
         type=Path,
-        required=True,
+        required=not shows_recipe,
         help="folder of the run; the same command continues there",
     )
     add_network_options(parser, "preset to start from", default="mobilenet")
@@ -73,9 +73,6 @@ def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
     )
     add_device_options(parser)
     parser.set_defaults(handler=_show_recipe if shows_recipe else _train)
-    if shows_recipe:
-        for option in parser._actions:
-            option.required = False
 
 
 def add_device_options(parser: ArgumentParser) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from fer_train.pretrained.fitting import strip
+from fer_train.pretrained.reading import Weights
 
 Rules = Mapping[str, str]
 """Regular expressions, each with what replaces it; applied in this order."""
@@ -85,25 +86,18 @@ _PROJECTION = re.compile(r"(blocks\.\d+\.attn\.)query(\.(?:weight|bias))")
 _CONVOLUTION, _PER_HEAD, _DENSE = 4, 3, 2
 
 
-@dataclass(frozen=True)
-class Named:
-    """Tensors in timm's naming, what the names were before, and the number of heads if known."""
-
-    kind: str
-    tensors: dict[str, torch.Tensor]
-    heads: int | None = None
-
-
-def in_timms_names(weights: Mapping[str, torch.Tensor]) -> Named:
+def in_timms_names(weights: Weights) -> Weights:
     """Rename to timm's names, whatever prefix the names have; unknown names are left."""
+    given = weights.tensors
     for prefix in _GOOGLES_PREFIXES:
-        if prefix + _GOOGLES_MARK in weights:
+        if prefix + _GOOGLES_MARK in given:
             return _from_google(weights, prefix)
     for kind, (mark, rules) in _MARKS.items():
-        if (found := next((name for name in weights if name.endswith(mark)), None)) is not None:
-            plain = strip(weights, found.removesuffix(mark).rstrip("."))
-            return Named(kind, _joined({_renamed(name, rules): t for name, t in plain.items()}))
-    return Named("timm", dict(weights))
+        if (found := next((name for name in given if name.endswith(mark)), None)) is not None:
+            plain = strip(given, found.removesuffix(mark).rstrip("."))
+            tensors = _joined({_renamed(name, rules): t for name, t in plain.items()})
+            return replace(weights, kind=kind, tensors=tensors)
+    return weights
 
 
 def heads_of(network: nn.Module) -> int | None:
@@ -121,19 +115,20 @@ def _renamed(name: str, rules: Rules) -> str:
     return name
 
 
-def _from_google(weights: Mapping[str, torch.Tensor], prefix: str) -> Named:
-    """Rename, and turn kernels as torch has them.
+def _from_google(weights: Weights, prefix: str) -> Weights:
+    """Rename, turn kernels as torch has them, and count the heads.
 
     Names without ``prefix`` are left out: they are what a training kept beside its weights.
     """
-    plain = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
+    given = weights.tensors.items()
+    plain = {n.removeprefix(prefix): t for n, t in given if n.startswith(prefix)}
     query = plain.get(_QUERY)
     heads = None if query is None or query.ndim != _PER_HEAD else query.shape[1]
     tensors = {
         _UNIT.sub(_timms_block, _renamed(name, _GOOGLE)): _turned(name, tensor)
         for name, tensor in plain.items()
     }
-    return Named("google", _joined(tensors), heads)
+    return replace(weights, kind="google", tensors=_joined(tensors), heads=heads)
 
 
 def _timms_block(unit: re.Match[str]) -> str:

@@ -57,14 +57,14 @@ def read_source(source: str, fetch: Callable[[str], Path] = fetch_from_hub) -> W
     found = read(weights_file(_locate(source, fetch)))
     if found.spec is not None:
         return found
-    named = in_timms_names(found.tensors)
-    config = read_config(found.path) if named.kind == "huggingface" else {}
+    named = in_timms_names(found)
+    if named.kind != "huggingface":
+        return named
+    config = read_config(found.path)
     return replace(
-        found,
-        tensors=named.tensors,
-        kind=named.kind,
+        named,
         labels=labels_in(config) or found.labels,
-        heads=named.heads or config.get("num_attention_heads"),
+        heads=config.get("num_attention_heads"),
         epsilon=config.get("layer_norm_eps"),
     )
 
