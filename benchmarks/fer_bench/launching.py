@@ -85,17 +85,20 @@ def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[
     line = json.dumps({**request, "parameters": dict(program.parameters)}) + "\n"
     with tempfile.TemporaryFile() as errors:
         try:
-            done = subprocess.run(  # noqa: S603 - our own worker, or a peer that was asked for
+            with subprocess.Popen(  # noqa: S603 - our own worker, or a peer that was asked for
                 program.command,
-                input=line.encode(),
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **program.environment},
                 start_new_session=True,  # Ctrl-C is the bench's to handle
-                timeout=timeout_s,
-                check=False,
-            )
-            reply: dict[str, Any] = json.loads(done.stdout)
+            ) as process:
+                try:
+                    answer, _ = process.communicate(line.encode(), timeout=timeout_s)
+                finally:  # also after a timeout or Ctrl-C; does nothing to one that has ended
+                    process.kill()
+                    process.wait()
+            reply: dict[str, Any] = json.loads(answer)
         except OSError as problem:
             raise CandidateError(f"cannot start {program.command[0]}: {problem}") from problem
         except subprocess.TimeoutExpired as problem:
@@ -103,7 +106,7 @@ def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[
         except ValueError as problem:
             errors.seek(0)
             words = " ".join(errors.read().decode(errors="replace").split())[-_LAST_WORDS:]
-            code = done.returncode
+            code = process.returncode
             end = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             raise CandidateError(
                 f"its process {end} without a reply: {words or 'it printed nothing'}"
