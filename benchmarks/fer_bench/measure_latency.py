@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cache
@@ -31,7 +32,7 @@ from fer_bench.peers import prepare
 from fer_bench.scenarios import SCENARIOS, RateSearch, Settings, request_for, trial
 from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.images.synthetic import synthetic_crops
-from fer_edge.system.progress import progress
+from fer_edge.system.progress import Progress, progress
 
 _CROPS = 16
 _RAN = (
@@ -72,36 +73,6 @@ class Turns:
             self.search.record(sample)
 
 
-def run_rounds(
-    candidates: Sequence[Turns],
-    launch: Launch,
-    *,
-    rounds: int,
-    watch: NoiseWatch,
-    advance: Callable[[Candidate], None] = lambda _: None,
-) -> int:
-    """Run ``rounds`` rounds, and return how many are complete: fewer after Ctrl-C.
-
-    A candidate that fails is left out of later rounds. ``advance`` is called after each turn.
-    """
-    for number in range(rounds):
-        measured: list[tuple[Turns, RoundSample]] = []
-        try:
-            for turns in candidates:
-                if request := turns.trial(number):
-                    try:
-                        with watch.around():
-                            measured.append((turns, launch(turns.candidate, request)))
-                    except FerEdgeError as problem:
-                        turns.error = str(problem)
-                advance(turns.candidate)
-        except KeyboardInterrupt:
-            return number
-        for turns, sample in measured:
-            turns.record(sample)
-    return rounds
-
-
 def measure_latency(
     candidates: Sequence[Candidate],
     settings: Settings | None = None,
@@ -124,13 +95,12 @@ def measure_latency(
         tempfile.TemporaryDirectory(prefix="fer-bench-") as folder,
         progress(settings.rounds * len(candidates), "measuring") as bar,
     ):
-        rounds = run_rounds(
-            measured,
-            launch or _launcher(Path(folder) / "crops.npy", settings),
-            rounds=settings.rounds,
-            watch=watch,
-            advance=lambda candidate: bar.advance(note=str(candidate)),
-        )
+        launch = launch or _launcher(Path(folder) / "crops.npy", settings)
+        rounds = 0
+        with suppress(KeyboardInterrupt):
+            while rounds < settings.rounds:
+                _run_round(rounds, measured, launch, watch, bar)
+                rounds += 1
     rows = [_row(turns, settings) for turns in measured]
     rows = [_with_precision(row, rows) for row in rows]
     return LatencyRun(
@@ -143,6 +113,23 @@ def measure_latency(
         ratios=tuple(_ratios(rows, measured, rounds, settings.seed)),
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _run_round(
+    number: int, measured: Sequence[Turns], launch: Launch, watch: NoiseWatch, bar: Progress
+) -> None:
+    """Give each candidate its turn; one that fails is left out of later rounds."""
+    samples: list[tuple[Turns, RoundSample]] = []
+    for turns in measured:
+        if request := turns.trial(number):
+            try:
+                with watch.around():
+                    samples.append((turns, launch(turns.candidate, request)))
+            except FerEdgeError as problem:
+                turns.error = str(problem)
+        bar.advance(note=str(turns.candidate))
+    for turns, sample in samples:
+        turns.record(sample)
 
 
 def _turns(candidate: Candidate, settings: Settings) -> Turns:

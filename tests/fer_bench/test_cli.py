@@ -158,28 +158,6 @@ def test_data_that_are_none_are_exit_code_2(
     assert capsys.readouterr().err.startswith("fer-bench: ")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["accuracy", "--help"]])
-def test_help_is_an_exit_without_an_error(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 0
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["accuracy", "m.onnx"],
-        ["latency", "m.onnx", "--scenario", "burst"],
-        ["accuracy", "m.onnx", "--data", "d", "--split", "validation"],
-    ],
-)
-def test_bad_usage_is_exit_code_2(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-
-
 def test_it_runs_from_a_shell(arguments: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fer_bench", *arguments, "--threads", "1"],

@@ -19,11 +19,6 @@ def test_a_percentile_is_the_nearest_rank(level: float, expected: int) -> None:
     assert percentile(samples, level) == expected
 
 
-def test_a_percentile_of_few_is_one_of_them() -> None:
-    assert percentile(np.array([3.0, 1.0]), 0.5) == 1.0
-    assert percentile(np.array([3.0, 1.0]), 0.99) == 3.0
-
-
 @pytest.mark.parametrize(
     ("level", "freedom", "expected"),
     [

@@ -92,17 +92,29 @@ def test_other_scenarios_and_batches_make_no_ratio(make_sample: Any, measure: Me
     assert measure(lambda *_: make_sample([1.0] * 10), *candidates, rounds=3).ratios == ()
 
 
-def test_one_that_fails_is_a_row_that_says_why(make_sample: Any, measure: Measure) -> None:
+def test_candidates_take_turns_and_one_that_fails_falls_out(
+    make_sample: Any, measure: Measure, quiet_watch: NoiseWatch
+) -> None:
+    order = []
+
     def launch(candidate: Candidate, _: Mapping[str, Any]) -> RoundSample:
-        if candidate.model == "broken":
-            raise CandidateError("broken.onnx is damaged")
+        order.append(candidate.model)
+        if len(order) == 5:
+            raise CandidateError("b.onnx is damaged")
         return make_sample([1.0] * 10)
 
-    run = measure(launch, one("a"), one("broken"), one("b"), rounds=3)
-    assert [row.error for row in run.results] == [None, "broken.onnx is damaged", None]
-    assert (run.results[1].model, run.results[1].p50_ms) == ("broken", None)
+    run = measure(launch, one("a"), one("b"), one("c"), rounds=3)
+    assert "".join(order) == "abcabcac"
+    assert len(quiet_watch.probes) == 7  # a turn that fails says nothing of the machine
+    assert [row.error for row in run.results] == [None, "b.onnx is damaged", None]
+    assert (run.results[1].model, run.results[1].p50_ms) == ("b", None)
     assert run.failed
     assert [(r.first, r.second) for r in run.ratios] == [(0, 2)]
+
+
+def test_a_defect_of_the_bench_is_no_row(measure: Measure) -> None:
+    with pytest.raises(ZeroDivisionError):
+        measure(lambda *_: 1 / 0)
 
 
 def test_ctrl_c_at_once_leaves_rows_that_say_so(measure: Measure) -> None:
