@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.artifacts.record import decode, encode, json_digest, parse_json
-from fer_edge.artifacts.spec import check_schema
 from fer_edge.errors import ArtifactError
 from fer_edge.system.files import write_bytes
 from fer_edge.system.read_file import read_file
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
 _MAX_BYTES = 4 << 20
 _MAX_DIMENSIONS = 3
 
@@ -163,11 +161,9 @@ class Manifest:
     artifacts: tuple[ArtifactEntry, ...]
     golden: tuple[GoldenCrop, ...] = ()
     digest: str = ""
-    schema: int = SCHEMA_VERSION
+    schema: int = 1
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA_VERSION:
-            raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
         files = [entry.file for entry in self.artifacts]
         files += [file.file for entry in self.artifacts for file in entry.companions]
         if len(set(files)) != len(files):
@@ -199,9 +195,7 @@ class Manifest:
                 "Give one that fer-export wrote, or the path of an artifact."
             )
         text = read_file(path, "manifest", _MAX_BYTES, ArtifactError)
-        value = parse_json(text, str(path))
-        check_schema(value, SCHEMA_VERSION, str(path))
-        manifest = decode(cls, value, str(path))
+        manifest = decode(cls, parse_json(text, str(path)), str(path))
         # a changed space, or last digit of a number, may leave the digest the same
         if manifest.digest != manifest._computed_digest() or text != manifest._text():
             raise ArtifactError(f"{path} was changed after it was written; export the model again")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.record import decode, encode, parse_json
-from fer_edge.artifacts.spec import ModelSpec, check_schema
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.files import write_json
 from fer_edge.system.folders import data_folder
@@ -23,7 +23,6 @@ HARDWARE = ("this-gpu", "same-compute-capability", "ampere-plus")
 """The GPUs that a plan can be built for. The third is every GPU from compute capability 8.0 on,
 Jetson left out."""
 
-SCHEMA_VERSION = 2
 _MAX_BYTES = 8 << 20
 _AMPERE = (8, 0)
 """The first compute capability that a hardware-compatible plan runs on."""
@@ -78,11 +77,9 @@ class PlanSidecar:
     hardware: str = "this-gpu"
     version_compatible: bool = False
     dla_core: int | None = None
-    schema: int = SCHEMA_VERSION
+    schema: int = 2
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA_VERSION:
-            raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
         if self.hardware not in HARDWARE:
             raise ValueError(f"hardware should be {', '.join(HARDWARE)}, not {self.hardware}")
         if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch:
@@ -94,9 +91,7 @@ class PlanSidecar:
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> PlanSidecar:
         """Parse and check. Raises ArtifactError; ``where`` names the source."""
-        value = parse_json(text, where, _MAX_BYTES)
-        check_schema(value, SCHEMA_VERSION, where)
-        return decode(cls, value, where)
+        return decode(cls, parse_json(text, where, _MAX_BYTES), where)
 
     def write(self, plan: Path) -> None:
         """Write beside ``plan``."""

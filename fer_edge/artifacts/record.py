@@ -33,7 +33,8 @@ def decode(cls: type[T], value: object, where: str, error: type[FerEdgeError] = 
     """Build ``cls``, a dataclass, from plain data.
 
     ``where`` names the source in messages. Raises ``error`` for a missing, unknown or mistyped
-    field, and for a value that the dataclass itself refuses.
+    field, for a value that the dataclass itself refuses, and for another ``schema`` than the
+    number that the dataclass has as its default.
     """
     try:
         return typing.cast("T", _convert(cls, value, where))
@@ -111,6 +112,7 @@ def _convert_float(value: object, where: str) -> float:
 
 def _convert_fields(cls: type, value: object, where: str) -> Any:
     given = _expect(value, dict, where)
+    _check_schema(given, getattr(cls, "schema", None), where)
     known = _field_types(cls)
     required = {
         field.name
@@ -127,6 +129,18 @@ def _convert_fields(cls: type, value: object, where: str) -> Any:
         return cls(**values)
     except ValueError as problem:
         raise ValueError(f"{where}: {problem}") from problem
+
+
+def _check_schema(given: Mapping[str, object], known: object, where: str) -> None:
+    schema = given.get("schema", known)
+    if type(schema) is not int or type(known) is not int or schema == known:
+        return
+    if schema > known:
+        raise ValueError(
+            f"{where} has schema {schema}, and this release reads up to {known}. "
+            "Upgrade with: pip install -U fer-edge"
+        )
+    raise ValueError(f"{where}: schema should be {known}, not {schema}")
 
 
 def _expect(value: object, kind: Any, where: str) -> Any:

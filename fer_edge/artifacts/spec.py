@@ -9,12 +9,10 @@ from typing import Any
 
 from fer_edge.artifacts.record import decode, encode, parse_json
 from fer_edge.emotion import LABELS
-from fer_edge.errors import ArtifactError
 
 METADATA_KEY = "fer_edge"
 """The name under which every format keeps the spec in its metadata."""
 
-SCHEMA_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "int8")
 CHANNELS = {"gray": 1, "rgb": 3}
 INTERPOLATIONS = ("area", "linear")
@@ -153,10 +151,9 @@ class ModelSpec:
     temperature: float = 1.0
     labels: tuple[str, ...] = LABELS
     provenance: Provenance = field(default_factory=Provenance)
-    schema: int = SCHEMA_VERSION
+    schema: int = 1
 
     def __post_init__(self) -> None:
-        _require(self.schema == SCHEMA_VERSION, "schema", str(SCHEMA_VERSION), self.schema)
         self.check_labels(self.labels)
         _require(self.precision in PRECISIONS, "precision", ", ".join(PRECISIONS), self.precision)
         fits = math.isfinite(self.temperature) and self.temperature > 0
@@ -177,9 +174,7 @@ class ModelSpec:
 
         Raises ArtifactError for anything but a spec of this schema; ``where`` names its source.
         """
-        value = parse_json(text, where, _MAX_BYTES)
-        check_schema(value, SCHEMA_VERSION, where)
-        return decode(cls, value, where)
+        return decode(cls, parse_json(text, where, _MAX_BYTES), where)
 
     def with_changes(self, **changes: Any) -> ModelSpec:
         """Return a copy with some fields replaced and checked again."""
@@ -199,16 +194,6 @@ def _are_labels(labels: tuple[str, ...]) -> bool:
         for name in labels
     )
     return plain and MIN_LABELS <= len(labels) <= MAX_LABELS and len(set(labels)) == len(labels)
-
-
-def check_schema(value: object, newest: int, where: str) -> None:
-    """Raise ArtifactError for a document that a newer release wrote."""
-    schema = value.get("schema") if isinstance(value, dict) else None
-    if isinstance(schema, int) and schema > newest:
-        raise ArtifactError(
-            f"{where} has schema {schema}, and this release reads up to {newest}. "
-            "Upgrade with: pip install -U fer-edge"
-        )
 
 
 def _require(holds: bool, what: str, expected: str, came: object) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from fer_edge.artifacts.record import decode, encode, json_digest, parse_json
-from fer_edge.artifacts.spec import check_schema
 from fer_edge.backends.base import MAX_THREADS
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.cores import usable_cores
@@ -15,7 +14,6 @@ from fer_edge.system.files import write_json
 from fer_edge.system.folders import HOME_VARIABLE, data_folder
 from fer_edge.system.machine import cpu_name
 
-SCHEMA_VERSION = 1
 _FOLDER = "tuning"
 _TIE = 0.05
 _MAX_BYTES = 1 << 20
@@ -64,11 +62,9 @@ class Tuning:
     candidates: tuple[Candidate, ...]
     timings: tuple[Timing, ...]
     failures: tuple[Failure, ...] = ()
-    schema: int = SCHEMA_VERSION
+    schema: int = 1
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA_VERSION:
-            raise ValueError(f"schema should be {SCHEMA_VERSION}, not {self.schema}")
         known = {one.backend for one in self.candidates}
         for timing in self.timings:
             if not timing.p50_ms > 0:
@@ -129,9 +125,7 @@ def read_tuning(candidates: tuple[Candidate, ...], device: str) -> Tuning | None
     except (OSError, ConfigurationError):
         return None
     again = f"{path} (measure again with fer-edge doctor --tune, or remove it)"
-    value = parse_json(text, again)
-    check_schema(value, SCHEMA_VERSION, again)
-    tuning = decode(Tuning, value, again)
+    tuning = decode(Tuning, parse_json(text, again), again)
     if tuning.candidates != candidates:
         raise ArtifactError(f"{again} is damaged: it measured other artifacts or engines")
     return tuning

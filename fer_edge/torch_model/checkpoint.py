@@ -5,28 +5,27 @@ There is no pickle on this path. Needs the ``torch`` extra.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import nn
 
+from fer_edge.artifacts.artifact import MAX_BYTES
 from fer_edge.artifacts.model import WEIGHTS, import_advice
 from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.files import write_bytes
-from fer_edge.system.read_file import git_lfs_advice
+from fer_edge.system.read_file import read_file
 from fer_edge.torch_model.outline import Outline
 
 _LENGTH_BYTES = 8
 """A safetensors file starts with the length of its header, a little-endian number of 8 bytes."""
 
-_MOST_OF_A_POINTER = 1024
 _LISTED = 5
 
 
@@ -58,8 +57,7 @@ def read_spec(path: Path) -> ModelSpec:
 
     Raises ArtifactError for a file that is not a checkpoint of ours.
     """
-    with _opened(path) as stream:
-        return _spec(stream.metadata(), path)
+    return _parsed(_read(path), path)[1]
 
 
 def load(path: Path) -> tuple[nn.Module, ModelSpec]:
@@ -71,42 +69,41 @@ def load(path: Path) -> tuple[nn.Module, ModelSpec]:
     before anything is computed, so the size of the file limits the cost of loading it, whatever its
     spec asks for.
     """
-    with _opened(path) as stream:
-        spec = _spec(stream.metadata(), path)
-        with _reading(path):
-            weights = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    spec = spec.with_changes(precision="fp32")
-    return _filled(spec, weights, path), spec
+    return load_bytes(_read(path), path)
 
 
 def load_bytes(data: bytes, path: Path) -> tuple[nn.Module, ModelSpec]:
     """Do as ``load`` does with the bytes of the file at ``path``."""
-    with _reading(path):
-        weights = safetensors.torch.load(data)
-    # safetensors has checked the header but does not return it: its length, then JSON
-    text = data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")]
-    header = cast("dict[str, Any]", parse_json(text, f"the header of {path}"))
-    spec = _spec(header.get("__metadata__"), path).with_changes(precision="fp32")
+    weights, spec = _parsed(data, path)
+    spec = spec.with_changes(precision="fp32")
     return _filled(spec, weights, path), spec
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _read(path: Path) -> bytes:
+    return read_file(path, "checkpoint", MAX_BYTES, ArtifactError)
+
+
+def _parsed(data: bytes, path: Path) -> tuple[dict[str, torch.Tensor], ModelSpec]:
+    """The tensors as they are stored, and the spec."""
     try:
-        yield
+        weights = safetensors.torch.load(data)
     except SafetensorError as problem:
+        if path.suffix.lower() in WEIGHTS:
+            raise ArtifactError(
+                f"{path} holds weights, not a checkpoint. {import_advice(path)}"
+            ) from problem
         raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as problem:
         # safetensors knows types and empty shapes for which torch has no tensor
         raise ArtifactError(
             f"{path} holds a tensor that this torch cannot read: {problem!r}; store it as fp32"
         ) from problem
-
-
-def _spec(metadata: dict[str, str] | None, path: Path) -> ModelSpec:
-    if not metadata or METADATA_KEY not in metadata:
+    # safetensors has checked the header but does not return it: its length, then JSON
+    text = data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")]
+    header = cast("dict[str, Any]", parse_json(text, f"the header of {path}"))
+    if not (spec := (header.get("__metadata__") or {}).get(METADATA_KEY)):
         raise ArtifactError(f"{path} has weights but no model spec. {import_advice(path)}")
-    return ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {path}")
+    return weights, ModelSpec.from_json(spec, where=f"the spec in {path}")
 
 
 def _filled(spec: ModelSpec, weights: dict[str, torch.Tensor], path: Path) -> nn.Module:
@@ -117,22 +114,6 @@ def _filled(spec: ModelSpec, weights: dict[str, torch.Tensor], path: Path) -> nn
         return outline.filled().eval()
     except ConfigurationError as problem:
         raise ArtifactError(f"the network of {path} cannot be built: {problem}") from problem
-
-
-def _opened(path: Path) -> safe_open:
-    if not path.is_file():
-        raise ArtifactError(f"there is no checkpoint at {path}")
-    with path.open("rb") as stream:
-        if advice := git_lfs_advice(stream.read(_MOST_OF_A_POINTER)):
-            raise ArtifactError(f"{path} {advice}")
-    try:
-        return safe_open(path, framework="pt")
-    except SafetensorError as problem:
-        if path.suffix.lower() in WEIGHTS:
-            raise ArtifactError(
-                f"{path} holds weights, not a checkpoint. {import_advice(path)}"
-            ) from problem
-        raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
 
 
 def misfits(

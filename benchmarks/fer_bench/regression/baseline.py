@@ -13,12 +13,10 @@ import numpy.typing as npt
 from fer_bench.paired_tests import unpack_mask
 from fer_bench.regression.cells import split_name
 from fer_edge.artifacts.record import decode, encode, parse_json
-from fer_edge.artifacts.spec import check_schema
 from fer_edge.errors import ArtifactError, DataError
 from fer_edge.system.files import write_json
 from fer_edge.system.read_file import read_file
 
-SCHEMA_VERSION = 1
 _MAX_BYTES = 64 << 20
 _MOST = 1 << 53  # the largest number of bytes or pictures that a float holds exactly
 _ANSWER_DIGITS = 6
@@ -126,7 +124,7 @@ class Baseline:
     cells: dict[str, RecordedCell] = field(default_factory=dict)
     bounds: dict[str, Bounds] = field(default_factory=lambda: dict(DEFAULT_BOUNDS))
     data: RecordedData | None = None
-    schema: int = SCHEMA_VERSION
+    schema: int = 1
 
     def __post_init__(self) -> None:
         if missing := DEFAULT_BOUNDS.keys() - self.bounds.keys():
@@ -171,7 +169,6 @@ class Baseline:
         try:
             value = parse_json(text, str(path))
             _check_values(value, str(path))
-            check_schema(value, SCHEMA_VERSION, str(path))
         except ArtifactError as problem:
             raise DataError(str(problem)) from problem
         return decode(cls, value, str(path), DataError)
