@@ -6,8 +6,8 @@ the runtime's own pre-processing, or, where no network is known yet, to one size
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import IO, TypeAlias
 
 import cv2
 import numpy as np
@@ -54,9 +54,14 @@ def decode_all(entries: Sequence[Entry], split: str, wanted: InputSpec | None) -
 
 
 def picture_of(entry: Entry) -> Image:
-    """One picture as it is, uint8 ``(H, W, 3)``, BGR, cut to its box. Raises DataError."""
+    """One picture as it is, uint8 ``(H, W)`` or ``(H, W, 3)``, BGR, cut to its box.
+
+    Raises DataError.
+    """
+    if isinstance(entry.content, np.ndarray):
+        return entry.content
     try:
-        image = decode_image(_bytes_of(entry, MAX_BYTES), entry.name)
+        image = decode_image(_bytes_of(entry.content, MAX_BYTES), entry.name)
         return check_crop(image if entry.box is None else _cut(image, entry))
     except InputError as problem:
         raise _unreadable(entry.name, problem) from problem
@@ -67,8 +72,8 @@ def _unreadable(name: str, problem: Exception) -> DataError:
     return DataError(f"{name} cannot be read as a picture: it {told}")
 
 
-def _bytes_of(entry: Entry, most: int) -> bytes:
-    with entry.open() as stream:
+def _bytes_of(opener: Callable[[], IO[bytes]], most: int) -> bytes:
+    with opener() as stream:
         return stream.read(most + 1)
 
 
@@ -87,33 +92,37 @@ def _as_fer2013(entries: Sequence[Entry], split: str) -> Image | None:
     """Decode pictures of FER2013's kind; None as soon as one is of another."""
     images: list[Image] = []
     for entry in track(entries, len(entries), f"reading {split}"):
-        data = _bytes_of(entry, _MAX_FER2013_BYTES)
-        is_named = is_named_as_fer2013(entry)
-        flag = cv2.IMREAD_GRAYSCALE if is_named else cv2.IMREAD_UNCHANGED
-        # FER2013 made larger keeps its names, but not beside pictures of the right size
-        strict = is_named and (bool(images) or len(data) > _MAX_FER2013_BYTES)
-        image = None if entry.box else _decode_small(entry.name, data, flag, strict=strict)
+        image = _decode_small(entry, beside=bool(images))
         if image is None:
             return None
         images.append(image)
     return np.stack(images)
 
 
-def _decode_small(name: str, data: bytes, flag: int, *, strict: bool) -> Image | None:
-    """A gray picture of 48 x 48; ``strict`` refuses others, which are None without it."""
+def _decode_small(entry: Entry, *, beside: bool) -> Image | None:
+    """A gray picture of 48 x 48, None for one of another kind.
+
+    FER2013 made larger keeps its names, but not ``beside`` pictures of the right size.
+    """
+    if isinstance(entry.content, np.ndarray):
+        return entry.content
+    if entry.box:
+        return None
+    name, is_named = entry.name, is_named_as_fer2013(entry)
+    data = _bytes_of(entry.content, _MAX_FER2013_BYTES)
     if len(data) > _MAX_FER2013_BYTES:
-        if strict:
+        if is_named:
             raise DataError(f"{name} holds far more than a {SIDE} x {SIDE} picture")
         return None
-    image = None
     try:
         # the size before decoding: a small file may claim to be a huge picture
         width, height = picture_size(data, name)
         if (width, height) != (SIDE, SIDE):
-            if strict:
+            if is_named and beside:
                 raise DataError(f"{name} has {width} x {height} pixels instead of {SIDE} x {SIDE}")
             return None
         check_complete(data, name)
+        flag = cv2.IMREAD_GRAYSCALE if is_named else cv2.IMREAD_UNCHANGED
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except (InputError, cv2.error) as problem:
         raise _unreadable(name, problem) from problem
@@ -125,10 +134,10 @@ def _decode_small(name: str, data: bytes, flag: int, *, strict: bool) -> Image |
 def _common_size(entries: Sequence[Entry]) -> tuple[int, int]:
     sizes = set()
     for entry in track(entries, len(entries), "looking at sizes"):
-        if entry.box is not None:
+        if entry.box is not None or isinstance(entry.content, np.ndarray):
             return ANY_SIDE, ANY_SIDE
         try:
-            width, height = picture_size(_bytes_of(entry, MAX_BYTES), entry.name)
+            width, height = picture_size(_bytes_of(entry.content, MAX_BYTES), entry.name)
         except InputError as problem:
             raise _unreadable(entry.name, problem) from problem
         sizes.add((height, width))

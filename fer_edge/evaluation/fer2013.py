@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from fer_edge.artifacts.spec import InputSpec
-from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError, EmptySplitError
-from fer_edge.evaluation.classes import Classes, labels_of, resolve
+from fer_edge.evaluation.classes import Classes, resolve
 from fer_edge.evaluation.crops import SIDE, LabelledCrops, clean, copies_of, held_out
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import decode_all
@@ -43,6 +41,7 @@ from fer_edge.evaluation.layout import (
 )
 from fer_edge.evaluation.lists import MAX_LISTED, read_list
 from fer_edge.evaluation.picture_files import open_file, opened, what_it_is
+from fer_edge.evaluation.pixel_tables import MAX_PICTURES, read_pixels
 from fer_edge.evaluation.tables import SEPARATORS, open_table
 
 __all__ = [
@@ -50,6 +49,7 @@ __all__ = [
     "SPLITS",
     "Data",
     "LabelledCrops",
+    "classes_of",
     "clean",
     "copies_of",
     "entries_of",
@@ -62,21 +62,10 @@ __all__ = [
 SPLITS = ("train", "public-test", "private-test", "test")
 """``public-test``, to select on, and ``private-test`` are the halves of ``test``."""
 
-_SPLITS_OF = {
-    usage: (split,) if split == TRAIN else (split, TEST) for usage, split in FER2013_NAMES.items()
-}
-_COLUMNS = ("emotion", "pixels", "Usage")
 _TABLES = {"fer2013.csv", "icml_face_data.csv"}
 _LISTS = {".csv", ".tsv", ".txt", ".lst"}
-_MAX_PICTURES = 150_000
-"""Four times FER2013. One takes 5.8 kB while a split is put together, so all of them 0.9 GB."""
-_PIXELS = {str(value): value for value in range(256)}
-_NUMBERED = {str(number): name for number, name in enumerate(LABELS)}
 
 Data: TypeAlias = str | Path | DataSource
-_Table: TypeAlias = tuple[Callable[[], IO[bytes]], str, str | None]
-"""What opens a table, its name, and what stands beside it that could be its test half."""
-_Row: TypeAlias = tuple[str, int, npt.NDArray[np.uint8]]
 
 
 def load(
@@ -147,17 +136,27 @@ def load_clean_train(
 
 
 @contextmanager
-def entries_of(data: Data) -> Iterator[Survey | _Table]:
-    """The labelled pictures of a data set, or its table of pixels; open within the block.
+def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
+    """The labelled pictures of a data set, which can be opened within the block.
 
-    Raises DataError for what is there and cannot be placed.
+    ``split`` leaves out the rows of a table of pixels that are not of it. Raises DataError for what
+    is there and cannot be placed.
     """
-    path = DataSource.of(data).path
+    source = DataSource.of(data)
+    path = source.path
     if os.path.isdir(path) or (os.path.isfile(path) and zipfile.is_zipfile(path)):
         with opened(path) as listing:
             tables = (file for file in listing.files if file.last.lower() in _TABLES)
             if table := next(tables, None):
-                yield table.open, f"{path}:{table.name}", test_table_beside(listing, table)
+                name = f"{path}:{table.name}"
+                found = read_pixels(table.open(), name, split, source.mapping)
+                beside = test_table_beside(listing, table)
+                if split != TRAIN and beside and not any(TEST in e.splits for e in found.entries):
+                    raise DataError(
+                        f"{name} has no rows of the split {split or TEST}, and {beside} beside it "
+                        f"could be its test half; give {table.name} alone, or move {beside} away"
+                    )
+                yield found
             else:
                 yield survey(listing, path)
     elif not os.path.isfile(path):
@@ -170,7 +169,7 @@ def entries_of(data: Data) -> Iterator[Survey | _Table]:
             f"{path} is neither a folder, a zip nor a CSV file of FER2013: {what_it_is(path)}"
         )
     elif _is_of_pixels(path):
-        yield lambda: open_file(path), str(path), None
+        yield read_pixels(open_file(path), str(path), split, source.mapping)
     else:
         yield read_list(path)
 
@@ -185,21 +184,26 @@ def _read(
     source: DataSource, split: str | None, labels: Sequence[str] | None, wanted: InputSpec | None
 ) -> LabelledCrops:
     """Read a split, or, of a data set that is a validation half as a whole, what it selects on."""
-    with entries_of(source) as found:
-        if not isinstance(found, Survey):
-            return _of_table(found, source, split or PUBLIC, labels)
-        keys = {entry.key for entry in found.entries}
-        classes = resolve(keys, str(source), source.mapping, labels)
+    with entries_of(source, split) as found:
+        classes = classes_of(found, source, labels)
         chosen = _chosen(found.entries, split, source)
-        if not chosen:
-            raise EmptySplitError(_empty_message(source, split or PUBLIC, found))
-        _require_all_classes(found, split, source, classes)
+        if not found.names and chosen:
+            _require_all_classes(found, split, source, classes)
         kept = limited([e for e in chosen if classes.index[e.key] is not None], source)
+        if not kept:
+            raise EmptySplitError(_empty_message(source, split or PUBLIC, found))
         images = decode_all(kept, split or PUBLIC, wanted)
     numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
     notes = tuple(note for note in found.notes if split is not None or note != ALL_FOR_TRAINING)
     names = tuple(entry.name for entry in kept)
     return LabelledCrops(images, numbers, names, classes.labels, notes)
+
+
+def classes_of(found: Survey, source: DataSource, labels: Sequence[str] | None = None) -> Classes:
+    """The classes of what was found, which have to fit ``labels``. Raises DataError."""
+    if found.names:  # a table need not have every class
+        return resolve(found.names, str(source), found.names, labels)
+    return resolve({entry.key for entry in found.entries}, str(source), source.mapping, labels)
 
 
 def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
@@ -208,7 +212,7 @@ def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> 
         chosen = next((c for kind in kinds if (c := [e for e in entries if kind in e.splits])), [])
     else:
         chosen = [entry for entry in entries if split in entry.splits]
-    most = _MAX_PICTURES if all(map(is_named_as_fer2013, chosen)) else MAX_LISTED
+    most = MAX_PICTURES if all(map(is_named_as_fer2013, chosen)) else MAX_LISTED
     if len(chosen) > most:
         raise DataError(
             f"{source} has {len(chosen):,} pictures of {split}, and {most:,} are the most "
@@ -248,65 +252,8 @@ def limited(entries: Sequence[Entry], source: DataSource) -> Sequence[Entry]:
     return [entries[number] for number in sorted(chosen)]
 
 
-def _of_table(
-    table: _Table, source: DataSource, split: str, labels: Sequence[str] | None
-) -> LabelledCrops:
-    stream, name, beside = table
-    # its numbers are FER2013's, unless --classes says what they are, and not only what to drop
-    said = source.mapping if labels_of(source.mapping) else {**_NUMBERED, **source.mapping}
-    classes = resolve(said, name, said, labels)
-    rows = list(_rows_of_csv(stream(), split, name, classes.index))
-    if not rows:
-        if split != TRAIN and beside is not None:
-            raise DataError(
-                f"{name} has no rows of the split {split}, and {beside} beside it could be its "
-                f"test half; give {name.rpartition(':')[2]} alone, or move {beside} away"
-            )
-        raise EmptySplitError(_empty_message(source, split, None))
-    titles, numbers, images = zip(*rows, strict=True)
-    crops = LabelledCrops(np.stack(images), np.array(numbers, np.int64), titles, classes.labels)
-    if source.limit is None or len(crops) <= source.limit:
-        return crops
-    drawn = np.random.default_rng(source.seed).permutation(len(crops))[: source.limit]
-    return crops.take(np.sort(drawn))
-
-
-def _rows_of_csv(
-    stream: IO[bytes], split: str, source: str, index: Mapping[str, int | None]
-) -> Iterator[_Row]:
-    # icml_face_data.csv writes its header as "emotion, Usage, pixels"
-    with open_table(stream, source, _MAX_PICTURES) as table:
-        columns = table.columns(*_COLUMNS)
-        for place, (number, row) in enumerate(table.rows, 1):
-            where = f"{source} line {number}"
-            if len(row) <= max(columns):
-                raise DataError(f"{where} has {len(row)} fields; expected {', '.join(_COLUMNS)}")
-            emotion, pixels, usage = (row[column].strip() for column in columns)
-            if usage not in _SPLITS_OF:
-                known = ", ".join(_SPLITS_OF)
-                raise DataError(f"{where} has the Usage {usage!r}; expected {known}")
-            if split not in _SPLITS_OF[usage]:
-                continue
-            if emotion not in index:
-                known = ", ".join(index)
-                raise DataError(f"{where} has the emotion {emotion!r}; expected {known}")
-            if (label := index[emotion]) is not None:
-                # empty lines are no rows
-                yield f"{source} row {place}", label, _picture(pixels.split(), where)
-
-
-def _picture(values: list[str], where: str) -> npt.NDArray[np.uint8]:
-    if len(values) != SIDE * SIDE:
-        raise DataError(f"{where} has {len(values)} pixels instead of {SIDE * SIDE}")
-    try:
-        data = bytes(_PIXELS[value] for value in values)
-    except KeyError as problem:
-        raise DataError(f"{where} has the pixel {problem}, no number from 0 to 255") from problem
-    return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
-
-
-def _empty_message(source: DataSource, split: str, found: Survey | None) -> str:
-    there = f"; it has {found.found}" if found and found.found else ""
+def _empty_message(source: DataSource, split: str, found: Survey) -> str:
+    there = f"; it has {found.found}" if found.found else ""
     if split == TRAIN:
         return f"{source} has no training pictures (train/<class>/*.jpg, or Usage Training){there}"
     if split == TEST:
@@ -314,7 +261,7 @@ def _empty_message(source: DataSource, split: str, found: Survey | None) -> str:
         return f"{source} has no test pictures (test/<class>/*.jpg, or {usages}){there}"
     other = ". To select on another half, give --validation FOLDER or --validation-share 0.1"
     advice = other if split == PUBLIC else ""
-    if found and found.entries and not any(map(is_named_as_fer2013, found.entries)):
+    if found.entries and not any(map(is_named_as_fer2013, found.entries)):
         half = "to select on (val/<class>/*.jpg)" if split == PUBLIC else "of test beside val"
         return f"{source} has no pictures {half}{there}{advice}"
     usage = next(usage for usage, name in FER2013_NAMES.items() if name == split)

@@ -18,6 +18,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from fer_edge.errors import DataError
 from fer_edge.evaluation.picture_files import Listing, SourceFile
 from fer_edge.system.files import sha256_of_stream
@@ -66,13 +69,14 @@ _Folders: TypeAlias = tuple[str, ...]
 class Entry(NamedTuple):
     """One picture: its name in the source, what its class is called, and the splits it is in.
 
-    ``box`` is x, y, width and height of the face in its pixels, None for the whole picture.
+    ``content`` opens its file, or is its pixels, 48 x 48. ``box`` is x, y, width and height of the
+    face in its pixels, None for the whole picture.
     """
 
     name: str
     key: str
     splits: tuple[str, ...]
-    open: Callable[[], IO[bytes]]
+    content: Callable[[], IO[bytes]] | npt.NDArray[np.uint8]
     box: tuple[int, int, int, int] | None = None
 
 
@@ -80,13 +84,15 @@ class Entry(NamedTuple):
 class Survey:
     """All labelled pictures of a source, and what a user should know of how they were found.
 
-    ``halves`` names the folder of each half; ``found`` tells in words what is there.
+    ``halves`` names the folder of each half; ``found`` tells in words what is there. ``names`` are
+    the labels by the numbers of a table of pixels, empty for other sources.
     """
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
     found: str = ""
     halves: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_named_as_fer2013(entry: Entry) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +11,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fer_edge.errors import DataError, EmptySplitError
+from fer_edge.errors import DataError
 from fer_edge.evaluation import fer2013
-from fer_edge.evaluation.classes import resolve
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import picture_of
-from fer_edge.evaluation.layout import Entry, Survey
+from fer_edge.evaluation.layout import Survey
 from fer_edge.evaluation.similarity import near_hashes, perceptual_hash
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import track
@@ -25,7 +23,6 @@ from fer_edge.system.progress import track
 _TRAIN = "train"
 _VALIDATION = "validation"
 _COLUMNS, _CELL, _TEXT = 10, 72, 110
-_TABLE_SPLITS = ("train", "public-test", "private-test")
 
 Image = npt.NDArray[np.uint8]
 
@@ -108,31 +105,22 @@ def take_inventory(source: DataSource, sheet: Path | None = None) -> Inventory:
 
 def _look_at(source: DataSource, seen: _Seen, split: str | None) -> list[str]:
     with fer2013.entries_of(source) as found:
-        if isinstance(found, Survey):
-            names, notes = _names(found.entries, source)
-            entries = fer2013.limited(found.entries, source)
-            for entry in track(entries, len(entries), "looking at pictures"):
-                if (label := names[entry.key]) is not None:
-                    try:
-                        seen.add(picture_of(entry), split or entry.splits[0], label)
-                    except DataError as problem:
-                        seen.unreadable.append(str(problem))
-            return [*found.notes, *notes]
-    for part in _TABLE_SPLITS:
-        try:
-            crops = fer2013.load(source, part)
-        except EmptySplitError:
-            continue
-        for image, label in zip(crops.images, crops.labels, strict=True):
-            seen.add(image, split or part, crops.classes[label])
-    return []
+        names, notes = _names(found, source)
+        entries = fer2013.limited(found.entries, source)
+        for entry in track(entries, len(entries), "looking at pictures"):
+            if (label := names[entry.key]) is not None:
+                try:
+                    seen.add(picture_of(entry), split or entry.splits[0], label)
+                except DataError as problem:
+                    seen.unreadable.append(str(problem))
+        return [*found.notes, *notes]
 
 
-def _names(entries: Sequence[Entry], source: DataSource) -> tuple[dict[str, str | None], list[str]]:
+def _names(found: Survey, source: DataSource) -> tuple[dict[str, str | None], list[str]]:
     """The label of each name in the data set; the names themselves where labels are not known."""
-    keys = sorted({entry.key for entry in entries})
+    keys = sorted({entry.key for entry in found.entries})
     try:
-        classes = resolve(keys, str(source), source.mapping)
+        classes = fer2013.classes_of(found, source)
     except DataError as problem:
         return {key: key for key in keys}, [str(problem)]
     places = classes.index

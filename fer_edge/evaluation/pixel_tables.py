@@ -1,0 +1,66 @@
+"""FER2013's tables of pixels: a row per picture, with its emotion, pixels and Usage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_edge.emotion import LABELS
+from fer_edge.errors import DataError
+from fer_edge.evaluation.classes import labels_of
+from fer_edge.evaluation.crops import SIDE
+from fer_edge.evaluation.layout import FER2013_NAMES, TEST, TRAIN, Entry, Survey
+from fer_edge.evaluation.tables import open_table
+
+MAX_PICTURES = 150_000
+"""Four times FER2013. One takes 5.8 kB while a split is put together, so all of them 0.9 GB."""
+
+_SPLITS_OF = {
+    usage: (split,) if split == TRAIN else (split, TEST) for usage, split in FER2013_NAMES.items()
+}
+_COLUMNS = ("emotion", "pixels", "Usage")
+_PIXELS = {str(value): value for value in range(256)}
+_NUMBERED = {str(number): name for number, name in enumerate(LABELS)}
+
+
+def read_pixels(
+    stream: IO[bytes], source: str, split: str | None, mapping: Mapping[str, str]
+) -> Survey:
+    """Read the rows of one split, or of all; ``mapping`` is ``--classes``.
+
+    The numbers are FER2013's, unless ``mapping`` says what they are, and not only what to drop.
+    Raises DataError for a row that does not fit, with its line.
+    """
+    names = mapping if labels_of(mapping) else {**_NUMBERED, **mapping}
+    entries: list[Entry] = []
+    # icml_face_data.csv writes its header as "emotion, Usage, pixels"
+    with open_table(stream, source, MAX_PICTURES) as table:
+        columns = table.columns(*_COLUMNS)
+        for place, (number, row) in enumerate(table.rows, 1):  # empty lines are no rows
+            where = f"{source} line {number}"
+            if len(row) <= max(columns):
+                raise DataError(f"{where} has {len(row)} fields; expected {', '.join(_COLUMNS)}")
+            emotion, pixels, usage = (row[column].strip() for column in columns)
+            if usage not in _SPLITS_OF:
+                known = ", ".join(_SPLITS_OF)
+                raise DataError(f"{where} has the Usage {usage!r}; expected {known}")
+            if split is not None and split not in _SPLITS_OF[usage]:
+                continue
+            if emotion not in names:
+                raise DataError(f"{where} has the emotion {emotion!r}; expected {', '.join(names)}")
+            picture = _picture(pixels.split(), where)
+            entries.append(Entry(f"{source} row {place}", emotion, _SPLITS_OF[usage], picture))
+    return Survey(tuple(entries), names=names)
+
+
+def _picture(values: list[str], where: str) -> npt.NDArray[np.uint8]:
+    if len(values) != SIDE * SIDE:
+        raise DataError(f"{where} has {len(values)} pixels instead of {SIDE * SIDE}")
+    try:
+        data = bytes(_PIXELS[value] for value in values)
+    except KeyError as problem:
+        raise DataError(f"{where} has the pixel {problem}, no number from 0 to 255") from problem
+    return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
