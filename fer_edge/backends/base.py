@@ -145,7 +145,8 @@ class Backend(ProcessBound, ABC):
 
     The constructor takes ``(artifact, options)``, opens the artifact, and sets ``engine`` and
     ``spec``, which it reads from the artifact. A backend does not check the dtype and shape of a
-    batch, since Predictor does. It is bound to the process that opened it.
+    batch, nor that it has at most ``engine.max_batch`` crops, since Predictor does. It is bound to
+    the process that opened it.
     """
 
     spec: ModelSpec

@@ -15,7 +15,7 @@ import numpy as np
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.backends.base import Crops
-from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
+from fer_edge.errors import ArtifactError, ConfigurationError
 
 INPUT = "crop"
 OUTPUTS = ("logits", "probabilities")
@@ -79,16 +79,11 @@ def static_batch(ports: Sequence[Port]) -> int | None:
 
 
 def padded(batch: Crops, size: int | None) -> Crops:
-    """Fill a batch with zeros up to ``size``, if any. Raises EngineError if it is larger."""
-    count = len(batch)
-    if size is None or count == size:
+    """Fill a batch with zeros up to ``size``, if any."""
+    if size is None or len(batch) == size:
         return batch
-    if count > size:
-        raise EngineError(
-            f"this artifact takes {size} crops in one call, not {count}; export it without --batch"
-        )
     filled = np.zeros((size, *batch.shape[1:]), batch.dtype)
-    filled[:count] = batch
+    filled[: len(batch)] = batch
     return filled
 
 

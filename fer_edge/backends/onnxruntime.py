@@ -17,7 +17,6 @@ from fer_edge.errors import (
     ConfigurationError,
     EngineError,
     FerEdgeError,
-    InputError,
 )
 from fer_edge.system.cores import default_threads, usable_cores
 
@@ -83,11 +82,6 @@ class OnnxRuntimeBackend(Backend):
         session = self._session
         if session is None:
             raise ClosedError("this ONNX Runtime session is closed")
-        if self._batch is None and len(batch) > (self.engine.max_batch or len(batch)):
-            raise InputError(
-                f"a batch of {len(batch)} crops, and the engine is built for at most "
-                f"{self.engine.max_batch}; split it, or export with a static --batch"
-            )
         given = padded(batch, self._batch)
         try:
             logits, probabilities = session.run(_OUTPUTS, {INPUT: given})

@@ -14,7 +14,6 @@ from fer_edge.errors import (
     ArtifactError,
     ConfigurationError,
     EngineError,
-    InputError,
     MissingDependencyError,
 )
 
@@ -113,13 +112,13 @@ class TensorRtBackend(Backend):
             )
             carried = sidecar.spec.to_json() if sidecar else None
             self.spec = contract_spec(carried, artifact, *_ports(engine))
-            fewest, self._max_batch = _batches(engine)
+            batches = _batches(engine)
             make = partial(
                 _Lane,
                 engine,
                 self._log,
                 self.spec,
-                batches=(fewest, self._max_batch),
+                batches=batches,
                 spinning=options.spinning,
                 preparing=threading.Lock(),
             )
@@ -133,16 +132,11 @@ class TensorRtBackend(Backend):
             inference_precision=precision,
             threads=None,
             concurrency=lanes,
-            max_batch=self._max_batch,
+            max_batch=batches[1],
         )
 
     def infer(self, batch: Crops) -> Answers:
         """Run one batch in a lane of its own."""
-        if len(batch) > self._max_batch:  # the lanes' memory holds no more
-            raise InputError(
-                f"a batch of {len(batch)} crops, and this plan was built for at most "
-                f"{self._max_batch}; split it, or build the plan with a larger --max-batch"
-            )
         self.require_own_process()
         with on_gpu(self._gpu), self._pool.borrow() as lane:
             return lane.infer(batch)

@@ -34,9 +34,9 @@ def check_crop(crop: Any, index: int | None = None) -> npt.NDArray[np.uint8]:
     InputError with what was expected, what came and what to do; ``index`` is its position in a
     batch.
     """
-    if _is_picture(crop, MIN_SIDE):
-        return crop  # type: ignore[no-any-return]
-    raise InputError(_complaint(crop, MIN_SIDE), index=index)
+    if complaint := _complaint(crop, MIN_SIDE):
+        raise InputError(complaint, index=index)
+    return crop  # type: ignore[no-any-return]
 
 
 def check_frame(frame: Any) -> npt.NDArray[np.uint8]:
@@ -44,8 +44,8 @@ def check_frame(frame: Any) -> npt.NDArray[np.uint8]:
 
     It has at least one pixel. Raises InputError as ``check_crop`` does.
     """
-    if not _is_picture(frame, 1):
-        raise InputError(_complaint(frame, 1))
+    if complaint := _complaint(frame, 1):
+        raise InputError(complaint)
     pixels: npt.NDArray[np.uint8] = frame
     return pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
 
@@ -55,25 +55,13 @@ def is_one_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == _GRAY_AXES or (len(shape) == _COLOR_AXES and shape[2] in (1, _RGB, _RGBA))
 
 
-def _is_picture(value: Any, least: int) -> bool:
-    if not isinstance(value, np.ndarray) or value.dtype != _UINT8:
-        return False
-    shape = value.shape
-    return (
-        (len(shape) == _GRAY_AXES or (len(shape) == _COLOR_AXES and shape[2] in (1, 3)))
-        and shape[0] >= least
-        and shape[1] >= least
-        and shape[0] * shape[1] <= MAX_PIXELS
-    )
-
-
 def _complaint(value: Any, least: int) -> str:
+    """What is wrong with pixels, and what to do about it; empty where nothing is."""
     if not isinstance(value, np.ndarray):
         return f"expected pixels in a numpy array, not {other_kind(value)}"
     if value.dtype != _UINT8:
         return f"expected uint8 pixels, not {value.dtype}; {_conversion(value)}"
-    gray_or_color = value.ndim == _GRAY_AXES or value.shape[2:] in ((1,), (3,))
-    if value.ndim > _COLOR_AXES or not gray_or_color:
+    if value.ndim != _GRAY_AXES and value.shape[2:] not in ((1,), (3,)):
         return (
             f"expected the shape (H, W) for gray or (H, W, 3) for colour, not {value.shape}"
             f"{_shape_advice(value.shape)}"
@@ -85,10 +73,12 @@ def _complaint(value: Any, least: int) -> str:
             f"expected at least {least} x {least} pixels, not height {height} and width {width}"
             f"{empty}"
         )
-    return (
-        f"expected up to {MAX_PIXELS:,} pixels, not the shape {value.shape}; scale it down, or let "
-        "FaceAnalyzer find the faces in a smaller copy"
-    )
+    if height * width > MAX_PIXELS:
+        return (
+            f"expected up to {MAX_PIXELS:,} pixels, not the shape {value.shape}; scale it down, or "
+            "let FaceAnalyzer find the faces in a smaller copy"
+        )
+    return ""
 
 
 def other_kind(value: Any) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_edge import ArtifactError, ConfigurationError, EngineError, ModelSpec
+from fer_edge import ArtifactError, ConfigurationError, ModelSpec
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.backends.contract import Port, contract_spec, padded, static_batch
 
@@ -81,8 +81,3 @@ def test_a_smaller_batch_is_filled_up() -> None:
     assert filled.shape == (3, 4, 4, 1)
     assert np.array_equal(filled[:2], batch)
     assert padded(batch, 2) is batch
-
-
-def test_a_larger_batch_is_refused() -> None:
-    with pytest.raises(EngineError, match="takes 2 crops in one call, not 3"):
-        padded(np.ones((3, 4, 4, 1), np.uint8), 2)

@@ -21,7 +21,7 @@ from tensorrt_double.plans import BATCHES, CLOSE, Answer, Open, Plan, crops
 from fer_edge.artifacts.plan import Gpu
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BackendOptions
-from fer_edge.errors import ArtifactError, ConfigurationError, EngineError, InputError
+from fer_edge.errors import ArtifactError, ConfigurationError, EngineError
 
 # ---- trust
 
@@ -133,12 +133,6 @@ def test_a_full_gpu_shows_when_the_plan_is_opened(opened: Open, cuda: CudaDouble
     with pytest.raises(EngineError, match="cudaErrorMemoryAllocation"):
         opened()
     assert cuda.held() == {}
-
-
-@pytest.mark.parametrize("count", [5, 64])
-def test_a_batch_above_the_profile_is_refused(opened: Open, count: int) -> None:
-    with pytest.raises(InputError, match=rf"a batch of {count} crops.*at most 4.*--max-batch"):
-        opened().infer(crops(count))
 
 
 @pytest.mark.parametrize(
