@@ -10,11 +10,9 @@ import math
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +40,6 @@ _GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.2}
 Golden crops are drawings, whose probabilities INT8 moves more than those of faces.
 """
 
-_SECONDS = 10
 _BROKEN = "{} is installed and cannot be imported"
 
 
@@ -111,11 +108,7 @@ def diagnose(
         auto_order=AUTO_ORDER,
         auto=_finding("auto", "cannot be chosen", _auto, model, precision, device),
         faces=_finding("faces", "face detection cannot be imported", _detector),
-        devices=(
-            _cpu(),
-            *_accelerators(),
-            _finding("tensorrt-rtx", "cannot be looked for", _tensorrt_rtx),
-        ),
+        devices=tuple(_devices(Machine())),
         extras=tuple(_check_extra(extra) for extra in EXTRAS),
         problems=tuple(_clashes()),
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -186,7 +179,8 @@ def _check_extra(extra: str) -> Check:
 
 
 def _clashes() -> list[str]:
-    found = ([name for name in names if _is_installed(name)] for names in _RIVALS)
+    installed = {distribution.name for distribution in metadata.distributions()}
+    found = ([name for name in names if name in installed] for names in _RIVALS)
     return [
         f"{' and '.join(names)} are installed together and overwrite each other's files: "
         f"pip uninstall {' '.join(names)}, then install the one that you need"
@@ -195,37 +189,23 @@ def _clashes() -> list[str]:
     ]
 
 
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _cpu() -> Check:
-    machine = Machine()
-    seen = ", ".join(machine.cpu_extensions()) or "no extensions"
-    return Check("cpu", True, f"{machine.cpu_name()} {platform.machine()}; {seen}")
-
-
-def _accelerators() -> list[Check]:
-    found = []
-    if board := Machine().text("proc/device-tree/model"):
+def _devices(machine: Machine) -> list[Check]:
+    extensions = ", ".join(machine.cpu_extensions()) or "no extensions"
+    cpu = f"{machine.cpu_name()} {platform.machine()}; {extensions}"
+    found = [Check("cpu", True, cpu)]
+    if board := machine.text("proc/device-tree/model"):
         found.append(Check("board", True, board))
     if shutil.which("nvidia-smi"):
-        found.append(_finding("nvidia", "nvidia-smi fails", _nvidia))
-    for kind, pattern in (("gpu", "dri/renderD*"), ("npu", "accel/accel*")):
-        found += [Check(kind, True, str(node)) for node in sorted(Path("/dev").glob(pattern))]
+        said = machine.output(
+            "nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"
+        )
+        gpus = "; ".join((said or "").strip().splitlines())
+        told = gpus or "nvidia-smi fails; run it to see why, and install NVIDIA's driver"
+        found.append(Check("nvidia", bool(gpus), told))
+    for kind, pattern in (("gpu", "dev/dri/renderD*"), ("npu", "dev/accel/accel*")):
+        found += [Check(kind, True, f"/{node}") for node in machine.paths(pattern)]
+    found.append(_finding("tensorrt-rtx", "cannot be looked for", _tensorrt_rtx))
     return found
-
-
-def _nvidia() -> str:
-    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(  # noqa: S603 - a fixed command
-        command, capture_output=True, text=True, timeout=_SECONDS, check=True
-    )
-    return "; ".join(answer.stdout.strip().splitlines())
 
 
 def _tensorrt_rtx() -> str:
