@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 
 from fer_edge.analyzer import FaceAnalyzer
+from fer_edge.cli.pictures import search_hint
 from fer_edge.command import open_predictor, result_target, say
 from fer_edge.faces.detection import FaceDetector
 from fer_edge.live.recording import Outputs, record
@@ -97,13 +98,8 @@ def _print_summary(head: dict[str, Any], detector: FaceDetector) -> None:
         f"{source['width']} x {source['height']}; {rate:.0f} frames/s"
     )
     if not tracks:
-        width, height = source["width"], source["height"]
-        small = detector.searched_size(width, height) if width and height else (0, 0)
-        hint = (
-            f" in copies of {small[0]} x {small[1]} pixels; to find smaller faces: --max-side "
-            f"{min(2 * detector.max_side, max(width, height))}"
-        )
-        print(f"no face found{hint if small != (width, height) and width else ''}")
+        size = source["width"], source["height"]
+        print(f"no face found{search_hint(detector, *size) if all(size) else ''}")
     brief = [track for track in tracks if track["end_s"] - track["start_s"] < _SHORTEST_TRACK_S]
     for track in tracks:
         if track in brief and len(brief) < len(tracks):

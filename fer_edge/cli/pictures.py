@@ -59,7 +59,7 @@ def predict(options: Namespace) -> int:
             results.append({"image": str(path), "faces": _plain(faces, options.crop)})
             emotions.update(face.label for face in faces)
             if not faces:
-                print(f"{path}: no face found{_searched(picture, detector)}")
+                print(f"{path}: no face found{search_hint(detector, *picture.shape[1::-1])}")
             elif many:
                 print(f"{path}: {', '.join(str(face.prediction) for face in faces)}")
             else:
@@ -106,16 +106,14 @@ def _plain(faces: Iterable[AnalyzedFace], crop: bool) -> list[dict[str, Any]]:
     return plain
 
 
-def _searched(picture: Image, detector: FaceDetector) -> str:
+def search_hint(detector: FaceDetector, width: int, height: int) -> str:
     """What to try where a face may be too small in the copy that was searched."""
-    height, width = picture.shape[:2]
     small = detector.searched_size(width, height)
     if small == (width, height):
         return ""
     larger = min(2 * detector.max_side, max(width, height))
     return (
-        f" in a copy of {small[0]} x {small[1]} pixels, of {width} x {height}; to find smaller "
-        f"faces: --max-side {larger}"
+        f" in a copy of {small[0]} x {small[1]} pixels; to find smaller faces: --max-side {larger}"
     )
 
 

@@ -250,15 +250,12 @@ def _refuse_hidden_halves(
         half = _HALVES.get(_WORDS.split(file.last.lower())[0])
         if half is None or (read and file.folders not in around):
             continue
-        if file.suffix in _ARCHIVES:
-            kind = "packed; unpack it"
-        elif file.suffix in _STAND_INS:
-            kind = "a file, no folder; put the folder in its place"
-        elif file.suffix in _TABLES and set(read) == {TRAIN} and half != TRAIN:
-            kind = "a table; read it by itself"
-        else:
-            continue
-        raise DataError(f"{source}: {file.name} could be a half, and is {kind}, or move it away")
+        is_table = file.suffix in _TABLES and set(read) == {TRAIN} and half != TRAIN
+        if is_table or file.suffix in (*_ARCHIVES, *_STAND_INS):
+            raise DataError(
+                f"{source}: {file.name} could be a half, and is no folder; put its pictures into "
+                "one, or move it away"
+            )
 
 
 def _refuse_data_in_a_file(listing: Listing, source: Path) -> None:

@@ -220,8 +220,8 @@ def test_where_a_copy_was_searched_in_vain_it_says_how_to_search_larger(
     cv2.imwrite(str(wall), np.full((750, 1000, 3), 90, np.uint8))
     assert run(wall) == 0
     assert capsys.readouterr().out == (
-        f"{wall}: no face found in a copy of 640 x 480 pixels, of 1000 x 750; to find smaller "
-        "faces: --max-side 1000\n"
+        f"{wall}: no face found in a copy of 640 x 480 pixels; to find smaller faces: --max-side "
+        "1000\n"
     )
     assert run(wall, "--max-side", 1000) == 0
     assert capsys.readouterr().out == f"{wall}: no face found\n"

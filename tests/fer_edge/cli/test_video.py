@@ -132,7 +132,7 @@ def test_a_video_without_a_face_has_no_tracks(
     assert run("video", path, "--json", out, "--timeline", tmp_path / "line.png") == 0
     assert read(out)["tracks"] == []
     assert len(read(out)["frames"]) == 5
-    hint = "no face found in copies of 640 x 480 pixels; to find smaller faces: --max-side 800"
+    hint = "no face found in a copy of 640 x 480 pixels; to find smaller faces: --max-side 800"
     assert hint in capsys.readouterr().out
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import shlex
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,10 +113,10 @@ def _without_classes(data: Path) -> None:
     [
         (_dangling, "test is a link to .*nowhere, which is not there"),
         (_emptied, "test is there and has no pictures"),
-        (_packed, r"test\.zip could be a half, and is packed; unpack it"),
-        (_as_a_table, r"test_labels\.csv could be a half, and is a table"),
-        (_as_a_link_of_git_on_windows, "test could be a half, and is a file, no folder"),
-        (_as_a_shortcut, r"test\.lnk could be a half, and is a file, no folder"),
+        (_packed, r"test\.zip could be a half, and is no folder"),
+        (_as_a_table, r"test_labels\.csv could be a half, and is no folder"),
+        (_as_a_link_of_git_on_windows, "test could be a half, and is no folder"),
+        (_as_a_shortcut, r"test\.lnk could be a half, and is no folder"),
         (_of_another_name, "holdout stands beside train, has pictures, and is not read"),
         (_without_classes, "test stands beside train, has pictures, and is not read"),
     ],
@@ -292,15 +289,15 @@ def test_two_trees_of_different_pictures_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("fer2013", b"emotion,pixels,Usage\n", r"without its suffix; rename it: mv (.*) \1\.csv"),
+        ("fer2013", b"emotion,pixels,Usage\n", r"without its suffix; call it fer2013\.csv$"),
         ("fer2013.csv", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         ("fer2013.csv", b"<!DOCTYPE html>", "is a web page"),
         ("fer2013.csv", b"emotion\tpixels\tUsage\n", "with tabs; expected commas"),
-        ("fer2013.csv.gz", b"\x1f\x8b\x08", r"gunzip .*fer2013\.csv\.gz\) and give .*2013\.csv$"),
-        ("fer2013.tar.gz", b"\x1f\x8b\x08", "packed with gzip; unpack it"),
+        ("fer2013.csv.gz", b"\x1f\x8b\x08", "is packed; unpack it, and give what comes out"),
+        ("fer2013.tar.gz", b"\x1f\x8b\x08", "is packed; unpack it"),
         ("fer2013.tar", b"x".ljust(257, b"\0") + b"ustar", "is a tar archive; unpack it"),
-        ("fer2013.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
-        ("fer2013.rar", b"Rar!\x1a", "is a RAR archive"),
+        ("fer2013.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z or RAR archive"),
+        ("fer2013.rar", b"Rar!\x1a", "is a 7z or RAR archive"),
         ("fer2013.zip", b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
         ("fer2013.zip", b"<!DOCTYPE html>", "is a web page"),
         ("fer2013.zip", b"", "is empty"),
@@ -312,17 +309,6 @@ def test_a_file_that_is_no_data_set_is_told_for_what_it_is(
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
         load(tmp_path / name, "train")
-
-
-def test_the_command_that_unpacks_a_data_set_works_when_pasted(tmp_path: Path) -> None:
-    packed = tmp_path / "my data" / "fer2013.csv.gz"
-    packed.parent.mkdir()
-    packed.write_bytes(gzip.compress(as_fer2013_csv(made())))
-    with pytest.raises(DataError) as told:
-        load(packed, "train")
-    command = str(told.value).partition("unpack it (")[2].partition(")")[0]
-    subprocess.run(shlex.split(command), check=True)
-    assert len(load(packed.with_suffix(""), "train")) == 14
 
 
 @pytest.mark.parametrize("write", [write_zip, write_folder])
