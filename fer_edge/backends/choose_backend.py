@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from fer_edge.artifacts.model import Model
+from fer_edge.backends.base import BackendOptions
 from fer_edge.backends.table import AUTO_ORDER, BACKENDS
 from fer_edge.backends.tuning_record import Candidate, Timing, Tuning, read_tuning, tuning_folder
 from fer_edge.errors import ArtifactError, ConfigurationError, MissingDependencyError
@@ -24,18 +25,15 @@ def choose_backend(
     name: str,
     model: Model,
     precision: str | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    *,
-    measured: bool = True,
+    options: BackendOptions | None = None,
 ) -> Choice:
     """Resolve ``auto`` for a model; no engine is imported or run for it.
 
     What ``fer-edge doctor --tune`` measured with these very artifacts and engines on this machine
-    decides. ``measured=False`` leaves that out, for options that it was not measured with.
-    Otherwise it is the first of AUTO_ORDER that is installed, knows ``device``, and has an artifact
-    of ``precision`` (None: the manifest's) in its own format. If no backend has one in its own
-    format, it is the first that opens another's.
+    decides, unless ``options`` have settings that it was not measured with. Otherwise it is the
+    first of AUTO_ORDER that is installed, knows the device, and has an artifact of ``precision``
+    (None: the manifest's) in its own format. If no backend has one in its own format, it is the
+    first that opens another's.
 
     Raises ConfigurationError for an unknown name and for a model that no backend runs,
     MissingDependencyError where the backends that would run it are not installed, and ArtifactError
@@ -47,6 +45,9 @@ def choose_backend(
                 f"unknown backend {name!r}; there are auto, {', '.join(BACKENDS)}"
             )
         return Choice(name, "asked for")
+    options = options or BackendOptions()
+    device, threads = options.device, options.threads
+    measured = options == BackendOptions(device, threads, goal=options.goal)
     passed_over: list[str] = []
     try:
         tuning = _measured(model, precision, device) if measured else None
@@ -68,23 +69,13 @@ def choose_backend(
             order = f"the first of {', '.join(AUTO_ORDER)} that is installed and has an artifact"
             others = f" ({'; '.join(passed_over)})" if passed_over else ""
             return Choice(backend, order + others)
-    raise _no_choice(model, precision, device)
+    raise no_choice(model, precision, device)
 
 
 def candidates(
     model: Model, precision: str | None = None, device: str = "auto"
 ) -> tuple[Candidate, ...]:
-    """Every installed backend that knows ``device`` and opens an artifact of ``model``.
-
-    Raises ConfigurationError and MissingDependencyError as ``choose_backend`` does where there is
-    none.
-    """
-    if not (found := _usable(model, precision, device)):
-        raise _no_choice(model, precision, device)
-    return found
-
-
-def _usable(model: Model, precision: str | None, device: str) -> tuple[Candidate, ...]:
+    """Every installed backend that knows ``device`` and opens an artifact of ``model``."""
     return tuple(
         Candidate(name, model.sha256(name, precision), entry.version())
         for name, entry in BACKENDS.items()
@@ -98,7 +89,7 @@ def _measured(model: Model, precision: str | None, device: str) -> Tuning | None
             return None  # so hashes and versions need not be looked up
     except ConfigurationError:  # a user without a home folder, where nothing can be kept
         return None
-    return read_tuning(_usable(model, precision, device), device)
+    return read_tuning(candidates(model, precision, device), device)
 
 
 def _describe(tuning: Tuning, best: Timing) -> str:
@@ -109,9 +100,10 @@ def _describe(tuning: Tuning, best: Timing) -> str:
     )
 
 
-def _no_choice(
+def no_choice(
     model: Model, precision: str | None, device: str
 ) -> ConfigurationError | MissingDependencyError:
+    """Why no backend runs a model on a device, and what to do."""
     opening = {name: BACKENDS[name] for name in AUTO_ORDER if model.offers(name, precision)}
     if not opening:
         return model.nothing_for(None, precision)

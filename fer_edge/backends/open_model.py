@@ -69,14 +69,7 @@ def open_backend(
             "of JSON text"
         )
     found = Model.open(model, spec=spec)
-    choice = choose_backend(
-        backend,
-        found,
-        precision=precision,
-        device=options.device,
-        threads=options.threads,
-        measured=options == BackendOptions(options.device, options.threads, goal=options.goal),
-    )
+    choice = choose_backend(backend, found, precision, options)
     if options.threads is None and options.goal == "latency":  # tuning measures latency
         options = replace(options, threads=choice.threads)
     artifact = _artifact(found, choice.name, options.device, precision)

@@ -20,7 +20,7 @@ import numpy as np
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.backends import BACKENDS, Backend, BackendOptions, backend_class
-from fer_edge.backends.choose_backend import candidates
+from fer_edge.backends.choose_backend import candidates, no_choice
 from fer_edge.backends.tuning_record import (
     Failure,
     Timing,
@@ -61,7 +61,8 @@ def tune(
     OSError if writing it fails later.
     """
     opened = Model.open(model)
-    found = candidates(opened, precision, device)
+    if not (found := candidates(opened, precision, device)):
+        raise no_choice(opened, precision, device)
     check_tuning_folder()
     counts = tuple(threads) or thread_counts()
     runs: list[_Run] = []

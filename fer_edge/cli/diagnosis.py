@@ -19,7 +19,7 @@ import numpy as np
 
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
 from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_class
-from fer_edge.backends.base import one_line
+from fer_edge.backends.base import BackendOptions, one_line
 from fer_edge.backends.choose_backend import choose_backend
 from fer_edge.errors import EngineError, FerEdgeError, GateError
 from fer_edge.system.dependencies import EXTRAS, missing_packages
@@ -161,7 +161,7 @@ def _engine(name: str) -> str:
 
 
 def _auto(model: str | os.PathLike[str], precision: str | None, device: str) -> str:
-    choice = choose_backend("auto", Model.open(model), precision, device)
+    choice = choose_backend("auto", Model.open(model), precision, BackendOptions(device))
     return f"{choice.name}: {choice.reason}"
 
 

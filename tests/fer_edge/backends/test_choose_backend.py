@@ -14,7 +14,7 @@ import pytest
 from fer_edge import ConfigurationError, MissingDependencyError
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
 from fer_edge.artifacts.model import Model
-from fer_edge.backends import AUTO_ORDER, BACKENDS
+from fer_edge.backends import AUTO_ORDER, BACKENDS, BackendOptions
 from fer_edge.backends.choose_backend import Choice, candidates, choose_backend
 from fer_edge.backends.table import BackendEntry
 from fer_edge.backends.tuning_record import Timing, Tuning, this_machine, tuning_folder
@@ -29,9 +29,9 @@ SUFFIXES = {
 MakeModel = Callable[..., Path]
 
 
-def chosen(model: Path, **options: Any) -> Choice:
+def chosen(model: Path, precision: str | None = None, **options: Any) -> Choice:
     """What auto is for a model."""
-    return choose_backend("auto", Model.open(model), **options)
+    return choose_backend("auto", Model.open(model), precision, BackendOptions(**options))
 
 
 @pytest.fixture(autouse=True)
@@ -224,7 +224,9 @@ def test_a_backend_that_is_asked_for_is_taken_whatever_was_measured(make_model: 
 def test_what_was_measured_under_other_options_does_not_count(make_model: MakeModel) -> None:
     model = make_model("openvino", "onnxruntime")
     keep_tuning(model, ("onnxruntime", 1, 0.1))
-    assert chosen(model, measured=False).name == "openvino"
+    assert chosen(model, spinning=True).name == "openvino"
+    assert chosen(model, inference_precision="fp32").name == "openvino"
+    assert chosen(model, goal="throughput").name == "onnxruntime"
 
 
 def changed_artifact(model: Path, monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> None:

@@ -101,18 +101,6 @@ def test_auto_takes_the_fastest_from_then_on(model_directory: Path, fake: type[F
     assert "fer-edge doctor --tune measured here" in choice.reason
 
 
-@pytest.mark.usefixtures("only_onnxruntime")
-@pytest.mark.parametrize(
-    "options", [BackendOptions(spinning=True), BackendOptions(inference_precision="fp32")]
-)
-def test_other_options_than_those_measured_make_their_own_choice(
-    model_directory: Path, options: BackendOptions
-) -> None:
-    tune(model_directory, threads=(2,), seconds=0.01)
-    with Predictor(model_directory, options=options) as fer:
-        assert fer.info.reason.startswith("the first of ")
-
-
 def test_nothing_is_measured_where_it_could_not_be_kept(
     model_directory: Path, fake: type[Fake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,24 +182,9 @@ def test_the_threads_that_were_measured_best_are_taken_unless_the_caller_says(
     with Predictor(tiny_artifact, **wishes) as fer:
         assert fer.info.threads == threads
         assert fer.info.reason == "the fastest of 5"
-    ((backend, model), keywords) = tuned.call_args
-    assert (backend, model.path) == ("auto", tiny_artifact)
-    assert keywords == {
-        "precision": None,
-        "device": "auto",
-        "threads": wishes.get("threads"),
-        "measured": True,
-    }
-
-
-@pytest.mark.parametrize("options", [BackendOptions(spinning=True), BackendOptions(trust=True)])
-def test_what_was_measured_does_not_count_for_wishes_that_it_was_not_measured_with(
-    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, options: BackendOptions
-) -> None:
-    chosen = create_autospec(choose_backend, return_value=Choice("onnxruntime", "the first"))
-    monkeypatch.setattr("fer_edge.backends.open_model.choose_backend", chosen)
-    Predictor(tiny_artifact, options=options).close()
-    assert chosen.call_args.kwargs["measured"] is False
+    (backend, model, precision, options) = tuned.call_args.args
+    assert (backend, model.path, precision) == ("auto", tiny_artifact, None)
+    assert (options.device, options.threads) == ("auto", wishes.get("threads"))
 
 
 def test_threads_that_were_measured_for_latency_are_not_taken_for_throughput(
