@@ -177,12 +177,6 @@ def test_reset_forgets_and_lets_the_clock_begin_again() -> None:
     assert given.changed
 
 
-def test_a_second_prediction_of_the_same_moment_changes_nothing() -> None:
-    smoother = EmotionSmoother()
-    smoother.update(seen(HAPPY), 3.0)
-    assert smoother.update(seen(SAD), 3.0).probabilities == pytest.approx(shares(HAPPY))
-
-
 @pytest.mark.parametrize("time", [2.9, -1.0, math.nan, math.inf, 10**400, "4"])
 def test_a_clock_that_goes_back_is_refused_and_changes_nothing(time: Any) -> None:
     smoother = EmotionSmoother()

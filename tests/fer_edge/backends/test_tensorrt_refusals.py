@@ -88,25 +88,6 @@ def test_a_plan_of_another_place_says_how_to_get_one_here(
         opened()
 
 
-@pytest.mark.parametrize(
-    ("hardware", "gpu", "runs"),
-    [
-        ("same-compute-capability", Gpu("Other", "8.7", 99), True),
-        ("same-compute-capability", Gpu("Other", "8.6", 16), False),
-        ("ampere-plus", Gpu("Other", "8.0", 99), True),
-    ],
-)
-def test_a_plan_for_several_gpus_runs_on_them(
-    opened: Open, plan: Plan, hardware: str, gpu: Gpu, runs: bool
-) -> None:
-    plan.change(gpu=gpu, hardware=hardware)
-    if runs:
-        opened()
-    else:
-        with pytest.raises(ArtifactError, match="built for Other"):
-            opened()
-
-
 def test_a_plan_that_tensorrt_refuses_gives_tensorrts_reason(opened: Open, plan: Plan) -> None:
     plan.change(b"no engine")
     with pytest.raises(ArtifactError, match=r"refuses .*model\.plan: Magic tag does not match"):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from fer_edge import __version__
 from fer_edge.cli import main
 
 COMMANDS = ("predict", "info", "doctor")
@@ -41,12 +40,6 @@ def test_help_works_without_any_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--version"])
-    assert capsys.readouterr().out == f"fer-edge {__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,6 @@ def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
     ]
 
 
-def test_the_confusion_counts_every_pair(labels: np.ndarray, probabilities: np.ndarray) -> None:
-    predicted = probabilities.argmax(axis=1)
-    counted = [[0] * 3 for _ in range(3)]
-    for true, guess in zip(labels, predicted, strict=True):
-        counted[true][guess] += 1
-    assert confusion_matrix(labels, predicted, 3).tolist() == counted
-
-
 def test_the_scores_of_a_class_are_those_of_the_textbook() -> None:
     first = class_scores(np.array([[6, 2], [3, 9]]))[0]
     assert (first.precision, first.recall, first.support) == (6 / 9, 6 / 8, 8)
@@ -100,19 +92,6 @@ def test_the_interval_stays_within_zero_and_one(trials: int) -> None:
 
 
 # --- calibration
-
-
-def test_confidence_that_is_always_earned_has_no_error() -> None:
-    labels = np.array([0, 0, 0, 1, 1])  # four of five right at 0.8
-    assert expected_calibration_error(
-        labels, np.array([one_hot(0, 0.8)] * 3 + [one_hot(1, 0.8), one_hot(0, 0.8)])
-    ) == pytest.approx(0)
-
-
-def test_the_error_of_one_bin_is_its_gap() -> None:
-    assert expected_calibration_error(
-        np.array([0, 1]), np.array([one_hot(0, 0.9), one_hot(0, 0.9)])
-    ) == pytest.approx(0.4)
 
 
 def test_gaps_of_different_bins_do_not_cancel() -> None:

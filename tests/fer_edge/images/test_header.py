@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import struct
 import time
@@ -332,55 +331,6 @@ def test_exif_that_cannot_be_read_leaves_the_picture_as_it_is_stored(block: byte
 # Hostile bytes
 
 
-def mutated(data: bytes, random: np.random.Generator) -> bytes:
-    result = bytearray(data)
-    # half of the changes go to the header, where they matter most
-    for _ in range(random.integers(1, 6)):
-        reach = len(result) if random.random() < 0.5 else min(len(result), 80)
-        at = int(random.integers(0, max(reach, 1)))
-        length = int(random.integers(1, 9))
-        change = random.integers(0, 5)
-        if change == 0:
-            result[at : at + length] = random.bytes(length)
-        elif change == 1:
-            result[at : at + length] = random.choice([b"\0", b"\xff", b"\x7f"]) * length
-        elif change == 2:
-            del result[at : at + length]
-        elif change == 3:
-            result[at:at] = result[at // 2 : at // 2 + length]
-        else:
-            del result[at:]
-    return bytes(result)
-
-
-SIGNATURES = {
-    "jpeg": b"\xff\xd8\xff",
-    "progressive-jpeg": b"\xff\xd8\xff",
-    "png": b"\x89PNG\r\n\x1a\n",
-    "lossless-webp": b"RIFF",
-    "lossy-webp": b"RIFF",
-    "bmp": b"BM",
-    "tiff": b"II*\0",
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_hostile_bytes_give_a_result_or_an_input_error_soon(name: str) -> None:
-    random = np.random.default_rng(sum(name.encode()))
-    whole = {"jpeg": jpeg_with_exif, "png": png_with_exif, "lossless-webp": webp_with_exif}
-    data = whole[name](tiff(6)) if name in whole else FILES[name]
-    for _ in range(3000):
-        hostile = mutated(data, random)
-        if random.random() < 0.8:
-            start = SIGNATURES[name]
-            hostile = start + hostile[len(start) :]
-        for function in (picture_size, check_complete, orientation):
-            begin = time.process_time()
-            with contextlib.suppress(InputError):
-                function(hostile)
-            assert time.process_time() - begin < SLOW_SECONDS
-
-
 @pytest.mark.parametrize(
     "filling",
     [b"\xff", b"\xff\0", b"\xff\xd0", b"\xff\xe0\0\2", b"\0\0\0\0tEXt\0\0\0\0", b"JUNK\0\0\0\0"],
@@ -388,7 +338,7 @@ def test_hostile_bytes_give_a_result_or_an_input_error_soon(name: str) -> None:
 @pytest.mark.parametrize("name", ["jpeg", "png", "lossless-webp"])
 def test_time_grows_no_faster_than_the_bytes(name: str, filling: bytes) -> None:
     head = {"jpeg": b"\xff\xd8\xff", "png": FILES["png"][:33], "lossless-webp": b""}[name]
-    body = filling * ((4 << 20) // len(filling))
+    body = filling * ((1 << 20) // len(filling))
     data = riff(extended(8, 8) + body) if name == "lossless-webp" else head + body
     begin = time.process_time()
     with pytest.raises(InputError):

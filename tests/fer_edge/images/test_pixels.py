@@ -104,10 +104,9 @@ def test_an_unfit_crop_is_refused_with_what_was_expected_and_came(
     assert caught.value.index is None
 
 
-@pytest.mark.parametrize(("crop", "message"), UNFIT)
-def test_in_a_batch_an_unfit_crop_is_named(crop: object, message: str) -> None:
-    with pytest.raises(InputError, match=f"^crop 5 of the batch: .*{message}") as caught:
-        check_crop(crop, 5)
+def test_in_a_batch_an_unfit_crop_is_named() -> None:
+    with pytest.raises(InputError, match=r"^crop 5 of the batch: expected pixels") as caught:
+        check_crop(None, 5)
     assert caught.value.index == 5
 
 

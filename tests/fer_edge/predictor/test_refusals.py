@@ -16,31 +16,16 @@ from fer_edge import EngineError, InputError, Predictor
 Image = npt.NDArray[np.uint8]
 
 
-UNFIT = [
-    pytest.param(None, "not None", id="nothing"),
-    pytest.param(np.zeros((48, 48), np.float32), "not float32", id="float"),
-    pytest.param(np.full((48, 48), np.nan), "NaN or Inf", id="not a number"),
-    pytest.param(np.zeros((48, 48, 4), np.uint8), r"not \(48, 48, 4\)", id="channels"),
-    pytest.param(np.zeros((0, 0), np.uint8), "height 0 and width 0", id="empty"),
-    pytest.param(np.zeros((7, 48), np.uint8), "height 7 and width 48", id="too small"),
-    pytest.param(
-        np.broadcast_to(np.uint8(3), (20_000, 20_000)), "up to 100,000,000 pixels", id="too large"
-    ),
-]
+def test_an_unfit_crop_is_refused(fer: Predictor) -> None:
+    with pytest.raises(InputError, match=r"^expected uint8 pixels, not float32"):
+        fer.predict(np.zeros((48, 48), np.float32))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("crop", "message"), UNFIT)
-def test_an_unfit_crop_is_refused(fer: Predictor, crop: Any, message: str) -> None:
-    with pytest.raises(InputError, match=f"^expected .*{message}"):
-        fer.predict(crop)
-
-
-@pytest.mark.parametrize(("crop", "message"), UNFIT)
 def test_one_unfit_crop_refuses_its_batch_and_is_named(
-    double: Any, crop: Any, message: str, gray: Callable[[int], Image]
+    double: Any, gray: Callable[[int], Image]
 ) -> None:
-    with pytest.raises(InputError, match=f"^crop 1 of the batch: expected .*{message}") as caught:
-        Predictor(backend=double).predict_batch([gray(1), crop, gray(2)])
+    with pytest.raises(InputError, match=r"^crop 1 of the batch: expected .*not None") as caught:
+        Predictor(backend=double).predict_batch([gray(1), None, gray(2)])  # type: ignore[list-item]
     assert caught.value.index == 1
     assert double.batches == []
 

@@ -88,10 +88,8 @@ def test_a_tensor_that_torch_cannot_read_is_refused(dtype: str, size: int, tmp_p
     text = json.dumps(header).encode()
     path = tmp_path / "x.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(size))
-    with pytest.raises(ArtifactError):
-        checkpoint.load(path)
     with pytest.raises(ArtifactError, match=r"that this torch cannot read|not a safe"):
-        checkpoint.load_bytes(path.read_bytes(), path)
+        checkpoint.load(path)
 
 
 def test_weights_are_a_copy_that_survives_the_file(saved: Path, tmp_path: Path) -> None:

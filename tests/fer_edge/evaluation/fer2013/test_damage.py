@@ -11,7 +11,6 @@ import pytest
 from made_fer2013 import (
     FORMS,
     USAGES,
-    Picture,
     as_files,
     made,
     noise,
@@ -113,24 +112,6 @@ def test_a_truncated_zip_is_refused(tiny_fer2013: Path, tmp_path: Path) -> None:
     data = tiny_fer2013.read_bytes()
     with pytest.raises(DataError):
         load(write_file(tmp_path / "a.zip", data[: len(data) // 2]), "train")
-
-
-def test_a_zip_with_any_byte_changed_is_read_or_refused(tmp_path: Path) -> None:
-    pictures = [Picture("Training", label, noise(label)) for label in range(7)]
-    whole = write_zip(tmp_path / "a.zip", as_files(pictures)).read_bytes()
-    expected = load(tmp_path / "a.zip", "train").sha256
-    rng = np.random.default_rng(0)
-    start_of_directory = whole.index(b"PK\1\2")
-    refused = 0
-    for position in [*rng.integers(0, len(whole), 150), *range(start_of_directory, len(whole), 3)]:
-        damaged = bytearray(whole)
-        damaged[position] ^= 0xFF
-        (tmp_path / "b.zip").write_bytes(damaged)
-        try:
-            assert load(tmp_path / "b.zip", "train").sha256 == expected
-        except DataError:
-            refused += 1
-    assert refused > 150
 
 
 def test_a_zip_with_a_file_without_a_name_is_refused(tmp_path: Path) -> None:

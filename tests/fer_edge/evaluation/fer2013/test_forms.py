@@ -55,7 +55,7 @@ def test_the_hash_does_not_depend_on_the_form(form: str, tmp_path: Path) -> None
     assert load(FORMS[form](tmp_path, pictures), "train").sha256 == by_hand.sha256
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["zip", "fer2013.csv"])
 def test_arrays_are_as_documented(form: str, tmp_path: Path) -> None:
     crops = load(str(FORMS[form](tmp_path, made())), "train")
     assert (crops.images.dtype, crops.images.shape) == (np.uint8, (14, 48, 48))
