@@ -42,7 +42,7 @@ from fer_edge.evaluation.layout import (
 from fer_edge.evaluation.lists import MAX_LISTED, read_list
 from fer_edge.evaluation.picture_files import open_file, opened, what_it_is
 from fer_edge.evaluation.pixel_tables import MAX_PICTURES, read_pixels
-from fer_edge.evaluation.tables import SEPARATORS, open_table
+from fer_edge.evaluation.tables import open_table
 
 __all__ = [
     "SIDE",
@@ -151,7 +151,7 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
                 name = f"{path}:{table.name}"
                 found = read_pixels(table.open(), name, split, source.mapping)
                 beside = test_table_beside(listing, table)
-                if split != TRAIN and beside and not any(TEST in e.splits for e in found.entries):
+                if split != TRAIN and beside and not any(e.is_in(TEST) for e in found.entries):
                     raise DataError(
                         f"{name} has no rows of the split {split or TEST}, and {beside} beside it "
                         f"could be its test half; give {table.name} alone, or move {beside} away"
@@ -175,7 +175,7 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
 
 
 def _is_of_pixels(path: Path) -> bool:
-    with open_table(open_file(path), str(path), MAX_LISTED, SEPARATORS) as table:
+    with open_table(open_file(path), str(path), MAX_LISTED) as table:
         lowered = {name.lower() for name in table.header}
         return not table.header or bool(lowered & {"pixels", "usage"} and lowered & {"emotion"})
 
@@ -209,9 +209,9 @@ def classes_of(found: Survey, source: DataSource, labels: Sequence[str] | None =
 def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
     if split is None:
         kinds = (PUBLIC, TEST, TRAIN)
-        chosen = next((c for kind in kinds if (c := [e for e in entries if kind in e.splits])), [])
+        chosen = next((c for kind in kinds if (c := [e for e in entries if e.is_in(kind)])), [])
     else:
-        chosen = [entry for entry in entries if split in entry.splits]
+        chosen = [entry for entry in entries if entry.is_in(split)]
     most = MAX_PICTURES if all(map(is_named_as_fer2013, chosen)) else MAX_LISTED
     if len(chosen) > most:
         raise DataError(
@@ -227,7 +227,7 @@ def _require_all_classes(
     """Every class in the half; FER2013's halves of ``test`` may lack a class, as small sets do."""
     half = TRAIN if split == TRAIN else TEST
     seen = {
-        classes.index[entry.key] for entry in found.entries if split is None or half in entry.splits
+        classes.index[entry.key] for entry in found.entries if split is None or entry.is_in(half)
     }
     if missing := [name for place, name in enumerate(classes.labels) if place not in seen]:
         folders = [f for kind, f in found.halves.items() if (kind == TRAIN) == (half == TRAIN)]

@@ -67,17 +67,22 @@ _Folders: TypeAlias = tuple[str, ...]
 
 
 class Entry(NamedTuple):
-    """One picture: its name in the source, what its class is called, and the splits it is in.
+    """One picture: its name in the source, what its class is called, and the half it is in.
 
-    ``content`` opens its file, or is its pixels, 48 x 48. ``box`` is x, y, width and height of the
-    face in its pixels, None for the whole picture.
+    ``half`` is a split, ``test`` for a picture of neither half of it. ``content`` opens its file,
+    or is its pixels, 48 x 48. ``box`` is x, y, width and height of the face in its pixels, None for
+    the whole picture.
     """
 
     name: str
     key: str
-    splits: tuple[str, ...]
+    half: str
     content: Callable[[], IO[bytes]] | npt.NDArray[np.uint8]
     box: tuple[int, int, int, int] | None = None
+
+    def is_in(self, split: str) -> bool:
+        """Whether it is a picture of ``split``; both its halves are in ``test``."""
+        return split == self.half or (split == TEST and self.half != TRAIN)
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,8 @@ def survey(listing: Listing, source: Path) -> Survey:
     for file in listing.files:
         root = next((root for root in roots if file.folders[: len(root)] == root), None)
         if root is not None and (key := _class_of(file, root, source)) is not None:
-            split = half_named(root[-1]) if halves else TRAIN
-            splits = _splits_of(file, split, has_validation=has_validation)
-            found.append((file, Entry(file.name, key, splits, file.open)))
+            half = _half_of(file, root[-1], has_validation) if halves else TRAIN
+            found.append((file, Entry(file.name, key, half, file.open)))
     kept = _without_second_copies(found, notes)
     entries = tuple(entry for _, entry in kept)
     if not halves:
@@ -170,12 +174,11 @@ def _class_of(file: SourceFile, root: _Folders, source: Path) -> str | None:
     )
 
 
-def _splits_of(file: SourceFile, split: str | None, *, has_validation: bool) -> tuple[str, ...]:
-    if split == TEST:
-        split = FER2013_NAMES.get(file.last.split("_")[0])
-        if split in (None, TRAIN):
-            return (PRIVATE, TEST) if has_validation else (TEST,)
-    return (TRAIN,) if split in (None, TRAIN) else (split, TEST)
+def _half_of(file: SourceFile, folder: str, has_validation: bool) -> str:
+    if (half := half_named(folder) or TRAIN) != TEST:
+        return half
+    named = FER2013_NAMES.get(file.last.split("_")[0], TRAIN)
+    return named if named != TRAIN else PRIVATE if has_validation else TEST
 
 
 def _without_second_copies(
@@ -191,7 +194,7 @@ def _without_second_copies(
         files = sorted((file for file, _ in by_folder[folders]), key=attrgetter("last"))
         first = by_folder[folders][0][1]
         names = tuple((file.last, file.size) for file in files)
-        known = seen.setdefault((first.splits, first.key.lower(), names), files)
+        known = seen.setdefault((first.half, first.key.lower(), names), files)
         if known is not files and list(map(_content, known)) == list(map(_content, files)):
             copies[folders] = known[0].folders
     if copies:

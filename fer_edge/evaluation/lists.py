@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fer_edge.errors import DataError
-from fer_edge.evaluation.layout import FER2013_NAMES, TEST, TRAIN, Entry, Survey, half_named
+from fer_edge.evaluation.layout import FER2013_NAMES, TRAIN, Entry, Survey, half_named
 from fer_edge.evaluation.picture_files import open_file
 from fer_edge.evaluation.tables import Table, open_table
 
@@ -51,7 +51,7 @@ def read_list(path: Path) -> Survey:
     """
     entries: list[Entry] = []
     missing: list[str] = []
-    with open_table(open_file(path), str(path), MAX_LISTED, separators=",;\t| ") as table:
+    with open_table(open_file(path), str(path), MAX_LISTED) as table:
         columns = _columns(table, path.parent)
         first = [] if columns.header else [(1, list(table.header))]
         for number, row in chain(first, table.rows):
@@ -131,8 +131,7 @@ def _entry(listing: Path, row: list[str], columns: _Columns, where: str) -> Entr
     if (split := FER2013_NAMES.get(told) or half_named(told)) is None:
         raise DataError(f"{where} has the split {told!r:.40}; expected train, val or test")
     opener = functools.partial(open_file, listing.parent / name)
-    splits = (split,) if split in (TRAIN, TEST) else (split, TEST)
-    return Entry(name, key, splits, opener, _box(row, columns, where) if columns.box else None)
+    return Entry(name, key, split, opener, _box(row, columns, where) if columns.box else None)
 
 
 def _box(row: list[str], columns: _Columns, where: str) -> _Box:

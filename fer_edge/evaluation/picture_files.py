@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import posixpath
 import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, NamedTuple, NoReturn
 
 from fer_edge.errors import DataError
@@ -19,21 +20,26 @@ from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
 
 
 class SourceFile(NamedTuple):
-    """A file by its path below the source, with ``/`` between folders.
-
-    ``folders`` are those that it is in, outermost first; ``suffix`` is in lower case, with the dot.
-    """
+    """A file by its path below the source, with ``/`` between folders."""
 
     name: str
-    folders: tuple[str, ...]
-    suffix: str
     size: int
     open: Callable[[], IO[bytes]]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders that it is in, outermost first."""
+        return tuple(self.name.split("/")[:-1])
 
     @property
     def last(self) -> str:
         """The name without its folders."""
         return self.name.rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """What the name ends in, in lower case, with the dot."""
+        return posixpath.splitext(self.last)[1].lower()
 
 
 @dataclass(frozen=True)
@@ -88,16 +94,16 @@ def _of_folder(root: Path) -> Listing:
     folders: list[str] = []
     try:
         for folder, below, names in os.walk(root, onerror=_raise, followlinks=True):
-            inside = Path(folder).relative_to(root).parts
+            inside = Path(folder).relative_to(root)
             below[:] = [
                 name
                 for name in below
                 if not _is_left_about(name) and not _leads_back(Path(folder, name))
             ]
-            folders += ["/".join((*inside, name)) for name in below]
+            folders += [(inside / name).as_posix() for name in below]
             for name in names:
                 if not _is_left_about(name):
-                    files.append(_file_of(Path(folder, name), inside))
+                    files.append(_file_of(Path(folder, name), (inside / name).as_posix()))
     except OSError as problem:
         raise _unreadable(problem.filename or root, problem) from problem
     files.sort(key=lambda file: file.name.split("/"))
@@ -113,12 +119,11 @@ def _leads_back(folder: Path) -> bool:
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
-def _file_of(path: Path, inside: tuple[str, ...]) -> SourceFile:
+def _file_of(path: Path, name: str) -> SourceFile:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path} is a pipe, socket or device; move it away")
-    name, opener = "/".join((*inside, path.name)), functools.partial(open_file, path)
-    return SourceFile(name, inside, path.suffix.lower(), status.st_size, opener)
+    return SourceFile(name, status.st_size, functools.partial(open_file, path))
 
 
 def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
@@ -135,12 +140,10 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
         *folders, last = name.split("/")
         if any(map(_is_left_about, folders)):
             continue
-        inside = tuple(folders)
-        around.add(inside)
+        around.add(tuple(folders))
         if last and not _is_left_about(last):
             opener = functools.partial(archive.open, info)
-            suffix = PurePosixPath(last).suffix.lower()
-            files.append(SourceFile(name, inside, suffix, info.file_size, opener))
+            files.append(SourceFile(name, info.file_size, opener))
     every = {"/".join(one[:depth]) for one in around for depth in range(1, len(one) + 1)}
     return Listing(tuple(files), tuple(sorted(every)))
 

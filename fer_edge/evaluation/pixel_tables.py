@@ -18,9 +18,6 @@ from fer_edge.evaluation.tables import open_table
 MAX_PICTURES = 150_000
 """Four times FER2013. One takes 5.8 kB while a split is put together, so all of them 0.9 GB."""
 
-_SPLITS_OF = {
-    usage: (split,) if split == TRAIN else (split, TEST) for usage, split in FER2013_NAMES.items()
-}
 _COLUMNS = ("emotion", "pixels", "Usage")
 _PIXELS = {str(value): value for value in range(256)}
 _NUMBERED = {str(number): name for number, name in enumerate(LABELS)}
@@ -44,15 +41,15 @@ def read_pixels(
             if len(row) <= max(columns):
                 raise DataError(f"{where} has {len(row)} fields; expected {', '.join(_COLUMNS)}")
             emotion, pixels, usage = (row[column].strip() for column in columns)
-            if usage not in _SPLITS_OF:
-                known = ", ".join(_SPLITS_OF)
+            if (half := FER2013_NAMES.get(usage)) is None:
+                known = ", ".join(FER2013_NAMES)
                 raise DataError(f"{where} has the Usage {usage!r}; expected {known}")
-            if split is not None and split not in _SPLITS_OF[usage]:
+            if split not in (None, half) and (split != TEST or half == TRAIN):
                 continue
             if emotion not in names:
                 raise DataError(f"{where} has the emotion {emotion!r}; expected {', '.join(names)}")
             picture = _picture(pixels.split(), where)
-            entries.append(Entry(f"{source} row {place}", emotion, _SPLITS_OF[usage], picture))
+            entries.append(Entry(f"{source} row {place}", emotion, half, picture))
     return Survey(tuple(entries), names=names)
 
 

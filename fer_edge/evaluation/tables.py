@@ -1,6 +1,7 @@
 """The one reader of CSV files: FER2013's tables, FER+'s votes and lists of pictures.
 
-A byte-order mark, spaces around values and empty lines are accepted everywhere. Every line is
+Columns are separated by commas, semicolons, tabs, vertical bars or spaces, as the first line has
+it. A byte-order mark, spaces around values and empty lines are accepted everywhere. Every line is
 bounded, so that a file cannot take more memory than its longest allowed row.
 """
 
@@ -19,9 +20,7 @@ from fer_edge.system.read_file import git_lfs_advice
 MAX_LINE = 1 << 16
 """Characters of a line; FER2013's longest row has 9,200 (2304 numbers with spaces)."""
 
-_NAMED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-SEPARATORS = "".join(_NAMED)
-"""What tables separate their columns with, except spaces."""
+_SEPARATORS = ",;\t|"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _LISTED, _SHOWN = 12, 30
 _PEEKED, _MARK = 64, 4
@@ -38,40 +37,31 @@ class Table:
     source: str
     header: tuple[str, ...]
     rows: Iterator[tuple[int, list[str]]]
-    separator: str = ","
 
     def columns(self, *names: str) -> list[int]:
-        """Positions of these columns. Raises DataError with the columns that there are."""
-        missing = [name for name in names if name not in self.header]
+        """Positions of these columns, named in any case of letters.
+
+        Raises DataError with the columns that there are.
+        """
+        lowered = [name.lower() for name in self.header]
+        missing = [name for name in names if name.lower() not in lowered]
         if not missing:
-            return [self.header.index(name) for name in names]
+            return [lowered.index(name.lower()) for name in names]
         if not self.header:
             raise DataError(f"{self.source} is empty; expected the columns {', '.join(names)}")
-        if self.separator != ",":
-            used = _NAMED.get(self.separator, "spaces")
-            raise DataError(
-                f"{self.source} separates its columns with {used}; expected commas. Save it as CSV "
-                "with commas"
-            )
         said = ", ".join(f"{name:.{_SHOWN}}" for name in self.header[:_LISTED])
-        lowered = {name.lower(): name for name in self.header}
-        respelled = {name: lowered[name.lower()] for name in missing if name.lower() in lowered}
-        advice = "its first line has to name them"
-        if respelled:
-            wanted, found = ", ".join(respelled), ", ".join(respelled.values())
-            advice = f"write {wanted} instead of {found} in its first line"
         raise DataError(
             f"{self.source} lacks the columns {', '.join(sorted(missing))}: its first line is "
-            f"{said}; {advice}"
+            f"{said}, and has to name them"
         )
 
 
 @contextmanager
-def open_table(stream: IO[bytes], source: str, most: int, separators: str = ",") -> Iterator[Table]:
-    """Read a table from ``stream``, which is closed at the end.
+def open_table(stream: IO[bytes], source: str, most: int) -> Iterator[Table]:
+    """Read a table of at most ``most`` rows from ``stream``, which is closed at the end.
 
-    ``most`` bounds the rows; ``separators`` are those that are accepted. Raises DataError, within
-    the block too, for a file that is no text of UTF-8, no CSV, or beyond the bounds.
+    Raises DataError, within the block too, for a file that is no text of UTF-8, no CSV, or beyond
+    the bounds.
     """
     with stream:
         _refuse_other_text(stream, source)
@@ -79,13 +69,12 @@ def open_table(stream: IO[bytes], source: str, most: int, separators: str = ",")
             try:
                 lines = _bounded_lines(text, source, most)
                 first = next(lines, (1, ""))[1]
-                found = _separator_of(first)
-                used = found if found in separators else ","
+                used = _separator_of(first)
                 header = tuple(field.strip() for field in _fields(first, used))
                 rows = (
                     (number, fields) for number, line in lines if any(fields := _fields(line, used))
                 )
-                yield Table(source, header, rows, found)
+                yield Table(source, header, rows)
             except (csv.Error, UnicodeDecodeError) as problem:
                 raise DataError(
                     f"{source} is not a readable CSV file: {problem}. Save it as UTF-8 text"
@@ -108,7 +97,7 @@ def _refuse_other_text(stream: IO[bytes], source: str) -> None:
 
 def _separator_of(line: str) -> str:
     """The separator that occurs most often in the first line; spaces only if there is no other."""
-    found = max(_NAMED, key=lambda mark: (line.count(mark), mark == ","))
+    found = max(_SEPARATORS, key=lambda mark: (line.count(mark), mark == ","))
     return " " if not line.count(found) and " " in line.strip() else found
 
 

@@ -110,7 +110,7 @@ def _look_at(source: DataSource, seen: _Seen, split: str | None) -> list[str]:
         for entry in track(entries, len(entries), "looking at pictures"):
             if (label := names[entry.key]) is not None:
                 try:
-                    seen.add(picture_of(entry), split or entry.splits[0], label)
+                    seen.add(picture_of(entry), split or entry.half, label)
                 except DataError as problem:
                     seen.unreadable.append(str(problem))
         return [*found.notes, *notes]

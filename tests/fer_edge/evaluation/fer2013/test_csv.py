@@ -64,8 +64,6 @@ def test_an_unknown_usage_is_no_row_of_another_split(tmp_path: Path) -> None:
     [
         (b"", "is empty; expected the columns emotion, pixels, Usage"),
         (b"emotion,pixels\n1,0 0\n", "lacks the columns Usage"),
-        (b"Emotion,Pixels,usage\n", "lacks the columns .* write emotion, pixels, Usage instead of"),
-        (b"emotion;pixels;Usage\n", "separates its columns with semicolons; expected commas"),
         ("emotion,pixels,Usage\n".encode("utf-16"), "is text in UTF-16; expected UTF-8"),
         (b"emotion,pixels,Usage\n\xff,,\n", "is not a readable CSV file"),
         (b'emotion,pixels,Usage\n3,"' + b"1 " * 100_000, "line 2 is longer than"),
