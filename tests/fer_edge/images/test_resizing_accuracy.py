@@ -17,7 +17,7 @@ from fer_edge.images.preprocess import preprocess
 Image = npt.NDArray[np.uint8]
 
 SIDES = (110, 150, 181, 203, 300, 401)
-EVERY = 4
+EVERY = 8
 """Pictures are sorted by class."""
 
 CAMERA_NOISE = 4.0
@@ -26,7 +26,7 @@ CAMERA_NOISE = 4.0
 
 @pytest.fixture(scope="module")
 def fer() -> Predictor:
-    return Predictor(precision="fp32", backend="onnxruntime")
+    return Predictor("mobilenet", precision="fp32", backend="onnxruntime")
 
 
 def test_enlarged_faces_are_told_as_well_as_after_exact_averaging(
