@@ -67,9 +67,9 @@ def from_checkpoint(path: Path) -> Source:
     import torch
 
     from fer_edge.torch_model import checkpoint
-    from fer_edge.torch_model.folding import folded
     from fer_edge.torch_model.network import Normalized
     from fer_export.core import export_core
+    from fer_export.folding import folded
 
     network, spec = checkpoint.load(path)
     held = [network]

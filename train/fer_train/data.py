@@ -15,8 +15,8 @@ from fer_edge.errors import DataError, EmptySplitError
 from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.crops import SIDE, LabelledCrops
 from fer_edge.evaluation.data_source import DataSource
-from fer_edge.evaluation.similarity import near_copies
 from fer_edge.system.files import sha256_of
+from fer_train.similarity import near_copies
 from fer_train.targets import read_votes, soft_targets
 
 _FEWEST = 2

@@ -16,9 +16,9 @@ from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import picture_of
 from fer_edge.evaluation.layout import Survey
-from fer_edge.evaluation.similarity import near_hashes, perceptual_hash
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import track
+from fer_train.similarity import near_hashes, perceptual_hash
 
 _TRAIN = "train"
 _VALIDATION = "validation"

@@ -10,8 +10,8 @@ from torch import nn  # noqa: E402 - behind the skip
 
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec  # noqa: E402
 from fer_edge.torch_model.architectures import DenseBlock  # noqa: E402
-from fer_edge.torch_model.folding import Residual, folded  # noqa: E402
 from fer_edge.torch_model.network import build  # noqa: E402
+from fer_export.folding import Residual, folded  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_edge.evaluation.similarity import near_copies
 from fer_edge.images.synthetic import synthetic_crops
+from fer_train.similarity import near_copies
 
 
 def drawings(count: int) -> np.ndarray:
