@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,6 @@ from fer_edge.live.tracking import Tracking
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
 from fer_edge.system.forking import ProcessBound
-
-Picture: TypeAlias = "npt.NDArray[np.uint8] | str | os.PathLike[str]"
 
 
 class FaceAnalyzer(ProcessBound):

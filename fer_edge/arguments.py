@@ -20,9 +20,7 @@ def whole_number(name: str, value: object, most: float) -> int:
             number = operator.index(value)  # type: ignore[arg-type]
             if 1 <= number <= most:
                 return number
-    raise ConfigurationError(
-        f"{name} should be a whole number from 1 to {most}, not {_shown(value)}"
-    )
+    raise ConfigurationError(f"{name} should be a whole number from 1 to {most}, not {value!r:.40}")
 
 
 def real_number(name: str, value: object, expected: str, fits: Callable[[float], bool]) -> float:
@@ -32,8 +30,4 @@ def real_number(name: str, value: object, expected: str, fits: Callable[[float],
             number = float(value)
             if fits(number):
                 return number
-    raise ConfigurationError(f"{name} should be {expected}, not {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    return f"{value!r:.40}"
+    raise ConfigurationError(f"{name} should be {expected}, not {value!r:.40}")

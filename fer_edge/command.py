@@ -214,11 +214,8 @@ def write_result(options: Namespace, value: object) -> None:
 
 def result_target(options: Namespace) -> Path | IO[str] | None:
     """Where ``--json`` asks the result to be written to, for a result that comes in pieces."""
-    if options.json == _STANDARD_OUTPUT:
-        stream: IO[str] = options.stdout
-        return stream
-    path: Path | None = options.json
-    return path
+    target: Path | IO[str] | None = options.json
+    return options.stdout if target == _STANDARD_OUTPUT else target
 
 
 @contextmanager

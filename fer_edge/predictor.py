@@ -238,14 +238,12 @@ class Predictor(ProcessBound):
             return self._infer(backend, rows[:, 0])[1]
         if count * copies <= self._max_batch:
             _, flat = self._infer(backend, rows.reshape(-1, *self._tensors.shape))
-            each = flat.reshape(count, copies, len(self._labels))
-            averaged: npt.NDArray[np.float32] = each.mean(axis=1)
-            return averaged
-        views = [np.ascontiguousarray(rows[:, copy]) for copy in range(copies)]
-        answers: npt.NDArray[np.float32] = np.mean(
-            [self._infer(backend, view)[1] for view in views], axis=0
-        )
-        return answers
+            each = list(flat.reshape(count, copies, len(self._labels)).swapaxes(0, 1))
+        else:
+            views = (np.ascontiguousarray(rows[:, copy]) for copy in range(copies))
+            each = [self._infer(backend, view)[1] for view in views]
+        averaged: npt.NDArray[np.float32] = np.mean(each, axis=0)
+        return averaged
 
     def _infer(
         self, backend: Backend, batch: npt.NDArray[np.uint8]

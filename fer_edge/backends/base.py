@@ -13,6 +13,7 @@ from fer_edge.arguments import whole_number
 from fer_edge.artifacts.artifact import Artifact
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError
+from fer_edge.system.cores import default_threads, usable_cores
 from fer_edge.system.forking import ProcessBound
 
 Crops: TypeAlias = npt.NDArray[np.uint8]
@@ -110,6 +111,11 @@ class BackendOptions:
                 "cuda:1 for the second GPU"
             )
         return kind, int(number or 0)
+
+    def cpu_threads(self) -> int:
+        """Threads on the CPU: as asked for, else all usable cores for throughput, or half."""
+        usual = usable_cores if self.goal == "throughput" else default_threads
+        return self.threads or usual()
 
     def refuse(self, engine: str, *names: str) -> None:
         """Raise ConfigurationError if one of these options, which ``engine`` lacks, is set."""

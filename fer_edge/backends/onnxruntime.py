@@ -18,7 +18,6 @@ from fer_edge.errors import (
     EngineError,
     FerEdgeError,
 )
-from fer_edge.system.cores import default_threads, usable_cores
 
 _COMPUTES_IN = {
     (CPU, "fp32"): "fp32",
@@ -59,7 +58,7 @@ class OnnxRuntimeBackend(Backend):
                 "code; export the model without it"
             )
         abreast = options.goal == "throughput"
-        threads = options.threads or (usable_cores() if abreast else default_threads())
+        threads = options.cpu_threads()
         settings = quiet_options(1 if abreast else threads, spinning=options.spinning)
         session = _open(artifact, device, settings)
         _check_provider(session, device.provider)

@@ -21,7 +21,6 @@ from fer_edge.backends.openvino_model import (
 from fer_edge.backends.openvino_runtime import ov, process_core
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
-from fer_edge.system.cores import default_threads, usable_cores
 
 _FAMILIES = ("CPU", "GPU", "NPU", "AUTO")
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -188,9 +187,7 @@ def _settings(core: Any, device: str, options: BackendOptions, precision: str) -
     else:
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     if device == "CPU":
-        abreast = options.goal == "throughput"
-        threads = options.threads or (usable_cores() if abreast else default_threads())
-        settings["INFERENCE_NUM_THREADS"] = str(threads)
+        settings["INFERENCE_NUM_THREADS"] = str(options.cpu_threads())
         # two processes would bind their threads to the same first cores
         settings["ENABLE_CPU_PINNING"] = "NO"
     elif options.threads is not None:

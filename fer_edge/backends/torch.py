@@ -17,7 +17,6 @@ from fer_edge.backends.base import Answers, Backend, BackendOptions, Crops, Engi
 from fer_edge.backends.contract import refuse_another_spec
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
-from fer_edge.system.cores import usable_cores
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized, without_tf32
 
@@ -58,7 +57,7 @@ class TorchBackend(Backend):
         forward: Forward = torch.compile(whole, dynamic=True) if options.compiled else whole
         self._threads, concurrency = options.threads, 1  # None is torch's own number
         if device.type == "cpu" and options.goal == "throughput":
-            self._threads, concurrency = 1, options.threads or usable_cores()
+            self._threads, concurrency = 1, options.cpu_threads()
         self._forward: Forward | None = None
         self._lanes: Pool[_Lane] | None = None
         if device.type == "cuda":

@@ -110,7 +110,7 @@ def test_for_throughput_each_call_keeps_to_its_own_thread(data: bytes, settings:
 def test_for_throughput_all_usable_cores_are_used(
     data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fer_edge.backends.onnxruntime.usable_cores", lambda: 7)
+    monkeypatch.setattr("fer_edge.backends.base.usable_cores", lambda: 7)
     assert opened(data, goal="throughput").engine.concurrency == 7
 
 

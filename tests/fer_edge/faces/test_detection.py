@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -241,19 +239,10 @@ class TestChoice:
         with pytest.raises(ArtifactError, match=r"no YuNet at .*nowhere\.onnx"):
             FaceDetector(tmp_path / "nowhere.onnx")
 
-    @pytest.mark.parametrize(
-        "content",
-        [b"", b"junk" * 100],
-    )
+    @pytest.mark.parametrize("content", [b"", YUNET_FILE.read_bytes()[:-1000]])
     def test_a_file_that_is_no_network_is_an_error(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "face.onnx"
         path.write_bytes(content)
-        with pytest.raises(ArtifactError, match="damaged or is not a YuNet"):
-            FaceDetector(path)
-
-    def test_a_cut_off_yunet_is_an_error(self, tmp_path: Path) -> None:
-        path = tmp_path / "face.onnx"
-        path.write_bytes(YUNET_FILE.read_bytes()[:-1000])
         with pytest.raises(ArtifactError, match="damaged or is not a YuNet"):
             FaceDetector(path)
 
@@ -286,14 +275,6 @@ class TestChoice:
         monkeypatch.setattr("fer_edge.faces.detectors._SYSTEM_CASCADES", ())
         with pytest.raises(EngineError, match="has no Haar cascades"):
             FaceDetector("haar")
-
-    def test_importing_needs_no_cascade(self) -> None:
-        code = (
-            "import cv2\n"
-            "vars(cv2).pop('CascadeClassifier', None), vars(cv2).pop('data', None)\n"
-            "import fer_edge.faces.detection"
-        )
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
     @pytest.mark.parametrize(
         "settings",
