@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_bench.launching import WORKER, Program
-from fer_bench.peers import Peer, adapter_program
+from fer_bench.peers import Peer, adapter_program, load_peers
 from fer_bench.scenarios import SCENARIOS
 from fer_edge.artifacts.model import Model, check_model
 from fer_edge.backends import BACKENDS
@@ -118,12 +118,12 @@ def candidates_for(
     return found
 
 
-def bare_candidates(candidates: Sequence[Candidate], peers: dict[str, Peer]) -> list[Candidate]:
+def bare_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Add the same file without Predictor after each model on ONNX Runtime or OpenVINO.
 
     Raises ConfigurationError for the backend ``auto``: it has to be named.
     """
-    found = []
+    peers, found = load_peers(), []
     for candidate in candidates:
         found.append(candidate)
         if candidate.kind != "model":

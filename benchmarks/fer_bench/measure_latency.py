@@ -164,30 +164,26 @@ def _row(turns: Turns, settings: Settings) -> LatencyRow:
         error = None if samples else _no_rate(search, turns.samples)
     elif not error and candidate.scenario == "server":
         error = _rate_not_held(samples, settings)
-    ran: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: described.get(name, getattr(candidate, name, None)) for name in _RAN
     }
-    row = LatencyRow(
-        model=candidate.model,
-        kind=candidate.kind,
-        title=candidate.peer.title if candidate.peer else candidate.model,
-        batch=candidate.crops_per_call,
-        query=SCENARIOS[candidate.scenario].query or candidate.crops_per_call,
-        clients=None,
-        scenario=candidate.scenario,
-        error=error,
-        **ran,
-    )
+    values |= {
+        "model": candidate.model,
+        "kind": candidate.kind,
+        "title": candidate.peer.title if candidate.peer else candidate.model,
+        "batch": candidate.crops_per_call,
+        "query": SCENARIOS[candidate.scenario].query or candidate.crops_per_call,
+        "clients": None,
+        "scenario": candidate.scenario,
+    }
     if error:
-        return row
-    rate = samples[0].rate if search else settings.rate
-    return replace(
-        row,
-        **_figures(samples, settings.seed),
-        notes=tuple(_notes(samples, search)),
-        rate_per_s=rate if candidate.scenario == "server" else None,
-        p99_bound_ms=search.bound_ms if search else None,
-    )
+        return LatencyRow(**values, error=error)
+    values |= _figures(samples, settings.seed)
+    values["notes"] = tuple(_notes(samples, search))
+    if candidate.scenario == "server":
+        values["rate_per_s"] = samples[0].rate
+        values["p99_bound_ms"] = search.bound_ms if search else None
+    return LatencyRow(**values)
 
 
 def _no_rate(search: RateSearch, samples: Sequence[RoundSample]) -> str:

@@ -76,9 +76,11 @@ def load_peers(folder: Path | None = None) -> dict[str, Peer]:
     return peers
 
 
-def choose_peers(names: Sequence[str], peers: Mapping[str, Peer]) -> tuple[Peer, ...]:
+def choose_peers(names: Sequence[str]) -> tuple[Peer, ...]:
     """Peers by name; ``all`` is every one but the bare engines. Raises ConfigurationError."""
-    known = {name: peer for name, peer in peers.items() if not peer.bare}
+    if not names:
+        return ()
+    known = {name: peer for name, peer in load_peers().items() if not peer.bare}
     for name in names:
         if name != "all" and name not in known:
             raise ConfigurationError(f"unknown peer {name!r}; there are all, {', '.join(known)}")

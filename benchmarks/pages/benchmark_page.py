@@ -13,7 +13,7 @@ from fer_bench.comparison import Collected, dots
 from fer_bench.latency_results import Interval, LatencyRow, LatencyRun, Ratio
 from fer_bench.measure_accuracy import AccuracyRun, load_split, measure_all
 from fer_bench.measure_latency import measure_latency
-from fer_bench.peers import Peer, load_peers
+from fer_bench.peers import Peer, choose_peers, load_peers
 from fer_bench.plot import draw_plot
 from fer_bench.results import read_result
 from fer_bench.scenarios import Settings
@@ -48,12 +48,11 @@ def page_candidates(models: Sequence[str], peers: Sequence[Peer] | None = None) 
     Single-stream is measured with all usable cores and with one thread, the bare engines and the
     other scenarios with all cores.
     """
-    table = load_peers()
     if peers is None:
-        peers = [peer for peer in table.values() if not peer.bare]
+        peers = choose_peers(["all"])
     cores = usable_cores()
     ours = partial(candidates_for, models, backends=[ALL], precisions=[ALL])
-    found = bare_candidates(ours(threads=[cores]), table)
+    found = bare_candidates(ours(threads=[cores]))
     found += candidates_for([], threads=[cores], peers=peers)
     if cores > 1:
         found += ours(threads=[1], peers=peers)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fer_bench.candidates import bare_candidates, candidates_for, choices
-from fer_bench.peers import choose_peers, load_peers
+from fer_bench.peers import choose_peers
 from fer_edge import ConfigurationError
 from fer_edge.system.cores import default_threads, usable_cores
 
@@ -74,7 +74,7 @@ def test_what_fits_no_engine_or_is_damaged_stays_in(tmp_path: Path) -> None:
     (damaged / "manifest.json").write_text("{")
     assert ("onnxruntime", None) in choices(str(other), ["all"], [None])
     assert ("onnxruntime", None) in choices(str(damaged), ["all"], ["all"])
-    bare = bare_candidates(candidates_for([str(damaged)], backends=["onnxruntime"]), load_peers())
+    bare = bare_candidates(candidates_for([str(damaged)], backends=["onnxruntime"]))
     assert [c.kind for c in bare] == ["model"]
 
 
@@ -89,7 +89,7 @@ def test_an_engine_that_is_broken_stays_in(monkeypatch: pytest.MonkeyPatch) -> N
 def test_bare_loops_on_a_gpu_are_refused() -> None:
     found = candidates_for(["default"], backends=["onnxruntime"], device="cuda")
     with pytest.raises(ConfigurationError, match="the bare loops run on the CPU, not on cuda"):
-        bare_candidates(found, load_peers())
+        bare_candidates(found)
 
 
 def test_a_batch_out_of_range_is_refused() -> None:
@@ -98,7 +98,7 @@ def test_a_batch_out_of_range_is_refused() -> None:
 
 
 def test_peers_follow_the_models(tiny_artifact: Path) -> None:
-    peers = choose_peers(["fer"], load_peers())
+    peers = choose_peers(["fer"])
     found = candidates_for([str(tiny_artifact)], threads=[1, 2], peers=peers)
     assert [(c.model, c.kind, c.threads) for c in found] == [
         (str(tiny_artifact), "model", 1),
@@ -115,7 +115,7 @@ def test_the_bare_engine_stands_behind_its_model(tiny_artifact: Path) -> None:
         threads=[None, 3],
         scenarios=["single-stream", "offline"],
     )
-    found = bare_candidates(found, load_peers())
+    found = bare_candidates(found)
     assert [c.kind for c in found] == ["model", "bare"] * 4
     bare = [c for c in found if c.kind == "bare"]
     assert {c.artifact for c in bare} == {tiny_artifact}

@@ -11,7 +11,7 @@ from textwrap import indent
 from fer_bench.candidates import Candidate, candidates_for
 from fer_bench.cli.options import add_candidate_options
 from fer_bench.measure_accuracy import AccuracyResult, load_split, measure_all
-from fer_bench.peers import choose_peers, load_peers
+from fer_bench.peers import choose_peers
 from fer_bench.plot import draw_reliability
 from fer_bench.tables import aligned_table, paired_sentence
 from fer_edge.artifacts.model import check_model
@@ -57,7 +57,7 @@ def _accuracy(options: Namespace) -> int:
         precisions=options.precision or [None],
         threads=[options.threads],
         device=options.device,
-        peers=choose_peers(options.peer, load_peers()) if options.peer else (),
+        peers=choose_peers(options.peer),
     )
     if options.reference:  # a wrong path is found before minutes are spent on the models
         check_model(options.reference)

@@ -10,7 +10,7 @@ from fer_bench.candidates import ALL, Candidate, bare_candidates, candidates_for
 from fer_bench.cli.options import add_candidate_options
 from fer_bench.latency_results import LatencyRun
 from fer_bench.measure_latency import measure_latency
-from fer_bench.peers import choose_peers, load_peers
+from fer_bench.peers import choose_peers
 from fer_bench.scenarios import SCENARIOS, Settings
 from fer_bench.tables import latency_summary, latency_table, noise_lines
 from fer_edge.artifacts.model import DEFAULT_MODEL
@@ -122,6 +122,6 @@ def _candidates(options: Namespace) -> list[Candidate]:
         batches=each("batch", None),
         scenarios=each("scenario", "single-stream"),
         device=options.device,
-        peers=choose_peers(options.peer, load_peers()) if options.peer else (),
+        peers=choose_peers(options.peer),
     )
-    return bare_candidates(found, load_peers()) if options.bare else found
+    return bare_candidates(found) if options.bare else found

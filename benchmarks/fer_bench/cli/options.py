@@ -21,5 +21,9 @@ def add_candidate_options(group: _ActionsContainer) -> None:
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda")
     group.add_argument(
-        "--peer", action="append", metavar="NAME", help="a peer's name, or all (repeatable)"
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a peer's name, or all (repeatable)",
     )

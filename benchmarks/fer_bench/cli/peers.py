@@ -23,7 +23,7 @@ def add_parser(commands: Commands) -> None:
 def _peers(options: Namespace) -> int:
     table, code = load_peers(), 0
     if options.action == "install":
-        for peer in choose_peers(options.names or ["all"], table):
+        for peer in choose_peers(options.names or ["all"]):
             try:
                 install(peer)
             except FerEdgeError as problem:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _NAMED, _DRAWN = 20, 60
 _SIDE, _CAPTION, _BORDER, _COLUMNS = 120, 34, 3, 10
 _INNER = _SIDE - 2 * _BORDER
-_RED, _GREEN, _INK = (60, 60, 220), (80, 170, 60), (30, 30, 30)
+_RED, _GREEN = (60, 60, 220), (80, 170, 60)
+_INK, _WHITE = (30, 30, 30), (255, 255, 255)
 _FONT, _SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.36, 15
 
 
@@ -153,10 +154,10 @@ def _contact_sheet(folder: Path, name: str, pictures: Sequence[ChangedPicture]) 
 def _tile(picture: ChangedPicture) -> np.ndarray:
     gray = picture.pixels.ndim == 2  # noqa: PLR2004
     pixels = cv2.cvtColor(picture.pixels, cv2.COLOR_GRAY2BGR) if gray else picture.pixels
-    tile = np.full((_SIDE + _CAPTION, _SIDE, 3), 255, np.uint8)
-    tile[:_SIDE] = _RED if picture.worse else _GREEN
     face = cv2.resize(pixels, (_INNER, _INNER), interpolation=cv2.INTER_NEAREST)
-    tile[_BORDER : _SIDE - _BORDER, _BORDER : _SIDE - _BORDER] = face
+    color, border = _RED if picture.worse else _GREEN, (_BORDER,) * 4
+    tile = cv2.copyMakeBorder(face, *border, cv2.BORDER_CONSTANT, value=color)
+    tile = cv2.copyMakeBorder(tile, 0, _CAPTION, 0, 0, cv2.BORDER_CONSTANT, value=_WHITE)
     for line, text in enumerate(picture.caption.split(", ", 1)):
         place = (4, _SIDE + _LINE * (line + 1) - 2)
         cv2.putText(tile, text, place, _FONT, _SCALE, _INK, 1, cv2.LINE_AA)

@@ -9,19 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from fer_bench.regression.answer_checks import (
-    answers,
-    golden,
-    intact,
-    latency,
-    parity,
-    recorded,
-    size,
-)
+from fer_bench.regression import answer_checks, picture_checks
 from fer_bench.regression.baseline import Baseline
 from fer_bench.regression.cells import find_model, split_name
 from fer_bench.regression.outcome import NotCompared, Outcome, Row, table
-from fer_bench.regression.picture_checks import accuracy, calibration, pictures, recall
 from fer_bench.regression.subject import Run, Subject
 from fer_edge.errors import ConfigurationError, DataError, FerEdgeError, GateError
 from fer_edge.evaluation.data_source import DataSource
@@ -32,16 +23,19 @@ Step = Callable[[], "Outcome | None"]
 """A part of a run. It gives no outcome where nothing is compared."""
 
 CHECKS: dict[str, Check] = {
-    "intact": intact,
-    "recorded": recorded,
-    "golden": golden,
-    "answers": answers,
-    "parity": parity,
-    "accuracy": accuracy,
-    "recall": recall,
-    "calibration": calibration,
-    "size": size,
-    "latency": latency,
+    check.__name__: check
+    for check in (
+        answer_checks.intact,
+        answer_checks.recorded,
+        answer_checks.golden,
+        answer_checks.answers,
+        answer_checks.parity,
+        picture_checks.accuracy,
+        picture_checks.recall,
+        picture_checks.calibration,
+        answer_checks.size,
+        answer_checks.latency,
+    )
 }
 """By name, in the order in which they run.
 
@@ -122,7 +116,7 @@ class Suite:
             f"fer::{name}::present": partial(_lost, why) for name, why in self.lost.items()
         }
         if self._run.source is not None:
-            found["fer::data"] = partial(pictures, self._run)
+            found["fer::data"] = partial(picture_checks.pictures, self._run)
         for subject in self.subjects:
             for name in self.checks(subject):
                 found[f"fer::{subject.cell.name}::{name}"] = partial(self.check, subject, name)
