@@ -35,11 +35,22 @@ _TEST_PREFIXES = ("PublicTest_", "PrivateTest_")
 class CalibrationSet:
     """Crops to calibrate on, with their labels and where each came from.
 
-    ``note`` says what could not be checked when they were drawn; None if everything was.
+    ``note`` says what could not be checked when they were drawn; None if everything was. Raises
+    DataError for what are no pictures, or too small to be crops.
     """
 
     crops: LabelledCrops
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        images, count = self.crops.images, len(self.crops)
+        is_colour = images.ndim == _COLOUR and images.shape[3] == 3  # noqa: PLR2004 - B, G, R
+        fits = images.dtype == np.uint8 and (images.ndim == _GRAY or is_colour)
+        if not fits or len(images) != count or min(images.shape[1:3]) < MIN_SIDE:
+            raise DataError(
+                f"expected calibration crops as uint8 ({count}, H, W) or ({count}, H, W, 3), not "
+                f"{images.dtype} {images.shape}; draw them with fer-calib"
+            )
 
     @property
     def sha256(self) -> str:
@@ -53,11 +64,6 @@ class CalibrationSet:
         pictures are recognised by FER2013's file names and, if ``data`` is given, by their pixels.
         """
         count = len(self.crops)
-        if not _are_pictures(self.crops.images) or len(self.crops.images) != count:
-            raise DataError(
-                f"expected calibration crops as uint8 ({count}, H, W) or ({count}, H, W, 3), not "
-                f"{self.crops.images.dtype} {self.crops.images.shape}; draw them with fer-calib"
-            )
         classes = self.crops.classes
         if count < len(classes):
             raise DataError(
@@ -179,34 +185,19 @@ def load(path: Path) -> CalibrationSet:
                 _array(archive, name) if name in archive else np.array(default)
                 for name, default in (("classes", LABELS), ("note", ""))
             )
+        if any(array.shape != images.shape[:1] for array in (labels, names, hashes)):
+            raise ValueError("it does not hold one label, name and hash for each of its images")
+        named = tuple(map(str, classes.ravel()))
+        ModelSpec.check_labels(named)
+        if labels.dtype.kind not in "iu" or not np.isin(labels, range(len(named))).all():
+            raise ValueError(f"it holds labels other than 0 to {len(named) - 1}")
+        crops = LabelledCrops(images, labels.astype(np.int64), tuple(map(str, names)), named)
+        found = CalibrationSet(crops, str(note) or None)
+        if any(_digest(image) != digest for image, digest in zip(images, hashes, strict=True)):
+            raise ValueError("it is damaged: an image does not have its hash; run fer-calib again")
     except Exception as problem:  # zipfile, zlib and numpy each fail in their own ways
         raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem
-    if not _are_pictures(images) or not len(images):
-        raise DataError(
-            f"{path} holds images {images.dtype} {images.shape}; expected uint8 (N, H, W) or "
-            "(N, H, W, 3), as fer-calib writes"
-        )
-    named = tuple(map(str, classes.ravel()))
-    try:
-        ModelSpec.check_labels(named)
-    except ValueError as problem:
-        raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem
-    if any(array.shape != images.shape[:1] for array in (labels, names, hashes)):
-        raise DataError(f"{path} does not hold one label, name and hash for each of its images")
-    if labels.dtype.kind not in "iu" or not np.isin(labels, range(len(named))).all():
-        raise DataError(f"{path} holds labels other than 0 to {len(named) - 1}")
-    if any(_digest(image) != digest for image, digest in zip(images, hashes, strict=True)):
-        raise DataError(f"{path} is damaged: an image does not have its hash; run fer-calib again")
-    titles = tuple(map(str, names))
-    crops = LabelledCrops(images, labels.astype(np.int64), titles, named)
-    return CalibrationSet(crops, str(note) or None)
-
-
-def _are_pictures(images: npt.NDArray[Any]) -> bool:
-    """Whether they are uint8 ``(N, H, W)`` or ``(N, H, W, 3)`` and large enough to be crops."""
-    is_colour = images.ndim == _COLOUR and images.shape[3] == 3  # noqa: PLR2004 - B, G, R
-    fits = images.dtype == np.uint8 and (images.ndim == _GRAY or is_colour)
-    return fits and min(images.shape[1:3]) >= MIN_SIDE
+    return found
 
 
 def _array(archive: Mapping[str, object], name: str) -> npt.NDArray[Any]:

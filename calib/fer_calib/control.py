@@ -8,7 +8,7 @@ from functools import cached_property
 
 import onnx
 
-from fer_calib.crops import Crops
+from fer_calib.crops import Crops, batch_size
 from fer_calib.layers import CoreGraph
 from fer_calib.limits import Limits
 from fer_calib.observation import Observation, observe
@@ -19,7 +19,7 @@ from fer_calib.sensitivity import Sensitivity, sensitivity
 from fer_edge.errors import GateError
 from fer_edge.evaluation.agreement import Agreement, agreement
 
-_PROBE_CROPS, _FEWEST_CROPS, _PROBE_PIXELS = 256, 8, 256 * 48 * 48
+_PROBE_CROPS = 256
 _NAMED = 5
 
 
@@ -33,8 +33,7 @@ class Prepared:
     def __init__(self, core: onnx.ModelProto, observation: Observation, evaluation: Crops) -> None:
         self.core, self.observation, self.evaluation = core, observation, evaluation
         height, width, _ = evaluation.spec.input.shape
-        fitting = max(_FEWEST_CROPS, min(_PROBE_CROPS, _PROBE_PIXELS // (height * width)))
-        self._probe = evaluation.thin(fitting)
+        self._probe = evaluation.thin(min(_PROBE_CROPS, 8 * batch_size(height, width)))
 
     @cached_property
     def sensitivity(self) -> Sensitivity:

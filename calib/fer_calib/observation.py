@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from fer_calib.crops import Crops
+from fer_calib.crops import Crops, batch_size
 from fer_calib.layers import CoreGraph
 from fer_calib.running import Floats, activations
-from fer_edge.system.progress import progress
+from fer_edge.system.progress import track
 
 _USUAL = 0.95
 _FAR = 4.0
@@ -25,33 +25,13 @@ _MOST_LEFT_OUT = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class TensorRecord:
-    """The extremes of one tensor on each crop, both float32 ``(N,)``."""
-
-    lows: Floats
-    highs: Floats
-
-    @property
-    def peaks(self) -> Floats:
-        """Largest magnitude of each crop; infinite where something is not a number."""
-        peaks = np.maximum(-self.lows, self.highs)
-        return np.asarray(np.nan_to_num(peaks, nan=np.inf, posinf=np.inf), np.float32)
-
-    def take(self, kept: npt.NDArray[np.bool_]) -> TensorRecord:
-        """Select crops by a mask."""
-        return TensorRecord(self.lows[kept], self.highs[kept])
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """The range ``(low, high)`` of all crops, which holds 0."""
-        return min(float(self.lows.min()), 0.0), max(float(self.highs.max()), 0.0)
-
-
-@dataclass(frozen=True, eq=False)
 class Observation:
-    """Records by tensor, and the positions of the crops that were left out of them."""
+    """The range ``(low, high)`` of each tensor, which holds 0, and the crops that were left out.
 
-    tensors: Mapping[str, TensorRecord]
+    ``outliers`` are positions in the calibration set.
+    """
+
+    spans: Mapping[str, tuple[float, float]]
     outliers: tuple[int, ...]
 
 
@@ -61,17 +41,18 @@ def observe(core: onnx.ModelProto, crops: Crops) -> Observation:
     Raises ArtifactError for a graph that is no core.
     """
     names = CoreGraph(core).tensors()
-    rows: dict[str, list[TensorRecord]] = {name: [] for name in names}
-    with progress(len(crops), "observing ranges") as bar:
-        for held in activations(core, names, crops):
-            for name, values in held.items():
-                rows[name].append(_record(values))
-            bar.advance(len(next(iter(held.values()))))
-    whole = {name: _joined(parts) for name, parts in rows.items()}
-    outliers = outliers_of(np.stack([record.peaks for record in whole.values()]))
+    rows = []  # of each batch, the extremes of every tensor on every crop: (2, T, n)
+    parts = -(-len(crops) // batch_size(*crops.tensors.shape[1:3]))
+    for held in track(activations(core, names, crops), parts, "observing ranges"):
+        flat = [held[name].reshape(len(held[name]), -1) for name in names]
+        rows.append([[v.min(axis=1) for v in flat], [v.max(axis=1) for v in flat]])
+    lows, highs = np.concatenate([np.asarray(row, np.float32) for row in rows], axis=-1)
+    left_out = outliers_of(np.maximum(-lows, highs))
+    kept_lows = lows[:, ~left_out].min(axis=1, initial=0).tolist()
+    kept_highs = highs[:, ~left_out].max(axis=1, initial=0).tolist()
     return Observation(
-        {name: record.take(~outliers) for name, record in whole.items()},
-        tuple(int(position) for position in np.flatnonzero(outliers)),
+        dict(zip(names, zip(kept_lows, kept_highs, strict=True), strict=True)),
+        tuple(np.flatnonzero(left_out).tolist()),
     )
 
 
@@ -81,8 +62,9 @@ def outliers_of(peaks: Floats) -> npt.NDArray[np.bool_]:
     A crop is an outlier if some tensor exceeds four times its 95th percentile over the crops. At
     most 2 % of the crops are left out, rounded up, the worst first: more would be the network's
     usual behaviour. A tensor that is 0 on 95 % of the crops is ignored, because its rare activity
-    would be cut off.
+    would be cut off. A peak that is no number counts as infinite.
     """
+    peaks = np.nan_to_num(peaks, nan=np.inf, posinf=np.inf)
     usual = np.quantile(peaks, _USUAL, axis=1, method="lower", keepdims=True)
     heard = (usual[:, 0] > 0) & np.isfinite(usual[:, 0])
     if not heard.any():
@@ -92,15 +74,3 @@ def outliers_of(peaks: Floats) -> npt.NDArray[np.bool_]:
     most = int(np.ceil(_MOST_LEFT_OUT * len(excess)))
     outliers[np.argsort(-excess, kind="stable")[most:]] = False
     return np.asarray(outliers, np.bool_)
-
-
-def _record(values: Floats) -> TensorRecord:
-    flat = values.reshape(len(values), -1)
-    return TensorRecord(flat.min(axis=1), flat.max(axis=1))
-
-
-def _joined(parts: list[TensorRecord]) -> TensorRecord:
-    return TensorRecord(
-        np.concatenate([part.lows for part in parts]),
-        np.concatenate([part.highs for part in parts]),
-    )

@@ -23,21 +23,12 @@ _WEIGHTS, _PAGE = "weights.bin", 4096
 class OnnxGraph:
     """A model with its local functions inlined; the model that was given is not changed.
 
-    ``imports`` lists the opsets of the file, ``domains`` the domains of its nodes; ONNX's own
-    domain is the empty name. ``nodes`` includes those of inner graphs.
+    ``nodes`` includes those of inner graphs.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self.imports = [(_domain(entry.domain), entry.version) for entry in model.opset_import]
-        functions = {_domain(function.domain) for function in model.functions}
-        self.model = inliner.inline_local_functions(model) if functions else model
+        self.model = inliner.inline_local_functions(model) if model.functions else model
         self.nodes = list(_nodes(self.model.graph))
-        self.domains = functions | {_domain(node.domain) for node in self.nodes}
-
-    @cached_property
-    def inputs(self) -> list[onnx.ValueInfoProto]:
-        """The inputs that a caller has to give; older files list initializers among them."""
-        return [v for v in self.model.graph.input if v.name not in self.initializers]
 
     @cached_property
     def makers(self) -> dict[str, onnx.NodeProto]:

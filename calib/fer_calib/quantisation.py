@@ -6,7 +6,8 @@ Integer-Arithmetic-Only Inference", CVPR 2018, section 2.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from fer_calib.crops import Crops
-from fer_calib.layers import CoreGraph, Layer
+from fer_calib.layers import CORE_OUTPUT, CoreGraph, Layer
 from fer_calib.observation import Observation, observe
 from fer_calib.onnx_graph import check, model_of
-from fer_calib.placement import Placement, place
 from fer_calib.schemes import Scheme, find_scheme
-
-WEIGHT_SUFFIX = ".weight_int8"
-"""The integer weights of a layer have its name and this suffix."""
+from fer_edge.errors import ConfigurationError
 
 _INT8_MAX, _UINT8_MAX = 127, 255
 _BIAS_MAX = 2**30  # leaves room in 32 bits for the products that are added to it
@@ -42,32 +40,61 @@ def quantize(
     share. ``scheme`` is one of ``SCHEMES``; ``keep_float`` names layers
     (``CoreGraph(core).layers``) that stay in float. The result has the inputs, the outputs and the
     opset of the core. Raises ArtifactError for a graph that is no float32 core, and
-    ConfigurationError for an unknown scheme or layer.
+    ConfigurationError for an unknown scheme or layer, and if no layer is left.
     """
     chosen, graph = find_scheme(scheme), CoreGraph(core)
-    placement = place(graph, chosen, keep_float)
+    known = [layer.name for layer in graph.layers]
+    if unknown := sorted(set(keep_float) - set(known)):
+        raise ConfigurationError(
+            f"this core has no layer {', '.join(unknown)}; it has {', '.join(known)}"
+        )
+    layers = [layer for layer in graph.layers if layer.name not in keep_float]
+    if not layers:
+        raise ConfigurationError("every layer is kept in float, so nothing would be INT8")
     observed = observe(core, calibration) if isinstance(calibration, Crops) else calibration
-    return _Rewriter(graph, placement, chosen, observed).model()
+    return _Rewriter(graph, layers, chosen, observed).model()
+
+
+def integer_readers(
+    graph: CoreGraph, layers: Iterable[Layer], scheme: Scheme
+) -> dict[str, set[str]]:
+    """The nodes that read a tensor as integers, by tensor; all other nodes read it in float."""
+    readers: dict[str, set[str]] = {}
+    for layer in layers:
+        readers.setdefault(layer.input, set()).add(layer.node)
+    integer = [layer.output for layer in layers if layer.op == "Conv"]
+    if scheme.outputs:  # ONNX Runtime fuses a convolution only if just a quantiser follows
+        for output in integer:
+            if output != CORE_OUTPUT:
+                readers[output] = {node.name for node in graph.readers.get(output, [])}
+    # A transformer's residual stream is read by layer norms alone, so it stays in float.
+    convolved = {layer.output for layer in graph.layers if layer.op == "Conv"}
+    for node in graph.additions():
+        for operand in node.input:
+            skips = operand in readers and operand not in convolved
+            if skips or (scheme.sums == "all" and operand in {*integer, *readers}):
+                readers.setdefault(operand, set()).add(node.name)
+    return readers
 
 
 class _Rewriter:
     """Builds the new graph: a pair of quantisers behind each tensor, integers as weights."""
 
     def __init__(
-        self, graph: CoreGraph, placement: Placement, scheme: Scheme, observed: Observation
+        self, graph: CoreGraph, layers: Iterable[Layer], scheme: Scheme, observed: Observation
     ) -> None:
-        self._graph = graph
-        self._scheme = scheme
+        self._graph, self._scheme = graph, scheme
         self._arrays: list[onnx.TensorProto] = []
         self._constants: list[onnx.NodeProto] = []
         self._pairs: dict[str, list[onnx.NodeProto]] = {}
-        self._nodes = {node.name: _copy(node) for node in graph.model.graph.node}
-        spans = {name: observed.tensors[name].span for name in placement.readers}
-        scales = {name: self._add_pair(name, span) for name, span in spans.items()}
-        for name, readers in placement.readers.items():
+        self._nodes = {node.name: deepcopy(node) for node in graph.model.graph.node}
+        scales = {}
+        for name, readers in integer_readers(graph, layers, scheme).items():
+            scales[name] = self._add_pair(name, observed.spans[name])
             for reader in readers:
-                _replace_input(self._nodes[reader], name, f"{name}.dequantized")
-        for layer in placement.layers:
+                inputs = self._nodes[reader].input
+                inputs[:] = [f"{given}.dequantized" if given == name else given for given in inputs]
+        for layer in layers:
             self._quantise_parameters(layer, scales[layer.input])
 
     def model(self) -> onnx.ModelProto:
@@ -90,7 +117,7 @@ class _Rewriter:
         """Add a quantiser and its dequantiser behind a tensor; returns the scale."""
         scale, zero_point = _activation_parameters(span, self._scheme.activations)
         parameters = [f"{name}.scale", f"{name}.zero_point"]
-        self._add_arrays(zip(parameters, (np.array(scale), np.array(zero_point)), strict=True))
+        self._add_arrays(parameters, np.array(scale), np.array(zero_point))
         self._pairs[name] = [
             _node("QuantizeLinear", [name, *parameters], f"{name}.quantized"),
             _node("DequantizeLinear", [f"{name}.quantized", *parameters], f"{name}.dequantized"),
@@ -112,7 +139,8 @@ class _Rewriter:
         steps = np.rint(weight / scales.reshape(along))
         integers = np.clip(steps, -limit, limit).astype(np.int8)
         node = self._nodes[layer.node]
-        node.input[1] = self._add_constant(f"{layer.name}{WEIGHT_SUFFIX}", integers, scales, layer)
+        name = f"{layer.name}.weight_int8"
+        node.input[1] = self._add_constant(name, integers, scales, layer.axis)
         if bias is not None:
             products = np.asarray(scales * input_scale, np.float32)
             rounded = np.rint(bias.astype(np.float64) / products)
@@ -124,19 +152,17 @@ class _Rewriter:
         name: str,
         integers: npt.NDArray[np.signedinteger],
         scales: npt.NDArray[np.float32],
-        layer: Layer | None = None,
+        axis: int = 0,
     ) -> str:
         """Add integers with a dequantiser per channel; returns the name of its output."""
         parameters = [name, f"{name}.scale", f"{name}.zero_point"]
-        zero_points = np.zeros(scales.shape, integers.dtype)
-        self._add_arrays(zip(parameters, (integers, scales, zero_points), strict=True))
-        axis = layer.axis if layer else 0
+        self._add_arrays(parameters, integers, scales, np.zeros(scales.shape, integers.dtype))
         dequantised = f"{name}.dequantized"
         self._constants.append(_node("DequantizeLinear", parameters, dequantised, axis=axis))
         return dequantised
 
-    def _add_arrays(self, named: zip[tuple[str, np.ndarray]]) -> None:
-        self._arrays += [numpy_helper.from_array(values, name) for name, values in named]
+    def _add_arrays(self, names: list[str], *arrays: npt.NDArray[Any]) -> None:
+        self._arrays += map(numpy_helper.from_array, arrays, names)
 
 
 def _activation_parameters(
@@ -162,15 +188,3 @@ def _usable(scales: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
 
 def _node(op: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(op, inputs, [output], output, **attributes)
-
-
-def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
-    copied = onnx.NodeProto()
-    copied.CopyFrom(node)
-    return copied
-
-
-def _replace_input(node: onnx.NodeProto, old: str, new: str) -> None:
-    for position, name in enumerate(node.input):
-        if name == old:
-            node.input[position] = new

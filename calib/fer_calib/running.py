@@ -37,20 +37,17 @@ def probabilities_of(
 def activations(
     core: onnx.ModelProto, names: Sequence[str], crops: Crops
 ) -> Iterator[dict[str, Floats]]:
-    """Yield the values of the tensors ``names``, batch by batch, each ``(n, …)`` for n crops.
+    """Yield the core's input and the tensors ``names``, each ``(n, …)`` for a batch of n crops.
 
     Some networks fold parts of a crop (windows, patches) into the batch; these are unfolded to
     ``(n, parts, …)``. Raises ArtifactError for a tensor whose size does not follow the batch.
     """
     inner = [name for name in names if name != CORE_INPUT]
-    probe = model_of(core, core.graph.node, core.graph.initializer, inner)
-    session = session_of(probe) if inner else None
+    session = session_of(model_of(core, core.graph.node, core.graph.initializer, inner))
     for batch in crops.batches():
-        values = session.run(inner, {CORE_INPUT: batch}) if session else []
+        values = session.run(inner, {CORE_INPUT: batch})
         held = {n: _unfolded(n, v, len(batch)) for n, v in zip(inner, values, strict=True)}
-        if CORE_INPUT in names:
-            held[CORE_INPUT] = batch
-        yield held
+        yield {CORE_INPUT: batch, **held}
 
 
 def session_of(model: onnx.ModelProto, *, optimised: bool = True) -> ort.InferenceSession:

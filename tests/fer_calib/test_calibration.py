@@ -170,11 +170,13 @@ def test_a_changed_pixel_is_noticed(saved: Path) -> None:
     ("changes", "message"),
     [
         ({"images": None}, "no calibration set of fer-calib"),
-        ({"images": np.zeros((14, 48, 48), np.float32)}, r"float32 \(14, 48, 48\); expected uint8"),
-        ({"images": np.zeros((14, 4, 64), np.uint8)}, r"uint8 \(14, 4, 64\); expected uint8"),
-        ({"images": np.zeros((48, 48), np.uint8)}, r"uint8 \(48, 48\); expected uint8"),
-        ({"images": np.uint8(0)}, r"uint8 \(\); expected uint8"),
-        ({"images": np.zeros((0, 48, 48), np.uint8)}, r"uint8 \(0, 48, 48\); expected uint8"),
+        (
+            {"images": np.zeros((14, 48, 48), np.float32)},
+            r"W, 3\), not float32 \(14, 48, 48\)",
+        ),
+        ({"images": np.zeros((14, 4, 64), np.uint8)}, r"W, 3\), not uint8 \(14, 4, 64\)"),
+        ({"images": np.uint8(0)}, "one label, name and hash for each"),
+        ({"images": np.zeros((0, 48, 48), np.uint8)}, "one label, name and hash for each"),
         ({"labels": np.zeros(13, np.int64)}, "one label, name and hash for each"),
         ({"labels": np.int64(0)}, "one label, name and hash for each"),
         ({"names": np.array(["a"])}, "one label, name and hash for each"),

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from fer_calib.crops import Crops
-from fer_calib.observation import Observation, TensorRecord, observe, outliers_of
+from fer_calib.observation import Observation, observe, outliers_of
 from fer_calib.quantisation import quantize
 from fer_calib.running import activations, probabilities_of
 from fer_edge.artifacts.spec import ModelSpec
@@ -16,22 +16,16 @@ from fer_edge.evaluation.agreement import agreement
 PLANTED = (40, 41, 400)
 
 
-def record(values: np.ndarray) -> TensorRecord:
-    values = values.astype(np.float32)
-    return TensorRecord(values.min(axis=1), values.max(axis=1))
-
-
 # --- where a range ends
 
 
-def test_a_range_spans_everything() -> None:
-    values = np.random.default_rng(0).normal(0, 1, (512, 1000))
-    assert record(values).span == pytest.approx((values.min(), values.max()))
-
-
-def test_a_range_holds_zero() -> None:
-    assert record(np.full((64, 10), 5.0)).span == (0, 5)
-    assert record(np.full((64, 10), -5.0)).span == (-5, 0)
+def test_a_range_spans_everything_and_zero(cnn: onnx.ModelProto, crops: Crops) -> None:
+    spans = observe(cnn, crops).spans
+    pixels = np.concatenate(list(crops.batches()))
+    assert spans["normalized"] == pytest.approx((pixels.min(), pixels.max()))
+    assert spans["stem.act"][0] == 0
+    bright = Crops(crops.tensors | np.uint8(128), crops.spec)
+    assert observe(cnn, bright).spans["normalized"][0] == 0
 
 
 # --- which crops count as outliers
@@ -63,9 +57,9 @@ def test_a_tensor_that_most_crops_leave_silent_has_no_outliers() -> None:
 
 
 def test_what_is_not_a_number_is_an_outlier() -> None:
-    values = np.ones((100, 4), np.float32)
-    values[3, 1] = np.nan
-    assert found_in(record(values).peaks) == [3]
+    peaks = np.ones(100)
+    peaks[3] = np.nan
+    assert found_in(peaks) == [3]
 
 
 # --- planted outliers among 512 crops
@@ -110,9 +104,9 @@ def test_the_planted_crops_are_found(observations: tuple[Observation, Observatio
 def test_three_outliers_among_512_do_not_move_a_range(
     observations: tuple[Observation, Observation],
 ) -> None:
-    without, with_them = (found.tensors for found in observations)
-    for name, kept in without.items():
-        assert with_them[name].span == pytest.approx(kept.span, rel=0.05, abs=0.02), name
+    without, with_them = (found.spans for found in observations)
+    for name, span in without.items():
+        assert with_them[name] == pytest.approx(span, rel=0.05, abs=0.02), name
 
 
 def test_three_outliers_among_512_do_not_spoil_the_answers(
@@ -130,6 +124,6 @@ def test_without_that_rule_they_would(
     monkeypatch.setattr(
         "fer_calib.observation.outliers_of", lambda peaks: np.zeros(peaks.shape[1], np.bool_)
     )
-    _, high = observe(explosive_cnn, planted).tensors["stem.act"].span
-    _, usual = observe(explosive_cnn, clean).tensors["stem.act"].span
+    _, high = observe(explosive_cnn, planted).spans["stem.act"]
+    _, usual = observe(explosive_cnn, clean).spans["stem.act"]
     assert high > 10 * usual
