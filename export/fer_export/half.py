@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto
 
 from fer_calib.crops import Crops
 from fer_calib.onnx_graph import check
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import GateError
 from fer_edge.evaluation import metrics
-from fer_export.half_graph import FloatGraph, prepare, to_half_graph
+from fer_export.half_graph import FloatGraph, to_half_graph
 from fer_export.half_probe import Observation, broken_tensors, observe
 
 DEFAULT_TOLERANCE = 4e-3
@@ -47,7 +46,6 @@ _LOST = 2.0**-8
 precision is 2^-11."""
 
 _FEW = 4
-_MIN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -96,13 +94,12 @@ def to_half(
 
     ``crops`` are calibration crops, uint8 ``(N, H, W, C)``. Unusual pictures are made from them and
     tried too: dark, overexposed, inverted, noise. None may overflow. Raises GateError for NaN or
-    Inf on any crop, if less than half of the weights could be float16, and if a probability changes
-    by more than ``tolerance``; DataError for crops that do not fit, and ArtifactError for a graph
-    that cannot be rewritten.
+    Inf on any crop, and if a probability changes by more than ``tolerance``; DataError for crops
+    that do not fit, and ArtifactError for a graph that cannot be rewritten.
     """
     usual = Crops(crops, spec)
     tried = Crops(np.concatenate([crops, _unusual(crops)]), spec)
-    graph = prepare(core)
+    graph = FloatGraph(core)
     seen = observe(graph, tried)
     if broken := [name for name, peak in seen.peaks.items() if not np.isfinite(peak)]:
         raise GateError(
@@ -110,7 +107,8 @@ def to_half(
             f"{broken[0]}; train it again"
         )
     reasons = _in_float(graph, seen)
-    half = _rewritten(graph, reasons)
+    half = to_half_graph(graph, reasons)
+    check(half)
     logits, broken = broken_tensors(half, tried)
     if broken:
         raise GateError(
@@ -139,10 +137,11 @@ def to_half(
 
 def _in_float(graph: FloatGraph, seen: Observation) -> dict[str, str]:
     """Why nodes stay in float32: their kind, their weights, or the size of tensors and sums."""
-    unfit = {name: _unfit(graph.array(name)) for name in graph.tensors if graph.is_weight(name)}
+    weights = [name for name in graph.initializers if graph.is_weight(name)]
+    unfit = {name: _unfit(graph.array(name)) for name in weights}
     reasons: dict[str, str] = {}
     for name, ports in graph.ports.items():
-        node = graph.nodes[name]
+        node = graph.named[name]
         read = [node.input[position] for position in sorted(ports.inputs)]
         written = [node.output[position] for position in sorted(ports.outputs)]
         found = ["it adds up squares"] if node.op_type in FLOAT_OPS else []
@@ -158,35 +157,13 @@ def _in_float(graph: FloatGraph, seen: Observation) -> dict[str, str]:
     return reasons
 
 
-def _rewritten(graph: FloatGraph, reasons: dict[str, str]) -> onnx.ModelProto:
-    weights = {name: math.prod(graph.tensors[name].dims) for name in graph.tensors}
-    read = {
-        graph.nodes[name].input[position]
-        for name in graph.ports.keys() - reasons.keys()
-        for position in graph.ports[name].inputs
-    }
-    total = sum(size for name, size in weights.items() if graph.is_weight(name))
-    share = sum(weights[name] for name in read & weights.keys()) / max(total, 1)
-    if share < _MIN_SHARE:
-        raise GateError(
-            f"only {share:.0%} of the weights could be float16 without overflow: this network does "
-            "not fit half precision. Export it in fp32 or int8, or train it with bounded "
-            "activations"
-        )
-    half = to_half_graph(graph, reasons)
-    check(half)
-    return half
-
-
 def _listed(graph: FloatGraph, reasons: dict[str, str]) -> tuple[Island, ...]:
-    without_form = {
-        name: "ONNX has no float16 form of it"
-        for name, node in graph.nodes.items()
-        if name not in graph.ports
-        and any(graph.types.get(given) == TensorProto.FLOAT for given in node.input)
-    }
-    why = without_form | reasons
-    return tuple(Island(n, node.op_type, why[n]) for n, node in graph.nodes.items() if n in why)
+    """The nodes that read float32 and stay in it, in the order of the graph."""
+    return tuple(
+        Island(name, node.op_type, reasons.get(name, "ONNX has no float16 form of it"))
+        for name, node in graph.named.items()
+        if name in reasons or (name not in graph.ports and any(map(graph.is_float, node.input)))
+    )
 
 
 def _unusual(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,7 @@ It runs in ONNX Runtime on the CPU, with nodes added that reduce each tensor to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,11 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from fer_calib.crops import Crops, batch_size
 from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
-from fer_calib.onnx_graph import model_of
+from fer_calib.onnx_graph import OnnxGraph, model_of
 from fer_calib.running import session_of
 from fer_edge.backends.onnxruntime_engine import ort
 from fer_edge.system.progress import track
-from fer_export.half_graph import FloatGraph, emulate
+from fer_export.half_graph import FloatGraph
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -29,6 +29,9 @@ _EXTREMES = ("ReduceMax", "ReduceMin", "ReduceSum")
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _ADDING = (*_PRODUCTS, "GlobalAveragePool", "ReduceL1", "ReduceMean", "ReduceSum")
 """Operators that add up more than their outputs show."""
+
+_SPACE = "axes_of_space"
+"""A constant with the axes that GlobalAveragePool adds up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +50,21 @@ class Observation:
 
 def observe(graph: FloatGraph, crops: Crops) -> Observation:
     """Run a core on crops and record all its tensors and sums."""
-    nodes, is_float = graph.nodes.values(), TensorProto.FLOAT
-    tensors = [CORE_INPUT, *(name for node in nodes for name in node.output)]
-    tensors = [name for name in tensors if graph.types.get(name) == is_float]
-    adding = [n for n in nodes if n.op_type in _ADDING and graph.types.get(n.input[0]) == is_float]
+    outputs = (name for node in graph.nodes for name in node.output)
+    tensors = [name for name in (CORE_INPUT, *outputs) if graph.is_float(name)]
+    adding = {
+        name: node
+        for name, node in graph.named.items()
+        if node.op_type in _ADDING and graph.is_float(node.input[0])
+    }
     probes = [_reduced(op, name) for op in _EXTREMES for name in tensors]
-    constants: list[TensorProto] = []
-    for node in adding:
-        probes += _on_magnitudes(node, graph.ranks[node.input[0]], constants)
+    for name, node in adding.items():
+        probes += _on_magnitudes(name, node)
     session = session_of(
         model_of(
-            graph.header,
-            [*nodes, *probes],
-            [*graph.tensors.values(), *constants],
+            graph.model,
+            [*graph.nodes, *probes],
+            [*graph.initializers.values(), numpy_helper.from_array(np.array([2, 3]), _SPACE)],
             [CORE_OUTPUT, *(probe.output[0] for probe in probes if probe.name)],
         ),
         optimised=False,
@@ -68,21 +73,50 @@ def observe(graph: FloatGraph, crops: Crops) -> Observation:
     count = len(_EXTREMES) * len(tensors)
     high, low, total = np.abs(found[:count]).reshape(len(_EXTREMES), -1)
     peaks = np.where(np.isfinite(total), np.maximum(high, low), np.nan)
-    sums = dict(zip((node.name for node in adding), found[count:].tolist(), strict=True))
+    sums = dict(zip(adding, found[count:].tolist(), strict=True))
     return Observation(dict(zip(tensors, peaks.tolist(), strict=True)), sums, logits)
 
 
 def broken_tensors(half: onnx.ModelProto, crops: Crops) -> tuple[FloatArray, list[str]]:
     """Logits ``(N, K)`` in float16, and the tensors that held NaN or Inf, the first ones first."""
-    model, rounded = emulate(half)
+    nodes, rounded = _emulating(half)
     probes = [_reduced("ReduceSum", name) for name in rounded]
     outputs = [CORE_OUTPUT, *(probe.output[0] for probe in probes)]
-    probed = model_of(model, [*model.graph.node, *probes], model.graph.initializer, outputs)
+    probed = model_of(half, [*nodes, *probes], half.graph.initializer, outputs)
     session = session_of(probed, optimised=False)
-    del model, probed  # the session has their weights in a file
+    del probed  # the session has its weights in a file
     logits, found = _watch(session, crops, "watching float16")
     seen = zip(rounded, np.isfinite(found).tolist(), strict=True)
     return logits, [name for name, finite in seen if not finite]
+
+
+def _emulating(half: onnx.ModelProto) -> tuple[list[NodeProto], list[str]]:
+    """Float32 nodes that give what float16 would, and the tensors that they round.
+
+    An engine without float16 arithmetic runs a float16 graph in float32 and drops the casts, so
+    nothing overflows there. Here each float16 tensor of ``half`` is rounded, and what exceeds
+    float16 becomes Inf. Inside a node it computes in float32. Tensors keep their names. Run them
+    without graph optimisations, which could drop the casts.
+    """
+    graph = OnnxGraph(half)
+    halves = {name for name, kind in graph.types.items() if kind == "FLOAT16"}
+    weights = [name for name in graph.initializers if name in halves]
+    nodes, rounded = [_cast(name, f"{name}.f32", TensorProto.FLOAT) for name in weights], []
+    for source in graph.nodes:
+        node = deepcopy(source)
+        node.input[:] = [f"{name}.f32" if name in weights else name for name in source.input]
+        nodes.append(node)
+        for position, name in enumerate(source.output):
+            if name in halves:
+                node.output[position] = f"{name}.exact"
+                nodes.append(_cast(f"{name}.exact", f"{name}.f16", TensorProto.FLOAT16))
+                nodes.append(_cast(f"{name}.f16", name, TensorProto.FLOAT))
+                rounded.append(name)
+    return nodes, rounded
+
+
+def _cast(source: str, target: str, to: int) -> NodeProto:
+    return helper.make_node("Cast", [source], [target], to=to)
 
 
 def _reduced(op: str, name: str) -> NodeProto:
@@ -91,33 +125,26 @@ def _reduced(op: str, name: str) -> NodeProto:
     return helper.make_node(op, [name], [output], output, keepdims=0)
 
 
-def _on_magnitudes(node: NodeProto, rank: int, constants: list[TensorProto]) -> list[NodeProto]:
-    """Repeat what a node adds up on magnitudes; ``rank`` is that of its first input.
+def _on_magnitudes(name: str, node: NodeProto) -> list[NodeProto]:
+    """Repeat what a node adds up on magnitudes.
 
     The last of the nodes, which alone has a name, gives the largest sum.
     """
-    added = f"{node.name}.added"
-    terms = [f"{node.name}.terms{n}" if given else "" for n, given in enumerate(node.input)]
+    terms = [f"{name}.terms{n}" if given else "" for n, given in enumerate(node.input)]
     if node.op_type in _PRODUCTS:
-        sums = NodeProto()
-        sums.CopyFrom(node)
-        del sums.input[:], sums.output[:]
-        sums.name = ""
-        sums.input.extend(terms)
-        sums.output.append(added)
+        sums = deepcopy(node)
+        sums.name, sums.input[:] = "", terms
+        sums.output[:] = [f"{name}.added"]
     else:
-        axes: Iterable[str] = node.input[1:2]  # none means everywhere
-        if node.op_type == "GlobalAveragePool":  # all but batch and channels
-            axes = [f"{node.name}.axes"]
-            constants.append(numpy_helper.from_array(np.arange(2, rank), axes[0]))
-        sums = helper.make_node("ReduceSum", [terms[0], *axes], [added])
+        axes = [_SPACE] if node.op_type == "GlobalAveragePool" else node.input[1:2]
         terms = terms[:1]
+        sums = helper.make_node("ReduceSum", [*terms, *axes], [f"{name}.added"])
     magnitudes = [
         helper.make_node("Abs", [given], [term])
         for given, term in zip(node.input, terms, strict=False)
         if given
     ]
-    return [*magnitudes, sums, _reduced("ReduceMax", added)]
+    return [*magnitudes, sums, _reduced("ReduceMax", f"{name}.added")]
 
 
 def _watch(

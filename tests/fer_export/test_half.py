@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,13 @@ from fer_edge.backends.openvino_runtime import ov
 from fer_edge.errors import ArtifactError, DataError, GateError
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
-from fer_edge.torch_model import checkpoint, network
+from fer_edge.torch_model import network
 from fer_export.contract_nodes import attach_contract
 from fer_export.core import export_core
 from fer_export.half import HalfCore, to_half
-from fer_export.half_graph import prepare, to_half_graph
+from fer_export.half_graph import FloatGraph, to_half_graph
 from fer_export.half_probe import broken_tensors, observe
+from fer_export.source import from_onnx
 
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 SPEC = ModelSpec(NetworkSpec("planted"), InputSpec(16, 16), temperature=1.5)
@@ -127,15 +128,11 @@ def test_the_interface_stays_float32() -> None:
     assert interface == {"normalized": FLOAT, "logits": FLOAT}
 
 
-def test_the_core_that_was_given_stays_as_it_was() -> None:
+def test_the_core_stays_as_it_was_and_gives_the_same_bytes_again() -> None:
     core = plain_core(gain=1e5)
     before = core.SerializeToString()
-    to_half(core, SPEC, drawings(), tolerance=0.01)
+    first, second = (to_half(core, SPEC, drawings(), tolerance=0.01) for _ in range(2))
     assert core.SerializeToString() == before
-
-
-def test_the_same_core_and_crops_give_the_same_bytes() -> None:
-    first, second = (to_half(plain_core(1e5), SPEC, drawings(), tolerance=0.01) for _ in range(2))
     assert first.model.SerializeToString() == second.model.SerializeToString()
     assert first.islands == second.islands
 
@@ -144,7 +141,7 @@ def test_the_same_core_and_crops_give_the_same_bytes() -> None:
 
 
 def test_float16_without_islands_would_overflow() -> None:
-    graph = prepare(plain_core(gain=1e5))
+    graph = FloatGraph(plain_core(gain=1e5))
     half = to_half_graph(graph, in_float=())
     logits, broken = broken_tensors(half, Crops(drawings(), SPEC))
     assert broken[0] == "wide"
@@ -184,7 +181,7 @@ def test_a_mean_that_overflows_while_it_adds_becomes_an_island() -> None:
         ],
         {"offset": np.float32([256]), "w": np.ones((1, 7), np.float32)},
     )
-    seen = observe(prepare(core), Crops(drawings(), SPEC))
+    seen = observe(FloatGraph(core), Crops(drawings(), SPEC))
     assert seen.peaks["bright"] < 300
     assert seen.sums["pool"] > 65504
     half = to_half(core, SPEC, drawings(), tolerance=0.5)
@@ -287,30 +284,8 @@ def test_a_network_that_overflows_only_on_a_white_picture_is_protected_too() -> 
         ],
         {"gain": np.float32([6e4]), "w": np.full((256, 7), 0.01, np.float32)},
     )
-    assert observe(prepare(core), Crops(dark, SPEC)).peaks["bright"] == 0
+    assert observe(FloatGraph(core), Crops(dark, SPEC)).peaks["bright"] == 0
     assert {"brighten", "bound"} <= names_of(to_half(core, SPEC, dark))
-
-
-def test_a_network_that_is_mostly_islands_fails() -> None:
-    with pytest.raises(GateError, match="of the weights could be float16"):
-        to_half(core_with_everything_large(), SPEC, drawings())
-
-
-def core_with_everything_large() -> onnx.ModelProto:
-    node = helper.make_node
-    return core_of(
-        [
-            node("Mul", ["normalized", "gain"], ["large"], "enlarge"),
-            node("Flatten", ["large"], ["flat"], "flatten"),
-            node("MatMul", ["flat", "w"], ["sums"], "classifier"),
-            node("Mul", ["sums", "back"], ["logits"], "reduce"),
-        ],
-        {
-            "gain": np.float32([5e4]),
-            "w": np.random.default_rng(0).normal(0, 0.1, (256, 7)).astype(np.float32),
-            "back": np.float32([2e-5]),
-        },
-    )
 
 
 @pytest.mark.parametrize(
@@ -349,43 +324,35 @@ def test_control_flow_is_refused() -> None:
 # --- real architectures
 
 
-def share_of_half(core: onnx.ModelProto) -> float:
-    matrices = [t.data_type for t in core.graph.initializer if len(t.dims) > 1]
-    return matrices.count(HALF) / (matrices.count(HALF) + matrices.count(FLOAT))
-
-
-@pytest.mark.parametrize(
-    "net",
-    [
-        NetworkSpec("mobilenetv3_small_050", stem_stride=1, batch_norm_epsilon=1e-3),
-        NetworkSpec(
-            "vit_tiny_patch16_224", arguments={"img_size": 32, "patch_size": 8, "depth": 3}
-        ),
-    ],
-    ids=["squeeze-excite and hard-swish", "vit-tiny"],
-)
-def test_architectures_with_random_weights_keep_their_probabilities(net: NetworkSpec) -> None:
-    spec = ModelSpec(net, InputSpec(32, 32))
+def random_vit() -> tuple[onnx.ModelProto, ModelSpec]:
+    arguments = {"img_size": 32, "patch_size": 8, "depth": 3}
+    spec = ModelSpec(NetworkSpec("vit_tiny_patch16_224", arguments=arguments), InputSpec(32, 32))
     torch.manual_seed(0)
     built = network.build(spec)
     nn.init.normal_(built.get_classifier().weight, std=0.2)  # type: ignore[operator]
-    core = export_core(built, spec)
+    return export_core(built, spec), spec
+
+
+def packaged_mobilenet() -> tuple[onnx.ModelProto, ModelSpec]:
+    """With weights that float16 has to round; those in the package are stored in it."""
+    source = from_onnx("mobilenet")
+    for tensor in source.core.graph.initializer:
+        if len(tensor.dims) > 1:
+            values = numpy_helper.to_array(tensor) * np.float32(1.0003)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return source.core, source.spec
+
+
+@pytest.mark.parametrize("make", [random_vit, packaged_mobilenet], ids=lambda make: make.__name__)
+def test_real_architectures_keep_their_probabilities(
+    make: Callable[[], tuple[onnx.ModelProto, ModelSpec]],
+) -> None:
+    core, spec = make()
     half = to_half(core, spec, drawings(spec, 32))
     crops = drawings(spec, 128, seed=4)
     expected, _ = probabilities_of(core, spec, crops)
     for given in probabilities_of(half.model, spec.with_changes(precision="fp16"), crops):
         assert np.abs(given - expected).max() <= 5e-3
-    assert share_of_half(half.model) > 0.9
-
-
-def test_the_packaged_network_keeps_its_answers(root: Path) -> None:
-    built, spec = checkpoint.load(root / "train" / "weights" / "mobilenet.safetensors")
-    core = export_core(built, spec)
-    half = to_half(core, spec, drawings(spec, 64))
-    crops = drawings(spec, 512, seed=4)
-    expected, _ = probabilities_of(core, spec, crops)
-    for given in probabilities_of(half.model, spec.with_changes(precision="fp16"), crops):
-        assert np.abs(given - expected).max() <= 5e-3
-        assert (given.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.998
-    assert share_of_half(half.model) == 1
-    assert half.model.ByteSize() < 0.52 * core.ByteSize()
+    matrices = [t.data_type for t in half.model.graph.initializer if len(t.dims) > 1]
+    assert matrices.count(HALF) > 0.9 * len(matrices)
+    assert half.model.ByteSize() < 0.55 * core.ByteSize()

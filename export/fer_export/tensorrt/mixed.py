@@ -7,13 +7,14 @@ opset 19 on, quantisers take scales in float16.
 from __future__ import annotations
 
 from collections.abc import Collection
+from copy import deepcopy
 
 import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
 from fer_calib.onnx_graph import check
-from fer_export.half_graph import prepare, to_half_graph
+from fer_export.half_graph import FloatGraph, to_half_graph
 
 MIXED_OPSET = 19
 """The first in which Q/DQ scales may be float16; TensorRT 10.3 reads up to 20."""
@@ -30,17 +31,13 @@ def to_mixed(core: onnx.ModelProto, islands: Collection[str]) -> onnx.ModelProto
     whose nodes have the same names. Scales are rounded up to float16 and weights follow them, so
     no integer is cut off.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(core)
+    model = deepcopy(core)
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx"):
             entry.version = max(entry.version, MIXED_OPSET)
     _round_scales(model.graph)
     _split_biases(model.graph)
-    kept = set(islands) & {node.name for node in model.graph.node}
-    _split_dequantizers(model.graph, kept)
-    kept |= _float_quantizers(model.graph, kept)
-    mixed = to_half_graph(prepare(model), kept)
+    mixed = to_half_graph(FloatGraph(model), {*islands, *(f"{name}.bias" for name in islands)})
     check(mixed)
     return mixed
 
@@ -90,7 +87,9 @@ def _split_biases(graph: onnx.GraphProto) -> None:
             bias = name
         node.output[0] = f"{output}.product"
         nodes.append(helper.make_node("Add", [node.output[0], bias], [output], f"{node.name}.bias"))
-    _replace_nodes(graph, nodes)
+    copies = [deepcopy(node) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
 
 
 def _up_to_half(values: np.ndarray) -> np.ndarray:
@@ -98,50 +97,3 @@ def _up_to_half(values: np.ndarray) -> np.ndarray:
     half = values.astype(np.float16)
     low = half.astype(np.float32) < values
     return np.where(low, np.nextafter(half, np.float16(np.inf)), half).astype(np.float32)
-
-
-def _split_dequantizers(graph: onnx.GraphProto, kept: set[str]) -> None:
-    """Give islands dequantisers of their own, in float32.
-
-    With a cast between its dequantiser and itself, a product would no longer be int8.
-    """
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        nodes.append(node)
-        if node.op_type != _DEQUANTIZE:
-            continue
-        (output,) = node.output
-        readers = [other for other in graph.node if output in other.input]
-        inside = [other for other in readers if other.name in kept]
-        if not inside:
-            continue
-        if len(inside) == len(readers):
-            kept.add(node.name)
-            continue
-        twin = NodeProto()
-        twin.CopyFrom(node)
-        twin.name, twin.output[0] = f"{node.name}.float", f"{output}.float32"
-        nodes.append(twin)
-        kept.add(twin.name)
-        for other in inside:
-            for position, name in enumerate(other.input):
-                if name == output:
-                    other.input[position] = twin.output[0]
-    _replace_nodes(graph, nodes)
-
-
-def _float_quantizers(graph: onnx.GraphProto, kept: Collection[str]) -> set[str]:
-    """Quantisers of what is float32: the core's input, and what islands give."""
-    floats = {value.name for value in graph.input}
-    floats |= {name for node in graph.node if node.name in kept for name in node.output}
-    return {
-        node.name for node in graph.node if node.op_type == _QUANTIZE and node.input[0] in floats
-    }
-
-
-def _replace_nodes(graph: onnx.GraphProto, nodes: list[NodeProto]) -> None:
-    copies = [NodeProto() for _ in nodes]
-    for copy, node in zip(copies, nodes, strict=True):
-        copy.CopyFrom(node)
-    del graph.node[:]
-    graph.node.extend(copies)

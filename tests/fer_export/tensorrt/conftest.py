@@ -33,14 +33,14 @@ def prepare(
     from fer_calib.crops import Crops
     from fer_calib.quantisation import quantize
     from fer_export.contract_nodes import attach_contract, detach_contract
-    from fer_export.half_graph import prepare, to_half_graph
+    from fer_export.half_graph import FloatGraph, to_half_graph
 
     folder = tmp_path_factory.mktemp("prepared")
     core, _ = detach_contract(onnx.load(tiny_artifact), "the tiny model")
     crops = preprocess_all(synthetic_crops(8), tiny_spec.input)
     makers: dict[str, Callable[[], Any]] = {
         "fp32": lambda: core,
-        "fp16": lambda: to_half_graph(prepare(core), ()),
+        "fp16": lambda: to_half_graph(FloatGraph(core), ()),
         "int8": lambda: quantize(core, Crops(crops, tiny_spec), "canonical"),
     }
 
