@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from fer_edge.artifacts.manifest import ArtifactEntry, Measurement
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends import BackendOptions
 from fer_edge.errors import ConfigurationError, EngineError
-from fer_edge.evaluation.fer2013 import Data
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
@@ -30,71 +28,31 @@ from fer_export.contract_nodes import attach_contract, spec_of, with_static_batc
 from fer_export.half import HalfCore, to_half
 from fer_export.half_weights import with_half_weights
 from fer_export.model_directory import REPORT_FOLDER, artifact_entry
+from fer_export.options import ExportOptions
 from fer_export.race import Run, Times, median_latencies
 from fer_export.source import Source
 from fer_export.tensorrt.mixed import to_mixed
-from fer_export.tensorrt.options import PlanOptions
 from fer_export.verification import (
     GATES,
     affordable_crops,
-    check_count,
-    evaluation_crops,
     golden_crops,
-    seconds_per_crop,
+    reference_answers,
     verify,
 )
 
 _CALIBRATION_CROPS = 512
 _SYNTHETIC_SEED = 2
-INT8_RESTS = ("fp16", "fp32")
 _LARGE = 64 << 20
-_SECONDS = {"calibrating": 20, "fp16": 5, "sensitivity": 120}
-"""How long the fp32 network may run in a step: large networks get fewer crops."""
-
-_FEWEST = {"calibrating": 32, "fp16": 8}
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How to export.
-
-    - ``data``: FER2013 or another data set of the model's classes. Without it artifacts are
-      compared on seeded drawings, and no accuracy is measured.
-    - ``crops``: how many pictures they are compared on. None takes as many as the fp32 network
-      runs on in 30 seconds, at least 32.
-    - ``calibration``: a set of fer-calib; by default it is drawn from ``data``.
-    - ``allowed_drop``: the accuracy that INT8 may cost, a fraction of 1.
-    - ``batch``: makes the batch static.
-    - ``half_weights``: stores the weights of the fp32 ONNX as float16. The file is half as large,
-      and its answers are held to the gate of fp16.
-    - ``prepare_only``: ``trt-*`` targets end with the ONNX that a device builds its engine from.
-    - ``int8_rest``: what ``trt-int8`` computes in where it is not int8, ``fp16`` or ``fp32``.
-    - ``plan``: how TensorRT builds.
-    """
-
-    data: Data | None = None
-    crops: int | None = None
-    calibration: Path | None = None
-    allowed_drop: float = 0.005
-    batch: int | None = None
-    half_weights: bool = False
-    prepare_only: bool = False
-    int8_rest: str = "fp16"
-    plan: PlanOptions = field(default_factory=PlanOptions)
-
-    def __post_init__(self) -> None:
-        check_count(self.crops)
-        if self.int8_rest not in INT8_RESTS:
-            raise ConfigurationError(
-                f"int8_rest should be {' or '.join(INT8_RESTS)}, not {self.int8_rest!r}"
-            )
+_SENSITIVITY_SECONDS = 120
+"""Costs of layers that would take the fp32 network longer are measured only where they count."""
 
 
 class ExportContext:
     """The network of one export, and what was made of it so far.
 
     Files are written into ``folder``, which becomes ``out`` in the end. ``report`` receives a line
-    per step; ``notes`` are the lines that ``report.md`` repeats. Artifacts are compared on
+    per step; ``notes`` are the lines that ``report.md`` repeats. ``entries`` are the artifacts, by
+    file. They are compared on
     ``crops``, for which the reference's probabilities are ``expected`` ``(N, K)``. ``golden`` are
     the manifest's golden crops.
     """
@@ -111,11 +69,10 @@ class ExportContext:
         self.options, self.report = options, report
         self.name = out.resolve().name
         self.notes: list[str] = []
-        self.made: dict[Any, Any] = {}
-        everything = evaluation_crops(source.spec, options.data)
-        self._seconds_per_crop = seconds_per_crop(source.answers, everything.tensors)
-        self.crops = everything.thin(options.crops or affordable_crops(self._seconds_per_crop))
-        self.expected = source.answers(self.crops.tensors)
+        self.entries: dict[str, ArtifactEntry] = {}
+        self.crops, self.expected, self._seconds_per_crop = reference_answers(
+            source.spec, source.answers, options
+        )
         self.golden = golden_crops(source.spec.input, source.answers)
         self._measured: dict[tuple[str, str], Measurement] = {}
         self._controlled: dict[str, Controlled] = {}
@@ -176,10 +133,11 @@ class ExportContext:
         """What all forms of INT8 share: the ranges, and the cost of each layer."""
         spec = self.source.spec
         self.report("int8: observing ranges")
-        calibration = self.calibration.for_model(spec).thin(self._affordable("calibrating"))
+        affordable = affordable_crops(self._seconds_per_crop, seconds=20)
+        calibration = self.calibration.for_model(spec).thin(affordable)
         prepared = prepare(self.source.core, calibration, self.crops)
         expected = prepared.sensitivity_runs * self._seconds_per_crop
-        if expected > _SECONDS["sensitivity"]:
+        if expected > _SENSITIVITY_SECONDS:
             self.note(
                 "int8: the cost of each layer is measured only where the accuracy asks for it, as "
                 f"that takes {expected / 60:.0f} minutes here"
@@ -216,24 +174,40 @@ class ExportContext:
         save_sensitivity(prepared.sensitivity, folder, kept_float=tuple(kept))
 
     def add(
-        self, target: str, model: onnx.ModelProto, file: str, backends: tuple[str, ...] = ()
+        self,
+        target: str,
+        file: str,
+        make: Callable[[], onnx.ModelProto],
+        backends: tuple[str, ...] = (),
     ) -> ArtifactEntry:
-        """Write an artifact into the folder: as IR if ``file`` is an ``.xml``, else as ONNX.
+        """Make an artifact and write it, once: as IR if ``file`` is an ``.xml``, else as ONNX.
 
         ``backends`` are those that an ONNX is made for; empty means all that open it.
         """
-        path, spec = self.folder / file, spec_of(model)
-        companions: tuple[str, ...] = ()
+        if file in self.entries:
+            return self.entries[file]
+        model, path = make(), self.folder / file
+        spec = spec_of(model)
         if path.suffix == ".xml":
             with requires("openvino"):
                 from fer_export.openvino_ir import from_onnx, save_ir
-            save_ir(from_onnx(model), spec, path)
-            backends, companions = ("openvino",), (f"{path.stem}.bin",)
+            weights = save_ir(from_onnx(model), spec, path)
+            backends, companions = ("openvino",), (weights.name,)
         else:
             save(model, path)
-        return artifact_entry(
-            self.folder, file, target, spec.precision, backends=backends, companions=companions
-        )
+            companions = ()
+        return self.register(file, target, spec.precision, backends=backends, companions=companions)
+
+    def register(self, file: str, target: str, precision: str, **more: Any) -> ArtifactEntry:
+        """List a file of the folder as an artifact; ``more`` is as for ``artifact_entry``."""
+        self.entries[file] = artifact_entry(self.folder, file, target, precision, **more)
+        return self.entries[file]
+
+    def remove(self, file: str) -> None:
+        """Take back an artifact that is no good."""
+        self.entries.pop(file, None)
+        for written in (self.folder / file, (self.folder / file).with_suffix(".bin")):
+            written.unlink(missing_ok=True)
 
     def prove(self, file: str, backend: str) -> Measurement:
         """Compare an artifact with the reference, once. Raises GateError."""
@@ -292,10 +266,6 @@ class ExportContext:
         batch = self.options.batch
         return model if batch is None else with_static_batch(model, batch)
 
-    def _affordable(self, step: str) -> int:
-        """How many crops a step may use, given the reference's time per crop."""
-        return affordable_crops(self._seconds_per_crop, _SECONDS[step], _FEWEST[step])
-
     def _overflow_crops(self) -> Crops:
         """Crops to look for overflow on: the calibration set's, or drawings if there is none."""
         spec = self.source.spec
@@ -305,4 +275,4 @@ class ExportContext:
             crops = Crops(preprocess_all(drawn, spec.input), spec)
         else:
             crops = self.calibration.for_model(spec)
-        return crops.thin(self._affordable("fp16"))
+        return crops.thin(affordable_crops(self._seconds_per_crop, seconds=5, fewest=8))

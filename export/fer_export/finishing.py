@@ -13,22 +13,19 @@ from functools import partial
 from pathlib import Path
 
 from fer_edge.artifacts.manifest import MANIFEST, GoldenCrop, Manifest, MeasuredLatency
-from fer_edge.evaluation.fer2013 import Data
+from fer_edge.artifacts.spec import InputSpec
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import new_folder
 from fer_export.model_directory import artifact_entry, check_replaceable
+from fer_export.options import ExportOptions
 from fer_export.race import median_latencies
 from fer_export.report import write_report
 from fer_export.tensorrt.building import build_plan, naming_nvidias_tools, plan_entry
-from fer_export.tensorrt.options import PlanOptions
-from fer_export.tensorrt.prepared import check_precision
 from fer_export.verification import (
-    affordable_crops,
+    Answers,
     answers_of,
-    check_count,
-    evaluation_crops,
     golden_crops,
-    seconds_per_crop,
+    reference_answers,
     verify,
 )
 
@@ -38,36 +35,28 @@ def finish_plan(
     out: Path,
     target: str,
     *,
-    options: PlanOptions = PlanOptions(),
-    data: Data | None = None,
-    crops: int | None = None,
+    options: ExportOptions = ExportOptions(),
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Build ``target`` from ``prepared``, compare the two, and put both into ``out``.
 
-    They are compared on ``crops`` pictures of ``data``, or of seeded drawings if it is None. By
-    default, there are as many as ONNX Runtime runs on in 30 seconds, at least 32. Raises
+    Of ``options``, those of the plan and the pictures to compare on are used. Raises
     ConfigurationError if ``prepared`` is not of the target's precision, MissingDependencyError and
     EngineError without TensorRT, a GPU or a driver, and GateError for a plan whose layers or
     answers are not as asked for. After an error ``out`` is as it was.
     """
-    check_count(crops)
-    spec = check_precision(prepared, target).spec
     check_replaceable(out, force)
     with new_folder(out) as folder:
         onnx = folder / prepared.name
         shutil.copyfile(prepared, onnx)
         plan = onnx.with_suffix(".plan")
-        built = build_plan(onnx, plan, target, options=options, report=report)
-        device = f"cuda:{options.gpu}"
+        built = build_plan(onnx, plan, target, options=options.plan, report=report)
+        device, spec = f"cuda:{options.plan.gpu}", built.spec
         with Predictor(onnx, backend="onnxruntime") as predictor:
             answers = partial(answers_of, predictor, label=onnx.name)
-            compared = evaluation_crops(spec, data)
-            fitting = affordable_crops(seconds_per_crop(answers, compared.tensors))
-            compared = compared.thin(crops or fitting)
-            expected = answers(compared.tensors)
-            golden = _golden_crops(prepared, predictor)
+            compared, expected, _ = reference_answers(spec, answers, options)
+            golden = _golden_crops(prepared, spec.input, answers)
         report(f"{plan.name}: comparing on {len(compared)} crops")
         with naming_nvidias_tools(prepared, built):
             measured = verify(plan, "tensorrt", compared, expected, device=device)
@@ -85,15 +74,11 @@ def finish_plan(
     return manifest
 
 
-def _golden_crops(prepared: Path, predictor: Predictor) -> tuple[GoldenCrop, ...]:
-    """The golden crops of the model directory that ``prepared`` is in.
+def _golden_crops(prepared: Path, spec: InputSpec, answers: Answers) -> tuple[GoldenCrop, ...]:
+    """The golden crops of the model directory that ``prepared`` is in, else new ones.
 
-    Their answers are those of the fp32 network. If there are none, ``predictor`` answers.
+    Their answers are those of the fp32 network.
     """
-    if (prepared.parent / MANIFEST).is_file():
-        golden = Manifest.read(prepared.parent).golden
-        if golden:
-            return golden
-    return golden_crops(
-        predictor.info.spec.input, lambda tensors: predictor.predict_tensor(tensors)[1]
-    )
+    if (prepared.parent / MANIFEST).is_file() and (found := Manifest.read(prepared.parent).golden):
+        return found
+    return golden_crops(spec, answers)

@@ -12,12 +12,13 @@ from fer_edge.backends import BACKENDS
 from fer_edge.errors import GateError
 from fer_edge.system.files import new_folder
 from fer_edge.system.machine import Machine, cpu_name
-from fer_export.context import ExportContext, ExportOptions
+from fer_export.context import ExportContext
 from fer_export.model_directory import check_replaceable, keep_report
+from fer_export.options import ExportOptions
 from fer_export.race import Run, ratios
 from fer_export.report import write_report
 from fer_export.source import Source
-from fer_export.targets import TARGETS, check_targets, expand, make
+from fer_export.targets import TARGETS, choose
 
 _PREFERRED = ("int8", "fp32", "fp16")
 """The manifest's default precision is the first of these that was built."""
@@ -43,19 +44,18 @@ def export_model(
     in a folder that the message names.
     """
     check_replaceable(out, force)
-    check_targets(targets, prepare_only=options.prepare_only, batch=options.batch)
+    left_out: list[str] = []
+    from_checkpoint = source.checkpoint is not None
+    names = choose(targets, options, from_checkpoint=from_checkpoint, report=left_out.append)
     with new_folder(out) as folder:
         context = ExportContext(source, folder, out, options, report)
-        names = expand(
-            targets,
-            from_checkpoint=source.checkpoint is not None,
-            batch=options.batch,
-            report=context.note,
-        )
+        for reason in left_out:
+            context.note(reason)
         try:
-            built = {one.file: one for name in names for one in make(context, TARGETS[name])}
+            for name in names:
+                TARGETS[name](context)
             context.release()
-            entries = [_proved(context, entry) for entry in built.values()]
+            entries = [_proved(context, entry) for entry in context.entries.values()]
         except GateError as problem:
             if kept := keep_report(folder, out):
                 raise GateError(f"{problem}. The cost of each layer is kept in {kept}") from problem

@@ -6,6 +6,7 @@ Either provides the float core, and the answers that every artifact is compared 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,11 @@ Floats = npt.NDArray[np.float64]
 
 
 class Source:
-    """A float network.
+    """A float network, and the reference that artifacts are compared with.
 
-    ``answers`` maps crops, uint8 ``(N, H, W, C)``, to the reference's probabilities ``(N, K)``.
-    ``checkpoint`` is None where the network comes from an ONNX.
+    ``answers`` maps crops, uint8 ``(N, H, W, C)``, to the reference's probabilities ``(N, K)``. A
+    checkpoint answers until its ``core`` is made, which frees its weights. ``checkpoint`` is None
+    where the network comes from an ONNX.
     """
 
     def __init__(
@@ -42,21 +44,15 @@ class Source:
     ) -> None:
         self.spec, self.answers, self.checkpoint = spec, answers, checkpoint
         self._make_core = make_core
-        self._core: onnx.ModelProto | None = None
 
-    @property
+    @cached_property
     def core(self) -> onnx.ModelProto:
-        """The network from ``normalized`` to ``logits`` (see ``contract_nodes``).
-
-        It is made on first use, and again after ``release``.
-        """
-        if self._core is None:
-            self._core = self._make_core()
-        return self._core
+        """The network from ``normalized`` to ``logits`` (see ``contract_nodes``)."""
+        return self._make_core()
 
     def release(self) -> None:
         """Free the core, which takes as much memory as the weights."""
-        self._core = None
+        self.__dict__.pop("core", None)
 
 
 def from_checkpoint(path: Path) -> Source:
@@ -72,17 +68,10 @@ def from_checkpoint(path: Path) -> Source:
     from fer_export.folding import folded
 
     network, spec = checkpoint.load(path)
-    held = [network]
-    del network
-
-    def loaded() -> torch.nn.Module:
-        if not held:
-            held.append(checkpoint.load(path)[0])
-        return held[0]
 
     @torch.no_grad()
     def answers(tensors: npt.NDArray[np.uint8]) -> Floats:
-        model = Normalized(loaded(), spec).eval()
+        model = Normalized(network, spec).eval()
         logits = [
             model(torch.from_numpy(part).permute(0, 3, 1, 2)).numpy()
             for part in batches(tensors, "the network")
@@ -90,11 +79,11 @@ def from_checkpoint(path: Path) -> Source:
         return softmax(np.concatenate(logits), spec.temperature)
 
     def core() -> onnx.ModelProto:
-        network = folded(loaded())
-        held.clear()  # the reference has given its answers by now
-        traced = export_core(network, spec)
-        for tensor in (*network.parameters(), *network.buffers()):
-            tensor.data = torch.empty(0)  # torch keeps what it traced until the process ends
+        whole = folded(network)
+        traced = export_core(whole, spec)
+        for module in (network, whole):
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.data = torch.empty(0)  # torch keeps what it traced until the process ends
         return traced
 
     return Source(spec.with_provenance(parent_sha256=sha256_of(path)), core, answers, path)
@@ -106,18 +95,13 @@ def from_onnx(path: str | Path) -> Source:
     ``path`` is an ONNX file, a model directory, or ``default``. Raises ArtifactError for a file
     that no export wrote, and ConfigurationError for one that is not fp32.
     """
-    first, spec, file = _read_core(path)
-    held = [first]
-    del first
-
-    def core() -> onnx.ModelProto:
-        return held.pop() if held else _read_core(path)[0]
+    _, spec, file = _read_core(path)
 
     def answers(tensors: npt.NDArray[np.uint8]) -> Floats:
         with Predictor(file, backend="onnxruntime") as predictor:
             return answers_of(predictor, tensors, "the reference").astype(np.float64)
 
-    return Source(spec, core, answers)
+    return Source(spec, lambda: _read_core(path)[0], answers)
 
 
 def _read_core(path: str | Path) -> tuple[onnx.ModelProto, ModelSpec, Path]:

@@ -17,7 +17,7 @@ from fer_calib.crops import Crops, batch_size
 from fer_calib.limits import Limits
 from fer_edge.artifacts.manifest import GoldenCrop, MeasuredAccuracy, Measurement, Parity
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
-from fer_edge.errors import ConfigurationError, EngineError, GateError
+from fer_edge.errors import EngineError, GateError
 from fer_edge.evaluation import fer2013, metrics
 from fer_edge.evaluation.agreement import agreement, paired_difference, same_answers
 from fer_edge.images.preprocess import preprocess, preprocess_all
@@ -25,8 +25,10 @@ from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
 from fer_edge.system.cores import usable_cores
 from fer_edge.system.progress import track
+from fer_export.options import ExportOptions
 
 Probabilities = npt.NDArray[np.floating]
+Answers = Callable[[npt.NDArray[np.uint8]], Probabilities]
 
 _BATCH_SIZES = (1, 2, 7)
 _TIMES_A_BATCH = 8
@@ -72,9 +74,17 @@ def evaluation_crops(spec: ModelSpec, data: fer2013.Data | None) -> Crops:
     return Crops(tensors, spec, split.labels, _SELECTION_SPLIT)
 
 
-def seconds_per_crop(
-    answers: Callable[[npt.NDArray[np.uint8]], Probabilities], tensors: npt.NDArray[np.uint8]
-) -> float:
+def reference_answers(
+    spec: ModelSpec, answers: Answers, options: ExportOptions
+) -> tuple[Crops, Probabilities, float]:
+    """The crops to compare artifacts on, the reference's probabilities, and seconds per crop."""
+    crops = evaluation_crops(spec, options.data)
+    seconds = seconds_per_crop(answers, crops.tensors)
+    crops = crops.thin(options.crops or affordable_crops(seconds))
+    return crops, answers(crops.tensors), seconds
+
+
+def seconds_per_crop(answers: Answers, tensors: npt.NDArray[np.uint8]) -> float:
     """How long ``answers``, a reference, takes for one crop on an idle machine.
 
     It is CPU time divided by the cores, so other programs do not change it. The constant cost of a
@@ -90,20 +100,12 @@ def seconds_per_crop(
     return max(more / max(len(few) - 1, 1) / usable_cores(), _SHORTEST_SECONDS)
 
 
-def check_count(crops: int | None) -> None:
-    """Raise ConfigurationError for a number of crops to compare on that is below 1."""
-    if crops is not None and crops < 1:
-        raise ConfigurationError(f"the number of crops should be 1 or more, not {crops}")
-
-
 def affordable_crops(each: float, seconds: float = _SECONDS, fewest: int = _FEWEST) -> int:
     """How many crops of ``each`` seconds fit into ``seconds``, but at least ``fewest``."""
     return max(fewest, int(seconds / each))
 
 
-def golden_crops(
-    spec: InputSpec, answers: Callable[[npt.NDArray[np.uint8]], Probabilities]
-) -> tuple[GoldenCrop, ...]:
+def golden_crops(spec: InputSpec, answers: Answers) -> tuple[GoldenCrop, ...]:
     """Four drawings for a device to check itself with: gray and colour, shrunk and enlarged.
 
     ``answers`` maps tensors, uint8 ``(N, H, W, C)``, to the reference's probabilities ``(N, K)``.

@@ -14,8 +14,8 @@ from fer_edge.artifacts.manifest import Manifest
 from fer_edge.artifacts.model import model_path
 from fer_edge.errors import GateError
 from fer_edge.images.synthetic import synthetic_crops
-from fer_export.context import ExportOptions
 from fer_export.half_weights import with_float_weights, with_half_weights
+from fer_export.options import ExportOptions
 from fer_export.pipeline import export_model
 from fer_export.source import from_onnx
 

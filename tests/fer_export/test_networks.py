@@ -18,7 +18,7 @@ from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.torch_model import checkpoint, network
 from fer_edge.torch_model.network import Normalized
-from fer_export.context import ExportOptions
+from fer_export.options import ExportOptions
 from fer_export.pipeline import export_model
 from fer_export.source import from_checkpoint
 

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,7 +26,8 @@ from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized
 from fer_export import targets
 from fer_export.cli import main
-from fer_export.context import ExportContext, ExportOptions
+from fer_export.context import ExportContext
+from fer_export.options import ExportOptions
 from fer_export.pipeline import export_model
 from fer_export.source import from_checkpoint, from_onnx
 from fer_export.targets import TARGETS
@@ -45,16 +47,16 @@ def exported(weights: Path, tiny_fer2013: Path, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def everything(
-    make_fer2013: MakeData, tmp_path_factory: pytest.TempPathFactory
+    make_fer2013: MakeData, tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[str]]:
-    """Every target of the packaged model that needs no checkpoint, and what was said meanwhile."""
+    """Every target that needs no checkpoint, and what was said meanwhile."""
     folder = tmp_path_factory.mktemp("everything")
     calibration = folder / "calib.npz"
     draw(make_fer2013(folder / "drawings.zip", 16, 1), 70).save(calibration)
     said: list[str] = []
     options = ExportOptions(calibration=calibration, prepare_only=True)
     export_model(
-        from_onnx("default"), folder / "face", ["all"], options=options, report=said.append
+        from_onnx(tiny_artifact), folder / "face", ["all"], options=options, report=said.append
     )
     return folder / "face", said
 
@@ -171,14 +173,16 @@ def test_golden_crops_hold_on_every_engine(
             np.testing.assert_allclose(given, crop.probabilities, atol=tolerance)
 
 
-def test_int8_without_anything_to_calibrate_on_is_refused(tmp_path: Path) -> None:
+def test_int8_without_anything_to_calibrate_on_is_refused(
+    tiny_artifact: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigurationError, match="give --calib"):
-        export_model(from_onnx("default"), tmp_path / "out", ["onnx-int8"])
+        export_model(from_onnx(tiny_artifact), tmp_path / "out", ["onnx-int8"])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_calibration_set_of_test_pictures_is_refused(
-    make_fer2013: MakeData, tmp_path: Path
+    make_fer2013: MakeData, tiny_artifact: Path, tmp_path: Path
 ) -> None:
     drawn = draw(make_fer2013(tmp_path / "drawings.zip", 4, 1), 21)
     names = tuple(name.replace("Training", "PublicTest") for name in drawn.crops.names)
@@ -186,12 +190,12 @@ def test_a_calibration_set_of_test_pictures_is_refused(
     drawn.save(tmp_path / "calib.npz")
     options = ExportOptions(calibration=tmp_path / "calib.npz")
     with pytest.raises(DataError):
-        export_model(from_onnx("default"), tmp_path / "out", ["onnx-int8"], options=options)
+        export_model(from_onnx(tiny_artifact), tmp_path / "out", ["onnx-int8"], options=options)
 
 
-def test_the_target_torch_needs_a_checkpoint(tmp_path: Path) -> None:
+def test_the_target_torch_needs_a_checkpoint(tiny_artifact: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="give --weights"):
-        export_model(from_onnx("default"), tmp_path / "out", ["torch"])
+        export_model(from_onnx(tiny_artifact), tmp_path / "out", ["torch"])
 
 
 def test_a_static_batch_serves_fewer_crops_as_well(tmp_path: Path, tiny_artifact: Path) -> None:
@@ -243,36 +247,40 @@ def test_triton_with_a_static_batch_is_refused_at_once(tiny_artifact: Path, tmp_
 
 
 def test_all_leaves_out_what_cannot_be_built_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(names: list[str], **options: Any) -> list[str]:
+        return targets.choose(
+            names, ExportOptions(**options), from_checkpoint=True, report=said.append
+        )
+
     said: list[str] = []
-    fixed = targets.expand(["all"], from_checkpoint=True, batch=2, report=said.append)
+    fixed = chosen(["all"], batch=2)
     monkeypatch.delitem(sys.modules, "tritonclient.grpc", raising=False)
     monkeypatch.setitem(sys.modules, "tritonclient", None)
-    without = targets.expand(["all"], from_checkpoint=True, report=said.append)
-    assert fixed == without == [name for name in TARGETS if name != "triton"]
+    assert fixed == chosen(["all"]) == [name for name in TARGETS if name != "triton"]
     assert "--batch fixes one" in said[0]
     assert "tritonclient" in said[1]
     with pytest.raises(MissingDependencyError):
-        targets.check_targets(["triton"])
+        chosen(["triton"])
 
 
-def _build_shifted(context: ExportContext) -> list[ArtifactEntry]:
+def _build_shifted(context: ExportContext) -> ArtifactEntry:
     model = context.float_artifact()
     for tensor in model.graph.initializer:
         if tensor.name == "fer_edge.mean":
             shifted = np.full((1, 1, 1, 1), 90, np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(shifted, tensor.name))
-    return [context.add("onnx", model, "model.onnx")]
+    return context.add("onnx", "model.onnx", lambda: model)
 
 
 def test_an_artifact_that_is_another_network_fails_the_gate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "model"
     out.mkdir()
     Manifest("old", "fp32", ()).write(out)
     monkeypatch.setitem(TARGETS, "onnx", _build_shifted)
     with pytest.raises(GateError, match="changes a probability by"):
-        export_model(from_onnx("default"), out, ["onnx"], force=True)
+        export_model(from_onnx(tiny_artifact), out, ["onnx"], force=True)
     assert [p.name for p in tmp_path.rglob("*")] == ["model", MANIFEST]
 
 

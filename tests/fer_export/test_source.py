@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from fer_calib.layers import CORE_INPUT
 from fer_edge import Predictor
@@ -25,13 +24,19 @@ def _crops(spec: InputSpec) -> np.ndarray:
     return preprocess_all(synthetic_crops(5), spec)
 
 
-def test_a_checkpoint_is_its_own_reference(weights: Path, small_spec: ModelSpec) -> None:
+def test_a_checkpoint_is_its_own_reference_until_its_core_is_made(
+    weights: Path, small_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, spec = checkpoint.load(weights)
+    monkeypatch.setattr(checkpoint, "load", lambda _: (network, spec))
     source = from_checkpoint(weights)
     assert source.spec == small_spec.with_provenance(parent_sha256=sha256_of(weights))
     assert source.checkpoint == weights
-    assert source.core.graph.input[0].name == CORE_INPUT
     probabilities = source.answers(_crops(small_spec.input))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert source.core.graph.input[0].name == CORE_INPUT
+    assert source.core.graph.initializer
+    assert sum(parameter.numel() for parameter in network.parameters()) == 0  # memory is freed
 
 
 def test_an_fp32_artifact_is_its_own_reference(tiny_artifact: Path, tiny_spec: ModelSpec) -> None:
@@ -41,31 +46,6 @@ def test_an_fp32_artifact_is_its_own_reference(tiny_artifact: Path, tiny_spec: M
         np.testing.assert_array_equal(source.answers(crops), predictor.predict_tensor(crops)[1])
     assert source.spec.provenance.parent_sha256 == sha256_of(tiny_artifact)
     assert source.checkpoint is None
-
-
-@pytest.mark.parametrize("start", ["a checkpoint", "an artifact"])
-def test_a_released_core_is_made_again(start: str, weights: Path, tiny_artifact: Path) -> None:
-    source = from_checkpoint(weights) if start == "a checkpoint" else from_onnx(tiny_artifact)
-    before = source.core.SerializeToString(deterministic=True)
-    source.release()
-    assert source.core.SerializeToString(deterministic=True) == before
-
-
-def test_the_weights_of_the_torch_network_are_freed_when_its_core_was_made(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    networks: list[torch.nn.Module] = []
-    load = checkpoint.load
-
-    def watched(path: Path) -> tuple[torch.nn.Module, ModelSpec]:
-        found = load(path)
-        networks.append(found[0])
-        return found
-
-    monkeypatch.setattr(checkpoint, "load", watched)
-    source = from_checkpoint(weights)
-    assert source.core.graph.initializer
-    assert sum(parameter.numel() for parameter in networks[0].parameters()) == 0
 
 
 def test_the_word_default_is_a_source() -> None:

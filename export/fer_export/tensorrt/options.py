@@ -1,14 +1,19 @@
-"""How a plan is built: each option with its default, its flag and its help text."""
+"""How a plan is built: each option with its default, its flag and its help text.
+
+Options are declared as fields of a frozen dataclass, from which the command makes its flags.
+"""
 
 from __future__ import annotations
 
 from argparse import Namespace, _ActionsContainer
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fer_edge.artifacts.plan import HARDWARE
 from fer_edge.errors import ConfigurationError
+
+T = TypeVar("T")
 
 TRT_TARGETS = {"trt-fp32": "fp32", "trt-fp16": "fp16", "trt-int8": "int8"}
 """Precision by target; the ONNX has it already, because networks are strongly typed."""
@@ -21,14 +26,18 @@ _ONLY_HERE = ("timing_cache", "verbose")
 """Options that mean nothing on another machine."""
 
 
-def _option(default: Any, flag: str, meaning: str, **settings: Any) -> Any:
-    if default is not None and default is not False:
+def option(default: Any, flag: str, meaning: str, **settings: Any) -> Any:
+    """A field of options with its flag; ``settings`` are those of argparse."""
+    if default is False:
+        settings["action"] = "store_true"
+    elif default is not None and "(default:" not in meaning:
         meaning += " (default: %(default)s)"
     return field(default=default, metadata={"flag": flag, "help": meaning, **settings})
 
 
-def _number(default: int | None, flag: str, meaning: str, unit: str = "N") -> Any:
-    return _option(default, flag, meaning, type=int, metavar=unit)
+def number(default: int | None, flag: str, meaning: str, unit: str = "N") -> Any:
+    """An option that is a whole number."""
+    return option(default, flag, meaning, type=int, metavar=unit)
 
 
 @dataclass(frozen=True)
@@ -40,39 +49,36 @@ class PlanOptions:
     the plan.
     """
 
-    min_batch: int = _number(1, "--min-batch", "smallest batch of the profile")
-    opt_batch: int = _number(1, "--opt-batch", "batch that the engine is tuned for")
-    max_batch: int = _number(32, "--max-batch", "largest batch of the profile")
-    workspace_mb: int = _number(1024, "--workspace", "most memory that a layer may use", "MB")
-    opt_level: int | None = _number(
+    min_batch: int = number(1, "--min-batch", "smallest batch of the profile")
+    opt_batch: int = number(1, "--opt-batch", "batch that the engine is tuned for")
+    max_batch: int = number(32, "--max-batch", "largest batch of the profile")
+    workspace_mb: int = number(1024, "--workspace", "most memory that a layer may use", "MB")
+    opt_level: int | None = number(
         None, "--opt-level", "how long the builder searches, 0 to 5 (default: TensorRT's 3)"
     )
-    gpu: int = _number(0, "--gpu", "which GPU builds, as CUDA counts them")
-    dla_core: int | None = _number(
+    gpu: int = number(0, "--gpu", "which GPU builds, as CUDA counts them")
+    dla_core: int | None = number(
         None, "--dla-core", "use this core of a Jetson's DLA, and the GPU for the rest"
     )
-    hardware: str = _option(
+    hardware: str = option(
         "this-gpu",
         "--hardware-compat",
         "which GPUs the plan runs on; more GPUs make it slower",
         choices=HARDWARE,
     )
-    version_compatible: bool = _option(
+    version_compatible: bool = option(
         False,
         "--version-compatible",
         "let later minor versions of TensorRT run the plan; slower",
-        action="store_true",
     )
-    timing_cache: Path | None = _option(  # noqa: RUF009 - a field, as the others are
+    timing_cache: Path | None = option(  # noqa: RUF009 - a field, as the others are
         None,
         "--timing-cache",
         "where to keep what the builder measures, for the next build (default: next to DIR)",
         type=Path,
         metavar="FILE",
     )
-    verbose: bool = _option(
-        False, "--trt-verbose", "print everything that TensorRT says", action="store_true"
-    )
+    verbose: bool = option(False, "--trt-verbose", "print everything that TensorRT says")
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch:
@@ -89,26 +95,27 @@ class PlanOptions:
         _require(self.hardware in HARDWARE, "hardware", " or ".join(HARDWARE), self.hardware)
 
 
-def add_plan_options(group: _ActionsContainer) -> None:
-    """Add a flag for each field of PlanOptions."""
-    for option in fields(PlanOptions):
-        settings = {name: value for name, value in option.metadata.items() if name != "flag"}
-        flag = option.metadata["flag"]
-        group.add_argument(flag, dest=option.name, default=option.default, **settings)
+def add_options(group: _ActionsContainer, kind: type) -> None:
+    """Add a flag for each field of a dataclass that has one."""
+    for one in fields(kind):
+        settings = dict(one.metadata)
+        if flag := settings.pop("flag", None):
+            group.add_argument(flag, dest=one.name, default=one.default, **settings)
 
 
-def plan_options_of(options: Namespace) -> PlanOptions:
-    """What the flags say."""
-    return PlanOptions(**{one.name: getattr(options, one.name) for one in fields(PlanOptions)})
+def options_of(kind: type[T], given: Namespace, **rest: Any) -> T:
+    """What the flags say; ``rest`` are fields without a flag."""
+    flagged = [one.name for one in fields(kind) if "flag" in one.metadata]  # type: ignore[arg-type]
+    return kind(**{name: getattr(given, name) for name in flagged}, **rest)
 
 
 def plan_flags(options: PlanOptions) -> list[str]:
     """The command line's words for what differs from the default and holds on any machine."""
     words = []
-    for option in fields(PlanOptions):
-        value = getattr(options, option.name)
-        if value != option.default and option.name not in _ONLY_HERE:
-            words += [option.metadata["flag"], *([] if value is True else [str(value)])]
+    for one in fields(PlanOptions):
+        value = getattr(options, one.name)
+        if value != one.default and one.name not in _ONLY_HERE:
+            words += [one.metadata["flag"], *([] if value is True else [str(value)])]
     return words
 
 

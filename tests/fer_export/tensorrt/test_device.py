@@ -18,7 +18,7 @@ from fer_edge.artifacts.manifest import Manifest
 from fer_edge.cli.diagnosis import diagnose
 from fer_edge.errors import GateError
 from fer_export.cli import main
-from fer_export.context import ExportOptions
+from fer_export.options import ExportOptions
 from fer_export.pipeline import export_model
 from fer_export.source import from_onnx
 
