@@ -52,9 +52,8 @@ class ExportContext:
 
     Files are written into ``folder``, which becomes ``out`` in the end. ``report`` receives a line
     per step; ``notes`` are the lines that ``report.md`` repeats. ``entries`` are the artifacts, by
-    file. They are compared on
-    ``crops``, for which the reference's probabilities are ``expected`` ``(N, K)``. ``golden`` are
-    the manifest's golden crops.
+    file. They are compared on ``crops``, for which the reference's probabilities are ``expected``
+    ``(N, K)``. ``golden`` are the manifest's golden crops.
     """
 
     def __init__(
@@ -192,11 +191,11 @@ class ExportContext:
             with requires("openvino"):
                 from fer_export.openvino_ir import from_onnx, save_ir
             weights = save_ir(from_onnx(model), spec, path)
-            backends, companions = ("openvino",), (weights.name,)
-        else:
-            save(model, path)
-            companions = ()
-        return self.register(file, target, spec.precision, backends=backends, companions=companions)
+            return self.register(
+                file, target, spec.precision, backends=("openvino",), companions=(weights.name,)
+            )
+        save(model, path)
+        return self.register(file, target, spec.precision, backends=backends)
 
     def register(self, file: str, target: str, precision: str, **more: Any) -> ArtifactEntry:
         """List a file of the folder as an artifact; ``more`` is as for ``artifact_entry``."""

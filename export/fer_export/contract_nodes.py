@@ -6,6 +6,7 @@ quantisation and half precision, which must not change them.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fer_calib.layers import CORE_INPUT, CORE_OUTPUT
-from fer_calib.onnx_graph import check, header
+from fer_calib.onnx_graph import OnnxGraph, check, header
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
-from fer_export.products import name_products, product_types
 from fer_export.tensorrt.options import PRODUCTS_KEY
 
 OPSET = 18
@@ -25,6 +25,9 @@ OPSET = 18
 
 _IR_VERSION = 10
 _PREFIX = "fer_edge"
+
+_PRODUCT_OPS = ("Conv", "Gemm", "MatMul")
+_FLOATS = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16"}
 
 
 def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
@@ -64,7 +67,7 @@ def attach_contract(core: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
         functions=list(core.functions),
     )
     model.graph.initializer.extend([*_constants(spec), *core.graph.initializer])
-    name_products(model.graph)
+    _name_products(model.graph)
     helper.set_model_props(
         model, {METADATA_KEY: spec.to_json(), PRODUCTS_KEY: product_types(model)}
     )
@@ -144,6 +147,40 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
     except Exception as problem:  # the checker and shape inference have errors of their own
         raise ArtifactError(f"{where} holds a graph that ONNX refuses: {problem}") from problem
     return core, spec
+
+
+def _name_products(graph: onnx.GraphProto) -> None:
+    """Give each product of ``graph`` a unique name, by which it is found in an engine."""
+    taken = {node.name for node in graph.node if node.op_type not in _PRODUCT_OPS}
+    for number, node in enumerate(graph.node):
+        if node.op_type in _PRODUCT_OPS:
+            if not node.name or node.name in taken:
+                node.name = f"{node.op_type}_{number}"
+            taken.add(node.name)
+
+
+def product_types(model: onnx.ModelProto) -> str:
+    """JSON that maps the name of each Conv, Gemm and MatMul node to ``int8``, ``fp16`` or ``fp32``.
+
+    Products of quantised operands compute in int8, others in their own float type. The list goes
+    into the metadata of every artifact, so that a device can check its engine without the package
+    onnx. Raises ArtifactError for a product whose type cannot be inferred.
+    """
+    graph = OnnxGraph(model)
+    found = {}
+    for node in graph.nodes:
+        if node.op_type not in _PRODUCT_OPS:
+            continue
+        makers = [graph.makers.get(name) for name in node.input[:2]]
+        if all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers):
+            found[node.name] = "int8"
+        elif (kind := graph.types.get(node.input[0], "")) in _FLOATS:
+            found[node.name] = _FLOATS[kind]
+        else:
+            raise ArtifactError(
+                f"the type that {node.op_type} {node.name} computes in cannot be inferred"
+            )
+    return json.dumps(found)
 
 
 def _is_text(message: Any) -> bool:

@@ -93,7 +93,7 @@ def test_an_artifact_with_its_contract_is_no_core(
 
 
 def test_a_core_is_quantised_once(cnn: onnx.ModelProto, crops: Crops) -> None:
-    with pytest.raises(ArtifactError, match="is quantised already"):
+    with pytest.raises(ArtifactError, match="nothing to quantise"):
         CoreGraph(quantize(cnn, crops, "canonical"))
 
 

@@ -34,7 +34,7 @@ NAN = float("nan")
     ],
 )
 def test_a_gate_refuses(precision: str, changes: dict[str, float]) -> None:
-    assert len(GATES[precision].limits.defects(replace(GOOD, **changes), 0.0)) == 1
+    assert len(GATES[precision].defects(replace(GOOD, **changes), 0.0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_a_gate_refuses(precision: str, changes: dict[str, float]) -> None:
     ],
 )
 def test_a_gate_accepts_what_its_precision_costs(precision: str, changes: dict[str, float]) -> None:
-    assert GATES[precision].limits.defects(replace(GOOD, **changes), 0.009) == []
+    assert GATES[precision].defects(replace(GOOD, **changes), 0.009) == []
 
 
 def test_int8_may_not_cost_more_than_a_point() -> None:
-    (defect,) = GATES["int8"].limits.defects(GOOD, 0.011)
+    (defect,) = GATES["int8"].defects(GOOD, 0.011)
     assert defect == "loses 1.10 points of accuracy, allowed are 1.00"
 
 

@@ -90,7 +90,7 @@ def _listed(data: bytes, path: Path) -> str:
     try:
         import onnx
 
-        from fer_export.products import product_types
+        from fer_export.contract_nodes import product_types
     except ModuleNotFoundError as problem:
         raise ArtifactError(
             f"{path} does not list its convolutions and matrix products, by which the precision of "

@@ -16,8 +16,7 @@ from fer_edge import Predictor
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
-from fer_export.contract_nodes import attach_contract
-from fer_export.products import product_types
+from fer_export.contract_nodes import attach_contract, product_types
 from fer_export.tensorrt.lint import check_model
 from fer_export.tensorrt.mixed import MIXED_OPSET, to_mixed
 

@@ -96,6 +96,6 @@ def test_the_package_onnx_lists_the_products_of_an_older_export(
     onnx.helper.set_model_props(model, values)
     onnx.save(model, prepared)
     assert check_precision(prepared, "trt-fp16").products == {"classifier": "fp16"}
-    monkeypatch.setitem(sys.modules, "fer_export.products", None)
+    monkeypatch.setitem(sys.modules, "fer_export.contract_nodes", None)
     with pytest.raises(ArtifactError, match=r"export it again.*or install the package onnx"):
         check_precision(prepared, "trt-fp16")
