@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from made_fer2013 import noise, png, write_zip
 from torch import nn
 
 from fer_edge import LABELS
@@ -63,22 +62,16 @@ def answer(_network: nn.Module, _spec: ModelSpec, crops: LabelledCrops) -> npt.N
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight pictures to select on; the first also stands in the training split, as a copy."""
-    path, rng = tmp_path_factory.mktemp("data") / "noise.zip", np.random.default_rng(0)
 
     def encoded(number: int) -> bytes:
-        picture = rng.integers(0, 256, (48, 48), dtype=np.uint8)
-        picture[0, 0], picture[0, -1] = number, MIRRORED + number
-        return cv2.imencode(".png", picture)[1].tobytes()
+        picture = noise(number)
+        picture[0, -1] = MIRRORED + number
+        return png(picture)
 
-    with zipfile.ZipFile(path, "w") as archive:
-        for label, name in enumerate(LABELS):
-            archive.writestr(f"train/{name}/Training_{label}.png", encoded(50 + label))
-        for number, label in enumerate(LABEL):
-            picture = encoded(number)
-            archive.writestr(f"test/{LABELS[label]}/PublicTest_{number}.png", picture)
-            if number == 0:
-                archive.writestr(f"train/{LABELS[label]}/Training_copy.png", picture)
-    return path
+    files = {f"train/{name}/Training_{k}.png": encoded(50 + k) for k, name in enumerate(LABELS)}
+    files |= {f"test/{LABELS[k]}/PublicTest_{n}.png": encoded(n) for n, k in enumerate(LABEL)}
+    files[f"train/{LABELS[LABEL[0]]}/Training_copy.png"] = encoded(0)
+    return write_zip(tmp_path_factory.mktemp("data") / "noise.zip", files)
 
 
 @pytest.fixture

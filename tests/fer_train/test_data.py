@@ -5,9 +5,9 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from made_fer2013 import png
 
 from fer_edge.errors import DataError
 from fer_edge.evaluation import fer2013
@@ -17,7 +17,7 @@ from fer_train.data import prepare
 
 def add(archive: Path, member: str, pixels: np.ndarray) -> None:
     with zipfile.ZipFile(archive, "a") as stream:
-        stream.writestr(member, cv2.imencode(".png", pixels)[1].tobytes())
+        stream.writestr(member, png(pixels))
 
 
 @pytest.fixture

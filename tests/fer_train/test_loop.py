@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_training import SMALL
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fer_edge.artifacts.spec import InputSpec, NetworkSpec
+from fer_edge.artifacts.spec import NetworkSpec
 from fer_edge.errors import ConfigurationError, DivergedError, EngineError
 from fer_edge.torch_model import checkpoint
 from fer_train.data import TrainingData, prepare
@@ -22,18 +23,8 @@ from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST, LAST, Sources, Trainer, run_id
 from fer_train.parallel import Execution
 from fer_train.randomness import draw_step, draw_view
-from fer_train.recipe import Recipe
 
-RECIPE = Recipe(
-    model="test",
-    network=NetworkSpec("test_efficientnet"),
-    input=InputSpec(48, 48),
-    epochs=4,
-    batch_size=8,
-    mixup=0.5,
-    warmup_epochs=1,
-    batch_norm_crops=16,
-)
+RECIPE = replace(SMALL, epochs=4, mixup=0.5)
 
 
 @pytest.fixture(scope="module")

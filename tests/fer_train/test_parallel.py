@@ -7,17 +7,15 @@ import os
 import socket
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from own_process import start_training
+from small_training import write_noise
 
-from fer_edge import LABELS
 from fer_train.cli import main
 from fer_train.deadline import OUT_OF_TIME
 from fer_train.parallel import World
@@ -25,8 +23,6 @@ from fer_train.parallel import World
 Write = Callable[[Path, str, int], Path]
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
-
-PER_CLASS = {"Training": 8, "PublicTest": 4}
 
 
 def test_one_process_is_the_plain_case() -> None:
@@ -57,16 +53,12 @@ def test_the_hardware_is_told_with_its_number() -> None:
 @pytest.fixture(scope="module")
 def learnable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Noise with a bright bar whose place is the class, so that a network can learn it."""
-    path, rng = tmp_path_factory.mktemp("data") / "bars.zip", np.random.default_rng(0)
-    with zipfile.ZipFile(path, "w") as archive:
-        for row, name in enumerate(LABELS):
-            for kind, half in (("Training", "train"), ("PublicTest", "test")):
-                for number in range(PER_CLASS[kind]):
-                    picture = rng.integers(0, 100, (48, 48), dtype=np.uint8)
-                    picture[6 * row + 2 : 6 * row + 8] += 150
-                    encoded = cv2.imencode(".png", picture)[1].tobytes()
-                    archive.writestr(f"{half}/{name}/{kind}_{number:05d}.png", encoded)
-    return path
+
+    def bar(picture: np.ndarray, label: int) -> None:
+        picture[6 * label + 2 : 6 * label + 8] += 150
+
+    path = tmp_path_factory.mktemp("data") / "bars.zip"
+    return write_noise(path, lambda usage, _: 8 if usage == "Training" else 4, bar)
 
 
 NO_CHANCE = """\

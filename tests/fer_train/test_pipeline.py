@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_training import SMALL
 
-from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.system.files import sha256_of
 from fer_train.assessment import read_report
 from fer_train.loop import BEST
 from fer_train.pipeline import REPORT, train_model
-from fer_train.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
-RECIPE = Recipe(
-    model="test",
-    network=NetworkSpec("test_efficientnet"),
-    input=InputSpec(48, 48),
-    epochs=1,
-    batch_size=8,
-    warmup_epochs=0,
-    batch_norm_crops=16,
-)
+RECIPE = replace(SMALL, epochs=1)
 
 VOTES = """\
 file,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from own_process import start_training
 from safetensors.torch import load_file, save_file
+from small_training import SMALL
 
 from fer_edge.artifacts.spec import InputSpec, ModelSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
@@ -31,17 +28,7 @@ from fer_train.stored_answers import read_answers, teach
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 CPU = Execution(World(device=torch.device("cpu")))
-RECIPE = Recipe(
-    model="test",
-    network=NetworkSpec("test_efficientnet"),
-    input=InputSpec(48, 48),
-    epochs=3,
-    batch_size=8,
-    mixup=0.0,
-    distillation=1.0,
-    warmup_epochs=1,
-    batch_norm_crops=16,
-)
+RECIPE = replace(SMALL, distillation=1.0)
 GIVEN: Any = {"augmentation": RECIPE.augmentation, "how": CPU}
 
 
@@ -92,7 +79,7 @@ def test_a_student_learns_from_stored_answers_what_it_would_from_the_teachers(
     live = trained(recipe, data, tmp_path / "live", Sources(teachers=tuple(teachers)))
     stored = trained(recipe, data, tmp_path / "stored", Sources(taught=answers))
     pairs = zip(live.state.averaged.parameters(), stored.state.averaged.parameters(), strict=True)
-    assert max(float((one - other).abs().max()) for one, other in pairs) < 1e-3
+    assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-3
     assert stored.state.losses == pytest.approx(live.state.losses, abs=1e-3)
 
 
@@ -164,30 +151,6 @@ def test_a_full_disk_keeps_the_views_that_are_whole(
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["t.safetensors"]
     assert teach(data, teachers, path, views=2, **GIVEN)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
-def test_killed_again_and_again_the_answers_are_the_same(
-    tiny_fer2013: Path, teachers: list[Path], tmp_path: Path
-) -> None:
-    def command(name: str) -> list[str]:
-        words = ["teach", "--data", str(tiny_fer2013), "--teacher", str(teachers[0])]
-        return [*words, "--views", "12", "--out", str(tmp_path / name)]
-
-    for _ in range(2):
-        child = start_training(command("cut"))
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "cut").exists() and child.is_alive():
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        child.join(random.uniform(0, 0.1))  # noqa: S311 - any moment will do
-        child.kill()
-        child.join()
-        if (tmp_path / "cut").exists():
-            assert 1 <= read_answers(tmp_path / "cut").views <= 12
-    assert main(command("cut")) == 0
-    assert main(command("whole")) == 0
-    assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 Change = Callable[[TrainingData, Recipe], tuple[TrainingData, Recipe]]

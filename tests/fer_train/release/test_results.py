@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,41 +77,32 @@ def test_each_way_to_measure_has_a_row_of_its_own(report: Report, tmp_path: Path
     assert both.split(" | ")[-2] == "0.250"
 
 
-def test_a_run_that_ended_early_says_so(report: Report, tmp_path: Path) -> None:
-    planned = report.recipe.epochs
-    early = replace(report, history=replace(HISTORY, epochs=planned - 3))
-    whole = replace(report, history=replace(HISTORY, epochs=planned))
-    assert (
-        row(results_page([early], tmp_path), "small-1")["epochs"] == f"{planned - 3} of {planned}"
-    )
-    assert row(results_page([whole], tmp_path), "small-1")["epochs"] == str(planned)
+VOTES = "votes.csv, sha256 0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("history", "share", "column", "told"),
+    [
+        ({"epochs": 57}, 0.25, "epochs", "57 of 60"),
+        ({"epochs": 60}, 0.25, "epochs", "60"),
+        ({"teachers": (), "teachers_accuracy": None}, 0.25, "taught by", "nobody"),
+        ({"votes": VOTES}, 0.25, "targets", "votes 25%"),
+        ({"votes": VOTES}, 0.0, "targets", "labels"),
+        ({"votes": None}, 0.25, "targets", "labels"),
+        ({"votes": NOT_RECORDED}, 0.25, "targets", "not recorded"),
+    ],
+)
+def test_a_row_tells_how_the_run_went(  # noqa: PLR0917
+    history: dict[str, Any], share: float, column: str, told: str, report: Report, tmp_path: Path
+) -> None:
+    recipe = replace(report.recipe, votes=share, epochs=60)
+    learnt = replace(report, recipe=recipe, history=replace(HISTORY, **history))
+    assert row(results_page([learnt], tmp_path), "small-1")[column] == told
 
 
 def test_an_ill_conditioned_run_stands_out(report: Report, tmp_path: Path) -> None:
     ill = replace(report, well_conditioned=False)
     assert row(results_page([ill], tmp_path), "small-1")["well-conditioned"] == "**no**"
-
-
-@pytest.mark.parametrize(
-    ("votes", "share", "told"),
-    [
-        ("votes.csv, sha256 0123456789ab", 0.25, "votes 25%"),
-        ("votes.csv, sha256 0123456789ab", 0.0, "labels"),
-        (None, 0.25, "labels"),
-        (NOT_RECORDED, 0.25, "not recorded"),
-    ],
-)
-def test_a_row_tells_what_was_learnt(
-    votes: str | None, share: float, told: str, report: Report, tmp_path: Path
-) -> None:
-    recipe = replace(report.recipe, votes=share)
-    learnt = replace(report, recipe=recipe, history=replace(HISTORY, votes=votes))
-    assert row(results_page([learnt], tmp_path), "small-1")["targets"] == told
-
-
-def test_a_run_without_teachers_was_taught_by_nobody(report: Report, tmp_path: Path) -> None:
-    alone = replace(report, history=replace(HISTORY, teachers=(), teachers_accuracy=None))
-    assert row(results_page([alone], tmp_path), "small-1")["taught by"] == "nobody"
 
 
 def test_a_course_that_was_kept_before_votes_were_is_still_read(
