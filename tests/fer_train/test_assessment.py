@@ -80,7 +80,7 @@ def report(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repor
     path = tmp_path / "best.safetensors"
     checkpoint.save(path, build(SPEC).state_dict(), SPEC)
     monkeypatch.setattr("fer_train.assessment.logits_of", answer)
-    return assess(path, PRESETS["mobilenet"], prepare(data))
+    return assess(path, PRESETS["mobilenet"], prepare(data))[0]
 
 
 def test_accuracy_is_of_all_pictures_and_without_copies_of_the_others(report: Report) -> None:

@@ -34,8 +34,8 @@ def data(tiny_fer2013: Path) -> TrainingData:
 
 
 def one_step(trainer: Trainer) -> tuple[torch.Tensor, torch.Tensor]:
-    device = trainer.world.device
-    draws = draw_step(0, 0, 0, trainer.world)
+    device = trainer.how.device
+    draws = draw_step(0, 0, 0, trainer.how)
     return trainer._one_step(
         torch.arange(8, device=device), (0, draw_view(0, 0, 28, device)), draws
     )

@@ -18,7 +18,7 @@ from small_training import write_noise
 
 from fer_train.cli import main
 from fer_train.deadline import OUT_OF_TIME
-from fer_train.parallel import World
+from fer_train.parallel import Execution
 
 Write = Callable[[Path, str, int], Path]
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def test_one_process_is_the_plain_case() -> None:
-    alone = World()
+    alone = Execution()
     batch = torch.arange(6)
     assert alone.leads
     assert torch.equal(alone.share(batch), batch)
@@ -36,13 +36,13 @@ def test_one_process_is_the_plain_case() -> None:
 def test_the_processes_share_a_batch_without_gap_or_overlap() -> None:
     batch = torch.arange(7)
     device = torch.device("cpu")
-    parts = [World(rank, 3, device).share(batch) for rank in range(3)]
+    parts = [Execution(rank, 3, device).share(batch) for rank in range(3)]
     assert torch.equal(torch.cat(parts), batch)
 
 
 def test_the_hardware_is_told_with_its_number() -> None:
     cpu = torch.device("cpu")
-    alone, two = World(0, 1, cpu).hardware, World(0, 2, cpu).hardware
+    alone, two = Execution(0, 1, cpu).hardware, Execution(0, 2, cpu).hardware
     assert alone.endswith(f"{torch.get_num_threads()} threads")
     assert two == f"2 x {alone}"
 

@@ -21,13 +21,13 @@ from fer_train.cli import main
 from fer_train.data import TrainingData, prepare
 from fer_train.deadline import OUT_OF_TIME, Deadline
 from fer_train.loop import LAST, Sources, Trainer
-from fer_train.parallel import Execution, World
+from fer_train.parallel import Execution
 from fer_train.recipe import Recipe
 from fer_train.stored_answers import read_answers, teach
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
-CPU = Execution(World(device=torch.device("cpu")))
+CPU = Execution(device=torch.device("cpu"))
 RECIPE = replace(SMALL, distillation=1.0)
 GIVEN: Any = {"augmentation": RECIPE.augmentation, "how": CPU}
 

@@ -103,11 +103,12 @@ def assess(
     device: torch.device | str = "cpu",
     use: str = "selected on",
     history: History | None = None,
-) -> Report:
+) -> tuple[Report, npt.NDArray[np.float64]]:
     """Measure a checkpoint on ``public-test``, fit its temperature and write it back with it.
 
-    ``use`` says what ``public-test`` was used for: ``selected on`` or ``measured on``. Raises
-    ArtifactError, before anything is measured, for a checkpoint without the name of a training.
+    Returns the report, and the probabilities that were measured, ``(N, K)``. ``use`` says what
+    ``public-test`` was used for: ``selected on`` or ``measured on``. Raises ArtifactError, before
+    anything is measured, for a checkpoint without the name of a training.
     """
     network, spec = checkpoint.load(path)
     if not is_plain(run := spec.provenance.training_run or ""):
@@ -131,7 +132,7 @@ def assess(
     scaled = spec.with_changes(temperature=temperature)
     half = checkpoint.read_spec(path).precision == "fp16"
     checkpoint.save(path, network.state_dict(), scaled, half=half)
-    return Report(
+    report = Report(
         schema=SCHEMA,
         training_run=run,
         recipe=recipe,
@@ -155,6 +156,7 @@ def assess(
         machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
         history=history,
     )
+    return report, metrics.softmax(logits, temperature)
 
 
 def _score(

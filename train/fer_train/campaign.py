@@ -96,10 +96,10 @@ def run_campaign(
         if stage.views and sources.teachers:
             answers = _answers_file(stage, sources, out)
             augmentation = stage.recipe.augmentation
-            answered = not how.world.leads or teach(
+            answered = not how.leads or teach(
                 prepared, sources.teachers, answers, stage.views, augmentation, how=how
             )
-            if not how.world.broadcast(torch.tensor(float(answered))):
+            if not how.broadcast(torch.tensor(float(answered))):
                 return CampaignResult(finished=False, reports=reports)
             sources = replace(sources, teachers=(), taught=answers)
         done = _finished(stage, prepared, sources, out / stage.name)
@@ -112,7 +112,7 @@ def run_campaign(
                 sources=sources,
                 how=how,
             )
-            how.world.wait()  # the next stage reads what the first process wrote
+            how.wait()  # the next stage reads what the first process wrote
             if not outcome.finished:
                 return CampaignResult(finished=False, reports=reports)
             done = outcome.report

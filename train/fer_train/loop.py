@@ -96,10 +96,9 @@ class Trainer:
         how: Execution = Execution(),
     ) -> None:
         self.recipe, self.data, self.out, self.how = recipe, data, out, how
-        self.world, self.report, self.journal = how.world, how.report, Journal(out)
+        self.journal, device = Journal(out), how.device
         self.longest_step = self.longest_evaluation = 0.0
         self.pending: list[torch.Tensor] = []
-        world, device = how.world, how.world.device
         images = torch.from_numpy(data.train.images)
         # what is too large for the memory is in a file, and stays there
         self.images = images if isinstance(data.train.images, np.memmap) else images.to(device)
@@ -122,9 +121,9 @@ class Trainer:
             pictures = _clean_crops(data, spec, recipe.seed, _MEASURED_CROPS)
             self.initial = load_initial(network, spec, weights, pictures=pictures)
             parent = self.initial.sha256
-            self.report(self.initial.describe())
+            how.report(self.initial.describe())
         self.frozen = _freeze(network, recipe, sources.initial)
-        network = world.place(network)
+        network = how.place(network)
         self.run = run_id(recipe, data, parent, sources.learnt_from)
         self.spec = spec.with_provenance(
             training_run=self.run,
@@ -144,11 +143,11 @@ class Trainer:
             recipe.arithmetic == "auto" and bf16_pays(network, device)
         )
         if warning := bf16_warning(recipe.arithmetic, device):
-            self.report(warning)
+            how.report(warning)
         self.ensemble: Ensemble | None = None
         if sources.teachers:
-            self.ensemble = world.place(Ensemble(sources.teachers, data.train.classes))
-        forward = world.wrap(Normalized(network, self.spec).to(device))
+            self.ensemble = how.place(Ensemble(sources.teachers, data.train.classes))
+        forward = how.wrap(Normalized(network, self.spec).to(device))
         self.teachers: Any = self.ensemble
         self.forward: Any = forward
         if how.compiled:
@@ -161,14 +160,14 @@ class Trainer:
         Raises DivergedError when the loss or the weights are no longer finite; the last saved state
         stays on disk. Raises EngineError where a GPU's memory or the compiler fails.
         """
-        if self.world.leads:
+        if self.how.leads:
             self.out.mkdir(parents=True, exist_ok=True)
             for left in self.out.glob(".*.tmp"):  # by a run that was killed
                 left.unlink()
-        self.world.wait()
+        self.how.wait()
         if (self.out / LAST).exists():
             self.state.restore(self.out / LAST, self.run)
-            self.report(f"continuing after {self.reached}")
+            self.how.report(f"continuing after {self.reached}")
         try:
             while not is_over(self.recipe, self.state.epoch, self.state.losses):
                 if not self._one_epoch():
@@ -200,9 +199,9 @@ class Trainer:
 
         The other processes have to ask it. That takes time, so it is not done at every step.
         """
-        if self.world.size > 1 and step % _ASK_EVERY and step != self.steps:
+        if self.how.size > 1 and step % _ASK_EVERY and step != self.steps:
             return True
-        return bool(self.world.broadcast(torch.tensor(float(self.how.deadline.allows(seconds)))))
+        return bool(self.how.broadcast(torch.tensor(float(self.how.deadline.allows(seconds)))))
 
     def _one_epoch(self) -> bool:
         """Do what is left of an epoch; tell whether there was time for all of it."""
@@ -214,7 +213,7 @@ class Trainer:
             part.eval()
         view = self._view()
         seen = self.steps * recipe.batch_size
-        order = draw_order(recipe.seed, state.epoch, len(self.labels)).to(self.world.device)
+        order = draw_order(recipe.seed, state.epoch, len(self.labels)).to(self.how.device)
         with progress(seen, f"{name}, images") as bar:
             for step, batch in enumerate(order[:seen].tensor_split(self.steps)):
                 if step >= state.step:
@@ -227,8 +226,8 @@ class Trainer:
                     )
                     for group in state.optimizer.param_groups:
                         group["lr"] = rate
-                    draws = draw_step(recipe.seed, state.epoch, step, self.world)
-                    both = self._one_step(self.world.share(batch), view, draws)
+                    draws = draw_step(recipe.seed, state.epoch, step, self.how)
+                    both = self._one_step(self.how.share(batch), view, draws)
                     self.pending.append(torch.stack(both))
                     if len(self.pending) == _ASK_EVERY or step + 1 == self.steps:
                         self._fetch(step + 1, name)
@@ -259,14 +258,13 @@ class Trainer:
             public_test_accuracy=evaluated[0] if evaluated else None,
             public_test_nll=evaluated[1] if evaluated else None,
             seconds=seconds,
-            hardware=self.world.hardware,
+            hardware=self.how.hardware,
         )
-        if self.world.leads:
+        if self.how.leads:
             self.journal.record(line)
-            state.save(self.out / LAST, self.run)
-        self.world.wait()
+        self._save()
         measured = f", public-test {evaluated[0]:.2%}" if evaluated else ""
-        self.report(
+        self.how.report(
             f"{name}: loss {line.train_loss:.3f}, {line.images_per_s:.0f} images/s{measured}"
         )
         return True
@@ -277,7 +275,7 @@ class Trainer:
         They stay on the device until then. Every process gets the mean of all, so that they all
         stop together. Raises DivergedError, maybe some steps late.
         """
-        values = self.world.mean(torch.stack(self.pending)).tolist() if self.pending else []
+        values = self.how.mean(torch.stack(self.pending)).tolist() if self.pending else []
         self.pending = []
         for number, (loss, _) in enumerate(values, steps - len(values)):
             if not math.isfinite(loss):
@@ -286,19 +284,22 @@ class Trainer:
 
     def _interrupted(self, step: int, started: float) -> bool:
         """Save what is needed to continue with ``step``."""
-        state = self.state
-        state.step, state.seconds = step, time.perf_counter() - started
-        if self.world.leads:
-            state.save(self.out / LAST, self.run)
-        self.world.wait()
+        self.state.step, self.state.seconds = step, time.perf_counter() - started
+        self._save()
         return False
+
+    def _save(self) -> None:
+        """Let the first process save the state; the others wait for it."""
+        if self.how.leads:
+            self.state.save(self.out / LAST, self.run)
+        self.how.wait()
 
     def _view(self) -> tuple[int, torch.Tensor]:
         """Number and draws of this epoch's view; with stored answers, a view that they answer."""
         seed, number = self.recipe.seed, self.state.epoch
         if self.taught is not None:
             seed, number = self.taught.info.seed, number % self.taught.views
-        return number, draw_view(seed, number, len(self.labels), self.world.device)
+        return number, draw_view(seed, number, len(self.labels), self.how.device)
 
     def _one_step(
         self,
@@ -313,7 +314,7 @@ class Trainer:
         recipe, temperature = self.recipe, self.recipe.distillation_temperature
         number, drawn = view
         on_host, on_device = draws
-        chosen = self.images[batch.to(self.images.device)].to(self.world.device)
+        chosen = self.images[batch.to(self.images.device)].to(self.how.device)
         images = augment(planes(chosen), recipe.augmentation, drawn[batch])
         rows = [images, self.targets[batch]]
         if self.taught is not None:
@@ -323,7 +324,7 @@ class Trainer:
         images, targets, *stored = rows
         if self.teachers is not None:
             stored = [self.teachers(images, temperature)]
-        with mixed_precision(self.bf16, self.world.device):
+        with mixed_precision(self.bf16, self.how.device):
             logits = self.forward(fit_to(images, recipe.input))
         loss = self._loss(logits.float(), targets, *stored)
         self.state.optimizer.zero_grad()
@@ -349,23 +350,23 @@ class Trainer:
         """Measure accuracy and loss on ``public-test``; the first process tells them to all."""
         recipe, crops, averaged = self.recipe, self.data.validation, self.state.averaged.module
         accuracy = loss = math.nan
-        if self.world.leads:
+        if self.how.leads:
             if batch_norms(averaged):
-                normalized = Normalized(averaged, self.spec).to(self.world.device)
+                normalized = Normalized(averaged, self.spec).to(self.how.device)
                 clean = _clean_crops(self.data, self.spec, recipe.seed, recipe.batch_norm_crops)
-                refresh_batch_norm(normalized, clean.to(self.world.device))
+                refresh_batch_norm(normalized, clean.to(self.how.device))
             logits = logits_of(averaged, self.spec, crops)
             if np.isfinite(logits).all():
                 scores = metrics.score(crops.labels, metrics.softmax(logits), crops.classes)
                 accuracy, loss = scores.accuracy, scores.nll
         measured = torch.tensor([accuracy, loss], dtype=torch.float64)
-        accuracy, loss = self.world.broadcast(measured).tolist()
+        accuracy, loss = self.how.broadcast(measured).tolist()
         if not math.isfinite(loss):
             raise DivergedError(
                 f"after epoch {self.state.epoch} the network answers with numbers that are not "
                 f"finite; {_KEPT}"
             )
-        if self.world.leads and accuracy > self.state.best_accuracy:
+        if self.how.leads and accuracy > self.state.best_accuracy:
             self.state.best_accuracy = accuracy
             checkpoint.save(self.out / BEST, averaged.state_dict(), self.spec)
         self.state.losses.append(loss)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -21,12 +21,21 @@ M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class World:
-    """Which process this is, of how many, and the device that it works on."""
+class Execution:
+    """How work is run, whatever it is: which process this is, of how many, and on what device.
+
+    ``compiled`` has torch compile the training step: the same mathematics, with less time between
+    its parts. ``deterministic`` is explained in ``arithmetic.repeatable``. ``deadline`` is when to
+    stop; the same call then continues. ``report`` is told how far it is, in words.
+    """
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: _device(0))
+    compiled: bool = False
+    deterministic: bool = False
+    deadline: Deadline = field(default_factory=Deadline)
+    report: Callable[[str], None] = lambda _: None
 
     @property
     def leads(self) -> bool:
@@ -74,36 +83,20 @@ class World:
             dist.barrier()
 
 
-@dataclass(frozen=True)
-class Execution:
-    """How work is run, whatever it is.
-
-    ``compiled`` has torch compile the training step: the same mathematics, with less time between
-    its parts. ``deterministic`` is explained in ``arithmetic.repeatable``. ``deadline`` is when to
-    stop; the same call then continues. ``report`` is told how far it is, in words.
-    """
-
-    world: World = field(default_factory=World)
-    compiled: bool = False
-    deterministic: bool = False
-    deadline: Deadline = field(default_factory=Deadline)
-    report: Callable[[str], None] = lambda _: None
-
-
 @contextmanager
-def world() -> Iterator[World]:
-    """Join the processes that ``torchrun`` started, or be the only one."""
+def joined(alone: Execution) -> Iterator[Execution]:
+    """Join the processes that ``torchrun`` started, or be the only one; the first one reports."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = _device(local)
+    device = _device(int(os.environ.get("LOCAL_RANK", "0")))
     if size == 1:
-        yield World()
+        yield alone
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    report = alone.report if rank == 0 else lambda _: None
     try:
-        yield World(rank, size, device)
+        yield replace(alone, rank=rank, size=size, device=device, report=report)
     finally:
         dist.destroy_process_group()
 

@@ -8,14 +8,11 @@ from pathlib import Path
 
 from fer_edge.artifacts.record import encode
 from fer_edge.errors import ConfigurationError
-from fer_edge.evaluation import metrics
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.system.files import write_json
-from fer_edge.torch_model import checkpoint
 from fer_train.arithmetic import repeatable
 from fer_train.assessment import NOT_RECORDED, History, Report, assess
 from fer_train.data import TrainingData, prepare
-from fer_train.evaluation import logits_of
 from fer_train.journal import METRICS, read_journal
 from fer_train.loop import BEST, Sources, Trainer
 from fer_train.parallel import Execution
@@ -60,9 +57,9 @@ def train_model(
     is no longer finite, and OSError where ``out`` cannot be written; what was there before is
     kept.
     """
-    if how.world.size > recipe.batch_size:
+    if how.size > recipe.batch_size:
         raise ConfigurationError(
-            f"{how.world.size} processes cannot share a batch of {recipe.batch_size} pictures"
+            f"{how.size} processes cannot share a batch of {recipe.batch_size} pictures"
         )
     if not isinstance(data, TrainingData):
         data = prepare(data, votes, recipe.votes, recipe.input)
@@ -84,19 +81,16 @@ def train_model(
         if not trainer.train():
             how.report(f"the time is up after {trainer.reached}; the same command continues")
             return Outcome(finished=False, report=None)
-        return Outcome(True, _finish(trainer, name) if how.world.leads else None)
+        return Outcome(True, _finish(trainer, name) if how.leads else None)
 
 
 def _finish(trainer: Trainer, name: str) -> Report:
-    data, out, device = trainer.data, trainer.out, trainer.world.device
+    data, out, device = trainer.data, trainer.out, trainer.how.device
     history = _history(trainer, name)
-    result = assess(out / BEST, trainer.recipe, data, device=device, history=history)
+    result, answers = assess(out / BEST, trainer.recipe, data, device=device, history=history)
     draw_curves(out / METRICS, out / "curves.png")
     draw_confusion(result, out / "confusion.png")
-    network, spec = checkpoint.load(out / BEST)
-    logits = logits_of(network.to(device), spec, data.validation)
-    probabilities = metrics.softmax(logits, spec.temperature)
-    draw_errors(data.validation, probabilities, out / "errors.png")
+    draw_errors(data.validation, answers, out / "errors.png")
     # last: a campaign takes it as the sign that all is done
     write_json(out / REPORT, encode(result))
     return result
@@ -111,7 +105,7 @@ def _history(trainer: Trainer, name: str) -> History:
         teachers, accuracy = tuple(one.name for one in info.teachers), info.teachers_accuracy
     elif (ensemble := trainer.ensemble) is not None:
         teachers = ensemble.names
-        accuracy = accuracy_of(ensemble, trainer.data.validation, trainer.world.device)
+        accuracy = accuracy_of(ensemble, trainer.data.validation, trainer.how.device)
     return History(
         recipe=name or trainer.recipe.model,
         epochs=len(lines),

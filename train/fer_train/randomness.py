@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fer_train.augmentation import NUMBERS
-from fer_train.parallel import World
+from fer_train.parallel import Execution
 
 _ORDER, _VIEW, _STEP = range(3)
 _MOST = 2**62
@@ -35,14 +35,14 @@ def draw_order(seed: int, epoch: int, count: int) -> torch.Tensor:
 
 
 def draw_step(
-    seed: int, epoch: int, step: int, world: World
+    seed: int, epoch: int, step: int, how: Execution
 ) -> tuple[np.random.Generator, torch.Generator]:
     """Seed the generators of one process in one step.
 
     The first draws on the host, for decisions about the whole batch, so that nothing waits for the
     device; the second on the device. torch's global one, from which dropout draws, is seeded too.
     """
-    on_host = np.random.default_rng([_STEP, seed, epoch, step, world.rank])
+    on_host = np.random.default_rng([_STEP, seed, epoch, step, how.rank])
     dropout, mixing = on_host.integers(_MOST, size=2).tolist()
     torch.manual_seed(dropout)
-    return on_host, torch.Generator(world.device).manual_seed(mixing)
+    return on_host, torch.Generator(how.device).manual_seed(mixing)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,15 @@ class AnswersInfo:
             )
 
 
+@dataclass(frozen=True, eq=False)
 class StoredAnswers:
     """Answers of the teachers: ``logits``, float16 ``(views, pictures, teachers, 7)``.
 
     It holds fewer views than ``info.views`` while the teachers are not finished.
     """
 
-    def __init__(self, info: AnswersInfo, logits: torch.Tensor) -> None:
-        self.info, self.logits = info, logits
+    info: AnswersInfo
+    logits: torch.Tensor
 
     @property
     def views(self) -> int:
@@ -85,7 +86,7 @@ class StoredAnswers:
 
     def to(self, device: torch.device) -> StoredAnswers:
         """Move the answers to a device."""
-        return StoredAnswers(self.info, self.logits.to(device))
+        return replace(self, logits=self.logits.to(device))
 
     def probabilities(self, view: int, rows: torch.Tensor, temperature: float) -> torch.Tensor:
         """Answers to pictures ``rows`` in a view, float32 ``(len(rows), 7)``."""
@@ -178,7 +179,7 @@ def teach(
     ``out`` holds answers to other pictures or of other teachers, and OSError where it cannot be
     written; what was there before is kept.
     """
-    ensemble = how.world.place(Ensemble(teachers, data.train.classes))
+    ensemble = how.place(Ensemble(teachers, data.train.classes))
     wanted: dict[str, Any] = {
         **_shown(data.train),
         "seed": seed,
@@ -191,7 +192,7 @@ def teach(
         accuracy, logits = taught.info.teachers_accuracy, taught.logits
         how.report(f"{out} has {len(logits)} of {views} views")
     else:
-        accuracy = accuracy_of(ensemble, data.validation, how.world.device)
+        accuracy = accuracy_of(ensemble, data.validation, how.device)
         shape = (0, len(data.train), len(teachers), len(data.train.classes))
         logits = torch.empty(shape, dtype=torch.float16)
     how.report(f"the teachers together: {accuracy:.2%} on public-test")
@@ -202,7 +203,7 @@ def teach(
         if not how.deadline.allows(longest):
             return False
         started = time.perf_counter()
-        answers = _answers(ensemble, images, info, len(logits), how.world.device)
+        answers = _answers(ensemble, images, info, len(logits), how.device)
         logits = torch.cat([logits, answers[None]])
         StoredAnswers(info, logits).save(out)
         longest = max(longest, time.perf_counter() - started)

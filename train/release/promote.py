@@ -85,7 +85,7 @@ def promote(
     incumbent = weights / f"{name}.safetensors"
     with TemporaryDirectory() as folder:
         staged = _staged(source, Path(folder) / BEST)
-        measured = assess(staged, report.recipe, prepared, history=report.history)
+        measured, _ = assess(staged, report.recipe, prepared, history=report.history)
         difference = _difference(staged, incumbent, prepared.validation)
         refusals = _refusals(measured, difference)
         objections = _objections(staged, incumbent)

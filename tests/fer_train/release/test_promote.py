@@ -58,7 +58,8 @@ def always(answer: str, path: Path, spec: ModelSpec = SPEC, scale: float = 1.0) 
 def report(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     spec = replace(SPEC, provenance=Provenance(training_run="any"))
     path = always("sad", tmp_path_factory.mktemp("any") / "best.safetensors", spec)
-    return assess(path, change(preset("mobilenet"), {"model": "small"}, "test"), prepare(data))
+    recipe = change(preset("mobilenet"), {"model": "small"}, "test")
+    return assess(path, recipe, prepare(data))[0]
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def test_wherever_a_promotion_stops_all_of_the_old_or_all_of_the_new_is_there(
     measured = read_report(good / "report.json")
     for call in range(1, 30):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("release.promote.assess", lambda *_, **__: measured)
+            patch.setattr("release.promote.assess", lambda *_, **__: (measured, None))
             calls = stopped_at(patch, owner, step, call)
             try:
                 promote(good, data, place)

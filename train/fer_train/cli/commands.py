@@ -23,7 +23,7 @@ from fer_train.cli.training import (
     add_device_options,
     add_minutes_option,
     add_network_options,
-    execution,
+    execution_of,
     print_report,
     recipe_of,
 )
@@ -121,11 +121,12 @@ def _run(options: Namespace) -> int:
     deadline = Deadline(options.minutes)
     with requires("train"):
         from fer_train.campaign import load_plan, run_campaign
+        from fer_train.parallel import joined
     stages = load_plan(options.plan)
-    with execution(options, deadline) as how:
+    with joined(execution_of(options, deadline)) as how:
         data = data_of(options)
         progressed = run_campaign(stages, data, options.out, votes=options.votes, how=how)
-        if how.world.leads:
+        if how.leads:
             for name, report in progressed.reports.items():
                 print(f"{options.out / name / 'best.safetensors'}")
                 print_report(report)

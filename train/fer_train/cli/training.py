@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,22 +117,25 @@ def recipe_of(options: Namespace, weights: str | None = None) -> Recipe:
     return load_recipe(options.recipe) if options.recipe else preset(options.model, weights)
 
 
-@contextmanager
-def execution(options: Namespace, deadline: Deadline) -> Iterator[Execution]:
-    """Run work as ``add_device_options`` says; of several processes the first one reports."""
-    from fer_train.parallel import Execution, world
+def execution_of(options: Namespace, deadline: Deadline) -> Execution:
+    """How to run work, as ``add_device_options`` says."""
+    from fer_train.parallel import Execution
 
-    with world() as joined:
-        report = say if joined.leads else lambda _: None
-        yield Execution(joined, options.compile, options.deterministic, deadline, report)
+    return Execution(
+        compiled=options.compile,
+        deterministic=options.deterministic,
+        deadline=deadline,
+        report=say,
+    )
 
 
 def _train(options: Namespace) -> int:
     deadline, recipe = Deadline(options.minutes), _recipe(options)
     with requires("train"):
         from fer_train.loop import Sources
+        from fer_train.parallel import joined
         from fer_train.pipeline import train_model
-    with execution(options, deadline) as how:
+    with joined(execution_of(options, deadline)) as how:
         outcome = train_model(
             recipe,
             data_of(options),

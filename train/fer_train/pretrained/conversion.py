@@ -15,7 +15,6 @@ from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
 from fer_train.assessment import Report, assess
 from fer_train.data import prepare
-from fer_train.evaluation import logits_of
 from fer_train.pretrained.beside import rows_of
 from fer_train.pretrained.initial import InitialWeights, load_initial
 from fer_train.pretrained.sources import read_source
@@ -92,11 +91,11 @@ def import_weights(
     if data is None:
         return Converted(found)
     prepared = prepare(data, wanted=spec.input, labels=spec.labels)
-    report = assess(out, recipe, prepared, use="measured on")
+    report, probabilities = assess(out, recipe, prepared, use="measured on")
     if found.labels is not None or spec.labels != LABELS:
         return Converted(found, report)
     rows = list(rows_of(ALPHABETICAL) or ())
-    answers = logits_of(network, spec, prepared.validation)[:, rows].argmax(axis=1)
+    answers = probabilities[:, rows].argmax(axis=1)
     accuracy = float((answers == prepared.validation.labels).mean())
     return Converted(found, report, accuracy if accuracy > report.scores.accuracy else None)
 
