@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_fer2013 import png
 
+from fer_edge import LABELS
 from fer_edge.errors import DataError
 from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.fer2013 import copies_of
@@ -58,7 +59,7 @@ def test_pictures_of_both_splits_are_in_the_hash(member: str, archive: Path) -> 
 
 def test_without_a_public_half_there_is_nothing_to_select_on(tmp_path: Path) -> None:
     picture = np.arange(48 * 48, dtype=np.uint8).reshape(48, 48)
-    for name in fer2013.LABELS:
+    for name in LABELS:
         add(tmp_path / "a.zip", f"train/{name}/Training_1.png", picture)
     with pytest.raises(DataError, match="no pictures of the split public-test"):
         prepare(tmp_path / "a.zip")
