@@ -171,6 +171,6 @@ def settle() -> Callable[[list[int]], None]:
         seen = -1
         while seen != len(read):
             seen = len(read)
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     return wait

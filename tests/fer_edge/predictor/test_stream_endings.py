@@ -64,7 +64,10 @@ def test_closing_waits_for_the_call_that_is_under_way(
     letting_go.join()
 
 
-def test_closing_does_not_wait_for_a_source_that_has_nothing(double: Any, gray: Gray) -> None:
+def test_closing_does_not_wait_for_a_source_that_has_nothing(
+    double: Any, gray: Gray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "_PATIENCE", 0.1)
     more = threading.Event()
 
     def source() -> Iterator[Image]:
@@ -144,7 +147,10 @@ def test_a_with_block_and_a_break_stop_the_threads(double: Any, gray: Gray) -> N
     assert list(stream) == []
 
 
-def test_closing_releases_a_thread_that_waits(double: Any, gray: Gray) -> None:
+def test_closing_releases_a_thread_that_waits(
+    double: Any, gray: Gray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "_PATIENCE", 0.1)
     more = threading.Event()
 
     def source() -> Iterator[Image]:

@@ -140,34 +140,37 @@ def test_branches_or_tokens_are_dropped_in_training_where_that_is_asked_for(sett
         network.build(changed(architecture="fer_dense"), **{setting: 0.5})
 
 
+SETTINGS = (
+    "",
+    "torch.set_float32_matmul_precision('high')",
+    "backends.fp32_precision = 'tf32'",
+    "backends.cudnn.conv.fp32_precision = backends.cuda.matmul.fp32_precision = 'tf32'",
+)
+
 TF32 = """
+import os, sys
 import torch
 from fer_edge.torch_model.network import without_tf32
 
 backends = torch.backends
 parts = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
-{setting}
-before = [part.fp32_precision for part in parts]
-for _ in range(2):
-    with without_tf32():
-        assert [part.fp32_precision for part in parts] == ["ieee"] * 3
-    assert [part.fp32_precision for part in parts] == before
+for setting in sys.argv[1:]:
+    if child := os.fork():
+        assert os.waitpid(child, 0)[1] == 0, setting
+        continue
+    exec(setting)
+    before = [part.fp32_precision for part in parts]
+    for _ in range(2):
+        with without_tf32():
+            assert [part.fp32_precision for part in parts] == ["ieee"] * 3
+        assert [part.fp32_precision for part in parts] == before
+    os._exit(0)
 """
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="settings of torch 2.9")
-@pytest.mark.parametrize(
-    "setting",
-    [
-        "",
-        "torch.set_float32_matmul_precision('high')",
-        "backends.fp32_precision = 'tf32'",
-        "backends.cudnn.conv.fp32_precision = backends.cuda.matmul.fp32_precision = 'tf32'",
-    ],
-    ids=["default", "legacy", "generic", "parts"],
-)
-def test_fp32_is_fp32_whatever_the_process_has_set(setting: str) -> None:
-    """In a process of its own: torch refuses to mix its older settings with these."""
-    code = TF32.format(setting=setting)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_fp32_is_fp32_whatever_the_process_has_set() -> None:
+    """Each in a process of its own: torch refuses to mix its older settings with these."""
+    command = [sys.executable, "-c", TF32, *SETTINGS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
