@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,7 +31,7 @@ from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import decode_all
 from fer_edge.evaluation.layout import (
     ALL_FOR_TRAINING,
-    FER2013_NAMES,
+    PRIVATE,
     PUBLIC,
     TEST,
     TRAIN,
@@ -59,8 +61,16 @@ __all__ = [
     "load_halves",
 ]
 
-SPLITS = ("train", "public-test", "private-test", "test")
+SPLITS = (TRAIN, PUBLIC, PRIVATE, TEST)
 """``public-test``, to select on, and ``private-test`` are the halves of ``test``."""
+
+_WHERE = {
+    TRAIN: "train/<class>/*.jpg, or Usage Training",
+    PUBLIC: "val/<class>/*.jpg, test/<class>/PublicTest_*, or Usage PublicTest",
+    PRIVATE: "test/<class>/PrivateTest_*, test beside val, or Usage PrivateTest",
+    TEST: "test/<class>/*.jpg, or Usage PublicTest and PrivateTest",
+}
+"""Where the pictures of each split stand, for the message of an empty one."""
 
 _TABLES = {"fer2013.csv", "icml_face_data.csv"}
 _LISTS = {".csv", ".tsv", ".txt", ".lst"}
@@ -242,30 +252,18 @@ def limited(entries: Sequence[Entry], source: DataSource) -> Sequence[Entry]:
     """At most ``limit`` pictures, of every class in turn; drawn, as neighbours are alike."""
     if source.limit is None or len(entries) <= source.limit:
         return entries
-    drawn = np.random.default_rng(source.seed).permutation(len(entries))
-    places: dict[str, int] = {}
-    ranks = {}
-    for number in drawn:
-        key = entries[number].key
-        ranks[number] = places[key] = places.get(key, -1) + 1
-    chosen = sorted(drawn, key=lambda number: ranks[number])[: source.limit]
+    by_class: dict[str, list[int]] = defaultdict(list)
+    for number in np.random.default_rng(source.seed).permutation(len(entries)):
+        by_class[entries[number].key].append(int(number))
+    turns = chain.from_iterable(zip_longest(*by_class.values()))
+    chosen = [number for number in turns if number is not None][: source.limit]
     return [entries[number] for number in sorted(chosen)]
 
 
 def _empty_message(source: DataSource, split: str, found: Survey) -> str:
     there = f"; it has {found.found}" if found.found else ""
-    if split == TRAIN:
-        return f"{source} has no training pictures (train/<class>/*.jpg, or Usage Training){there}"
-    if split == TEST:
-        usages = "Usage PublicTest, PrivateTest"
-        return f"{source} has no test pictures (test/<class>/*.jpg, or {usages}){there}"
-    other = ". To select on another half, give --validation FOLDER or --validation-share 0.1"
-    advice = other if split == PUBLIC else ""
-    if found.entries and not any(map(is_named_as_fer2013, found.entries)):
-        half = "to select on (val/<class>/*.jpg)" if split == PUBLIC else "of test beside val"
-        return f"{source} has no pictures {half}{there}{advice}"
-    usage = next(usage for usage, name in FER2013_NAMES.items() if name == split)
+    advice = ". To select on another half, give --validation FOLDER or --validation-share 0.1"
     return (
-        f"{source} has no pictures of the split {split}: none is named {usage}_* in test/<class>/ "
-        f"and no row has the Usage {usage}{there}{advice}"
+        f"{source} has no pictures of {split} ({_WHERE[split]}){there}"
+        f"{advice if split == PUBLIC else ''}"
     )

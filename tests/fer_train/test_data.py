@@ -61,5 +61,5 @@ def test_without_a_public_half_there_is_nothing_to_select_on(tmp_path: Path) -> 
     picture = np.arange(48 * 48, dtype=np.uint8).reshape(48, 48)
     for name in LABELS:
         add(tmp_path / "a.zip", f"train/{name}/Training_1.png", picture)
-    with pytest.raises(DataError, match="no pictures of the split public-test"):
+    with pytest.raises(DataError, match="no pictures of public-test"):
         prepare(tmp_path / "a.zip")

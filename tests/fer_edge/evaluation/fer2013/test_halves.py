@@ -328,5 +328,5 @@ def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
 
 def test_what_is_there_stands_in_the_message_of_an_empty_split(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "a", as_files([Picture("PublicTest", 0, noise(0))]))
-    with pytest.raises(DataError, match=r"no training pictures .*; it has test"):
+    with pytest.raises(DataError, match=r"no pictures of train .*; it has test"):
         load(path, "train")

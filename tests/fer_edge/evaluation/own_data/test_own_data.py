@@ -201,7 +201,7 @@ def test_val_is_to_select_on_and_test_is_beside_it(tmp_path: Path) -> None:
 
 def test_a_half_that_is_not_there_is_asked_for_in_words_of_ones_own_data(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "a", folders(LABELS, ("train/",)))
-    with pytest.raises(DataError, match=r"no pictures to select on .*; it has train\. To select"):
+    with pytest.raises(DataError, match=r"no pictures of public-test .*; it has train\. To select"):
         load(path, "public-test")
 
 
