@@ -26,11 +26,6 @@ def test_the_drawing_in_the_docstring_is_the_tree() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_error_can_be_caught_by_its_base(kind: type[Exception]) -> None:
-    assert issubclass(kind, FerEdgeError)
-
-
 def test_an_input_error_of_a_batch_names_the_position() -> None:
     error = InputError("it is empty", index=3)
     assert (str(error), error.index) == ("crop 3 of the batch: it is empty", 3)

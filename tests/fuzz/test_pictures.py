@@ -41,6 +41,7 @@ def _encoded() -> list[bytes]:
         (".webp", np.dstack([color, color[:, :, 0]]), [cv2.IMWRITE_WEBP_QUALITY, 101]),
         (".bmp", color, []),
         (".bmp", color[:, :, 0], []),
+        (".tiff", color, []),
     ]
     files = [cv2.imencode(suffix, pixels, flags)[1].tobytes() for suffix, pixels, flags in kinds]
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"

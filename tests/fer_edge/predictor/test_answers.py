@@ -44,13 +44,6 @@ def test_predict_tensor_gives_logits_and_probabilities(
         assert given == pytest.approx(exact, abs=1e-4)
 
 
-def test_a_crop_has_the_same_answer_alone_and_among_others(
-    fer: Predictor, crops: list[Image]
-) -> None:
-    alone = table([fer.predict(crop) for crop in crops])
-    assert table(fer.predict_batch(crops)) == pytest.approx(alone, abs=1e-6)
-
-
 def test_predictions_hold_float32_that_cannot_be_changed(
     fer: Predictor, crops: list[Image]
 ) -> None:

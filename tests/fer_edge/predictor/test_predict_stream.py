@@ -257,13 +257,6 @@ def test_a_batch_that_cannot_be_is_refused_at_once(make_double: MakeDouble, batc
         fer.predict_stream([], batch=batch)
 
 
-def test_a_batch_may_be_a_whole_number_of_numpys(make_double: MakeDouble, gray: Gray) -> None:
-    double = make_double(max_batch=8)
-    given = Predictor(backend=double).predict_stream(map(gray, range(9)), batch=np.int64(4))  # type: ignore[call-overload]
-    assert len(list(given)) == 9
-    assert max(map(len, double.batches)) <= 4
-
-
 def test_an_unknown_way_with_errors_is_refused_at_once(double: Any) -> None:
     with pytest.raises(ConfigurationError, match="'raise' or 'yield', not 'ignore'"):
         Predictor(backend=double).predict_stream([], errors="ignore")  # type: ignore[call-overload]
