@@ -114,33 +114,11 @@ class Model:
         entries = self.manifest.artifacts if self.manifest else ()
         return tuple(dict.fromkeys(entry.precision for entry in entries))
 
-    def entry(
-        self, backend: str, precision: str | None = None, formats: tuple[str, ...] | None = None
-    ) -> ArtifactEntry | None:
-        """The line of the manifest that ``artifact`` would read; None where nothing fits.
-
-        None for a single file, too.
-        """
-        if self.manifest is None:
-            return None
-        fitting = [
-            entry
-            for form in _formats(backend, formats)
-            for entry in self.manifest.artifacts
-            if entry.precision == (precision or self.manifest.precision)
-            and format_of(entry.file) == form
-            and (not entry.backends or backend in entry.backends)
-        ]
-        # one made for this backend, else the first
-        return max(fitting, key=lambda entry: backend in entry.backends, default=None)
-
     def offers(
         self, backend: str, precision: str | None = None, formats: tuple[str, ...] | None = None
     ) -> bool:
         """Whether there is something that ``artifact`` would read."""
-        if self.manifest is None:
-            return format_of(self.path) in _formats(backend, formats)
-        return self.entry(backend, precision, formats) is not None
+        return self._chosen(backend, precision, formats) is not None
 
     def artifact(
         self, backend: str, precision: str | None = None, formats: tuple[str, ...] | None = None
@@ -153,20 +131,41 @@ class Model:
         ConfigurationError where nothing fits, with the command that makes it, and ArtifactError
         for a missing or damaged file.
         """
-        if precision not in (None, *PRECISIONS) or not self.offers(backend, precision, formats):
+        chosen = self._chosen(backend, precision, formats)
+        if chosen is None:
             raise self.nothing_for(backend, precision, formats)
-        if self.manifest is None:
-            if self._file is None:
-                self._file = read_artifact(self.path, self.spec)
-            return self._file
-        entry = self.entry(backend, precision, formats)
-        assert entry is not None  # noqa: S101 - it offers one
-        return read_entry(self.path, entry, self.spec)
+        if isinstance(chosen, ArtifactEntry):
+            return read_entry(self.path, chosen, self.spec)
+        if self._file is None:
+            self._file = read_artifact(chosen, self.spec)
+        return self._file
 
     def sha256(self, backend: str, precision: str | None = None) -> str:
         """The hash of what ``artifact`` gives; the files of a directory are not read for it."""
-        entry = self.entry(backend, precision)
-        return entry.sha256 if entry else self.artifact(backend, precision).sha256
+        chosen = self._chosen(backend, precision)
+        if isinstance(chosen, ArtifactEntry):
+            return chosen.sha256
+        return self.artifact(backend, precision).sha256
+
+    def _chosen(
+        self, backend: str, precision: str | None, formats: tuple[str, ...] | None = None
+    ) -> ArtifactEntry | Path | None:
+        """The line of the manifest, or the file itself, that ``artifact`` reads, if any fits."""
+        accepted = _formats(backend, formats)
+        if precision not in (None, *PRECISIONS):
+            return None
+        if self.manifest is None:
+            return self.path if format_of(self.path) in accepted else None
+        fitting = [
+            entry
+            for form in accepted
+            for entry in self.manifest.artifacts
+            if entry.precision == (precision or self.manifest.precision)
+            and format_of(entry.file) == form
+            and (not entry.backends or backend in entry.backends)
+        ]
+        # one made for this backend, else the first
+        return max(fitting, key=lambda entry: backend in entry.backends, default=None)
 
     def nothing_for(
         self,
@@ -191,7 +190,7 @@ class Model:
         step = f"Make one with: fer-export --from-onnx {source} --target {target} --out DIR"
         if backend == "torch":
             step = "Give the checkpoint itself, a .safetensors file"
-        others = [one for one in self.precisions if backend and self.entry(backend, one, formats)]
+        others = [one for one in self.precisions if backend and self.offers(backend, one, formats)]
         if others:
             step += f", or ask for precision {' or '.join(map(repr, others))}"
         whose = f" for {backend}" if backend else ""
@@ -214,9 +213,7 @@ class Model:
 
 
 def _formats(backend: str | None, formats: tuple[str, ...] | None) -> tuple[str, ...]:
-    if formats is not None:
-        return formats
-    return OPENED_BY.get(backend or "", ())
+    return OPENED_BY.get(backend or "", ()) if formats is None else formats
 
 
 def import_advice(path: Path) -> str:

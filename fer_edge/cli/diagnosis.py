@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fer_edge.artifacts.model import DEFAULT_MODEL, Model
-from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_class
+from fer_edge.backends import AUTO_ORDER, BACKENDS, backend_problem
 from fer_edge.backends.base import BackendOptions, one_line
 from fer_edge.backends.choose_backend import choose_backend
 from fer_edge.errors import EngineError, FerEdgeError, GateError
@@ -39,8 +39,6 @@ _GOLDEN_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.2}
 
 Golden crops are drawings, whose probabilities INT8 moves more than those of faces.
 """
-
-_BROKEN = "{} is installed and cannot be imported"
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,10 @@ def diagnose(
         exit_code=code,
         model=checked,
         core=tuple(
-            _finding(name, _BROKEN.format(name), _version, name) for name in ("numpy", "cv2")
+            _finding(name, f"{name} is installed and cannot be imported", _version, name)
+            for name in ("numpy", "cv2")
         ),
-        backends=tuple(
-            _finding(name, _BROKEN.format(entry.package), _engine, name)
-            for name, entry in BACKENDS.items()
-        ),
+        backends=tuple(map(_check_backend, BACKENDS)),
         auto_order=AUTO_ORDER,
         auto=_finding("auto", "cannot be chosen", _auto, model, precision, device),
         faces=_finding("faces", "face detection cannot be imported", _detector),
@@ -155,9 +151,9 @@ def _version(package: str) -> str:
     return f"{package} {importlib.import_module(package).__version__}"
 
 
-def _engine(name: str) -> str:
-    backend_class(name)
-    return _version(BACKENDS[name].package)
+def _check_backend(name: str) -> Check:
+    problem = backend_problem(name)
+    return Check(name, problem is None, problem or _version(BACKENDS[name].package))
 
 
 def _auto(model: str | os.PathLike[str], precision: str | None, device: str) -> str:
