@@ -205,45 +205,21 @@ class Trainer:
 
     def _one_epoch(self) -> bool:
         """Do what is left of an epoch; tell whether there was time for all of it."""
-        recipe, state = self.recipe, self.state
-        name = f"epoch {state.epoch + 1}/{recipe.epochs}"
+        recipe, state, number = self.recipe, self.state, self.state.epoch + 1
+        name = f"epoch {number}/{recipe.epochs}"
         started = time.perf_counter() - state.seconds
-        self.forward.train()
-        for part in self.frozen:
-            part.eval()
-        view = self._view()
-        seen = self.steps * recipe.batch_size
-        order = draw_order(recipe.seed, state.epoch, len(self.labels)).to(self.how.device)
-        with progress(seen, f"{name}, images") as bar:
-            for step, batch in enumerate(order[:seen].tensor_split(self.steps)):
-                if step >= state.step:
-                    if not self._has_time(step, self.longest_step):
-                        self._fetch(step, name)
-                        return self._interrupted(step, started)
-                    begun = time.perf_counter()
-                    rate = learning_rate(
-                        recipe, state.epoch + (step + 1) / self.steps, state.losses
-                    )
-                    for group in state.optimizer.param_groups:
-                        group["lr"] = rate
-                    draws = draw_step(recipe.seed, state.epoch, step, self.how)
-                    both = self._one_step(self.how.share(batch), view, draws)
-                    self.pending.append(torch.stack(both))
-                    if len(self.pending) == _ASK_EVERY or step + 1 == self.steps:
-                        self._fetch(step + 1, name)
-                    if step > state.step:  # the first one may compile, which takes longer
-                        self.longest_step = max(self.longest_step, time.perf_counter() - begun)
-                bar.advance(len(batch), _in_words(state.seen[-1:]))
+        if not self._learn(name):
+            return self._interrupted(started)
         trained = time.perf_counter() - started
         # the last step may have ruined the weights, though its loss was still a number
         if not nn.utils.get_total_norm(state.network.parameters()).isfinite():
             raise DivergedError(
                 f"the weights stopped being finite in the last batch of {name}; {_KEPT}"
             )
-        number = state.epoch + 1
         is_evaluated = number % recipe.evaluate_every == 0 or number == recipe.epochs
         if is_evaluated and not self._has_time(self.steps, self.longest_evaluation):
-            return self._interrupted(self.steps, started)
+            state.step = self.steps
+            return self._interrupted(started)
         loss, accuracy = np.mean(state.seen, axis=0).tolist()
         state.epoch, state.step, state.seen, state.seconds = number, 0, [], 0.0
         evaluated = self._evaluate() if is_evaluated else None
@@ -254,7 +230,7 @@ class Trainer:
             train_loss=loss,
             train_accuracy=accuracy,
             learning_rate=state.optimizer.param_groups[0]["lr"],
-            images_per_s=seen / trained,
+            images_per_s=self.steps * recipe.batch_size / trained,
             public_test_accuracy=evaluated[0] if evaluated else None,
             public_test_nll=evaluated[1] if evaluated else None,
             seconds=seconds,
@@ -267,6 +243,38 @@ class Trainer:
         self.how.report(
             f"{name}: loss {line.train_loss:.3f}, {line.images_per_s:.0f} images/s{measured}"
         )
+        return True
+
+    def _learn(self, epoch: str) -> bool:
+        """Take the steps from ``state.step`` on; tell whether there was time for all of them.
+
+        Otherwise ``state.step`` is the one to continue with.
+        """
+        recipe, state, first = self.recipe, self.state, self.state.step
+        self.forward.train()
+        for part in self.frozen:
+            part.eval()
+        view, seen = self._view(), self.steps * recipe.batch_size
+        order = draw_order(recipe.seed, state.epoch, len(self.labels)).to(self.how.device)
+        with progress(seen, f"{epoch}, images") as bar:
+            for step, batch in enumerate(order[:seen].tensor_split(self.steps)):
+                if step >= first:
+                    if not self._has_time(step, self.longest_step):
+                        self._fetch(step, epoch)
+                        state.step = step
+                        return False
+                    begun = time.perf_counter()
+                    done = state.epoch + (step + 1) / self.steps
+                    for group in state.optimizer.param_groups:
+                        group["lr"] = learning_rate(recipe, done, state.losses)
+                    draws = draw_step(recipe.seed, state.epoch, step, self.how)
+                    both = self._one_step(self.how.share(batch), view, draws)
+                    self.pending.append(torch.stack(both))
+                    if len(self.pending) == _ASK_EVERY or step + 1 == self.steps:
+                        self._fetch(step + 1, epoch)
+                    if step > first:  # the first one may compile, which takes longer
+                        self.longest_step = max(self.longest_step, time.perf_counter() - begun)
+                bar.advance(len(batch), _in_words(state.seen[-1:]))
         return True
 
     def _fetch(self, steps: int, epoch: str) -> None:
@@ -282,9 +290,9 @@ class Trainer:
                 raise DivergedError(f"the loss became {loss} in batch {number} of {epoch}; {_KEPT}")
         self.state.seen += values
 
-    def _interrupted(self, step: int, started: float) -> bool:
-        """Save what is needed to continue with ``step``."""
-        self.state.step, self.state.seconds = step, time.perf_counter() - started
+    def _interrupted(self, started: float) -> bool:
+        """Save what is needed to continue with step ``state.step``."""
+        self.state.seconds = time.perf_counter() - started
         self._save()
         return False
 
