@@ -22,7 +22,7 @@ from fer_edge.backends.openvino_runtime import ov, process_core
 from fer_edge.backends.pool import Pool
 from fer_edge.errors import ClosedError, ConfigurationError, EngineError
 
-_FAMILIES = ("CPU", "GPU", "NPU", "AUTO")
+_FAMILIES = ("CPU", "GPU", "NPU")
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _ONE_BY_ONE = ("NPU",)
 """Devices that accept batches of a fixed size only."""
@@ -33,10 +33,9 @@ _CLOSED = "this OpenVINO model is closed"
 class OpenVinoBackend(Backend):
     """Compiled models, each with a pool of infer requests.
 
-    Devices are ``cpu``, ``gpu`` and ``npu``; ``gpu.1`` is the second GPU. ``AUTO`` or
-    ``AUTO:GPU,CPU`` leave the choice to OpenVINO, and ``auto`` is the CPU. Single crops run on a
-    model that was compiled for one crop, which is faster. The model for any number of crops is
-    compiled when it is first needed.
+    Devices are ``cpu``, ``gpu`` and ``npu``; ``gpu.1`` is the second GPU and ``auto`` is the CPU.
+    Single crops run on a model that was compiled for one crop, which is faster. The model for any
+    number of crops is compiled when it is first needed.
 
     By default, OpenVINO computes in bf16 or fp16 where the device can. This backend computes fp32
     artifacts, and the parts of INT8 ones that are not quantised, in fp32, and fp16 artifacts as
@@ -159,21 +158,19 @@ def _device(core: Any, wanted: str) -> str:
     if wanted in ("auto", "cpu", "CPU"):
         return "CPU"  # listing the devices would load the drivers of all of them
     device = wanted.upper()
-    family, _, listed = device.partition(":")
-    if family.partition(".")[0] not in _FAMILIES or (listed and family != "AUTO"):
+    if device.partition(".")[0] not in _FAMILIES:
         raise ConfigurationError(
-            f"OpenVINO has no device {wanted!r}; there are auto, cpu, gpu, npu, gpu.1 for the "
-            "second GPU, and AUTO or AUTO:GPU,CPU for its own choice"
+            f"OpenVINO has no device {wanted!r}; there are auto, cpu, gpu, npu, and gpu.1 for the "
+            "second GPU"
         )
     present = core.available_devices
     # GPU is the first GPU; if it is the only one, it is listed as GPU and not as GPU.0
     families = {name.partition(".")[0] for name in present}
     known = {*present, *families, *(f"{name}.0" for name in families)}
-    asked = listed.split(",") if listed else [family] if family != "AUTO" else []
-    if missing := [name for name in asked if name not in known]:
+    if device not in known:
         raise EngineError(
-            f"OpenVINO sees no {', '.join(missing)} on this machine, only {', '.join(present)}; "
-            "install the driver of the device, or use another"
+            f"OpenVINO sees no {device} on this machine, only {', '.join(present)}; install the "
+            "driver of the device, or use another"
         )
     return device
 

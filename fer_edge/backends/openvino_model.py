@@ -65,7 +65,7 @@ class ArtifactModel:
         """
         try:
             can = read_property(self._core, device, "OPTIMIZATION_CAPABILITIES")
-            if not self._cached or device.startswith("AUTO") or "EXPORT_IMPORT" not in can:
+            if not self._cached or "EXPORT_IMPORT" not in can:
                 return self._compile(device, settings, batch)
             name = str(self._core.get_property(device, "FULL_DEVICE_NAME"))
             key = [ov.__version__, name, device, sorted(settings.items()), self._digests, batch]

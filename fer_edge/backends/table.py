@@ -45,8 +45,7 @@ class BackendEntry:
     def takes_device(self, device: str) -> bool:
         """Whether ``device``, such as ``cuda:1`` or ``gpu.0``, is of a kind that it accepts."""
         kind = device.partition(":")[0].partition(".")[0]
-        # AUTO in capitals is a device of OpenVINO, which chooses by itself
-        return device == "auto" or kind in self.devices or kind.lower() in self.devices
+        return device == "auto" or kind.lower() in self.devices
 
     def version(self) -> str:
         """The installed engine's version, read without importing it."""
@@ -76,7 +75,7 @@ BACKENDS: dict[str, BackendEntry] = {
         "openvino",
         "openvino",
         OPENED_BY["openvino"],
-        ("cpu", "gpu", "npu", "AUTO"),
+        ("cpu", "gpu", "npu"),
     ),
     "tensorrt": BackendEntry(
         "fer_edge.backends.tensorrt",
