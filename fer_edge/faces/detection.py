@@ -7,7 +7,7 @@ out. Its crop without a margin looks like a FER2013 picture.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,9 +138,8 @@ class FaceDetector(ProcessBound):
             self.min_score if min_score is None else min_score,
         )
         boxes = ((_within(d, scale, frame.shape), d.score) for d in found)
-        return _largest_first(
-            Face(box, score) for box, score in boxes if min(box[2:]) >= self._min_size
-        )
+        faces = [Face(box, score) for box, score in boxes if min(box[2:]) >= self._min_size]
+        return sorted(faces, key=lambda face: (-face.box[2] * face.box[3], -face.score, face.box))
 
     def searched_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the copy in which faces of such a frame are searched."""
@@ -206,10 +205,6 @@ def _within(
     first_x, last_x = (min(max(_rounded(left) + at, 0), shape[1]) for at in (0, whole))
     first_y, last_y = (min(max(_rounded(top) + at, 0), shape[0]) for at in (0, whole))
     return first_x, first_y, last_x - first_x, last_y - first_y
-
-
-def _largest_first(faces: Iterable[Face]) -> list[Face]:
-    return sorted(faces, key=lambda face: (-face.box[2] * face.box[3], -face.score, face.box))
 
 
 def _cut(
