@@ -30,12 +30,9 @@ _WOKEN_BY = 8
 
 @dataclass(frozen=True)
 class _Raised:
-    """Takes the place of an answer, and ends the stream."""
+    """Takes the place of an answer, and ends the stream; StopIteration is its regular end."""
 
     problem: BaseException
-
-
-_END = object()
 
 
 class Stream(ProcessBound, Generic[Item, Answer]):
@@ -104,8 +101,6 @@ class Stream(ProcessBound, Generic[Item, Answer]):
         if not self._fetched:
             self._fetch()
         answer = self._fetched.popleft()
-        if answer is _END:
-            raise StopIteration
         if isinstance(answer, _Raised):
             raise answer.problem
         self._given += 1
@@ -140,18 +135,15 @@ class Stream(ProcessBound, Generic[Item, Answer]):
             index = self._read
             try:
                 item = next(self._source)
-            except StopIteration:
-                self._finish(index, _END)
-                return
-            except BaseException as problem:  # any error belongs to the consumer
-                self._finish(index, _Raised(problem))
+            except BaseException as problem:  # the end as well as any error is the consumer's
+                self._finish(index, problem)
                 return
             try:
                 self._prepare(item, index, self._rows[prepared % self._bound])
             except InputError as problem:
                 self._put({index: _without_traceback(problem)})
             except BaseException as problem:  # as above
-                self._finish(index, _Raised(problem))
+                self._finish(index, problem)
                 return
             else:
                 prepared += 1
@@ -171,11 +163,11 @@ class Stream(ProcessBound, Generic[Item, Answer]):
             self._full = False
             return not self._stopped
 
-    def _finish(self, index: int, last: object) -> None:
+    def _finish(self, index: int, last: BaseException) -> None:
         with self._has_ready:
             self._complete = True
             self._has_ready.notify_all()
-        self._put({index: last})
+        self._put({index: _Raised(last)})
 
     def _work(self) -> None:
         while (taken := self._take())[0]:
