@@ -61,15 +61,6 @@ def test_data_that_is_not_there_ends_with_2(
     assert not out.exists()
 
 
-def test_an_older_set_survives_a_failure(tiny_fer2013: Path, tmp_path: Path) -> None:
-    out = tmp_path / "calib.npz"
-    arguments = ["--data", str(tiny_fer2013), "--out", str(out), "--count"]
-    main([*arguments, "14"])
-    before = out.read_bytes()
-    main([*arguments, "29"])
-    assert out.read_bytes() == before
-
-
 def test_the_module_is_the_command() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "fer_calib", "--help"], capture_output=True, text=True, check=True

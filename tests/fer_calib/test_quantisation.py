@@ -23,6 +23,7 @@ from fer_edge.predictor import Predictor
 from fer_export.contract_nodes import attach_contract
 
 ENGINES = ["onnxruntime", "openvino"]
+LAYERS = ["stem", "depthwise", "pointwise", "last", "head"]
 INTEGER_KERNELS = {"MatMulIntegerToFloat", "QGemm", "QLinearConv", "QLinearMatMul"}
 HINT = "INFERENCE_PRECISION_HINT"
 
@@ -64,7 +65,9 @@ def test_int8_answers_as_float32_does(
 # --- the canonical form, as TensorRT wants it
 
 
-def test_the_canonical_form_knows_no_zero_point_but_0(core: onnx.ModelProto, crops: Crops) -> None:
+def test_the_canonical_form_has_zero_points_of_0_no_uint8_and_no_integer_bias(
+    core: onnx.ModelProto, crops: Crops
+) -> None:
     model = quantize(core, crops, "canonical")
     found = arrays(model)
     quantisers = nodes(model, "QuantizeLinear") + nodes(model, "DequantizeLinear")
@@ -73,17 +76,11 @@ def test_the_canonical_form_knows_no_zero_point_but_0(core: onnx.ModelProto, cro
         zero_point = found[node.input[2]]
         assert zero_point.dtype == np.int8
         assert not zero_point.any()
-
-
-def test_the_canonical_form_holds_no_uint8_and_no_integer_bias(
-    core: onnx.ModelProto, crops: Crops
-) -> None:
-    model = quantize(core, crops, "canonical")
     inferred = onnx.shape_inference.infer_shapes(model)
     kinds = {value.type.tensor_type.elem_type for value in inferred.graph.value_info}
     assert TensorProto.INT8 in kinds
     assert TensorProto.UINT8 not in kinds
-    biases = [value for name, value in arrays(model).items() if name.endswith(".bias")]
+    biases = [value for name, value in found.items() if name.endswith(".bias")]
     assert len(biases) >= 2
     assert all(bias.dtype == np.float32 for bias in biases)
 
@@ -176,19 +173,14 @@ def test_openvino_runs_every_layer_in_8_bits(
     assert set(precisions) <= {"i8", "u8"}
 
 
-def test_uint8_starts_at_zero_behind_a_relu(cnn: onnx.ModelProto, crops: Crops) -> None:
-    for scheme in ("onnxruntime", "openvino"):
-        found = arrays(quantize(cnn, crops, scheme))
+def test_zero_points_are_those_of_the_scheme(cnn: onnx.ModelProto, crops: Crops) -> None:
+    ours, theirs = (arrays(quantize(cnn, crops, name)) for name in ("openvino", "onnxruntime"))
+    for found in (ours, theirs):  # uint8 starts at zero behind a ReLU
         zero_point = found["stem.act.zero_point"]
         assert (zero_point.dtype, int(zero_point)) == (np.uint8, 0)
-
-
-def test_openvino_gets_symmetric_int8_where_values_are_negative(
-    cnn: onnx.ModelProto, crops: Crops
-) -> None:
-    zero_point = arrays(quantize(cnn, crops, "openvino"))["sum.zero_point"]
-    assert (zero_point.dtype, int(zero_point)) == (np.int8, 0)
-    assert int(arrays(quantize(cnn, crops, "onnxruntime"))["sum.zero_point"]) > 0
+    # OpenVINO gets symmetric int8 where values are negative
+    assert (ours["sum.zero_point"].dtype, int(ours["sum.zero_point"])) == (np.int8, 0)
+    assert int(theirs["sum.zero_point"]) > 0
 
 
 def test_the_forms_for_x86_cannot_overflow_where_there_is_no_vnni(
@@ -222,22 +214,14 @@ def test_the_contract_goes_around_it_and_any_batch_runs(
             np.testing.assert_allclose(part, whole[:size], atol=1e-4)
 
 
-def test_the_core_stays_as_it_was(cnn: onnx.ModelProto, crops: Crops) -> None:
+def test_the_core_stays_as_it_was_and_gives_the_same_graph_again(
+    cnn: onnx.ModelProto, crops: Crops
+) -> None:
     before = cnn.SerializeToString()
-    quantize(cnn, crops, "onnxruntime")
-    assert cnn.SerializeToString() == before
-
-
-def test_the_same_crops_give_the_same_graph(cnn: onnx.ModelProto, crops: Crops) -> None:
-    first, second = (quantize(cnn, crops, "canonical") for _ in range(2))
-    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
-        deterministic=True
-    )
-
-
-def test_one_observation_serves_several_forms(cnn: onnx.ModelProto, crops: Crops) -> None:
     observed = observe(cnn, crops)
-    assert quantize(cnn, observed, "openvino") == quantize(cnn, crops, "openvino")
+    for scheme in ("onnxruntime", "canonical"):  # one observation serves both
+        assert quantize(cnn, observed, scheme) == quantize(cnn, crops, scheme)
+    assert cnn.SerializeToString() == before
 
 
 def test_float_weights_do_not_stay_in_the_file(cnn: onnx.ModelProto, crops: Crops) -> None:
@@ -291,21 +275,16 @@ def test_a_tensor_that_is_always_zero_gets_a_scale_that_can_be_used(
 # --- what is refused
 
 
-def test_an_unknown_scheme_is_told_with_those_that_there_are(
-    cnn: onnx.ModelProto, crops: Crops
+@pytest.mark.parametrize(
+    ("scheme", "kept", "message"),
+    [
+        ("int4", [], "unknown scheme 'int4'; there are canonical, onn"),
+        ("canonical", ["tail"], "no layer tail; it has stem, depthwise"),
+        ("canonical", LAYERS, "nothing would be INT8"),
+    ],
+)
+def test_what_cannot_be_quantised_so_is_refused(
+    scheme: str, kept: list[str], message: str, cnn: onnx.ModelProto, crops: Crops
 ) -> None:
-    with pytest.raises(ConfigurationError, match="unknown scheme 'int4'; there are canonical, onn"):
-        quantize(cnn, crops, "int4")
-
-
-def test_an_unknown_layer_is_told_with_those_that_there_are(
-    cnn: onnx.ModelProto, crops: Crops
-) -> None:
-    with pytest.raises(ConfigurationError, match="no layer tail; it has stem, depthwise"):
-        quantize(cnn, crops, "canonical", keep_float=["tail"])
-
-
-def test_all_layers_in_float_is_no_int8(cnn: onnx.ModelProto, crops: Crops) -> None:
-    names = [layer.name for layer in CoreGraph(cnn).layers]
-    with pytest.raises(ConfigurationError, match="nothing would be INT8"):
-        quantize(cnn, crops, "canonical", keep_float=names)
+    with pytest.raises(ConfigurationError, match=message):
+        quantize(cnn, crops, scheme, keep_float=kept)
