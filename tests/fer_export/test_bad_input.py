@@ -78,9 +78,7 @@ def test_bad_input_is_one_line_and_leaves_all_as_it_was(
     assert [path.name for path in out.parent.iterdir()] == (["model"] if old else [])
 
 
-@pytest.mark.parametrize("target", ["onnx", "openvino-fp32", "trt-fp16"])
 def test_the_folder_that_one_is_in_is_refused(
-    target: str,
     tiny_artifact: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -88,7 +86,7 @@ def test_the_folder_that_one_is_in_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for out in (".", "..", "/"):
-        assert main(["--from-onnx", str(tiny_artifact), "--target", target, "--out", out]) == 2
+        assert main(["--from-onnx", str(tiny_artifact), "--out", out]) == 2
         assert _is_one_line(capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
 

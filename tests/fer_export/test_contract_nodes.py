@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from fer_edge.artifacts.spec import InputSpec, ModelSpec
 from fer_edge.backends.onnxruntime_engine import ort
-from fer_edge.errors import ArtifactError
+from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.evaluation.metrics import softmax
 from fer_export import contract_nodes
+from fer_export.contract_nodes import with_static_batch
 
 MakeArtifact = Callable[[Path, ModelSpec], Path]
 
@@ -83,17 +84,13 @@ def test_detaching_gives_back_the_core_and_the_spec(
     assert contract_nodes.attach_contract(core, spec) == model
 
 
-def test_a_graph_without_our_spec_is_not_taken_apart(tiny_artifact: Path) -> None:
-    model = onnx.load(tiny_artifact)
-    del model.metadata_props[:]
-    with pytest.raises(ArtifactError, match="it carries no model spec"):
-        contract_nodes.detach_contract(model, "it")
-
-
-def test_a_graph_that_was_changed_is_not_taken_apart(tiny_artifact: Path) -> None:
+def test_a_graph_without_our_spec_or_nodes_is_not_taken_apart(tiny_artifact: Path) -> None:
     model = onnx.load(tiny_artifact)
     model.graph.node[0].name = "other"
     with pytest.raises(ArtifactError, match="does not have the input and output nodes"):
+        contract_nodes.detach_contract(model, "it")
+    del model.metadata_props[:]
+    with pytest.raises(ArtifactError, match="it carries no model spec"):
         contract_nodes.detach_contract(model, "it")
 
 
@@ -116,3 +113,41 @@ def test_a_graph_whose_names_are_no_text_is_not_taken_apart(tiny_artifact: Path,
     model = onnx.load_from_string(data)
     with pytest.raises(ArtifactError, match="it is damaged: some of its names are not text"):
         contract_nodes.detach_contract(model, "it")
+
+
+# --- a static batch
+
+
+def test_input_and_outputs_have_the_batch_and_the_answers_stay(tiny_artifact: Path) -> None:
+    dynamic = onnx.load(tiny_artifact)
+    static = with_static_batch(dynamic, 3)
+    session = ort.InferenceSession(static.SerializeToString())
+    values = [*session.get_inputs(), *session.get_outputs()]
+    assert [value.shape[0] for value in values] == [3, 3, 3]
+    crops = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1), np.uint8)
+    expected = ort.InferenceSession(tiny_artifact).run(None, {"crop": crops})
+    for given, wanted in zip(session.run(None, {"crop": crops}), expected, strict=True):
+        np.testing.assert_allclose(given, wanted, atol=1e-6)
+    with pytest.raises(Exception, match="Got: 2 Expected: 3"):
+        session.run(None, {"crop": crops[:2]})
+
+
+def test_spec_and_original_are_kept_and_the_batch_too(tiny_artifact: Path) -> None:
+    dynamic = onnx.load(tiny_artifact)
+    static = with_static_batch(dynamic, 4)
+    assert static.metadata_props == dynamic.metadata_props
+    assert dynamic.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert with_static_batch(static, 4) == static
+    with pytest.raises(ConfigurationError, match="static at a batch of 4 and cannot become 2"):
+        with_static_batch(static, 2)
+    with pytest.raises(ConfigurationError, match="at least one crop, not 0"):
+        with_static_batch(dynamic, 0)
+
+
+def test_a_network_that_fixes_another_batch_inside_is_refused(tiny_artifact: Path) -> None:
+    model = onnx.load(tiny_artifact)
+    flatten = next(node for node in model.graph.node if node.op_type == "Flatten")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([5, 48 * 48]), "fixed_shape"))
+    flatten.CopyFrom(helper.make_node("Reshape", ["normalized", "fixed_shape"], ["flat"]))
+    with pytest.raises(ArtifactError, match="cannot have a static batch of 2"):
+        with_static_batch(model, 2)

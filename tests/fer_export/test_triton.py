@@ -46,19 +46,20 @@ def test_the_layout_is_tritons(model: Path, tiny_artifact: Path) -> None:
     assert (model / "1" / "model.onnx").read_bytes() == tiny_artifact.read_bytes()
 
 
-def test_the_input_is_the_crop_without_its_batch_dimension(model: Path) -> None:
-    (given,) = config_of(model).input
-    assert (given.name, list(given.dims)) == ("crop", [48, 48, 1])
-    assert given.data_type == model_config_pb2.TYPE_UINT8
-
-
-def test_both_outputs_are_served_and_probabilities_have_labels(model: Path) -> None:
-    outputs = {output.name: output for output in config_of(model).output}
+def test_the_configuration_tells_what_goes_in_and_comes_out(
+    model: Path, tiny_spec: ModelSpec
+) -> None:
+    config = config_of(model)
+    (given,), (warmup,) = config.input, config.model_warmup
+    assert (given.name, given.data_type) == ("crop", model_config_pb2.TYPE_UINT8)
+    assert list(given.dims) == list(warmup.inputs["crop"].dims) == [48, 48, 1]
+    outputs = {output.name: output for output in config.output}
     assert list(outputs) == ["logits", "probabilities"]
     for output in outputs.values():
         assert (list(output.dims), output.data_type) == ([7], model_config_pb2.TYPE_FP32)
     labels = (model / outputs["probabilities"].label_filename).read_text().splitlines()
     assert tuple(labels) == LABELS
+    assert ModelSpec.from_json(config.parameters["fer_edge"].string_value) == tiny_spec
 
 
 def test_requests_are_batched_as_asked(
@@ -69,16 +70,6 @@ def test_requests_are_batched_as_asked(
     assert config.max_batch_size == 24
     assert list(config.dynamic_batching.preferred_batch_size) == [8, 16]
     assert config.dynamic_batching.max_queue_delay_microseconds == 500
-
-
-def test_the_first_request_finds_a_warm_model(model: Path) -> None:
-    (warmup,) = config_of(model).model_warmup
-    assert list(warmup.inputs["crop"].dims) == [48, 48, 1]
-
-
-def test_a_client_can_ask_for_the_spec(model: Path, tiny_spec: ModelSpec) -> None:
-    text = config_of(model).parameters["fer_edge"].string_value
-    assert ModelSpec.from_json(text) == tiny_spec
 
 
 @pytest.mark.parametrize(
@@ -120,22 +111,16 @@ def test_a_plan_is_asked_for_no_more_than_its_profile_takes(
     assert [size for size in (8, 16, 32) if f"preferred_batch_size: {size}\n" in text] == [8, 16]
 
 
-def test_a_model_is_served_on_the_cpu_where_asked(
+def test_a_model_is_served_on_the_cpu_where_asked_and_a_plan_is_not(
     tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
     options = ServingOptions(device="cpu")
-    (group,) = config_of(
-        write_repository(tmp_path, "fer", tiny_artifact, tiny_spec, options)
-    ).instance_group
+    made = write_repository(tmp_path, "fer", tiny_artifact, tiny_spec, options)
+    (group,) = config_of(made).instance_group
     assert group.kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
-
-
-def test_a_plan_is_not_served_on_a_cpu(tiny_spec: ModelSpec, tmp_path: Path) -> None:
     (tmp_path / "m.plan").write_bytes(b"plan")
     with pytest.raises(ConfigurationError, match="Triton's tensorrt runs on gpu, not on cpu"):
-        write_repository(
-            tmp_path, "fer", tmp_path / "m.plan", tiny_spec, ServingOptions(device="cpu")
-        )
+        write_repository(tmp_path, "plan", tmp_path / "m.plan", tiny_spec, options)
 
 
 # --- what is refused
@@ -187,26 +172,23 @@ def test_an_artifact_of_another_input_is_refused(
         write_repository(tmp_path, "fer", tiny_artifact, other)
 
 
-def test_a_file_that_is_no_onnx_is_refused(tiny_spec: ModelSpec, tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(b"no model")
-    with pytest.raises(ArtifactError, match="cannot load"):
-        write_repository(tmp_path / "repository", "fer", tmp_path / "m.onnx", tiny_spec)
-
-
-def test_an_artifact_that_is_not_there_is_refused(tiny_spec: ModelSpec, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"there is no .*none\.onnx; export it first"):
-        write_repository(tmp_path, "fer", tmp_path / "none.onnx", tiny_spec)
-
-
-def test_an_ir_without_its_weights_is_refused(tiny_spec: ModelSpec, tmp_path: Path) -> None:
-    (tmp_path / "m.xml").write_text("<net/>")
-    with pytest.raises(ArtifactError, match=r"there is no .*m\.bin"):
-        write_repository(tmp_path, "fer", tmp_path / "m.xml", tiny_spec)
-
-
-def test_a_checkpoint_is_no_served_format(tiny_spec: ModelSpec, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"Triton takes \.onnx, .* not best\.safetensors"):
-        write_repository(tmp_path, "fer", tmp_path / "best.safetensors", tiny_spec)
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("m.onnx", "cannot load"),
+        ("none.onnx", r"there is no .*none\.onnx; export it first"),
+        ("m.xml", r"there is no .*m\.bin"),
+        ("best.safetensors", r"Triton takes \.onnx, .* not best\.safetensors"),
+    ],
+)
+def test_a_file_that_triton_could_not_serve_is_refused(
+    file: str, message: str, tiny_spec: ModelSpec, tmp_path: Path
+) -> None:
+    if file != "none.onnx":
+        (tmp_path / file).write_bytes(b"no model")
+    with pytest.raises((ArtifactError, ConfigurationError), match=message):
+        write_repository(tmp_path / "repository", "fer", tmp_path / file, tiny_spec)
+    assert not (tmp_path / "repository").exists()
 
 
 @pytest.mark.parametrize(
