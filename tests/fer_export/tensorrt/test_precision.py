@@ -20,7 +20,7 @@ from fer_export.tensorrt.precision import Kernel, check_kernels, describe, read_
 
 LISTINGS = sorted(Path(__file__).with_name("listings").glob("*.json"))
 NARROWER = {"fp32": "Half", "fp16": "Int8", "int8": "FP4"}
-OTHERS = ("Float", "Half", "Int8", "BFloat16", "FP8")
+OTHERS = ("Float", "Half", "Int8")
 WORDS = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}
 
 Layers = list[dict[str, Any]]

@@ -24,14 +24,11 @@ def test_an_onnx_of_the_targets_precision_is_accepted(
     path = make_artifact(tmp_path / "model.onnx", spec)
     assert read_onnx_spec(path) == spec
     assert check_precision(path, target).spec == spec
+    with pytest.raises(ConfigurationError, match="trt-fp32, trt-fp16, trt-int8"):
+        check_precision(path, "onnx")
     for other in TRT_TARGETS.keys() - {target}:
         with pytest.raises(ConfigurationError, match=f"--prepare-only --target {other}"):
             check_precision(path, other)
-
-
-def test_an_unknown_target_lists_the_known_ones(prepared: Path) -> None:
-    with pytest.raises(ConfigurationError, match="trt-fp32, trt-fp16, trt-int8"):
-        check_precision(prepared, "onnx")
 
 
 def test_a_file_that_is_missing_or_no_onnx_is_refused(tmp_path: Path) -> None:
@@ -42,19 +39,13 @@ def test_a_file_that_is_missing_or_no_onnx_is_refused(tmp_path: Path) -> None:
         read_onnx_spec(tmp_path / "model.onnx")
 
 
-def test_the_command_that_finishes_can_be_pasted_into_a_shell() -> None:
-    command = finish_command(
-        Path("my models/model.fp16.onnx"), "trt-fp16", Path("dist"), PlanOptions()
-    )
-    assert command == (
-        "fer-export --from-onnx 'my models/model.fp16.onnx' --target trt-fp16 --out dist"
-    )
-
-
-def test_the_command_that_finishes_builds_what_was_asked_for() -> None:
+def test_the_command_that_finishes_can_be_pasted_and_builds_what_was_asked_for() -> None:
     options = PlanOptions(max_batch=8, hardware="ampere-plus", timing_cache=Path("here"))
-    command = finish_command(Path("model.onnx"), "trt-fp32", Path("dist"), options)
-    assert command.endswith("--out dist --max-batch 8 --hardware-compat ampere-plus")
+    path = Path("my models/model.fp16.onnx")
+    assert finish_command(path, "trt-fp16", Path("dist"), options) == (
+        "fer-export --from-onnx 'my models/model.fp16.onnx' --target trt-fp16 --out dist "
+        "--max-batch 8 --hardware-compat ampere-plus"
+    )
 
 
 def test_the_products_are_read_with_their_types(prepare: Callable[[str], Path]) -> None:
