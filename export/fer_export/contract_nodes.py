@@ -7,10 +7,10 @@ quantisation and half precision, which must not change them.
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -83,8 +83,7 @@ def with_static_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
     """
     if batch < 1:
         raise ConfigurationError(f"a static batch holds at least one crop, not {batch}")
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
+    changed = deepcopy(model)
     for value in (*changed.graph.input, *changed.graph.output):
         dimension = value.type.tensor_type.shape.dim[0]
         if dimension.HasField("dim_value") and dimension.dim_value != batch:
@@ -135,13 +134,11 @@ def detach_contract(model: onnx.ModelProto, where: str) -> tuple[onnx.ModelProto
     core.graph.initializer.extend(
         tensor for tensor in graph.initializer if not tensor.name.startswith(f"{_PREFIX}.")
     )
-    shapes = {CORE_INPUT: [size, channels, height, width], CORE_OUTPUT: [size, len(spec.labels)]}
-    described = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in shapes.items()
-    ]
-    core.graph.input.append(described[0])
-    core.graph.output.append(described[1])
+    for ports, name, shape in (
+        (core.graph.input, CORE_INPUT, [size, channels, height, width]),
+        (core.graph.output, CORE_OUTPUT, [size, len(spec.labels)]),
+    ):
+        ports.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     try:
         check(core)
     except Exception as problem:  # the checker and shape inference have errors of their own
@@ -217,12 +214,8 @@ def _postprocessing() -> list[onnx.NodeProto]:
 def _constants(spec: ModelSpec) -> list[onnx.TensorProto]:
     mean = np.array(spec.input.mean, np.float32).reshape(1, -1, 1, 1) * 255
     std = np.array(spec.input.std, np.float32).reshape(1, -1, 1, 1) * 255
+    values = {"mean": mean, "scale": 1 / std, "temperature": np.array(spec.temperature)}
     return [
-        _constant("mean", mean),
-        _constant("scale", 1 / std),
-        _constant("temperature", np.array(spec.temperature, np.float32)),
+        numpy_helper.from_array(array.astype(np.float32), f"{_PREFIX}.{name}")
+        for name, array in values.items()
     ]
-
-
-def _constant(name: str, values: npt.NDArray[np.floating]) -> onnx.TensorProto:
-    return numpy_helper.from_array(values.astype(np.float32), f"{_PREFIX}.{name}")

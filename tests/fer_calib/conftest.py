@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import onnx
 import pytest
@@ -131,8 +133,7 @@ def hard_cnn(cnn: onnx.ModelProto) -> onnx.ModelProto:
     """The same answers, but one channel in front of the last convolution is 4,000 times as wide as
     the others, and that convolution hardly looks at it: one scale cannot represent the rest.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(cnn)
+    model = deepcopy(cnn)
     wide, last = np.ones((1, 16, 1, 1), np.float32), array(cnn, "last.weight")
     wide[0, 3] = 4000
     last[:, 3] /= 4000
@@ -151,8 +152,7 @@ def explosive_cnn(cnn: onnx.ModelProto, crops: Crops) -> onnx.ModelProto:
     """As good, but with a channel that only stripes of single pixels wake, and which answers them
     with thousands.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(cnn)
+    model = deepcopy(cnn)
     weight, bias = array(cnn, "stem.weight"), array(cnn, "stem.bias")
     weight[3, 0] = np.tile((-1.0) ** np.arange(9), (9, 1)) * 1e4 / 81
     bias[3] = -1.6e4

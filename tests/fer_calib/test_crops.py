@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import onnx
 import pytest
@@ -100,8 +102,7 @@ def test_activations_come_in_the_order_of_the_crops(crops: Crops, cnn: onnx.Mode
 
 def folded(core: onnx.ModelProto, shape: list[int]) -> onnx.ModelProto:
     """A core that goes on with its pixels in another shape, as tensor ``folded``."""
-    copied = onnx.ModelProto()
-    copied.CopyFrom(core)
+    copied = deepcopy(core)
     copied.graph.initializer.append(onnx.numpy_helper.from_array(np.array(shape), "shape"))
     copied.graph.node.append(
         onnx.helper.make_node("Reshape", ["normalized", "shape"], ["folded"], "node_folded")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import onnx
 import pytest
@@ -16,8 +17,7 @@ from fer_export.contract_nodes import attach_contract
 
 
 def changed(core: onnx.ModelProto, change: Callable[[onnx.ModelProto], None]) -> onnx.ModelProto:
-    copied = onnx.ModelProto()
-    copied.CopyFrom(core)
+    copied = deepcopy(core)
     change(copied)
     return copied
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,7 @@ from fer_calib.onnx_graph import OnnxGraph, check, model_of, outline, save, save
 @pytest.fixture
 def model(cnn: onnx.ModelProto) -> onnx.ModelProto:
     """The convolutional core with a weight that takes a length of three bytes to write."""
-    copied = onnx.ModelProto()
-    copied.CopyFrom(cnn)
+    copied = deepcopy(cnn)
     copied.metadata_props.add(key="who", value="me")
     copied.graph.initializer.append(numpy_helper.from_array(np.ones(60_000, np.float32), "large"))
     return copied

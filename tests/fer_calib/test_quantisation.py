@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -247,8 +248,7 @@ def test_a_layer_that_is_kept_computes_in_float(
 
 def test_a_channel_that_is_nearly_dead_keeps_its_bias(cnn: onnx.ModelProto, crops: Crops) -> None:
     """Its products are so small that its bias would need more than 32 bits."""
-    dying = onnx.ModelProto()
-    dying.CopyFrom(cnn)
+    dying = deepcopy(cnn)
     weight = next(item for item in dying.graph.initializer if item.name == "last.weight")
     values = numpy_helper.to_array(weight).copy()
     values[:12] *= 1e-12
@@ -262,8 +262,7 @@ def test_a_channel_that_is_nearly_dead_keeps_its_bias(cnn: onnx.ModelProto, crop
 def test_a_tensor_that_is_always_zero_gets_a_scale_that_can_be_used(
     cnn: onnx.ModelProto, crops: Crops
 ) -> None:
-    silent = onnx.ModelProto()
-    silent.CopyFrom(cnn)
+    silent = deepcopy(cnn)
     for item in silent.graph.initializer:
         if item.name in {"last.weight", "last.bias"}:
             item.CopyFrom(numpy_helper.from_array(0 * numpy_helper.to_array(item), item.name))

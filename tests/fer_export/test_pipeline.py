@@ -139,7 +139,6 @@ def test_the_report_has_a_row_for_each_artifact_and_what_was_decided(
             assert f"| {one.backend} |" in text
     for decision in (
         "int8 on onnxruntime: model.int8.onnxruntime.onnx takes",
-        "int8 on openvino: model.int8.openvino.xml takes",
         "int8, the form canonical: kept in float",
         "finish it on the device: fer-export --from-onnx",
     ):
