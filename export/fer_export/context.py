@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ from fer_calib.onnx_graph import save
 from fer_calib.sensitivity import save_sensitivity
 from fer_edge.artifacts.manifest import ArtifactEntry, Measurement
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.backends import BackendOptions
-from fer_edge.errors import ConfigurationError, EngineError
+from fer_edge.errors import ConfigurationError
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.predictor import Predictor
@@ -224,28 +223,26 @@ class ExportContext:
         """Median latency of each run, with one thread on a CPU.
 
         They take turns. Large artifacts are timed one after the other instead, so that only one is
-        in memory. A run is left out if this machine lacks its inference precision.
+        in memory.
         """
-        largest = max(((self.folder / run.file).stat().st_size for run in runs.values()), default=0)
-        if largest > _LARGE and len(runs) > 1:
+        sizes = [(self.folder / run.file).stat().st_size for run in runs.values()]
+        if len(runs) > 1 and max(sizes) > _LARGE:
             alone = [self.race({name: run}) for name, run in runs.items()]
             medians = {name: ms for one in alone for name, ms in one.p50_ms.items()}
             return Times(medians, any(one.busy for one in alone))
-        opened: dict[str, Predictor] = {}
-        try:
-            for name, run in runs.items():
-                with suppress(EngineError) if run.inference_precision else nullcontext():
-                    opened[name] = Predictor(
+        with ExitStack() as stack:
+            opened = {
+                name: stack.enter_context(
+                    Predictor(
                         self.folder / run.file,
                         backend=run.backend,
                         device=self._device(run.backend),
                         threads=run.threads,
-                        options=BackendOptions(inference_precision=run.inference_precision),
                     )
+                )
+                for name, run in runs.items()
+            }
             return median_latencies(opened, self.crops.tensors[:1])
-        finally:
-            for predictor in opened.values():
-                predictor.close()
 
     def _device(self, backend: str) -> str:
         """A plan runs on the GPU that it was built on."""

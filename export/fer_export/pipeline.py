@@ -116,10 +116,6 @@ def _with_latencies(context: ExportContext, entries: list[ArtifactEntry]) -> lis
         for entry in entries
         for one in entry.measured
     }
-    openvino = {run.precision: run for run in runs.values() if run.backend == "openvino"}
-    if {"fp32", "int8"} <= openvino.keys():
-        # OpenVINO would choose bf16 by default where it can, so int8 is compared with that too
-        runs["bf16"] = replace(openvino["fp32"], precision="bf16", inference_precision="bf16")
     times = context.race(runs)
     if times.busy:
         context.note("latency was measured while other programs used the CPU: do not publish it")

@@ -24,12 +24,11 @@ _QUIET_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Run:
-    """An artifact on a backend; ``inference_precision`` None is the artifact's own."""
+    """An artifact on a backend."""
 
     file: str
     backend: str
     precision: str
-    inference_precision: str | None = None
 
     @property
     def threads(self) -> int | None:
@@ -73,9 +72,8 @@ def ratios(runs: Mapping[str, Run], times: Mapping[str, float]) -> Iterator[str]
     """Sentences that compare INT8 with each other precision in the same engine."""
     fastest: dict[tuple[str, str], float] = {}
     for name, run in runs.items():
-        if name in times:
-            key = run.backend, run.precision
-            fastest[key] = min(times[name], fastest.get(key, float("inf")))
+        key = run.backend, run.precision
+        fastest[key] = min(times[name], fastest.get(key, float("inf")))
     for (backend, precision), taken in fastest.items():
         int8 = fastest.get((backend, "int8"))
         if int8 is not None and precision != "int8":

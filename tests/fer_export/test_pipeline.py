@@ -300,11 +300,11 @@ def test_a_target_that_cannot_be_built_is_refused_with_what_to_do(
 
 
 def test_the_command_reports_and_writes_json(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = tmp_path / "result.json"
     out = tmp_path / "out"
-    assert main(["--weights", str(weights), "--out", str(out), "--json", str(result)]) == 0
+    assert main(["--from-onnx", str(tiny_artifact), "--out", str(out), "--json", str(result)]) == 0
     (entry,) = json.loads(result.read_text())["artifacts"]
     assert entry["measured"][0]["parity"]["crops_from"] == "seeded drawings"
     assert entry["measured"][0]["accuracy"] is None

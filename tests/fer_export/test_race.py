@@ -48,7 +48,6 @@ def test_int8_is_compared_within_an_engine() -> None:
         "b": Run("m8.onnx", "openvino", "int8"),
         "c": Run("m8.xml", "openvino", "int8"),
         "d": Run("m.onnx", "onnxruntime", "fp32"),
-        "absent": Run("m.onnx", "openvino", "bf16", "bf16"),
     }
     (line,) = ratios(runs, {"a": 1.0, "b": 0.8, "c": 0.4, "d": 3.0})
     assert line == "openvino: int8 takes 0.400 ms, fp32 1.000 ms: int8 is 2.50 times as fast"
