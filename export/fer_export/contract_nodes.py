@@ -214,8 +214,8 @@ def _postprocessing() -> list[onnx.NodeProto]:
 def _constants(spec: ModelSpec) -> list[onnx.TensorProto]:
     mean = np.array(spec.input.mean, np.float32).reshape(1, -1, 1, 1) * 255
     std = np.array(spec.input.std, np.float32).reshape(1, -1, 1, 1) * 255
-    values = {"mean": mean, "scale": 1 / std, "temperature": np.array(spec.temperature)}
+    values = {"mean": mean, "scale": 1 / std, "temperature": spec.temperature}
     return [
-        numpy_helper.from_array(array.astype(np.float32), f"{_PREFIX}.{name}")
-        for name, array in values.items()
+        numpy_helper.from_array(np.asarray(value, np.float32), f"{_PREFIX}.{name}")
+        for name, value in values.items()
     ]
