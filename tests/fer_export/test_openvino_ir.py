@@ -112,21 +112,15 @@ def test_it_answers_as_the_onnx_does(
         np.testing.assert_allclose(given, wanted, atol=1e-4)
 
 
-def test_the_spec_comes_back_under_our_own_key_and_nowhere_else(
-    ir: Path, tiny_spec: ModelSpec
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_spec_that_is_given_comes_back_under_our_own_key_and_nowhere_else(
+    precision: str, tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
 ) -> None:
-    model = ov.Core().read_model(ir)
-    assert model.get_rt_info("fer_edge").astype(str) == tiny_spec.to_json()
-    assert not model.has_rt_info("framework")
-
-
-def test_an_ir_of_another_precision_carries_its_own_spec(
-    tiny_artifact: Path, tiny_spec: ModelSpec, tmp_path: Path
-) -> None:
-    spec = tiny_spec.with_changes(precision="int8")
+    spec = tiny_spec.with_changes(precision=precision)
     save_ir(from_onnx(tiny_artifact), spec, tmp_path / "model.xml")
-    text = ov.Core().read_model(tmp_path / "model.xml").get_rt_info("fer_edge").astype(str)
-    assert ModelSpec.from_json(text).precision == "int8"
+    model = ov.Core().read_model(tmp_path / "model.xml")
+    assert model.get_rt_info("fer_edge").astype(str) == spec.to_json()
+    assert not model.has_rt_info("framework")
 
 
 def test_fp32_weights_stay_fp32(ir: Path, tiny_artifact: Path) -> None:
