@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fer_edge.artifacts.plan import PlanLayer
@@ -71,7 +72,7 @@ class Kernel:
     nodes: tuple[str, ...]
     multiplies: bool
 
-    @property
+    @cached_property
     def precision(self) -> str:
         """The narrowest type that it reads."""
         return next((t for t in _NARROWEST_FIRST if t in (*self.inputs, *self.weights)), "unknown")
@@ -161,15 +162,15 @@ def describe(kernels: Sequence[Kernel], products: Mapping[str, str]) -> tuple[Pl
 
 
 def _faults(kernels: Sequence[Kernel], products: Mapping[str, str]) -> Iterator[str]:
+    computing: dict[str, list[Kernel]] = {node: [] for node in products}
+    for kernel in kernels:
+        if kernel.multiplies and kernel.precision != "unknown":
+            for node in products.keys() & kernel.nodes:
+                computing[node].append(kernel)
     for node, wanted in products.items():
-        computing = [
-            kernel
-            for kernel in kernels
-            if kernel.multiplies and node in kernel.nodes and kernel.precision != "unknown"
-        ]
-        if not computing:
+        if not computing[node]:
             yield f"no layer of the engine is known to compute {node}"
-        for kernel in computing:
+        for kernel in computing[node]:
             if misfit := kernel.misfit(wanted):
                 yield f"{node} should be {wanted}, and {misfit}"
 

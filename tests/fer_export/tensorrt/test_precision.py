@@ -60,7 +60,7 @@ def inspection(layers: list[Any]) -> str:
     return json.dumps({"Layers": layers, "Bindings": ["crop", "logits"]})
 
 
-@pytest.fixture(params=LISTINGS, ids=lambda path: path.stem)
+@pytest.fixture(scope="module", params=LISTINGS, ids=lambda path: path.stem)
 def listing(request: pytest.FixtureRequest) -> Listing:
     return Listing(request.param)
 
