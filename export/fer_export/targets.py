@@ -47,18 +47,31 @@ def _plain_int8(context: ExportContext) -> ArtifactEntry:
 
 def _onnx_int8(context: ExportContext) -> ArtifactEntry:
     """Build the plain Q/DQ graph, and the form for ONNX Runtime if it is better there."""
-    plain = _plain_int8(context)
-    file, scheme = "model.int8.onnxruntime.onnx", "onnxruntime"
-    try:
-        context.add("onnx-int8", file, lambda: context.quantized_artifact(scheme), (scheme,))
-        context.prove(file, "onnxruntime")
-    except (ArtifactError, GateError) as problem:
-        context.note(f"int8 on onnxruntime: its form is left out: {problem}")
-        context.remove(file)
-        return plain
-    if not _wins(context, file, plain.file):
+    plain, file = _plain_int8(context), "model.int8.onnxruntime.onnx"
+    built = _own_int8(context, "onnx-int8", file, "onnxruntime")
+    if built and not _wins(context, file, plain.file):
         context.remove(file)
     return plain
+
+
+def _openvino_int8(context: ExportContext) -> ArtifactEntry:
+    """Build the form for OpenVINO, or the plain one where that would change the answers."""
+    target, file = "openvino-int8", "model.int8.openvino.xml"
+    if _own_int8(context, target, file, "openvino"):
+        return context.entries[file]
+    return context.add(target, "model.int8.xml", lambda: context.quantized_artifact("canonical"))
+
+
+def _own_int8(context: ExportContext, target: str, file: str, engine: str) -> bool:
+    """Build an engine's own form of INT8; False if it cannot be made or changes the answers."""
+    try:
+        context.add(target, file, lambda: context.quantized_artifact(engine), (engine,))
+        context.prove(file, engine)
+    except (ArtifactError, GateError) as problem:
+        context.note(f"int8 on {engine}: its own form is left out: {problem}")
+        context.remove(file)
+        return False
+    return True
 
 
 def _trt_int8(context: ExportContext) -> ArtifactEntry:
@@ -130,11 +143,7 @@ TARGETS: dict[str, Maker] = {
     "onnx-int8": _onnx_int8,
     "openvino-fp32": _form("openvino-fp32", "model.xml", ExportContext.float_artifact),
     "openvino-fp16": _form("openvino-fp16", "model.fp16.xml", ExportContext.half_artifact),
-    "openvino-int8": _form(
-        "openvino-int8",
-        "model.int8.openvino.xml",
-        lambda context: context.quantized_artifact("openvino"),
-    ),
+    "openvino-int8": _openvino_int8,
     "trt-fp32": _plan("trt-fp32", _onnx),
     "trt-fp16": _plan("trt-fp16", _onnx_half),
     "trt-int8": _plan("trt-int8", _trt_int8),

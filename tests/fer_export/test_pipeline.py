@@ -174,6 +174,25 @@ def test_a_calibration_set_of_test_pictures_is_refused(
         export_model(from_onnx(tiny_artifact), tmp_path / "out", ["onnx-int8"], options=options)
 
 
+def test_openvino_gets_the_plain_form_where_its_own_would_change_the_answers(
+    tiny_artifact: Path, tiny_fer2013: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantized = ExportContext.quantized_artifact
+
+    def refuse(context: ExportContext, scheme: str) -> onnx.ModelProto:
+        if scheme == "openvino":
+            raise GateError("it is too far from float32")
+        return quantized(context, scheme)
+
+    monkeypatch.setattr(ExportContext, "quantized_artifact", refuse)
+    draw(tiny_fer2013, 28).save(tmp_path / "calib.npz")
+    options, said = ExportOptions(calibration=tmp_path / "calib.npz"), list[str]()
+    source, out = from_onnx(tiny_artifact), tmp_path / "out"
+    made = export_model(source, out, ["openvino-int8"], options=options, report=said.append)
+    assert [entry.file for entry in made.artifacts] == ["model.int8.xml"]
+    assert "int8 on openvino: its own form is left out: it is too far from float32" in said
+
+
 def test_a_static_batch_serves_fewer_crops_as_well(tmp_path: Path, tiny_artifact: Path) -> None:
     out = tmp_path / "out"
     export_model(from_onnx(tiny_artifact), out, ["onnx"], options=ExportOptions(batch=8))
