@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORTRAIT = $$($(BIN)/python -c "import skimage.data as d, pathlib; print(pathlib.Path(d.__file__).with_name('astronaut.png'))")
 
-.PHONY: help demo test check system lint types bindings nvidia fuzz kills soak lowest lowest-tools audit train models vit-tiny baseline bench runtime-page bulk-page page-types onnxruntime-web clean
+.PHONY: help demo test check system lint types bindings nvidia fuzz kills soak lowest lowest-tools audit train models baseline bench runtime-page bulk-page page-types onnxruntime-web clean
 help:
 	@echo "make demo    install, and tell the emotion on a photo"
 	@echo "make test    install, lint, check types, run the tests"
@@ -25,7 +25,7 @@ help:
 	@echo "make live-page   measure whole frames, cameras, streams, the page and its server"
 	@echo "make bulk-page   run the example with Ray, and time it"
 	@echo "make train   the packaged models' trainings (DATA=fer2013.zip VOTES=ferplus_votes.csv)"
-	@echo "make models, vit-tiny   export, measure and draw what was trained (DATA=...)"
+	@echo "make models   export, measure and draw what was trained (DATA=...)"
 	@echo "make baseline   record what the regression suite compares with (DATA=...)"
 	@echo "make onnxruntime-web   the WebAssembly engine of the page, anew from npm, by its hashes"
 	@echo "make clean   remove the environment and what was built"
@@ -132,7 +132,7 @@ types: $(VENV)/dev.installed
 
 # The packaged models: train (hours on a CPU), then export, measure and draw them.
 # Each has the name of its folder, then that of its weights.
-MODELS := default:dense mobilenet:mobilenet
+MODELS := default:dense mobilenet:mobilenet vit:vit
 WEIGHTS := train/weights/dense
 RUNS := runs/cpu
 need_data = $(if $(DATA),,$(error say where FER2013 is: make $@ DATA=fer2013.zip))
@@ -152,11 +152,6 @@ models: $(VENV)/dev.installed
 	$(PAGES) model-card --data $(DATA)
 	$(BIN)/fer-edge predict "$(PORTRAIT)" --annotate demo
 	cp demo/astronaut.faces.png docs/demo.png
-
-# What the ViT reaches on each engine, beside the packaged model.
-vit-tiny: $(VENV)/dev.installed
-	$(need_data)$(BIN)/fer-export --weights train/weights/vit-tiny.safetensors --data $(DATA) --out dist/vit-tiny --force --target all
-	rm -rf docs/vit-tiny && mkdir docs/vit-tiny && cp -r dist/vit-tiny/report.md dist/vit-tiny/report docs/vit-tiny
 
 # What the regression suite holds the packaged models against; read the diff.
 baseline: $(VENV)/dev.installed
@@ -200,4 +195,4 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) demo build dist/*.whl dist/*.tar.gz dist/vit-tiny *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo build dist/*.whl dist/*.tar.gz *.egg-info .mypy_cache .pytest_cache .ruff_cache

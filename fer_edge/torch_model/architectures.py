@@ -14,7 +14,7 @@ from timm.layers import ClassifierHead
 from timm.models import register_model
 from timm.models.efficientnet import mobilenetv1_100
 from timm.models.vision_transformer import VisionTransformer
-from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
+from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import nn
 from torch.nn import functional
 
@@ -23,37 +23,15 @@ _TIMMS_ARGUMENTS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "c
 
 
 @register_model
-def fer_vit_tiny(**arguments: Any) -> nn.Module:
-    """ViT-Ti behind a convolutional stem: 36 tokens of 8 x 8 pixels that overlap, averaged.
-
-    Convolutions in place of patches let a ViT learn from few pictures (Xiao et al., "Early
-    Convolutions Help Transformers See Better", NeurIPS 2021; Hassani et al., "Escaping the Big Data
-    Paradigm with Compact Transformers", 2021). Tokens that are averaged need no class token (Beyer
-    et al., "Better plain ViT baselines for ImageNet-1k", 2022).
-    """
-    width = arguments.get("embed_dim", 192)
-    stem = ConvStem(
-        in_chans=arguments.get("in_chans", 3),
-        channels=(width // 4, width // 2, width),
-        stride=(2, 2, 2),
-    )
-    defaults = {"img_size": 48, "embed_dim": width, "depth": 12, "num_heads": 3}
-    return VisionTransformer(
-        **(defaults | own_arguments(arguments)),
-        patch_size=1,
-        embed_layer=partial(HybridEmbed, backbone=stem, proj=False),
-        class_token=False,
-        global_pool="avg",
-    )
-
-
-@register_model
 def fer_vit(**arguments: Any) -> nn.Module:
     """Blocks of a ViT behind the first four stages of ``fer_dense``: 36 tokens, averaged.
 
     ``width`` is that of the dense network, whose trained stages may be the start of these
-    (Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, hybrids). Tokens are three
-    times as wide; ``depth`` counts the blocks.
+    (Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, hybrids). Convolutions before
+    the blocks let a ViT learn from few pictures (Xiao et al., "Early Convolutions Help Transformers
+    See Better", NeurIPS 2021). Tokens are three times as wide; ``depth`` counts the blocks.
+    Averaged tokens need no class token (Beyer et al., "Better plain ViT baselines for ImageNet-1k",
+    2022).
     """
     plain = own_arguments(arguments)
     width = plain.pop("width", 48)

@@ -26,7 +26,7 @@ HALF = (0.5, 0.5, 0.5)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SPECS = {
     "vit-48-gray": ModelSpec(
-        NetworkSpec("fer_vit_tiny", arguments={"depth": 3}), InputSpec(48, 48), temperature=1.2
+        NetworkSpec("fer_vit", arguments={"depth": 3}), InputSpec(48, 48), temperature=1.2
     ),
     "vit-224-rgb": ModelSpec(
         NetworkSpec("vit_tiny_patch16_224", arguments={"depth": 2}),

@@ -196,7 +196,7 @@ def test_any_result_is_read_or_refused(
 
 
 RECIPE = (
-    'model = "vit-tiny"',
+    'model = "vit"',
     "epochs = 2",
     "learning_rate = 1e-3",
     "[augmentation]",

@@ -147,7 +147,7 @@ def _written(path: Path, content: bytes) -> Path:
 ARCHITECTURES = st.sampled_from(
     [
         *("test_efficientnet", "test_vit", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"),
-        *("fer_vit_tiny", "hf-hub:a/b", "local-dir:/", "test_vit.hf-hub:a", ""),
+        *("fer_vit", "hf-hub:a/b", "local-dir:/", "test_vit.hf-hub:a", ""),
     ]
 )
 SETTINGS = st.dictionaries(

@@ -63,18 +63,6 @@ PRESETS: dict[str, Recipe] = {
         distillation=0.5,
         mixup=0.0,
     ),
-    "vit-tiny": Recipe(
-        model="vit-tiny",
-        network=NetworkSpec("fer_vit_tiny", batch_norm_epsilon=1e-3),
-        input=InputSpec(48, 48),
-        epochs=200,
-        learning_rate=1e-3,
-        warmup_epochs=10,
-        gradient_clip=1.0,
-        dropout=0.0,
-        drop_path=0.1,
-        ema=0.9995,
-    ),
     "vit-base": Recipe(
         model="vit-base",
         network=NetworkSpec("vit_base_patch16_224"),

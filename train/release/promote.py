@@ -161,7 +161,7 @@ def _right(path: Path, crops: LabelledCrops) -> npt.NDArray[np.bool_]:
 _NEXT = {
     "dense": "make models DATA={data}",
     "mobilenet": "make models DATA={data}",
-    "vit-tiny": "make vit-tiny DATA={data}",
+    "vit": "make models DATA={data}",
 }
 """What to do with new weights of a name; those of any other name are exported."""
 _EXPORT = "fer-export --weights {weights} --out DIR --data {data}"

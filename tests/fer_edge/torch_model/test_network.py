@@ -128,7 +128,7 @@ def test_patches_that_do_not_divide_the_picture_are_refused() -> None:
 
 @pytest.mark.parametrize("setting", ["drop_path", "patch_dropout"])
 def test_branches_or_tokens_are_dropped_in_training_where_that_is_asked_for(setting: str) -> None:
-    spec = changed(architecture="fer_vit_tiny", arguments={"depth": 2})
+    spec = changed(architecture="fer_vit", arguments={"depth": 2})
     plain, dropping = network.build(spec), network.build(spec, **{setting: 0.5})
     for built, differs in ((plain, False), (dropping, True)):
         nn.init.normal_(built.head.weight)

@@ -19,7 +19,7 @@ def spec(architecture: str, side: int = 48, **arguments: int) -> ModelSpec:
 ANYTHING = {f"{n}": torch.zeros(1) for n in range(99)}
 SPECS = {
     "convolutions": spec("test_efficientnet"),
-    "a ViT of ours": spec("fer_vit_tiny"),
+    "a ViT of ours": spec("fer_vit"),
     "arguments": spec("vit_tiny_patch16_224", img_size=48, patch_size=8, depth=2),
     "many pixels": spec("test_efficientnet", 160),
     "tables beside the weights": spec(
