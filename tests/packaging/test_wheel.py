@@ -72,6 +72,10 @@ def test_the_wheel_holds_exactly_the_five_packages(wheel: Path) -> None:
     assert "fer_edge/models/default/model.onnx" in names
 
 
+def test_the_wheel_stays_below_40_mb(wheel: Path) -> None:
+    assert wheel.stat().st_size < 40_000_000
+
+
 def test_the_wheel_alone_writes_the_page(bare: Path, root: Path, tmp_path: Path) -> None:
     run(bare.with_name("fer-edge"), "page", "--out", tmp_path / "page")
     static = root / "fer_edge" / "page" / "static"
