@@ -74,13 +74,14 @@ def _summary(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) 
 
 def _card(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) -> list[str]:
     spec, provenance = info.spec, info.spec.provenance
+    stride = spec.network.stem_stride
     facts = [
-        ("network", f"{spec.network.architecture}, stem stride {spec.network.stem_stride}"),
+        ("network", spec.network.architecture + (f", stem stride {stride}" if stride else "")),
         ("input", f"{spec.input.width} x {spec.input.height}, {spec.input.color}"),
         ("artifact", f"{entry.file}, {entry.precision}, {_size(entry)}"),
         ("temperature", f"{spec.temperature:.3f}"),
         ("training run", f"`{provenance.training_run}`"),
-        ("started from", provenance.started_from or "nothing"),
+        ("weights from elsewhere that it started from", provenance.started_from or "none"),
         ("sha256 of the decoded pictures and labels", f"`{provenance.data_sha256}`"),
         ("sha256 of the checkpoint", f"`{provenance.parent_sha256}`"),
         ("sha256 of the artifact", f"`{entry.sha256}`"),
