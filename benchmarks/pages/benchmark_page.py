@@ -125,7 +125,7 @@ def _page_parts(
 
 
 def _readme_parts(latency: LatencyRun, found: Collected) -> Iterator[str]:
-    header = ("model", "engine", "precision", "p50 ms, one crop", "times the fastest", "accuracy")
+    header = ("model", "engine", "precision", "p50 ms, one crop", "times our fastest", "accuracy")
     best = _fastest(latency)
     ratios = _ratios_to(latency, best) if best is not None else {}
     rows = []
@@ -138,18 +138,22 @@ def _readme_parts(latency: LatencyRun, found: Collected) -> Iterator[str]:
         speed = with_interval(dot.latency_ms, dot.latency_ci95)
         rows.append((row.title, row.backend, row.precision or "-", speed, times(ratio), accuracy))
     yield markdown_table(header, rows)
+    yield f"{_measured(latency)}. In brackets: 95 % intervals."
+
+
+def _measured(latency: LatencyRun) -> str:
+    """The day and the processor, with the instructions that INT8 and bf16 depend on."""
     cpu = latency.environment.cpu
-    yield (
-        f"Measured {latency.measured_at[:10]} on {cpu.model or 'an unknown CPU'}, "
-        f"{cpu.usable_cores} cores. In brackets: 95 % intervals."
+    extensions = f" ({', '.join(cpu.flags)})" if cpu.flags else ""
+    return (
+        f"Measured {latency.measured_at[:10]} on {cpu.model or 'an unknown CPU'}{extensions}, "
+        f"{cpu.usable_cores} cores"
     )
 
 
 def _origin(latency: LatencyRun) -> str:
-    cpu = latency.environment.cpu
     return (
-        f"Measured {latency.measured_at[:10]} on {cpu.model or 'an unknown CPU'}, "
-        f"{cpu.usable_cores} cores, {latency.environment.system}, in {latency.rounds} interleaved "
+        f"{_measured(latency)}, {latency.environment.system}, in {latency.rounds} interleaved "
         f"rounds, each candidate in a fresh process per round. In brackets: 95 % intervals."
     )
 
