@@ -149,8 +149,14 @@ class Machine:
 
 
 def cpu_name(root: Path = Path("/")) -> str:
-    """``Machine.cpu_name`` of this machine; ``root`` is the folder that holds ``proc``."""
-    return Machine(root).cpu_name()
+    """What measurements of this machine are kept under: the processor and its instruction sets.
+
+    The name alone is not enough: clouds give processors of several generations the same one.
+    ``root`` is the folder that holds ``proc``.
+    """
+    machine = Machine(root)
+    extensions = ", ".join(machine.cpu_extensions())
+    return f"{machine.cpu_name()} ({extensions})" if extensions else machine.cpu_name()
 
 
 def _is_whole(text: str) -> bool:

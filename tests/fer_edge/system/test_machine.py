@@ -19,11 +19,16 @@ from fer_edge.system.machine import cpu_name
             {"cpuinfo": "model name: ARMv8 rev 1\n", "device-tree/model": "Jetson Orin Nano\0"},
             "Jetson Orin Nano",
         ),
+        ({"cpuinfo": "model name: AMD EPYC\nflags : fpu avx2\n"}, "AMD EPYC (AVX2)"),
+        (
+            {"cpuinfo": "model name: AMD EPYC\nflags : avx2 avx512_vnni\n"},
+            "AMD EPYC (AVX2, AVX512-VNNI)",
+        ),
         ({"cpuinfo": "model name:\n"}, platform.processor() or platform.machine()),
         ({}, platform.processor() or platform.machine()),
     ],
 )
-def test_two_kinds_of_board_have_two_names(
+def test_two_kinds_of_processor_have_two_names(
     tmp_path: Path, files: dict[str, str], name: str
 ) -> None:
     for file, text in files.items():
