@@ -100,7 +100,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     centre = rate + z2 / (2 * trials)
     spread = Z_95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
     scale = 1 + z2 / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low, high = (centre - spread) / scale, (centre + spread) / scale
+    return min(max(0.0, low), rate), max(min(1.0, high), rate)  # rounding may pass a rate of 0 or 1
 
 
 def expected_calibration_error(labels: Labels, probabilities: Floats) -> float:

@@ -7,10 +7,11 @@ what Python asks of sockets, and not what native code does.
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import Any
 
-_HERE = {"localhost", "127.0.0.1", "::1", ""}
+_HERE = {"localhost", "127.0.0.1", "::1", "", socket.gethostname()}
 
 _ADDRESSED = {"socket.connect", "socket.sendto", "socket.sendmsg", "socket.getnameinfo"}
 _NAMED = {"socket.getaddrinfo", "socket.gethostbyaddr", "socket.gethostbyname"}
