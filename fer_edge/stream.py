@@ -135,7 +135,7 @@ class Stream(ProcessBound, Generic[Item, Answer]):
             index = self._read
             try:
                 item = next(self._source)
-            except BaseException as problem:  # the end as well as any error is the consumer's
+            except BaseException as problem:  # the consumer gets the end and any error
                 self._finish(index, problem)
                 return
             try:

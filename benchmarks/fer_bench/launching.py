@@ -98,7 +98,7 @@ def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[
                 finally:  # also after a timeout or Ctrl-C; does nothing to one that has ended
                     process.kill()
                     process.wait()
-            reply: dict[str, Any] = json.loads(answer)
+            reply = json.loads(answer)
         except OSError as problem:
             raise CandidateError(f"cannot start {program.command[0]}: {problem}") from problem
         except subprocess.TimeoutExpired as problem:
@@ -111,6 +111,8 @@ def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[
             raise CandidateError(
                 f"its process {end} without a reply: {words or 'it printed nothing'}"
             ) from problem
+    if not isinstance(reply, dict):
+        raise CandidateError(f"its process should reply with a JSON object, not {reply!s:.80}")
     if "failed" in reply:
         raise CandidateError(str(reply["failed"]))
     return reply

@@ -131,8 +131,11 @@ def _lines(run: LatencyRun, header: Sequence[str]) -> list[list[str]]:
 def _compared(found: Collected, header: Sequence[str]) -> list[tuple[bool, list[str]]]:
     """The named columns of each row that was measured, and whether the Pareto front has it."""
     front = {id(dot.row) for dot in dots(found) if dot.on_front}
-    rows = [(row, accuracy_of(row, found.accuracy)) for row in _measured(found.latency)]
-    return [(id(row) in front, [_cells(row, its)[name] for name in header]) for row, its in rows]
+    compared = []
+    for row in _measured(found.latency):
+        cells = _cells(row, accuracy_of(row, found.accuracy))
+        compared.append((id(row) in front, [cells[name] for name in header]))
+    return compared
 
 
 def _cells(row: LatencyRow, accuracy: AccuracyResult | None) -> dict[str, str]:

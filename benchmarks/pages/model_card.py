@@ -81,7 +81,7 @@ def _card(result: AccuracyResult, info: PredictorInfo, entry: ArtifactEntry) -> 
         ("artifact", f"{entry.file}, {entry.precision}, {_size(entry)}"),
         ("temperature", f"{spec.temperature:.3f}"),
         ("training run", f"`{provenance.training_run}`"),
-        ("weights from elsewhere that it started from", provenance.started_from or "none"),
+        ("weights of others that the training started from", provenance.started_from or "none"),
         ("sha256 of the decoded pictures and labels", f"`{provenance.data_sha256}`"),
         ("sha256 of the checkpoint", f"`{provenance.parent_sha256}`"),
         ("sha256 of the artifact", f"`{entry.sha256}`"),

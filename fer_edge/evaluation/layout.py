@@ -54,6 +54,8 @@ _PAPERS = {
     *(".py", ".ipynb", ".log", ".yaml", ".yml", ".mat", ".npy", ".npz", ".pkl", ".pts"),
 }
 _TABLES = {".csv", ".tsv", ".npz", ".npy", ".mat", ".pkl", ".h5", ".parquet", ".tfrecord"}
+_STAND_INS = {"", ".lnk", ".url"}
+"""Of files that stand for a folder: git's links on Windows are files, and so are shortcuts."""
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 _SHOWN = 8
 
@@ -252,7 +254,7 @@ def _refuse_hidden_halves(
         if half is None or (read and file.folders not in around):
             continue
         is_table = file.suffix in _TABLES and set(read) == {TRAIN} and half != TRAIN
-        if is_table or file.suffix in _ARCHIVES:
+        if is_table or file.suffix in _ARCHIVES | _STAND_INS:
             raise DataError(
                 f"{source}: {file.name} could be a half, and is no folder; put its pictures into "
                 "one, or move it away"

@@ -52,7 +52,7 @@ class Table:
         said = ", ".join(f"{name:.{_SHOWN}}" for name in self.header[:_LISTED])
         raise DataError(
             f"{self.source} lacks the columns {', '.join(sorted(missing))}: its first line is "
-            f"{said}, and has to name them"
+            f"{said}; name them there"
         )
 
 

@@ -53,7 +53,7 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[s
 
 
 def read_spec(path: Path) -> ModelSpec:
-    """Read the spec alone; its precision is that of the stored weights.
+    """Read the whole file and return its spec, whose precision is that of the stored weights.
 
     Raises ArtifactError for a file that is not a checkpoint of ours.
     """

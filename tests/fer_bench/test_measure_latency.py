@@ -117,6 +117,19 @@ def test_a_defect_of_the_bench_is_no_row(measure: Measure) -> None:
         measure(lambda *_: 1 / 0)
 
 
+def test_ctrl_c_drops_the_round_that_is_not_complete(make_sample: Any, measure: Measure) -> None:
+    samples = iter([make_sample([1.0] * 10)] * 7)
+
+    def launch(*_: object) -> RoundSample:
+        for sample in samples:
+            return sample
+        raise KeyboardInterrupt
+
+    run = measure(launch, one("a"), one("b"), one("c"), rounds=3)
+    assert (run.rounds, run.interrupted) == (2, True)
+    assert [row.count for row in run.results] == [20, 20, 20]
+
+
 def test_ctrl_c_at_once_leaves_rows_that_say_so(measure: Measure) -> None:
     def launch(*_: object) -> RoundSample:
         raise KeyboardInterrupt

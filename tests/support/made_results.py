@@ -137,7 +137,7 @@ def make_run(make_sample: MakeSample) -> MakeRun:
             samples = middle * np.exp(rng.normal(0, 0.05, 200))
             return make_sample(samples, rate=request["rate"])
 
-        watch = NoiseWatch(Machine(Path("/no system"), lambda _: None), probe=lambda: 1.0)
+        watch = _still()
         candidates = [
             Candidate(name, "single-stream", backend="onnxruntime") for name, _ in medians
         ]

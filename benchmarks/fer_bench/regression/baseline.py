@@ -89,6 +89,11 @@ class RecordedAccuracy:
         except ValueError as problem:
             raise DataError(f"the baseline's hits are damaged: {problem}") from problem
 
+    def __post_init__(self) -> None:
+        for rate in (self.accuracy, self.ece, *self.recall.values()):
+            if not 0 <= rate <= 1:
+                raise ValueError(f"rates should be from 0 to 1, not {rate!r:.40}")
+
 
 @dataclass(frozen=True)
 class RecordedLatency:
@@ -191,7 +196,7 @@ def read_answer(text: str, classes: int) -> npt.NDArray[np.float64]:
 
 
 def _check_values(value: object, where: str) -> None:
-    """Raise ArtifactError for text that a report could not show and numbers that none can have."""
+    """Raise ArtifactError for text that cannot be printed, and for numbers out of range."""
     left = [("", value)]  # no recursion: JSON may be nested as deep as Python calls
     while left:
         place, one = left.pop()

@@ -81,6 +81,7 @@ def test_a_damaged_baseline_is_refused(change: dict[str, Any], tmp_path: Path) -
         ("size_bytes", -1),
         ("mean_kl", 1e300),
         ("accuracy", {"accuracy": 1.0, "recall": {"happy": -1.0}, "ece": 0.0, "hits": ""}),
+        ("accuracy", {"accuracy": 1.0, "recall": {}, "ece": 5.0, "hits": ""}),
     ],
 )
 def test_a_number_that_cannot_have_been_measured_is_refused(

@@ -149,6 +149,14 @@ def test_a_hardware_compatible_plan_fits_from_ampere_on(
     assert (portable.misfits("10.3.0", Gpu("other", capability, 99)) == []) is fits
 
 
+@pytest.mark.parametrize(("capability", "fits"), [("8.7", True), ("8.6", False)])
+def test_a_plan_for_one_compute_capability_fits_every_gpu_of_it(
+    sidecar: PlanSidecar, capability: str, fits: bool
+) -> None:
+    portable = dataclasses.replace(sidecar, hardware="same-compute-capability")
+    assert (portable.misfits("10.3.0", Gpu("other", capability, 99)) == []) is fits
+
+
 def test_a_plan_that_nobody_recorded_is_native_code_to_refuse() -> None:
     with pytest.raises(ArtifactError, match=r"native code.*trust=True"):
         require_trust(artifact(None), trust=False)

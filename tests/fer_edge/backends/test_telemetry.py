@@ -24,17 +24,20 @@ time.sleep(1)  # what reports does so in threads of its own
 """
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "backend", ["onnxruntime", "openvino", pytest.param("torch", marks=pytest.mark.long)]
+)
 def test_a_prediction_leaves_an_empty_home_empty(
-    backend: str, tiny_artifact: Path, home: Path, tmp_path: Path
+    backend: str, request: pytest.FixtureRequest, home: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip(backend)
+    model = request.getfixturevalue("small_checkpoint" if backend == "torch" else "tiny_artifact")
     environment = {  # none of the variables by which engines know a CI, where they keep still
         "HOME": str(tmp_path),
         "FER_EDGE_HOME": str(home),
         **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
     }
-    command = [sys.executable, "-c", PROGRAM, str(tiny_artifact), backend]
+    command = [sys.executable, "-c", PROGRAM, str(model), backend]
     subprocess.run(command, env=environment, check=True)
     assert list(tmp_path.rglob("*")) == []
 

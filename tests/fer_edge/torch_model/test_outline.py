@@ -51,7 +51,7 @@ def test_a_network_of_far_more_tensors_than_are_stored_is_not_built() -> None:
 
 
 def test_a_refusal_leaves_gradients_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever it comes, and it may come between switching them off and on again."""
+    """At every third call; one may fall between switching them off and on again."""
     monkeypatch.setattr(outline, "_CALLS_PER_TENSOR", 0)
     with torch.enable_grad():
         for calls in range(0, 250, 3):

@@ -90,6 +90,16 @@ def _as_a_table(data: Path) -> None:
     (data / "test_labels.csv").write_text("path,label\n")
 
 
+def _as_a_link_of_git_on_windows(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "test").write_text("../elsewhere/test")
+
+
+def _as_a_shortcut(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "test.lnk").write_bytes(b"L")
+
+
 def _without_classes(data: Path) -> None:
     for file in list((data / "test").rglob("*.png")):
         file.rename(data / "test" / f"{file.parent.name}_{file.name}")
@@ -105,6 +115,8 @@ def _without_classes(data: Path) -> None:
         (_emptied, "test is there and has no pictures"),
         (_packed, r"test\.zip could be a half, and is no folder"),
         (_as_a_table, r"test_labels\.csv could be a half, and is no folder"),
+        (_as_a_link_of_git_on_windows, "test could be a half, and is no folder"),
+        (_as_a_shortcut, r"test\.lnk could be a half, and is no folder"),
         (_of_another_name, "holdout stands beside train, has pictures, and is not read"),
         (_without_classes, "test stands beside train, has pictures, and is not read"),
     ],
