@@ -36,7 +36,7 @@ class CalibrationSet:
     """Crops to calibrate on, with their labels and where each came from.
 
     ``note`` says what could not be checked when they were drawn; None if everything was. Raises
-    DataError for what are no pictures, or too small to be crops.
+    DataError if they are not pictures, or are too small.
     """
 
     crops: LabelledCrops
@@ -194,9 +194,11 @@ def load(path: Path) -> CalibrationSet:
         crops = LabelledCrops(images, labels.astype(np.int64), tuple(map(str, names)), named)
         found = CalibrationSet(crops, str(note) or None)
         if any(_digest(image) != digest for image, digest in zip(images, hashes, strict=True)):
-            raise ValueError("it is damaged: an image does not have its hash; run fer-calib again")
+            raise ValueError("it is damaged: an image does not have its hash")
     except Exception as problem:  # zipfile, zlib and numpy each fail in their own ways
-        raise DataError(f"{path} is no calibration set of fer-calib: {problem}") from problem
+        raise DataError(
+            f"{path} is no usable calibration set of fer-calib ({problem}); run fer-calib again"
+        ) from problem
     return found
 
 

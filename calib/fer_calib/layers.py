@@ -46,8 +46,8 @@ class Layer:
 class CoreGraph(OnnxGraph):
     """An index over a core and its ``layers``.
 
-    Raises ArtifactError for a graph that is not a core, has a fixed batch, has nodes without names,
-    or has no layer to quantise, as one that is quantised already.
+    Raises ArtifactError for a graph that is not a core, has a fixed batch, is quantised already,
+    has nodes without names, or has no layer to quantise.
     """
 
     def __init__(self, core: onnx.ModelProto) -> None:
@@ -136,6 +136,8 @@ def _check(core: onnx.ModelProto) -> None:
             f"this core has a fixed batch of {fixed}; calibrate the dynamic one and make the "
             "result static"
         )
+    if any(node.op_type.endswith("QuantizeLinear") for node in graph.node):
+        raise ArtifactError("this core is quantised already; start from the float32 one")
     names = [node.name for node in graph.node]
     if "" in names or len(set(names)) < len(names):
         raise ArtifactError("every node of a core needs a name of its own; export it again")

@@ -43,7 +43,7 @@ _CALIBRATION_CROPS = 512
 _SYNTHETIC_SEED = 2
 _LARGE = 64 << 20
 _SENSITIVITY_SECONDS = 120
-"""Costs of layers that would take the fp32 network longer are measured only where they count."""
+"""If measuring the cost of each layer takes longer, it is done only where INT8 loses too much."""
 
 
 class ExportContext:
@@ -94,7 +94,7 @@ class ExportContext:
         return found
 
     def release(self) -> None:
-        """Free the forms of the network for the engines; they are made again if needed."""
+        """Free the forms of the network for the engines, when all artifacts are made."""
         self.source.release()
         self._controlled.clear()
         for name in ("_half", "_prepared"):

@@ -21,6 +21,7 @@ from fer_export.options import ExportOptions
 from fer_export.race import median_latencies
 from fer_export.report import write_report
 from fer_export.tensorrt.building import build_plan, naming_nvidias_tools, plan_entry
+from fer_export.tensorrt.prepared import check_precision
 from fer_export.verification import (
     Answers,
     answers_of,
@@ -47,12 +48,13 @@ def finish_plan(
     answers are not as asked for. After an error ``out`` is as it was.
     """
     check_replaceable(out, force)
+    spec = check_precision(prepared, target).spec
     with new_folder(out) as folder:
         onnx = folder / prepared.name
         shutil.copyfile(prepared, onnx)
         plan = onnx.with_suffix(".plan")
         built = build_plan(onnx, plan, target, options=options.plan, report=report)
-        device, spec = f"cuda:{options.plan.gpu}", built.spec
+        device = f"cuda:{options.plan.gpu}"
         with Predictor(onnx, backend="onnxruntime") as predictor:
             answers = partial(answers_of, predictor, label=onnx.name)
             compared, expected, _ = reference_answers(spec, answers, options)

@@ -71,7 +71,7 @@ class FloatGraph(OnnxGraph):
         }
 
         def variables(names: Sequence[str], formal: Sequence[Any]) -> dict[int, str]:
-            """Of the float32 ones by position; the last formal parameter may be repeated."""
+            """Type variables of the float32 tensors by position; the last parameter may repeat."""
             return {
                 position: formal[min(position, len(formal) - 1)].type_str
                 for position, name in enumerate(names)

@@ -51,7 +51,7 @@ class Source:
         return self._make_core()
 
     def release(self) -> None:
-        """Free the core, which takes as much memory as the weights."""
+        """Free the core, which takes as much memory as the weights; a checkpoint's is then gone."""
         self.__dict__.pop("core", None)
 
 

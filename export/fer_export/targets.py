@@ -25,7 +25,7 @@ _WINS_BY = 0.02
 """How much faster a form of INT8 has to be to win: smaller differences of medians are noise."""
 
 Maker = Callable[[ExportContext], ArtifactEntry]
-"""Builds what a target consists of; the entry is that of the ONNX that a plan is built from."""
+"""Builds the artifacts of a target and returns the main one; a plan is built from it."""
 
 
 def _form(target: str, file: str, artifact: Callable[[ExportContext], onnx.ModelProto]) -> Maker:

@@ -148,7 +148,7 @@ def test_a_changed_pixel_is_noticed(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": None}, "no calibration set of fer-calib"),
+        ({"images": None}, "no usable calibration set of fer-calib"),
         (
             {"images": np.zeros((14, 48, 48), np.float32)},
             r"W, 3\), not float32 \(14, 48, 48\)",
@@ -178,7 +178,7 @@ def test_a_file_of_another_kind_is_refused(
 @pytest.mark.parametrize("length", [0, -1, -1000])
 def test_a_truncated_file_is_refused(length: int, saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:length])
-    with pytest.raises(DataError, match="no calibration set of fer-calib"):
+    with pytest.raises(DataError, match="no usable calibration set of fer-calib"):
         load(saved)
 
 
@@ -186,13 +186,15 @@ def test_members_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "calib.npz", "w") as archive:
         for name in ("images", "labels", "names", "sha256"):
             archive.writestr(f"{name}.npy", b"hello")
-    with pytest.raises(DataError, match=r"no calibration set of fer-calib: images is no array"):
+    with pytest.raises(
+        DataError, match=r"no usable calibration set of fer-calib \(images is no array"
+    ):
         load(tmp_path / "calib.npz")
 
 
 def test_a_single_array_is_no_calibration_set(tmp_path: Path) -> None:
     np.save(tmp_path / "calib.npy", np.zeros((14, 48, 48), np.uint8))
-    with pytest.raises(DataError, match="no calibration set of fer-calib"):
+    with pytest.raises(DataError, match="no usable calibration set of fer-calib"):
         load(tmp_path / "calib.npy")
 
 

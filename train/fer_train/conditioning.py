@@ -130,12 +130,11 @@ def _peaks() -> Iterator[list[float]]:
         if next(layer.children(), None) is None:
             note(output)
 
-    # fused attention would show no scores
     with (
         register_module_forward_pre_hook(note_inputs),
         register_module_forward_hook(note_output),
         _Products(note),
-        sdpa_kernel(SDPBackend.MATH),
+        sdpa_kernel(SDPBackend.MATH),  # fused attention would show no scores
     ):
         yield peaks
 

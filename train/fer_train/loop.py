@@ -42,7 +42,7 @@ from fer_train.teachers import Ensemble, distillation_loss
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 _ASK_EVERY = 32
-"""Steps between two questions to the first process, or to the device, which take time."""
+"""How many steps pass until the first process or the device is asked again: asking takes time."""
 
 _MEASURED_CROPS = 512
 _KEPT = (

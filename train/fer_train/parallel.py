@@ -22,7 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Execution:
-    """How work is run, whatever it is: which process this is, of how many, and on what device.
+    """How work is run: which process this is, of how many, on what device, and until when.
 
     ``compiled`` has torch compile the training step: the same mathematics, with less time between
     its parts. ``deterministic`` is explained in ``arithmetic.repeatable``. ``deadline`` is when to
