@@ -84,6 +84,8 @@ def test_crops_come_from_the_training_split_with_their_labels(
 def test_a_seed_draws_its_own_crops(drawn: CalibrationSet, tiny_fer2013: Path) -> None:
     assert draw(tiny_fer2013, 14).sha256 == drawn.sha256
     assert draw(tiny_fer2013, 14, seed=1).sha256 != drawn.sha256
+    backwards = drawn.crops.take(np.arange(len(drawn.crops))[::-1])
+    assert CalibrationSet(backwards).sha256 == drawn.sha256
 
 
 def test_copies_of_test_pictures_and_constant_pictures_are_not_drawn(folder: Path) -> None:
@@ -281,7 +283,7 @@ def test_a_single_class_is_refused(drawings: np.ndarray) -> None:
 )
 def test_what_are_no_pictures_is_refused(images: np.ndarray, came: str) -> None:
     with pytest.raises(DataError, match=rf"uint8 \(14, H, W\) .*, not {came}"):
-        calibration_set(images).check()
+        calibration_set(images)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ def test_a_range_spans_everything_and_zero(cnn: onnx.ModelProto, crops: Crops) -
     assert spans["stem.act"][0] == 0
     bright = Crops(crops.tensors | np.uint8(128), crops.spec)
     assert observe(cnn, bright).spans["normalized"][0] == 0
+    dark = Crops(crops.tensors & np.uint8(127), crops.spec)
+    assert observe(cnn, dark).spans["normalized"][1] == 0
 
 
 # --- which crops count as outliers
