@@ -9,15 +9,27 @@ from pathlib import Path
 from typing import Any, cast
 
 import foreign_weights as foreign
+import numpy as np
+import numpy.typing as npt
 import pytest
 import timm
 import torch
 from foreign_weights import Weights
 from safetensors.torch import save_file
-from timm.layers import resample_abs_pos_embed
 from torch import nn
 
 from fer_edge.errors import ArtifactError
+
+
+def bicubic(old: int, new: int) -> npt.NDArray[np.float64]:
+    """Antialiased bicubic interpolation as a matrix ``(new, old)`` (Keys 1981, a = -0.5)."""
+    stretch = max(old / new, 1.0)
+    centres = (np.arange(new)[:, None] + 0.5) * old / new - (np.arange(old) + 0.5)
+    x = np.abs(centres / stretch)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    matrix = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return matrix / matrix.sum(axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("side", [16, 48])
@@ -26,8 +38,12 @@ def test_position_embeddings_are_interpolated_to_the_image_size(
 ) -> None:
     spec, new = foreign.vit(side), side // foreign.PATCH
     network, report = foreign.loaded(foreign.save_torch(tmp_path / "x.pth", weights), spec)
-    expected = resample_abs_pos_embed(weights["pos_embed"], [new, new])
-    torch.testing.assert_close(network.get_parameter("pos_embed").detach(), expected)
+    given = weights["pos_embed"][0].numpy().astype(np.float64)
+    matrix = bicubic(4, new)
+    grid = np.einsum("ih,jw,hwd->ijd", matrix, matrix, given[1:].reshape(4, 4, foreign.WIDTH))
+    expected = np.concatenate([given[:1], grid.reshape(-1, foreign.WIDTH)])
+    came = network.get_parameter("pos_embed")[0].detach().numpy()
+    np.testing.assert_allclose(came, expected, atol=1e-5)
     assert report.adapted == report.inexact == ("pos_embed",)
     assert foreign.logits(network, foreign.images(spec)).shape == (3, 7)
 
