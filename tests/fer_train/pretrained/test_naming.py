@@ -164,7 +164,9 @@ def test_a_fine_tuned_state_dict_is_complete_however_it_was_saved(  # noqa: PLR0
     assert (report.kind, report.new) == (naming, ())
 
 
-@pytest.mark.parametrize("head", ["head.1", "classifier.1", "fc", "model.head", "heads.0"])
+@pytest.mark.parametrize(
+    "head", ["head.1", "classifier.1", "fc", "model.head", "heads.0", "emotion", "mlp_head.2", "1"]
+)
 def test_a_head_of_another_name_is_the_head(
     weights: Weights, source: nn.Module, tmp_path: Path, head: str
 ) -> None:
@@ -197,6 +199,47 @@ def test_half_precision_weights_load_and_their_overflowed_counters_do_not(tmp_pa
     ours = network.state_dict()
     torch.testing.assert_close(ours["conv_stem.weight"], halved["conv_stem.weight"].float())
     assert ours["bn1.num_batches_tracked"] == 0
+
+
+def test_a_layer_of_another_width_is_no_head(weights: Weights, tmp_path: Path) -> None:
+    named = {name.replace("head", "emotion"): value for name, value in weights.items()}
+    named["emotion.weight"] = torch.ones(7, foreign.WIDTH * 2)
+    path = foreign.save_torch(tmp_path / "x.pth", named)
+    foreign.refused(path, r"surplus: emotion\.bias, emotion\.weight")
+
+
+@pytest.mark.parametrize("head", ["head", "head.1", "emotion"])
+def test_what_stands_around_the_network_is_ignored_and_told(
+    weights: Weights, source: nn.Module, tmp_path: Path, head: str
+) -> None:
+    named = {f"model.{name.replace('head', head)}": value for name, value in weights.items()}
+    named |= {"criterion.weight": torch.ones(7), "epoch": torch.tensor(3)}
+    network, found = foreign.loaded(foreign.save_torch(tmp_path / "x.ckpt", {"state_dict": named}))
+    foreign.assert_same(network, source)
+    assert found.ignored == ("criterion.weight", "epoch")
+    assert "ignored: criterion.weight, epoch" in found.describe()
+
+
+def test_two_whole_networks_are_not_chosen_between(weights: Weights, tmp_path: Path) -> None:
+    named = {f"{part}.{name}": v for part in ("student", "teacher") for name, v in weights.items()}
+    foreign.refused(foreign.save_torch(tmp_path / "x.pth", named), r"surplus: teacher\.")
+
+
+def test_a_layer_between_the_network_and_its_head_is_not_ignored(
+    weights: Weights, tmp_path: Path
+) -> None:
+    named = {
+        name if name.startswith("head.") else f"backbone.{name}": value
+        for name, value in weights.items()
+    }
+    named["neck.weight"] = torch.ones(foreign.WIDTH, foreign.WIDTH)
+    foreign.refused(foreign.save_torch(tmp_path / "x.pth", named), r"surplus: neck\.weight")
+
+
+def test_weights_in_8_bit_floats_load(weights: Weights, tmp_path: Path) -> None:
+    stored = weights | {"head.weight": weights["head.weight"].to(torch.float8_e4m3fn)}
+    network, _ = foreign.loaded(foreign.save_torch(tmp_path / "x.pth", stored))
+    assert torch.equal(network.get_parameter("head.weight"), stored["head.weight"].float())
 
 
 def test_names_of_another_network_stay_as_they_are(tmp_path: Path) -> None:

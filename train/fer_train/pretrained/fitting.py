@@ -17,8 +17,7 @@ from fer_edge.torch_model.checkpoint import misfits, told
 _RGB = 3
 _CONVOLUTION = 4
 _COUNTER = "num_batches_tracked"
-_UNUSED = ("pooler.", "pre_logits.", "embeddings.mask_token", "n_averaged")
-_HEADS = ("head", "heads", "classifier", "fc", "last_linear", "output", "out", "linear")
+_UNUSED = ("pooler.", "pre_logits.", "embeddings.mask_token")
 
 
 @dataclass(frozen=True)
@@ -47,22 +46,22 @@ def fit(
 ) -> Fitted:
     """Fill ``network`` from ``given``, or leave it as it was.
 
-    A prefix before all names is stripped. A head of another name, such as the single layer of a
-    Sequential, is used as the head. timm resamples position embeddings and patches. A first
-    convolution over RGB is summed for gray, and one over gray is spread over RGB. The head is kept
-    if it has as many classes, with its rows in the order ``rows`` if that is given; otherwise, and
-    without ``keep_head``, it stays new. Batch norms' counters, which nothing here uses, stay at 0.
+    A prefix before all names is stripped, and what stands outside of it is ignored if the whole
+    network stands behind it. A head of another name, such as the single layer of a Sequential, is
+    used as the head. Single numbers that the network lacks, such as an epoch, are ignored.
+
+    timm resamples position embeddings and patches. A first convolution over RGB is summed for gray,
+    and one over gray is spread over RGB. The head is kept if it has as many classes, with its rows
+    in the order ``rows`` if that is given; otherwise, and without ``keep_head``, it stays new.
+    Batch norms' counters, which nothing here uses, stay at 0.
 
     Raises ArtifactError, which lists what is missing, surplus, misshapen or not a finite number;
     ``where`` begins the message.
     """
     wanted = {n: t for n, t in network.state_dict().items() if not n.endswith(_COUNTER)}
     given = {n: t for n, t in given.items() if not n.endswith(_COUNTER)}
-    given = _without_prefix(given, wanted)
-    ignored = sorted(name for name in given if name.startswith(_UNUSED) and name not in wanted)
-    used = {name: tensor for name, tensor in given.items() if name not in ignored}
     head = _head_names(network)
-    used = _with_plain_head(used, wanted, head)
+    used, ignored = _named_alike(given, {name: wanted[name] for name in head}, wanted)
     weights = _resampled(network, used)
     summed = _match_colours(network, weights)
     kept = keep_head and all(
@@ -83,7 +82,7 @@ def fit(
     defects["not finite"] = [
         name
         for name, tensor in weights.items()  # one of another shape may be too large to look at
-        if name in wanted and tensor.shape == wanted[name].shape and not tensor.isfinite().all()
+        if name in wanted and tensor.shape == wanted[name].shape and not _is_finite(tensor)
     ]
     if found := told(defects):
         raise ArtifactError(
@@ -146,18 +145,52 @@ def _head_names(network: nn.Module) -> tuple[str, ...]:
     return tuple(f"{layer}.{name}" for name, _ in head.named_parameters())
 
 
-def _without_prefix(
-    weights: Mapping[str, torch.Tensor], wanted: Collection[str]
-) -> dict[str, torch.Tensor]:
-    """Strip the prefix that turns most names into those of ``wanted``."""
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # torch cannot tell it of 8-bit floats
+    return bool((tensor.float() if tensor.is_floating_point() else tensor).isfinite().all())
+
+
+def _named_alike(
+    given: Mapping[str, torch.Tensor],
+    head: Mapping[str, torch.Tensor],
+    wanted: Collection[str],
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Give the tensors the names in ``wanted``, and list those that no network needs."""
+    votes = _prefixes(given, wanted)
+    prefix = max(votes, key=lambda found: (votes[found], -len(found)), default="")
+    start = f"{prefix}." if prefix else ""
+    behind = {n.removeprefix(start): t for n, t in given.items() if n.startswith(start)}
+    used, ignored = _without_unused(behind, head, wanted)
+    is_whole = used.keys() >= set(wanted) and all(used[n].shape == t.shape for n, t in head.items())
+    if is_whole and list(votes.values()).count(votes[prefix]) == 1:
+        return used, sorted([*ignored, *(name for name in given if not name.startswith(start))])
+    return _without_unused(strip(given, prefix), head, wanted)
+
+
+def _prefixes(given: Collection[str], wanted: Collection[str]) -> Counter[str]:
+    """Count the names that are in ``wanted`` without a prefix, by the prefix."""
     votes: Counter[str] = Counter()
-    for name in weights:
+    for name in given:
         parts = name.split(".")
         for depth in range(len(parts)):
             if ".".join(parts[depth:]) in wanted:
                 votes[".".join(parts[:depth])] += 1
                 break
-    return strip(weights, max(votes, key=lambda found: (votes[found], -len(found)), default=""))
+    return votes
+
+
+def _without_unused(
+    given: Mapping[str, torch.Tensor],
+    head: Mapping[str, torch.Tensor],
+    wanted: Collection[str],
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    ignored = sorted(
+        name
+        for name, tensor in given.items()
+        if name not in wanted and (name.startswith(_UNUSED) or not tensor.ndim)
+    )
+    used = {name: tensor for name, tensor in given.items() if name not in ignored}
+    return _with_plain_head(used, head, wanted), ignored
 
 
 def strip(weights: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -176,14 +209,19 @@ def strip(weights: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.T
 
 
 def _with_plain_head(
-    weights: dict[str, torch.Tensor], wanted: Collection[str], head: tuple[str, ...]
+    weights: dict[str, torch.Tensor], head: Mapping[str, torch.Tensor], wanted: Collection[str]
 ) -> dict[str, torch.Tensor]:
-    """Rename the only layer that the network does not know to ``head``, if its name is usual."""
+    """Rename the only layer that the network does not know to its head, if it could be one.
+
+    It could if it takes as many features, whatever its name and the number of its classes.
+    """
     surplus = [name for name in weights if name not in wanted]
-    layers = {name.rpartition(".")[0] for name in surplus}
-    first_parts = {layer.partition(".")[0].lower() for layer in layers}
-    if len(layers) != 1 or not first_parts <= set(_HEADS) or any(n in weights for n in head):
+    own = next(iter(head)).rpartition(".")[0]
+    renamed = {name: f"{own}.{name.rpartition('.')[2]}" for name in surplus}
+    fits = len({name.rpartition(".")[0] for name in surplus}) == 1 and all(
+        new in head and weights[old].shape[1:] == head[new].shape[1:]
+        for old, new in renamed.items()
+    )
+    if not fits or any(name in weights for name in head):
         return weights
-    own = head[0].rpartition(".")[0]
-    leaves = {name: name.rpartition(".")[2] for name in surplus}
-    return {f"{own}.{leaves[n]}" if n in leaves else n: t for n, t in weights.items()}
+    return {renamed.get(name, name): tensor for name, tensor in weights.items()}
