@@ -36,11 +36,15 @@ def read_file(
             f"this user may not read {where!r}; change its permissions or those of its folder"
         ) from problem
     except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise error(f"cannot read the {what} {where!r}: {reason}") from problem
+        raise error(f"cannot read the {what} {where!r}: {reason_of(problem)}") from problem
     if advice := git_lfs_advice(data):
         raise error(f"{where} {advice}")
     return data
+
+
+def reason_of(problem: Exception) -> str:
+    """What went wrong, without the path, which stands in the message already."""
+    return getattr(problem, "strerror", None) or str(problem)
 
 
 def git_lfs_advice(start: bytes) -> str | None:

@@ -150,6 +150,13 @@ def test_a_file_that_is_not_there_or_no_text_is_told(file: Path) -> None:
         load_recipe(file)
 
 
+def test_a_recipe_that_is_not_there_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        load_recipe(tmp_path / "none.toml")
+    path = tmp_path / "none.toml"
+    assert str(told.value) == f"cannot read the recipe {path}: No such file or directory"
+
+
 def test_without_a_reader_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

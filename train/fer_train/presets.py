@@ -12,6 +12,7 @@ from fer_edge.artifacts.record import decode, encode
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.dependencies import requires
+from fer_edge.system.read_file import reason_of
 from fer_train.recipe import LONGEST_MODEL, Augmentation, Recipe, is_plain
 
 PRESETS: dict[str, Recipe] = {
@@ -194,4 +195,4 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as problem:  # an endless number is a ValueError
-        raise ConfigurationError(f"cannot read {what} {path}: {problem}") from problem
+        raise ConfigurationError(f"cannot read {what} {path}: {reason_of(problem)}") from problem

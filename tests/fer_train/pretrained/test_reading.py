@@ -68,6 +68,8 @@ def test_a_whole_saved_network_is_refused_with_what_to_do(
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"\x08\x0a\x12\x07pytorch", "looks like ONNX.*torch.save"),
         (b'{"weight_map": {}}', "is JSON"),
+        (b"<?xml version='1.0'?><net/>", r"is XML.*torch\.save"),
+        (b"\x1f\x8b\x08\x00", "gzip; unpack it first"),
         (b"PK\x03\x04 broken", "not a readable zip"),
         (b"\x80\x04\x95 broken", "not a readable PyTorch"),
         (b"\x10\x00\x00\x00\x00\x00\x00\x00{broken........", "not a readable safetensors"),
@@ -93,7 +95,10 @@ def test_a_file_that_broke_off_is_damaged(weights: Weights, tmp_path: Path) -> N
 
 
 def test_other_things_that_torch_saves_are_told(tmp_path: Path) -> None:
-    foreign.refused(foreign.save_torch(tmp_path / "a.pth", [1, 2]), "holds a list")
+    foreign.refused(
+        foreign.save_torch(tmp_path / "a.pth", [1, 2]),
+        r"holds a list.*state_dict\(\), 'weights\.pth'",
+    )
     foreign.refused(
         foreign.save_torch(tmp_path / "b.pth", {"epoch": 3}), "no tensors by name, but 'epoch'"
     )
@@ -159,7 +164,21 @@ def test_averaged_weights_come_before_the_others(weights: Weights, tmp_path: Pat
 
 def test_several_state_dicts_of_unknown_names_are_told(weights: Weights, tmp_path: Path) -> None:
     path = foreign.save_torch(tmp_path / "x.pth", {"student": weights, "teacher": dict(weights)})
-    foreign.refused(path, r"several state dicts \(student, teacher\)")
+    foreign.refused(
+        path,
+        r"several state dicts \(student, teacher\).*torch\.load\(FILE\)\['student'\], 'weights",
+    )
+    nested = {"a": {"cnn": weights}, "b": {"cnn": dict(weights)}}
+    foreign.refused(
+        foreign.save_torch(tmp_path / "y.pth", nested), r"\(a\.cnn, b\.cnn\).*\)\['a'\]\['cnn'\], "
+    )
+
+
+def test_a_pickle_that_torch_did_not_write_is_told_what_to_save(
+    weights: Weights, tmp_path: Path
+) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(weights))
+    foreign.refused(tmp_path / "x.pkl", r"pickle of something else.*torch\.save\(model\.state_dict")
 
 
 def test_an_object_in_the_guise_of_a_number_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from fer_edge.artifacts.spec import METADATA_KEY, InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.unpacking import require_bounded
 from fer_edge.system.files import sha256_of
-from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
+from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START, reason_of
 from fer_train.pretrained.beside import FACTS, labels_in
 
 MAX_UNPACKED = 4 << 30
@@ -39,15 +39,19 @@ _KNOWN = "known are safetensors, PyTorch state dicts (.pth, .pt, .bin) and Googl
 _SAVE_ALONE = "save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
 _LOOKS_LIKE = {
     GIT_LFS_START: f"it {GIT_LFS_ADVICE}",
+    b"<?xml": "it is XML, such as an OpenVINO IR, which does not keep the names. Where it was "
+    f"exported, {_SAVE_ALONE}",
     b"<": "it is a web page; download the file itself",
+    b"\x1f\x8b": "it is packed with gzip; unpack it first",
     b"\x89HDF": "it is HDF5; Keras weights cannot be read",
     b"{": "it is JSON; give the weights file that it belongs to",
     b"\x08": f"it looks like ONNX, which does not keep the names. Where it was exported, "
-    f"{_SAVE_ALONE}. A model of fer_edge's own goes to fer-export --from-onnx",
+    f"{_SAVE_ALONE}. For a model of fer_edge's own, fer-export has --from-onnx",
 }
 _HEADER = struct.Struct("<Q")
 _REFUSED = re.compile(r"GLOBAL (\S+)|Unsupported class:? (\S+)")
 _TORCHS_START, _TORCHS_ADVICE = "WeightsUnpickler error:", "Check the documentation"
+_NOT_TORCHS = "Unsupported operand"
 _MAX_REASON = 200
 
 
@@ -110,7 +114,7 @@ def read(path: Path) -> Weights:
             start = stream.read(64)
         size = path.stat().st_size
     except OSError as problem:
-        raise ArtifactError(f"{path} cannot be read: {problem}") from problem
+        raise ArtifactError(f"cannot read {path}: {reason_of(problem)}") from problem
     if not start:
         raise ArtifactError(f"{path} is empty; {_KNOWN}")
     if start.startswith(b"PK"):
@@ -234,7 +238,12 @@ def _damaged(path: Path, kind: str, problem: Exception) -> ArtifactError:
     # torch advises to load without weights_only; a file may make the text as long as it likes
     told = str(problem).rpartition(_TORCHS_START)[2].partition(_TORCHS_ADVICE)[0]
     reason = " ".join(told.split())[:_MAX_REASON] or type(problem).__name__
-    return ArtifactError(f"{path} is not a readable {kind} file: {reason}. Fetch it again")
+    advice = "Fetch it again"
+    if _NOT_TORCHS in reason:
+        advice = (
+            f"If it is a pickle of something else, open it where you trust it and {_SAVE_ALONE}"
+        )
+    return ArtifactError(f"{path} is not a readable {kind} file: {reason}. {advice}")
 
 
 _USUAL_KEYS = (
@@ -251,12 +260,16 @@ Saved = Mapping[object, object]
 def _unwrapped(path: Path, saved: object) -> Weights:
     """Find the state dict in what a training saved, and what is told of the labels."""
     if not isinstance(saved, Mapping):
-        raise ArtifactError(f"{path} holds a {type(saved).__name__}, not a state dict")
+        raise ArtifactError(
+            f"{path} holds a {type(saved).__name__}, not a state dict; {_SAVE_ALONE}"
+        )
     facts: dict[str, object] = {}
     found = _state_dicts(saved, (), facts, set())
     if not found:
         keys = ", ".join(f"{key!r:.40}" for key in list(saved)[:_SHOWN]) or "nothing"
-        raise ArtifactError(f"{path} holds no tensors by name, but {keys}; a state dict is needed")
+        raise ArtifactError(
+            f"{path} holds no tensors by name, but {keys}; a state dict is needed: {_SAVE_ALONE}"
+        )
 
     def rank(keys: tuple[str, ...]) -> tuple[int, ...]:
         last = len(_USUAL_KEYS)
@@ -265,10 +278,11 @@ def _unwrapped(path: Path, saved: object) -> Weights:
     best = min(map(rank, found))
     first, *others = [keys for keys in found if rank(keys) == best]
     if others:
+        names = ", ".join(f"{'.'.join(keys):.80}" for keys in (first, *others)[:_SHOWN])
+        place = "".join(f"[{key!r:.40}]" for key in first)
         raise ArtifactError(
-            f"{path} holds several state dicts "
-            f"({', '.join(f'{keys[-1]:.40}' for keys in (first, *others))}); save the right one: "
-            "torch.save(torch.load(...)[KEY], 'weights.pth')"
+            f"{path} holds several state dicts ({names}); save the right one, such as "
+            f"torch.save(torch.load(FILE){place}, 'weights.pth')"
         )
     tensors = _plain(path, found[first])
     return Weights(path, sha256_of(path), tensors, labels=labels_in(facts))
