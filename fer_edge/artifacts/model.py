@@ -186,8 +186,11 @@ class Model:
         if formats:  # what is asked for is not what the backend itself opens
             target = f"{formats[0]}-{wanted}"
         target = "onnx" if target == "onnx-fp32" else target
-        source = shlex.quote(self.name)
-        step = f"Make one with: fer-export --from-onnx {source} --target {target} --out DIR"
+        # an engine is built from an ONNX of its own precision too
+        bases = {"fp32", wanted} if target.startswith("trt-") else {"fp32"}
+        has_base = any(self.offers("onnxruntime", base) for base in bases)
+        source = f"--from-onnx {shlex.quote(self.name)}" if has_base else "--weights CHECKPOINT"
+        step = f"Make one with: fer-export {source} --target {target} --out DIR"
         if backend == "torch":
             step = "Give the checkpoint itself, a .safetensors file"
         others = [one for one in self.precisions if backend and self.offers(backend, one, formats)]

@@ -62,6 +62,16 @@ class DataSource:
         return {} if self.classes is None else parse_classes(self.classes)
 
     @property
+    def flags(self) -> list[str]:
+        """The options of a command that name this source, for a message."""
+        given = {"--data": self.path} | {
+            f"--{name.replace('_', '-')}": value
+            for name, value in vars(self).items()
+            if name != "path" and value
+        }
+        return [word for flag, value in given.items() for word in (flag, str(value))]
+
+    @property
     def for_validation(self) -> DataSource:
         """The other path, whose pictures are all to select on."""
         if self.validation is None:

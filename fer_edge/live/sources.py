@@ -11,6 +11,7 @@ import math
 import os
 import random
 import re
+import shlex
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -178,7 +179,7 @@ def _file(path: Path) -> FrameSource:
         raise InputError(
             f"{path} has no frame that can be decoded: it is no video, is empty or damaged, or has "
             "a codec that this OpenCV does not know. Convert it with: "
-            "ffmpeg -i IN -c:v libx264 OUT.mp4"
+            + shlex.join(["ffmpeg", "-i", str(path), "-c:v", "libx264", f"{path.stem}-h264.mp4"])
         )
     decoded_ms = 1e3 * (time.perf_counter() - started)
     height, width = first.shape[:2]

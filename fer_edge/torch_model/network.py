@@ -145,7 +145,8 @@ def _check_settings(wanted: NetworkSpec) -> None:
     if name in _TEACHERS and not timm.is_model(name):
         raise ConfigurationError(
             f"{name} is a network of fer-train that only teaches others: it cannot be run or "
-            "exported. Train a smaller model from it: fer-train --teacher FILE"
+            "exported. Train a smaller model from it: fer-train --data fer2013.zip --model dense "
+            "--teacher FILE --out DIR"
         )
     if not _NAME.fullmatch(name) or not timm.is_model(name):
         similar = timm.list_models(f"{re.split('[^A-Za-z0-9]', name)[0]}*")[:8]

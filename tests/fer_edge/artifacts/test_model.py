@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,20 @@ def test_what_a_model_lacks_is_told_with_the_command_that_makes_it(
 def test_a_missing_fp32_onnx_goes_by_the_name_of_its_target(directory: Path) -> None:
     Manifest("x", "fp32", ()).write(directory)
     message = str(Model.open(directory).nothing_for("onnxruntime"))
-    assert "--target onnx --out" in message
+    assert "Make one with: fer-export --weights CHECKPOINT --target onnx --out DIR" in message
+
+
+def test_a_command_starts_from_what_the_directory_has(directory: Path) -> None:
+    halved = [
+        replace(entry, precision="fp16")
+        for entry in Manifest.read(directory).artifacts
+        if entry.file.endswith(".onnx")
+    ]
+    Manifest("x", "fp16", tuple(halved)).write(directory)
+    model = Model.open(directory)
+    from_itself = f"--from-onnx {directory} --target trt-fp16"
+    assert from_itself in str(model.nothing_for("tensorrt"))
+    assert "--weights CHECKPOINT --target onnx-int8" in str(model.nothing_for(None, "int8"))
 
 
 def test_every_backend_that_is_known_opens_some_format() -> None:

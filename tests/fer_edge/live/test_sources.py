@@ -112,7 +112,9 @@ def test_a_file_that_was_cut_off_ends_early_and_is_not_complete(
 def test_what_is_no_video_is_an_error_that_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"broken\.mp4 has no frame that can be decoded.*ffmpeg"):
+    with pytest.raises(
+        InputError, match=r"broken\.mp4 has no frame that can be decoded.*ffmpeg -i .*broken\.mp4"
+    ):
         open_source(path)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -88,10 +90,36 @@ def test_a_head_of_other_classes_has_to_be_trained(
     bare = {name: value for name, value in weights.items() if not name.startswith("head.")}
     path = foreign.save_torch(tmp_path / "x.pth", bare)
     with pytest.raises(
-        ArtifactError, match=r"head\.weight, head\.bias.*has to be trained: fer-train --init"
+        ArtifactError, match=r"head\.weight, head\.bias.*has to be trained: fer-train --data "
     ):
         import_weights(str(path), recipe, tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_the_command_that_trains_headless_weights_can_be_pasted(  # noqa: PLR0917
+    weights: Weights,
+    recipe_file: Path,
+    tiny_fer2013: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(tiny_fer2013, "fer2013.zip")
+    bare = {name: value for name, value in weights.items() if not name.startswith("head.")}
+    foreign.save_torch(Path("my weights.pth"), bare)
+    given = ["--weights", "my weights.pth", "--recipe", recipe_file.name, "--out", "x.safetensors"]
+
+    def told(*more: str) -> list[str]:
+        assert main(["import", *given, *more]) == 2
+        return shlex.split(capsys.readouterr().err.partition("has to be trained: ")[2])
+
+    data = ["--data", "my data", "--classes", "1=sad,2=happy", "--limit", "9"]
+    assert told(*data)[1:7] == data
+    command, *words = told()
+    assert command == "fer-train"
+    assert main([*words, "--epochs", "1"]) == 0
+    assert Path("x-run", "best.safetensors").is_file()
 
 
 def with_one_sad_picture(source: Path, target: Path) -> Path:

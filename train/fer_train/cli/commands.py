@@ -173,6 +173,7 @@ def _import(options: Namespace) -> int:
         labels=options.labels.split(",") if options.labels else None,
         data=data_of(options) if options.data else None,
         half=options.half,
+        recipe_file=options.recipe,
     )
     say(converted.weights.describe())
     given = {name: getattr(recipe.network, name) for name in _CHANGES}

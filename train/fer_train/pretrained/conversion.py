@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,7 @@ def import_weights(
     labels: Sequence[str] | None = None,
     data: Path | DataSource | None = None,
     half: bool = False,
+    recipe_file: Path | None = None,
 ) -> Converted:
     """Write the weights at ``source`` as the checkpoint ``out`` of the network of ``recipe``.
 
@@ -53,6 +55,7 @@ def import_weights(
     to be given: FER2013's order is taken, and measured against that of the alphabet. The recipe's
     input has to be what the weights were trained with, above all its normalisation. ``data`` also
     measures the checkpoint and fits its temperature; ``half`` stores half precision.
+    ``recipe_file`` is where the recipe was read, for the command in a message.
 
     Raises ArtifactError for weights that do not fit, that would be resampled, or that have no head
     of these classes, and ConfigurationError where nothing tells the order of the classes.
@@ -65,18 +68,18 @@ def import_weights(
     spec = ModelSpec(recipe.network, recipe.input, labels=named)
     network = build(spec)
     found = load_initial(network, spec, weights, labels=labels)
+    training = _training_from(source, recipe_file or recipe.model, data, out)
     if not found.is_complete:
         raise ArtifactError(
             f"{found.path} has no head of the classes {', '.join(spec.labels)} "
-            f"({', '.join(found.new)} would be new), so it has to be trained: "
-            f"fer-train --init {source}"
+            f"({', '.join(found.new)} would be new), so it has to be trained: {training}"
         )
     if found.inexact:
         raise ArtifactError(
             f"{found.path} does not fit {recipe.network.architecture} as it is: "
             f"{', '.join(found.inexact)} would be resampled, and the network would answer "
             "otherwise. Choose the model that these weights belong to, or train from them: "
-            "fer-train --init"
+            f"{training}"
         )
     if found.labels is None and data is None:
         raise ConfigurationError(
@@ -98,6 +101,17 @@ def import_weights(
     answers = probabilities[:, rows].argmax(axis=1)
     accuracy = float((answers == prepared.validation.labels).mean())
     return Converted(found, report, accuracy if accuracy > report.scores.accuracy else None)
+
+
+def _training_from(
+    source: str, model: Path | str, data: Path | DataSource | None, out: Path
+) -> str:
+    """The command that trains from these weights; FER2013 is assumed where no data was given."""
+    chosen = DataSource.of(data or "fer2013.zip")
+    named = ["--recipe" if isinstance(model, Path) else "--model", str(model)]
+    folder = out.parent / f"{out.stem}-run"
+    words = ["fer-train", *chosen.flags, *named, "--init", source, "--out", str(folder)]
+    return shlex.join(words)
 
 
 def _names(told: Sequence[str] | None, given: Sequence[str] | None) -> tuple[str, ...]:
