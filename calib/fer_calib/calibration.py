@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,8 @@ def draw(
 def load(path: Path) -> CalibrationSet:
     """Read a calibration set and check each image's hash. Raises DataError."""
     if not os.path.isfile(path):  # Path.is_file raises where it may not look
-        raise DataError(f"there is no calibration set at {path}; make one: fer-calib")
+        command = shlex.join(["fer-calib", "--data", "fer2013.zip", "--out", str(path)])
+        raise DataError(f"there is no calibration set at {path}; make one: {command}")
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             require_bounded(archive.zip, MAX_UNPACKED)
