@@ -162,6 +162,15 @@ def test_averaged_weights_come_before_the_others(weights: Weights, tmp_path: Pat
     assert torch.equal(read(path).tensors["norm.weight"], weights["norm.weight"])
 
 
+@pytest.mark.parametrize("loss", [{"weight": torch.ones(7)}, {"centers": torch.ones(7, 2)}])
+@pytest.mark.parametrize("key", ["cnn", "net"])
+def test_a_loss_beside_the_network_is_not_mistaken_for_it(
+    weights: Weights, tmp_path: Path, key: str, loss: Weights
+) -> None:
+    path = foreign.save_torch(tmp_path / "x.pth", {"model": loss, key: weights})
+    assert read(path).tensors.keys() == weights.keys()
+
+
 def test_several_state_dicts_of_unknown_names_are_told(weights: Weights, tmp_path: Path) -> None:
     path = foreign.save_torch(tmp_path / "x.pth", {"student": weights, "teacher": dict(weights)})
     foreign.refused(

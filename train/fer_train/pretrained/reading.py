@@ -273,7 +273,10 @@ def _unwrapped(path: Path, saved: object) -> Weights:
 
     def rank(keys: tuple[str, ...]) -> tuple[int, ...]:
         last = len(_USUAL_KEYS)
-        return tuple(_USUAL_KEYS.index(key) if key in _USUAL_KEYS else last for key in keys)
+        # a network has layers; a loss with class weights or centres has none
+        is_one_layer = not any("." in str(name) for name in found[keys])
+        known = (_USUAL_KEYS.index(key) if key in _USUAL_KEYS else last for key in keys)
+        return (is_one_layer, *known)
 
     best = min(map(rank, found))
     first, *others = [keys for keys in found if rank(keys) == best]
