@@ -97,7 +97,8 @@ class CalibrationSet:
         if named:
             raise DataError(
                 f"{len(named)} calibration crops are test pictures, such as {named[0]}; accuracy "
-                "on pictures that the model was calibrated on means nothing. Draw another set"
+                "on pictures that the model was calibrated on means nothing. Move them out of the "
+                "training half, and draw another set"
             )
         if data is None:
             return
@@ -171,7 +172,9 @@ def draw(
         chosen.append(np.sort(rng.permutation(members)[:wanted]))
     compared = "copies of a test picture" in left_out
     note = None if compared else "drawn without a test half to compare with"
-    return CalibrationSet(train.take(np.concatenate(chosen)), note)
+    drawn = CalibrationSet(train.take(np.concatenate(chosen)), note)
+    drawn.check()
+    return drawn
 
 
 def load(path: Path) -> CalibrationSet:

@@ -297,6 +297,15 @@ def test_a_picture_that_is_named_as_a_test_picture_is_refused(
         calibration_set(drawings[:COUNT], names=names).check()
 
 
+def test_test_pictures_in_the_training_half_are_not_drawn(tiny_fer2013: Path) -> None:
+    archive = tiny_fer2013.parent / "merged.zip"
+    with zipfile.ZipFile(tiny_fer2013) as source, zipfile.ZipFile(archive, "w") as merged:
+        for name in source.namelist():
+            merged.writestr(name.replace("test/", "train/"), source.read(name))
+    with pytest.raises(DataError, match=r"are test pictures, .*Move them out of the training half"):
+        draw(archive, 49)
+
+
 def test_a_copy_of_a_test_picture_is_refused_whatever_its_name(
     tiny_fer2013: Path, drawings: np.ndarray
 ) -> None:
