@@ -160,7 +160,7 @@ def load_split(data: fer2013.Data, split: str, spec: ModelSpec | None = None) ->
     copied = None
     if split != "train":
         with suppress(EmptySplitError):
-            train = fer2013.load(data, "train", labels=crops.classes, wanted=crops.input)
+            train = fer2013.load(data, "train", like=crops)
             copied = fer2013.copies_of(crops.images, train.images)
     return EvaluationSplit(split, crops, copied)
 

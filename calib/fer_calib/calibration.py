@@ -103,7 +103,7 @@ class CalibrationSet:
         if data is None:
             return
         try:
-            test = fer2013.load(data, "test", labels=self.crops.classes, wanted=self.crops.input)
+            test = fer2013.load(data, "test", like=self.crops)
         except EmptySplitError:
             return
         copies = fer2013.copies_of(self.crops.images, test.images)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import DataError, InputError
-from fer_edge.evaluation.crops import SIDE, empty_pictures
+from fer_edge.evaluation.crops import SIDE, LabelledCrops, empty_pictures
 from fer_edge.evaluation.layout import Entry, is_named_as_fer2013
 from fer_edge.images.header import check_complete, picture_size
 from fer_edge.images.pixels import check_crop
@@ -32,15 +32,23 @@ _GRAY = 2
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 
-def decode_all(entries: Sequence[Entry], split: str, wanted: InputSpec | None) -> Image:
+def decode_all(
+    entries: Sequence[Entry],
+    split: str,
+    wanted: InputSpec | None,
+    like: LabelledCrops | None = None,
+) -> Image:
     """Decode pictures to uint8 ``(N, H, W)``, gray, or ``(N, H, W, 3)``, BGR.
 
     That is ``(N, 48, 48)`` where all are FER2013's kind; else ``wanted`` in size and colour, and
     without it the pictures' own size if they share one of up to 224 pixels, 224 x 224 if not, in
-    colour. Raises DataError, which names a picture that cannot be read.
+    colour. With ``like`` they get its size and colour, whatever their own. Raises DataError, which
+    names a picture that cannot be read.
     """
-    if (small := _as_fer2013(entries, split)) is not None:
+    is_small = like is None or like.images.shape[1:] == (SIDE, SIDE)
+    if is_small and (small := _as_fer2013(entries, split)) is not None:
         return small
+    wanted = wanted if like is None else like.input
     if wanted is None:
         height, width = _common_size(entries)
         wanted = InputSpec(height, width, "rgb", (0.5,) * 3, (0.5,) * 3)

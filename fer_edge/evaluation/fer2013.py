@@ -84,13 +84,15 @@ def load(
     *,
     labels: Sequence[str] | None = None,
     wanted: InputSpec | None = None,
+    like: LabelledCrops | None = None,
 ) -> LabelledCrops:
     """Read one split, every picture decoded once.
 
     ``data`` is a folder, a zip, a CSV of FER2013 or a list of pictures; ``split`` one of
     ``SPLITS``. A picture of ``test`` whose name tells no half belongs to none, and to ``test``.
     ``labels`` are a model's, where the data set has to fit one. Pictures that are not FER2013's are
-    brought to ``wanted``, a network's input (``decoding.decode_all``).
+    brought to ``wanted``, a network's input (``decoding.decode_all``). ``like`` takes the place of
+    both: another half, whose classes, size and colour this one gets.
 
     Raises DataError for a missing path or class, an unreadable picture, a wrong pixel count, an
     unknown ``Usage``, a table with a line or number of lines far beyond FER2013's, classes that
@@ -103,8 +105,8 @@ def load(
         train, public = load_halves(source, labels=labels, wanted=wanted)
         return train if split == TRAIN else public
     if split == PUBLIC and source.validation is not None:
-        return _read(source.for_validation, None, labels, wanted)
-    return _read(source, split, labels, wanted)
+        return _read(source.for_validation, None, labels, wanted, like)
+    return _read(source, split, labels, wanted, like)
 
 
 def load_halves(
@@ -118,7 +120,7 @@ def load_halves(
     source = DataSource.of(data)
     whole = _read(source, TRAIN, labels, wanted)
     if not source.validation_share:
-        return whole, load(source, PUBLIC, labels=whole.classes, wanted=whole.input)
+        return whole, load(source, PUBLIC, like=whole)
     held = held_out(whole, source)
     return whole.take(~held), whole.take(held)
 
@@ -136,7 +138,7 @@ def load_clean_train(
     has_own_validation = source.validation is not None or source.validation_share
     for half in (TEST, PUBLIC) if has_own_validation else (TEST,):
         try:
-            tests.append(load(source, half, labels=train.classes, wanted=train.input))
+            tests.append(load(source, half, like=train))
         except EmptySplitError:
             continue
     kept, left_out = clean(train, *tests)
@@ -191,9 +193,14 @@ def _is_of_pixels(path: Path) -> bool:
 
 
 def _read(
-    source: DataSource, split: str | None, labels: Sequence[str] | None, wanted: InputSpec | None
+    source: DataSource,
+    split: str | None,
+    labels: Sequence[str] | None,
+    wanted: InputSpec | None,
+    like: LabelledCrops | None = None,
 ) -> LabelledCrops:
     """Read a split, or, of a data set that is a validation half as a whole, what it selects on."""
+    labels = labels if like is None else like.classes
     with entries_of(source, split) as found:
         classes = classes_of(found, source, labels)
         chosen = _chosen(found.entries, split, source)
@@ -202,7 +209,7 @@ def _read(
         kept = limited([e for e in chosen if classes.index[e.key] is not None], source)
         if not kept:
             raise EmptySplitError(_empty_message(source, split or PUBLIC, found))
-        images = decode_all(kept, split or PUBLIC, wanted)
+        images = decode_all(kept, split or PUBLIC, wanted, like)
     numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
     notes = tuple(note for note in found.notes if split is not None or note != ALL_FOR_TRAINING)
     names = tuple(entry.name for entry in kept)

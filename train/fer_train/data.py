@@ -86,7 +86,7 @@ def prepare(
     source = DataSource.of(data)
     whole, validation = fer2013.load_halves(source, labels=labels, wanted=wanted)
     try:
-        tests = [fer2013.load(source, "test", labels=whole.classes, wanted=whole.input)]
+        tests = [fer2013.load(source, "test", like=whole)]
     except EmptySplitError:
         tests = []
     train, left_out = fer2013.clean(whole, validation, *tests)

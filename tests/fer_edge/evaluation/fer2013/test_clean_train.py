@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from made_fer2013 import FORMS, Picture, first_pixels, made
+from made_fer2013 import FORMS, Picture, as_files, first_pixels, made, noise, write_folder
 
 from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import load_clean_train
@@ -62,3 +63,13 @@ def test_an_archive_of_nothing_but_copies_cannot_be_trained_on(tmp_path: Path) -
     copies = [Picture("PublicTest", p.label, p.pixels) for p in training]
     with pytest.raises(DataError, match="every training picture is constant or stands in the test"):
         load_clean_train(FORMS["zip"](tmp_path, [*training, *copies]))
+
+
+@pytest.mark.parametrize("kind", [".webp", ".png"])
+def test_a_half_is_brought_to_the_size_and_colour_of_the_other(kind: str, tmp_path: Path) -> None:
+    large = cv2.imencode(kind, np.dstack([np.kron(noise(99), np.ones((2, 2), np.uint8))] * 3))[1]
+    data = write_folder(
+        tmp_path / "a", {**as_files(made()), f"train/happy/own{kind}": large.tobytes()}
+    )
+    clean, left_out = load_clean_train(data)
+    assert (len(clean), left_out["copies of a test picture"]) == (15, 0)
