@@ -42,7 +42,7 @@ from fer_edge.evaluation.layout import (
     test_table_beside,
 )
 from fer_edge.evaluation.lists import MAX_LISTED, read_list
-from fer_edge.evaluation.picture_files import open_file, opened, what_it_is
+from fer_edge.evaluation.picture_files import named_alike, open_file, opened, what_it_is
 from fer_edge.evaluation.pixel_tables import MAX_PICTURES, read_pixels
 from fer_edge.evaluation.tables import open_table
 
@@ -173,8 +173,8 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
                 yield survey(listing, path)
     elif not os.path.isfile(path):
         raise DataError(
-            f"no FER2013 at {path}: give Kaggle's zip or folder, a CSV file, a folder of classes "
-            "or a list of pictures"
+            f"no FER2013 at {path}{named_alike(path)}: give Kaggle's zip or folder, a CSV file, a "
+            "folder of classes or a list of pictures"
         )
     elif path.suffix.lower() not in _LISTS:
         raise DataError(

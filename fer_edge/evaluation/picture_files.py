@@ -46,8 +46,8 @@ class SourceFile(NamedTuple):
 class Listing:
     """All files below a source, in a fixed order, and its folders, empty ones included.
 
-    Files that systems leave behind are left out: names that begin with a dot, and macOS's
-    ``__MACOSX``.
+    What systems leave behind is left out: names that begin with a dot, macOS's ``__MACOSX``,
+    Synology's ``@eaDir``, and what Windows keeps beside disks and downloads.
     """
 
     files: tuple[SourceFile, ...]
@@ -115,8 +115,11 @@ def _raise(problem: OSError) -> NoReturn:
 
 
 def _leads_back(folder: Path) -> bool:
-    """Whether this is a link to a folder that it is in."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+    """Whether this is a link to a folder that it is in, by its name or behind other links."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return any(around.resolve().is_relative_to(target) for around in folder.parents)
 
 
 def _file_of(path: Path, name: str) -> SourceFile:
@@ -127,7 +130,7 @@ def _file_of(path: Path, name: str) -> SourceFile:
 
 
 def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
-    files: list[SourceFile] = []
+    files: dict[str, SourceFile] = {}
     around: set[tuple[str, ...]] = set()
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         if not info.filename:
@@ -137,28 +140,40 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
                 f"{path} is encrypted; unpack it with its password, and give the folder"
             )
         name = info.filename.replace("\\", "/")  # as .NET on Windows packs
-        *folders, last = name.split("/")
+        *steps, last = name.split("/")
+        folders = [step for step in steps if step not in _NO_STEPS]
         if any(map(_is_left_about, folders)):
             continue
         around.add(tuple(folders))
         if last and not _is_left_about(last):
             opener = functools.partial(archive.open, info)
-            files.append(SourceFile(name, info.file_size, opener))
+            name = "/".join((*folders, last))
+            files[name] = SourceFile(name, info.file_size, opener)  # the last one, as unzip does
     every = {"/".join(one[:depth]) for one in around for depth in range(1, len(one) + 1)}
-    return Listing(tuple(files), tuple(sorted(every)))
+    return Listing(tuple(files.values()), tuple(sorted(every)))
+
+
+_NO_STEPS = {"", ".", ".."}
+_LEFT_ABOUT = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 
 def _is_left_about(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in _LEFT_ABOUT or name.endswith(":Zone.Identifier")
 
 
 _STARTS = {
-    (b"\x1f\x8b", b"BZh", b"\xfd7zXZ"): "it is packed; unpack it, and give what comes out",
+    (
+        b"\x1f\x8b",
+        b"BZh",
+        b"\xfd7zXZ",
+        b"\x28\xb5\x2f\xfd",
+    ): "it is packed; unpack it, and give what comes out",
     (b"7z\xbc\xaf", b"Rar!"): "it is a 7z or RAR archive; unpack it, and give the folder",
     (b"PK",): "it is a damaged zip; download it again",
     (GIT_LFS_START,): f"it {GIT_LFS_ADVICE}",
     (b"\x89HDF", b"PAR1", b"\x93NUMPY", b"\x80"): "it holds arrays (HDF5, Parquet, NumPy or a "
     "pickle); write its pictures into train/<class>/ and test/<class>/",
+    (b"\xff\xd8\xff", b"\x89PNG"): "it is a picture; give the folder around its class folder",
     (b"<",): "it is a web page; download the data set itself",
 }
 _TAR_AT = 257
@@ -178,4 +193,17 @@ def what_it_is(path: Path) -> str:
             return told
     if b"emotion" in start.partition(b"\n")[0].lower():
         return f"it looks like a CSV file without its suffix; call it {path.name}.csv"
-    return f"it begins with {start[:_SHOWN]!r}"
+    return (
+        f"it begins with {start[:_SHOWN]!r}; give a CSV file with the columns emotion,pixels,Usage"
+    )
+
+
+def named_alike(path: Path) -> str:
+    """Say what is beside a missing path and begins with its name in any case; empty if nothing."""
+    try:
+        beside = sorted(os.listdir(path.parent))
+    except OSError:
+        return ""
+    stem = path.name.lower().partition(".")[0]
+    names = [name for name in beside if stem and name.lower().startswith(stem)]
+    return f"; there is {names[0]}" if names else ""

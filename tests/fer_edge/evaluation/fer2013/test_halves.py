@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,22 @@ def test_a_zip_packed_on_windows_is_read(tmp_path: Path) -> None:
     assert len(load(write_zip(tmp_path / "a.zip", files), "train")) == 14
 
 
+@pytest.mark.parametrize("start", ["./", "/", "../", "C:\\data\\"])
+def test_a_zip_with_paths_from_elsewhere_is_read(start: str, tmp_path: Path) -> None:
+    files = {f"{start}{name}": data for name, data in as_files(made()).items()}
+    path = write_zip(tmp_path / "a.zip", files)
+    assert [len(load(path, split)) for split in ("train", "test")] == [14, 28]
+
+
+def test_a_name_that_is_twice_in_a_zip_is_one_picture(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", as_files(made()))
+    with zipfile.ZipFile(path, "a") as archive:
+        name = archive.namelist()[0]
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr(name, archive.read(name))
+    assert len(load(path, "train")) == 14
+
+
 @pytest.mark.parametrize("linked", ["train", "train/happy"])
 def test_linked_folders_are_followed(linked: str, tmp_path: Path) -> None:
     data = write_folder(tmp_path / "data", as_files(made()))
@@ -211,6 +228,19 @@ def test_a_link_to_a_folder_around_it_ends(tmp_path: Path) -> None:
     data = write_folder(tmp_path / "data", as_files(made()))
     (data / "train" / "happy" / "loop").symlink_to(data)
     assert len(load(data, "train")) == 14
+
+
+def test_folders_that_link_to_each_other_end(tmp_path: Path) -> None:
+    data = write_folder(tmp_path / "data", as_files(made()))
+    (data / "train/happy/other").symlink_to(data / "train/sad")
+    (data / "train/sad/other").symlink_to(data / "train/happy")
+    assert len(load(data, "train")) == 18
+
+
+@pytest.mark.parametrize("name", ["x.jpg:Zone.Identifier", "@eaDir/x.png/S.jpg", "._x.png"])
+def test_what_systems_leave_behind_is_no_picture(name: str, tmp_path: Path) -> None:
+    files = {**as_files(made()), f"train/happy/{name}": png(noise(99))}
+    assert len(load(write_zip(tmp_path / "a.zip", files), "train")) == 14
 
 
 def test_a_dangling_link_among_the_pictures_is_named(tmp_path: Path) -> None:
@@ -295,6 +325,9 @@ def test_two_trees_of_different_pictures_are_told_apart(tmp_path: Path) -> None:
         ("fer2013.csv.gz", b"\x1f\x8b\x08", "is packed; unpack it, and give what comes out"),
         ("fer2013.tar.gz", b"\x1f\x8b\x08", "is packed; unpack it"),
         ("fer2013.tar", b"x".ljust(257, b"\0") + b"ustar", "is a tar archive; unpack it"),
+        ("fer2013.csv.zst", b"\x28\xb5\x2f\xfd", "is packed; unpack it"),
+        ("face.jpg", b"\xff\xd8\xff", "is a picture; give the folder around its class folder"),
+        ("fer2013.xls", b"\xd0\xcf", r"begins with .*; give a CSV file"),
         ("fer2013.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z or RAR archive"),
         ("fer2013.rar", b"Rar!\x1a", "is a 7z or RAR archive"),
         ("fer2013.zip", b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"),
@@ -317,6 +350,13 @@ def test_a_table_of_another_name_is_told_to_be_given_itself(
     path = write(tmp_path / "a", {"fer.csv": as_fer2013_csv(made()), "README": b"x"})
     with pytest.raises(DataError, match=r"no pictures, but fer\.csv; give such a table itself"):
         load(path, "train")
+
+
+@pytest.mark.parametrize("given", ["fer2013", "FER2013.zip", "fer2013.csv"])
+def test_what_is_named_like_a_missing_path_is_told(given: str, tmp_path: Path) -> None:
+    write_zip(tmp_path / "fer2013.ZIP", as_files(made()))
+    with pytest.raises(DataError, match=rf"no FER2013 at .*{given}; there is fer2013\.ZIP: give"):
+        load(tmp_path / given, "train")
 
 
 def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
