@@ -17,6 +17,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TypeAlias
@@ -31,6 +32,7 @@ from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import decode_all
 from fer_edge.evaluation.layout import (
     ALL_FOR_TRAINING,
+    PICTURES,
     PRIVATE,
     PUBLIC,
     TEST,
@@ -39,7 +41,7 @@ from fer_edge.evaluation.layout import (
     Survey,
     is_named_as_fer2013,
     survey,
-    test_table_beside,
+    test_half_beside,
 )
 from fer_edge.evaluation.lists import MAX_LISTED, read_list
 from fer_edge.evaluation.picture_files import named_alike, open_file, opened, what_it_is
@@ -162,13 +164,15 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
             if table := next(tables, None):
                 name = f"{path}:{table.name}"
                 found = read_pixels(table.open(), name, split, source.mapping)
-                beside = test_table_beside(listing, table)
+                beside = test_half_beside(listing, table)
                 if split != TRAIN and beside and not any(e.is_in(TEST) for e in found.entries):
                     raise DataError(
                         f"{name} has no rows of the split {split or TEST}, and {beside} beside it "
-                        f"could be its test half; give {table.name} alone, or move {beside} away"
+                        f"could be its test half; give the table alone, or move that away"
                     )
-                yield found
+                loose = [file.name for file in listing.files if file.suffix in PICTURES]
+                note = f"{len(loose)} pictures beside {table.name} are left out: it is read alone"
+                yield replace(found, notes=(note,)) if loose else found
             else:
                 yield survey(listing, path)
     elif not os.path.isfile(path):

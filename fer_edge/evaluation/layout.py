@@ -7,13 +7,12 @@ that names it, because a missing picture would go unnoticed.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import takewhile
+from itertools import chain, takewhile
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import DataError
+from fer_edge.evaluation.classes import emotion_named
 from fer_edge.evaluation.picture_files import Listing, SourceFile
 from fer_edge.system.files import sha256_of_stream
 
@@ -43,22 +43,24 @@ _FILLERS = {"set", "data", "images", "imgs", "pictures", "faces", "split", "fold
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORDS = re.compile(r"[^a-z]+")
 
-_PICTURES = {
+PICTURES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".webp", ".bmp", ".dib"),
     *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".pbm"),
 }
 """Suffixes of pictures. Not all of these can be read, and one that cannot be is an error."""
 
-_PAPERS = {
-    *(".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".html", ".pdf", ".bib", ".ini", ".db"),
-    *(".py", ".ipynb", ".log", ".yaml", ".yml", ".mat", ".npy", ".npz", ".pkl", ".pts"),
+_PROSE = {".md", ".html", ".pdf", ".bib", ".ini", ".db", ".py", ".ipynb", ".log", ".yaml", ".yml"}
+_PAPERS = _PROSE | {
+    *(".txt", ".csv", ".tsv", ".json", ".xml", ".mat", ".npy", ".npz", ".pkl", ".pts"),
 }
-_TABLES = {".csv", ".tsv", ".npz", ".npy", ".mat", ".pkl", ".h5", ".parquet", ".tfrecord"}
-_STAND_INS = {"", ".lnk", ".url"}
+"""Suffixes of what may stand among pictures and is none; all but prose may be a half in a file."""
+_SHORTCUTS = {".lnk", ".url"}
+_STAND_INS = {"", *_SHORTCUTS}
 """Of files that stand for a folder: git's links on Windows are files, and so are shortcuts."""
-_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar"}
 _SHOWN = 8
 
+_HALVES_BY_NAME = "there are no folders train and test; FER2013's names tell the halves"
 ALL_FOR_TRAINING = "there are no folders train and test, so all pictures are taken for training"
 """Noted of folders without halves; another use of the whole leaves it out."""
 
@@ -117,32 +119,43 @@ def half_named(folder: str) -> str | None:
 
 def survey(listing: Listing, source: Path) -> Survey:
     """Find the labelled pictures. Raises DataError for those that have no place."""
-    pictures = [file for file in listing.files if file.suffix in _PICTURES]
-    halves = {root for file in pictures if (root := _half_around(file.folders))}
-    if not halves:
-        _refuse_hidden_halves(listing, [], {}, source)
-    if not pictures:
+    pictures = [file for file in listing.files if file.suffix in PICTURES]
+    other = _PAPERS | _ARCHIVES | _SHORTCUTS  # a picture may have any other suffix, or none
+    halves = {
+        root
+        for file in listing.files
+        if file.suffix not in other and (root := _half_around(file.folders))
+    }
+    if not pictures and not halves:
         _refuse_data_in_a_file(listing, source)
+        _refuse_hidden_halves(listing, listing.files, set(), {}, source)
         return Survey((), (), _told(listing))
     by_depth = zip(*(file.folders[:-1] for file in pictures), strict=False)
     shared = takewhile(lambda names: len(set(names)) == 1, by_depth)
     roots = sorted(halves, key=len, reverse=True) or [tuple(names[0] for names in shared)]
     has_validation = any(half_named(root[-1]) == PUBLIC for root in halves)
-    notes = [] if halves else [ALL_FOR_TRAINING]
+    notes: list[str] = []
     found: list[tuple[SourceFile, Entry]] = []
+    by_name = not halves and _tell_halves_by_name(pictures)
     for file in listing.files:
         root = next((root for root in roots if file.folders[: len(root)] == root), None)
         if root is not None and (key := _class_of(file, root, source)) is not None:
-            half = _half_of(file, root[-1], has_validation) if halves else TRAIN
+            if halves:
+                half = _half_of(file, root[-1], has_validation)
+            else:
+                half = _named_half(file) if by_name else TRAIN
             found.append((file, Entry(file.name, key, half, file.open)))
     kept = _without_second_copies(found, notes)
     entries = tuple(entry for _, entry in kept)
+    read = _one_folder_of_each_half([file for file, _ in kept], source) if halves else {}
+    filled = {file.folders[:depth] for file, _ in found for depth in range(len(file.folders) + 1)}
+    # not files in class folders, where papers may have any name
+    others = [file for file in listing.files if len(file.folders) <= _depth_of_root(file, roots)]
+    _refuse_hidden_halves(listing, others, filled, read, source)
     if not halves:
-        return Survey(entries, tuple(notes), _told(listing))
-    read = _one_folder_of_each_half([file for file, _ in kept], source)
-    loose = [file for file in pictures if not _half_around(file.folders)]
-    _refuse_hidden_halves(listing, loose, read, source)
-    if loose:
+        note = _HALVES_BY_NAME if by_name else ALL_FOR_TRAINING
+        return Survey(entries, (note, *notes), _told(listing))
+    if loose := [file for file in pictures if not _half_around(file.folders)]:
         notes.append(f"{len(loose)} pictures are in no half and left out, {loose[0].name} for one")
     named = {split: "/".join(root) for split, root in read.items()}
     return Survey(entries, tuple(notes), ", ".join(sorted(named.values())), named)
@@ -165,8 +178,18 @@ def _class_of(file: SourceFile, root: _Folders, source: Path) -> str | None:
     if file.suffix in _PAPERS:
         return None
     if len(file.folders) > len(root):
-        return file.folders[len(root)]
-    if file.suffix not in _PICTURES:
+        key, *below = file.folders[len(root) :]
+        if half := next((name for name in below if half_named(name) not in (None, TRAIN)), None):
+            raise DataError(
+                f"{source}: {file.name} stands in {half} inside of a class; put the classes into "
+                f"the halves, {half}/{key}"
+            )
+        return key
+    if file.suffix in _SHORTCUTS or (not file.suffix and emotion_named(file.last)):
+        raise DataError(
+            f"{source}: {file.name} stands for a folder, and is a file; put the folder there"
+        )
+    if file.suffix not in PICTURES:
         return None
     raise DataError(
         f"{source}: {file.name} stands in no class folder; put each picture into the folder of its "
@@ -177,8 +200,18 @@ def _class_of(file: SourceFile, root: _Folders, source: Path) -> str | None:
 def _half_of(file: SourceFile, folder: str, has_validation: bool) -> str:
     if (half := half_named(folder) or TRAIN) != TEST:
         return half
-    named = FER2013_NAMES.get(file.last.split("_")[0], TRAIN)
+    named = _named_half(file)
     return named if named != TRAIN else PRIVATE if has_validation else TEST
+
+
+def _named_half(file: SourceFile) -> str:
+    return FER2013_NAMES.get(file.last.split("_")[0], TRAIN)
+
+
+def _tell_halves_by_name(pictures: Sequence[SourceFile]) -> bool:
+    """Whether FER2013's pictures are all in one tree: some named as training ones, some not."""
+    begins = {file.last.split("_")[0] for file in pictures}
+    return "Training" in begins and len(begins & FER2013_NAMES.keys()) > 1
 
 
 def _without_second_copies(
@@ -194,7 +227,8 @@ def _without_second_copies(
         files = sorted((file for file, _ in by_folder[folders]), key=attrgetter("last"))
         first = by_folder[folders][0][1]
         names = tuple((file.last, file.size) for file in files)
-        known = seen.setdefault((first.half, first.key.lower(), names), files)
+        label = emotion_named(first.key) or first.key.lower()
+        known = seen.setdefault((first.half, label, names), files)
         if known is not files and list(map(_content, known)) == list(map(_content, files)):
             copies[folders] = known[0].folders
     if copies:
@@ -224,15 +258,25 @@ def _one_folder_of_each_half(files: list[SourceFile], source: Path) -> dict[str,
 
 
 def _refuse_hidden_halves(
-    listing: Listing, loose: list[SourceFile], read: Mapping[str, _Folders], source: Path
+    listing: Listing,
+    others: Sequence[SourceFile],
+    filled: Set[_Folders],
+    read: Mapping[str, _Folders],
+    source: Path,
 ) -> None:
-    """Refuse what stands beside the halves and could be one: it would be missed in silence."""
+    """Refuse what is not read and could be a half: it would be missed in silence.
+
+    ``others`` are the files outside of class folders, ``filled`` the folders around pictures that
+    are read. Beside a test half only its neighbours are looked at; without one, everything.
+    """
     around = {root[:-1] for root in read.values()}
-    leading = {root[:depth] for root in read.values() for depth in range(1, len(root) + 1)}
+    known = {*read, TEST} if PRIVATE in read else set(read)
+    has_test = not known <= {TRAIN}
+    loose = [file for file in others if file.suffix in PICTURES]
     for file in loose:
         for depth in range(1, len(file.folders) + 1):
             beside = file.folders[:depth]
-            if beside[:-1] in around and beside not in leading:
+            if beside[:-1] in around and beside not in filled:
                 advice = (
                     "put its pictures into class folders, or move it away"
                     if half_named(beside[-1])
@@ -243,22 +287,54 @@ def _refuse_hidden_halves(
                     f"{source}: {beside[-1]} stands beside {halves}, has pictures, and is not "
                     f"read; {advice}"
                 )
-    filled = {f.folders[:depth] for f in listing.files for depth in range(1, len(f.folders) + 1)}
+    if loose and not has_test:
+        raise DataError(
+            f"{source} has no test half, and pictures that are in no half, {loose[0].name} for "
+            "one; put them into test/<class>/, or move them away"
+        )
     for name in listing.folders:
         folders = tuple(name.split("/"))
-        is_beside = not read or folders[:-1] in around
-        if is_beside and half_named(folders[-1]) and folders not in filled:
-            raise DataError(f"{source}: {name} is there and has no pictures; fill it, or remove it")
-    for file in listing.files:
-        half = _HALVES.get(_WORDS.split(file.last.lower())[0])
-        if half is None or (read and file.folders not in around):
+        half = half_named(folders[-1])
+        if half is None or folders in filled or (has_test and folders[:-1] not in around):
             continue
-        is_table = file.suffix in _TABLES and set(read) == {TRAIN} and half != TRAIN
-        if is_table or file.suffix in _ARCHIVES | _STAND_INS:
+        inside = next((file.name for file in others if file.name.startswith(f"{name}/")), None)
+        if inside is None or not known & {half, TEST}:
+            but = f", but {inside}" if inside else ""
+            raise DataError(
+                f"{source}: {name} is there and has no pictures{but}; fill it, or remove it"
+            )
+    for file in others:
+        is_beside = not read or file.folders in around
+        if (is_beside and _stands_for_half(file)) or _may_hold_half(file, known):
             raise DataError(
                 f"{source}: {file.name} could be a half, and is no folder; put its pictures into "
                 "one, or move it away"
             )
+
+
+def _depth_of_root(file: SourceFile, roots: Sequence[_Folders]) -> int:
+    """How many folders deep the half or whole is that a file stands in; all of them if in none."""
+    return next((len(r) for r in roots if file.folders[: len(r)] == r), len(file.folders))
+
+
+def _stands_for_half(file: SourceFile) -> bool:
+    return _halves_in(file)[0] is not None and file.suffix in _ARCHIVES | _STAND_INS
+
+
+def _may_hold_half(file: SourceFile, known: Set[str]) -> bool:
+    """Whether a file could hold a half that is not ``known``: data that is named as one is.
+
+    With no half but train any archive or shortcut could.
+    """
+    halves = [half for half in _halves_in(file) if half not in (None, TRAIN)]
+    is_named = any(not known & {half, TEST} for half in halves) and file.suffix not in _PROSE
+    return is_named or (known <= {TRAIN} and file.suffix in _ARCHIVES | _SHORTCUTS)
+
+
+def _halves_in(file: SourceFile) -> list[str | None]:
+    """For each word of a file's name the half that it stands for."""
+    words = f"{file.last} {_CAMEL.sub(' ', file.last)}".lower()
+    return [_HALVES.get(word) for word in _WORDS.split(words)]
 
 
 def _refuse_data_in_a_file(listing: Listing, source: Path) -> None:
@@ -274,16 +350,20 @@ def _refuse_data_in_a_file(listing: Listing, source: Path) -> None:
         )
 
 
-def test_table_beside(listing: Listing, table: SourceFile) -> str | None:
-    """The name of a table or folder next to ``table`` that could be its test half."""
-    base = table.name.rpartition("/")[0]
-    for name in (*(file.name for file in listing.files), *listing.folders):
-        around, _, last = name.rpartition("/")
-        stem, suffix = posixpath.splitext(last)
-        is_half = half_named(stem) not in (None, TRAIN) and suffix in {"", *_TABLES, *_ARCHIVES}
-        if is_half and around == base and name != table.name:
-            return name
-    return None
+def test_half_beside(listing: Listing, table: SourceFile) -> str | None:
+    """The name of what is there with a table of pixels and could be its test half."""
+    files = (
+        file.name
+        for file in listing.files
+        if file.name != table.name and (file.suffix in PICTURES or _may_hold_half(file, set()))
+    )
+    folders = (
+        name
+        for name in listing.folders
+        if half_named(name.rpartition("/")[2]) not in (None, TRAIN)
+        and not table.name.startswith(f"{name}/")
+    )
+    return next(chain(files, folders), None)
 
 
 def _told(listing: Listing) -> str:

@@ -101,6 +101,52 @@ def _as_a_shortcut(data: Path) -> None:
     (data / "test.lnk").write_bytes(b"L")
 
 
+def _in_an_archive_of_another_name(data: Path) -> None:
+    shutil.make_archive(str(data / "holdout"), "zip", data / "test")
+    shutil.rmtree(data / "test")
+
+
+def _as_a_table_of_this_data_set(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "fer2013_test.parquet").write_bytes(b"PAR1")
+
+
+def _as_a_shortcut_to_it(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "Shortcut to test.lnk").write_bytes(b"L")
+
+
+def _with_papers_alone(data: Path) -> None:
+    shutil.rmtree(data / "test")
+    (data / "test").mkdir()
+    (data / "test/labels.csv").write_text("path,label\n")
+
+
+def _as_arrays(data: Path) -> None:
+    for file in list((data / "test").rglob("*.png")):
+        file.rename(file.with_suffix(".npy"))
+
+
+def _loose(data: Path) -> None:
+    for file in list((data / "test").rglob("*.png")):
+        file.rename(data / file.name)
+    shutil.rmtree(data / "test")
+
+
+def _above_the_training_half(data: Path) -> None:
+    (data / "images").mkdir()
+    (data / "train").rename(data / "images/train")
+    (data / "test").rename(data / "holdout")
+
+
+def _inside_of_classes(data: Path) -> None:
+    for half in ("train", "test"):
+        for folder in list((data / half).iterdir()):
+            (data / folder.name).mkdir(exist_ok=True)
+            folder.rename(data / folder.name / half)
+        (data / half).rmdir()
+
+
 def _without_classes(data: Path) -> None:
     for file in list((data / "test").rglob("*.png")):
         file.rename(data / "test" / f"{file.parent.name}_{file.name}")
@@ -119,6 +165,14 @@ def _without_classes(data: Path) -> None:
         (_as_a_link_of_git_on_windows, "test could be a half, and is no folder"),
         (_as_a_shortcut, r"test\.lnk could be a half, and is no folder"),
         (_of_another_name, "holdout stands beside train, has pictures, and is not read"),
+        (_in_an_archive_of_another_name, r"holdout\.zip could be a half, and is no folder"),
+        (_as_a_table_of_this_data_set, r"fer2013_test\.parquet could be a half"),
+        (_as_a_shortcut_to_it, r"Shortcut to test\.lnk could be a half"),
+        (_with_papers_alone, r"test is there and has no pictures, but test/labels\.csv"),
+        (_as_arrays, r"test is there and has no pictures, but test/angry/.*\.npy"),
+        (_loose, "no test half, and pictures that are in no half, P.*_.* for one"),
+        (_above_the_training_half, "no test half, and pictures that are in no half, holdout/"),
+        (_inside_of_classes, "angry/test/.* stands in test inside of a class"),
         (_without_classes, "test stands beside train, has pictures, and is not read"),
     ],
 )
@@ -128,6 +182,25 @@ def test_a_test_half_that_cannot_be_read_is_not_taken_for_an_absent_one(
     hide(with_copies)
     with pytest.raises(DataError, match=message):
         load_clean_train(with_copies)
+
+
+def test_a_test_half_of_pictures_without_a_suffix_is_read(with_copies: Path) -> None:
+    for file in list((with_copies / "test").rglob("*.png")):
+        file.rename(file.with_suffix(""))
+    assert load_clean_train(with_copies)[1]["copies of a test picture"] == 14
+
+
+@pytest.mark.parametrize("beside", ["README.md", "LICENSE", "labels.csv", "test.py"])
+def test_papers_beside_the_training_half_are_no_test_half(beside: str, tmp_path: Path) -> None:
+    files = {**as_files(made(["Training"])), beside: b"x"}
+    assert load_clean_train(write_folder(tmp_path / "a", files))[1] == {"constant": 0}
+
+
+def test_fer2013s_names_tell_the_halves_of_a_single_tree(tmp_path: Path) -> None:
+    files = {name.partition("/")[2]: data for name, data in as_files(made()).items()}
+    path = write_folder(tmp_path / "a", files)
+    splits = ("train", "public-test", "private-test")
+    assert [len(load(path, split)) for split in splits] == [14, 14, 14]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
@@ -140,11 +213,20 @@ def test_a_test_half_without_permission_is_told(with_copies: Path) -> None:
         (with_copies / "test").chmod(0o755)
 
 
-@pytest.mark.parametrize("beside", ["test.csv", "PublicTest.csv", "test.zip", "test/a.png"])
+@pytest.mark.parametrize(
+    "beside",
+    ["test.csv", "PublicTest.csv", "test.zip", "test/a.png", "rest.zip", "rest/fear/a.png"],
+)
 def test_a_table_without_test_rows_has_no_test_half_beside_it(beside: str, tmp_path: Path) -> None:
     files = {"fer2013.csv": as_fer2013_csv(made(["Training"])), beside: b"x"}
     with pytest.raises(DataError, match="beside it could be its test half"):
         load_clean_train(write_folder(tmp_path / "a", files))
+
+
+def test_pictures_beside_a_table_are_told(tmp_path: Path) -> None:
+    files = {"fer2013.csv": as_fer2013_csv(made()), **as_files(made())}
+    crops = load(write_folder(tmp_path / "a", files), "train")
+    assert crops.notes == ("42 pictures beside fer2013.csv are left out: it is read alone",)
 
 
 def test_a_table_with_its_test_rows_may_have_others_beside_it(tmp_path: Path) -> None:
@@ -237,6 +319,13 @@ def test_folders_that_link_to_each_other_end(tmp_path: Path) -> None:
     assert len(load(data, "train")) == 18
 
 
+@pytest.mark.parametrize("name", ["contempt", "happy.lnk"])
+def test_a_file_in_place_of_a_class_folder_is_named(name: str, tmp_path: Path) -> None:
+    files = {**as_files(made()), f"train/{name}": b"../elsewhere"}
+    with pytest.raises(DataError, match=f"train/{name} stands for a folder, and is a file"):
+        load(write_folder(tmp_path / "a", files), "train")
+
+
 @pytest.mark.parametrize("name", ["x.jpg:Zone.Identifier", "@eaDir/x.png/S.jpg", "._x.png"])
 def test_what_systems_leave_behind_is_no_picture(name: str, tmp_path: Path) -> None:
     files = {**as_files(made()), f"train/happy/{name}": png(noise(99))}
@@ -277,7 +366,9 @@ def test_the_same_tree_once_more_inside_is_read_once(inner: str, tmp_path: Path)
     assert len(load(write_zip(tmp_path / "a.zip", doubled), "train")) == 14
 
 
-@pytest.mark.parametrize("copy", ["train/happy/happy", "train/Happy", "train/happy/old/files"])
+@pytest.mark.parametrize(
+    "copy", ["train/happy/happy", "train/Happy", "train/happiness", "train/happy/old/files"]
+)
 def test_a_class_once_more_is_read_once(copy: str, tmp_path: Path) -> None:
     files = as_files(made())
     doubled = {n.replace("train/happy", copy): d for n, d in files.items() if "train/happy" in n}
