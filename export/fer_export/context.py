@@ -50,9 +50,9 @@ class ExportContext:
     """The network of one export, and what was made of it so far.
 
     Files are written into ``folder``, which becomes ``out`` in the end. ``report`` receives a line
-    per step; ``notes`` are the lines that ``report.md`` repeats. ``entries`` are the artifacts, by
-    file. They are compared on ``crops``, for which the reference's probabilities are ``expected``
-    ``(N, K)``. ``golden`` are the manifest's golden crops.
+    per step; ``notes`` are the lines that manifest and ``report.md`` repeat. ``entries`` are the
+    artifacts, by file. They are compared on ``crops``, for which the reference's probabilities are
+    ``expected`` ``(N, K)``. ``golden`` are the manifest's golden crops.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ExportContext:
             self.__dict__.pop(name, None)
 
     def note(self, text: str) -> None:
-        """Report a line now, and repeat it in ``report.md``."""
+        """Report a line now, and keep it for manifest and ``report.md``."""
         self.report(text)
         self.notes.append(text)
 

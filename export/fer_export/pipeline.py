@@ -71,10 +71,9 @@ def export_model(
             precision=next(p for p in _PREFERRED if p in precisions),
             artifacts=tuple(entries),
             golden=context.golden,
+            notes=tuple(context.notes),
         ).sealed()
-        write_report(
-            folder, manifest, context.crops, reference="the fp32 reference", notes=context.notes
-        )
+        write_report(folder, manifest, context.crops, reference="the fp32 reference")
         manifest.write(folder)
     return manifest
 

@@ -28,9 +28,7 @@ _HEADER = (
 )
 
 
-def write_report(
-    folder: Path, manifest: Manifest, crops: Crops, *, reference: str, notes: Sequence[str] = ()
-) -> None:
+def write_report(folder: Path, manifest: Manifest, crops: Crops, *, reference: str) -> None:
     """Write ``report.md`` into ``folder``; ``reference`` is what artifacts were compared with."""
     parts = [
         f"# {manifest.name}",
@@ -43,8 +41,8 @@ def write_report(
             "The checkpoint was selected on these pictures. The drop is the reference's accuracy "
             "minus the artifact's, in points, with its paired 95 % interval."
         )
-    if notes:
-        parts.append("\n".join(f"- {note}" for note in notes))
+    if manifest.notes:
+        parts.append("\n".join(f"- {note}" for note in manifest.notes))
     for picture in sorted((folder / REPORT_FOLDER).glob("*.png")):
         parts.append(f"![{picture.stem}]({REPORT_FOLDER}/{picture.name})")
     write_bytes(folder / REPORT, ("\n\n".join(parts) + "\n").encode())

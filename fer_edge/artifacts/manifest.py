@@ -152,14 +152,16 @@ class GoldenCrop:
 class Manifest:
     """Lists the artifacts of a model directory.
 
-    ``precision`` is the one that a Predictor loads unless its caller names another. ``digest`` is
-    the sha256 of all other fields.
+    ``precision`` is the one that a Predictor loads unless its caller names another. ``notes`` are
+    what the export told of its choices and of what it could not check, a sentence each. ``digest``
+    is the sha256 of all other fields.
     """
 
     name: str
     precision: str
     artifacts: tuple[ArtifactEntry, ...]
     golden: tuple[GoldenCrop, ...] = ()
+    notes: tuple[str, ...] = ()
     digest: str = ""
     schema: int = 1
 

@@ -10,9 +10,10 @@ import pickle
 import re
 import struct
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -214,8 +215,12 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
     (_number, "numpy.core.multiarray.scalar"),  # before numpy 2
     (_number, "numpy._core.multiarray.scalar"),
+    Namespace,
+    (PurePosixPath, "pathlib.PosixPath"),
+    (PureWindowsPath, "pathlib.WindowsPath"),
 ]
-"""What a pickle may hold beside tensors: trainings save their accuracy as a number of numpy."""
+"""What a pickle may hold beside tensors, as none of it runs code: trainings save their accuracy as a
+number of numpy, and their options with the paths in them."""
 
 
 def _read_pickle(path: Path) -> Weights:
