@@ -43,7 +43,7 @@ from fer_edge.evaluation.layout import (
     survey,
     test_half_beside,
 )
-from fer_edge.evaluation.lists import MAX_LISTED, read_list
+from fer_edge.evaluation.lists import MAX_LISTED, PATH_COLUMNS, read_list
 from fer_edge.evaluation.picture_files import named_alike, open_file, opened, what_it_is
 from fer_edge.evaluation.pixel_tables import MAX_PICTURES, read_pixels
 from fer_edge.evaluation.tables import open_table
@@ -193,7 +193,8 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
 def _is_of_pixels(path: Path) -> bool:
     with open_table(open_file(path), str(path), MAX_LISTED) as table:
         lowered = {name.lower() for name in table.header}
-        return not table.header or bool(lowered & {"pixels", "usage"} and lowered & {"emotion"})
+        known = {"pixels"} if lowered & set(PATH_COLUMNS) else {"pixels", "usage"}
+        return not table.header or bool(lowered & known and lowered & {"emotion"})
 
 
 def _read(

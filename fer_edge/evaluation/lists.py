@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fer_edge.errors import DataError
-from fer_edge.evaluation.layout import FER2013_NAMES, TRAIN, Entry, Survey, half_named
+from fer_edge.evaluation.layout import TRAIN, Entry, Survey, half_named
 from fer_edge.evaluation.picture_files import open_file
 from fer_edge.evaluation.tables import Table, open_table
 
 MAX_LISTED = 2_000_000
 """Lines of a list; AffectNet has 450,000 labelled pictures."""
 
-_PATHS = (
+PATH_COLUMNS = (
     *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
     *("image_name", "img", "img_path", "picture", "pth", "name", "subdirectory_filepath"),
 )
+"""What people call the column of a picture's path, in lower case."""
+
 _LABELS = (
     *("label", "labels", "emotion", "expression", "class", "class_name", "category", "target"),
 )
@@ -85,7 +87,7 @@ class _Columns(NamedTuple):
 
 def _columns(table: Table, folder: Path) -> _Columns:
     names = [name.lower() for name in table.header]
-    path, label = _first_of(names, _PATHS), _first_of(names, _LABELS)
+    path, label = _first_of(names, PATH_COLUMNS), _first_of(names, _LABELS)
     if path is None and label is None and len(names) in _PLAIN_COLUMNS:
         paths = (folder / _with_slashes(folder, name) for name in table.header[:2])
         swapped = list(map(os.path.isfile, paths)) == [False, True]
@@ -123,19 +125,19 @@ def _with_slashes(folder: Path, name: str) -> str:
 def _entry(listing: Path, row: list[str], columns: _Columns, where: str) -> Entry:
     if len(row) < columns.least:
         raise DataError(f"{where} has {len(row)} fields; expected at least {columns.least}")
-    name, key = row[columns.path].strip(), row[columns.label].strip()
+    name, key = row[columns.path], row[columns.label]
     if not name or not key:
         raise DataError(f"{where} lacks its {'label' if name else 'path'}")
     name = _with_slashes(listing.parent, name)
-    told = TRAIN if columns.split is None else row[columns.split].strip()
-    if (split := FER2013_NAMES.get(told) or half_named(told)) is None:
+    told = TRAIN if columns.split is None else row[columns.split]
+    if (split := half_named(told)) is None:
         raise DataError(f"{where} has the split {told!r:.40}; expected train, val or test")
     opener = functools.partial(open_file, listing.parent / name)
     return Entry(name, key, split, opener, _box(row, columns, where) if columns.box else None)
 
 
 def _box(row: list[str], columns: _Columns, where: str) -> _Box:
-    told = [row[column].strip() for column in columns.box]
+    told = [row[column] for column in columns.box]
     try:
         x, y, third, fourth = (round(float(value)) for value in told)
     except (ValueError, OverflowError) as problem:

@@ -86,7 +86,8 @@ def _unreadable(path: str | Path, problem: OSError) -> DataError:
     if os.path.islink(path) and not os.path.exists(path):
         target = os.readlink(path)
         return DataError(f"{path} is a link to {target}, which is not there; mend or remove it")
-    return DataError(f"cannot read {path}: {problem.strerror}; check who may read it")
+    advice = "check who may read it" if isinstance(problem, PermissionError) else "check the path"
+    return DataError(f"cannot read {path}: {problem.strerror}; {advice}")
 
 
 def _of_folder(root: Path) -> Listing:

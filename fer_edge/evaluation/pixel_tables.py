@@ -12,13 +12,13 @@ from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError
 from fer_edge.evaluation.classes import labels_of
 from fer_edge.evaluation.crops import SIDE
-from fer_edge.evaluation.layout import FER2013_NAMES, TEST, TRAIN, Entry, Survey
+from fer_edge.evaluation.layout import FER2013_NAMES, TEST, TRAIN, Entry, Survey, half_named
 from fer_edge.evaluation.tables import open_table
 
 MAX_PICTURES = 150_000
 """Four times FER2013. One takes 5.8 kB while a split is put together, so all of them 0.9 GB."""
 
-_COLUMNS = ("emotion", "pixels", "Usage")
+_COLUMNS, _USAGE = ("emotion", "pixels"), "usage"
 _PIXELS = {str(value): value for value in range(256)}
 _NUMBERED = {str(number): name for number, name in enumerate(LABELS)}
 
@@ -29,19 +29,23 @@ def read_pixels(
     """Read the rows of one split, or of all; ``mapping`` is ``--classes``.
 
     The numbers are FER2013's, unless ``mapping`` says what they are, and not only what to drop.
+    Without a column of usages, as in the challenge's own train.csv, all rows are for training.
     Raises DataError for a row that does not fit, with its line.
     """
     names = mapping if labels_of(mapping) else {**_NUMBERED, **mapping}
     entries: list[Entry] = []
     # icml_face_data.csv writes its header as "emotion, Usage, pixels"
     with open_table(stream, source, MAX_PICTURES) as table:
+        lowered = [name.lower() for name in table.header]
+        told = lowered.index(_USAGE) if _USAGE in lowered else None
         columns = table.columns(*_COLUMNS)
         for place, (number, row) in enumerate(table.rows, 1):  # empty lines are no rows
             where = f"{source} line {number}"
-            if len(row) <= max(columns):
-                raise DataError(f"{where} has {len(row)} fields; expected {', '.join(_COLUMNS)}")
-            emotion, pixels, usage = (row[column].strip() for column in columns)
-            if (half := FER2013_NAMES.get(usage)) is None:
+            if len(row) <= max(*columns, told or 0):
+                raise DataError(f"{where} has {len(row)} fields; expected {len(lowered)}")
+            emotion, pixels = (row[column] for column in columns)
+            usage = TRAIN if told is None else row[told]
+            if (half := half_named(usage)) is None:
                 known = ", ".join(FER2013_NAMES)
                 raise DataError(f"{where} has the Usage {usage!r}; expected {known}")
             if split not in (None, half) and (split != TEST or half == TRAIN):
@@ -50,7 +54,8 @@ def read_pixels(
                 raise DataError(f"{where} has the emotion {emotion!r}; expected {', '.join(names)}")
             picture = _picture(pixels.split(), where)
             entries.append(Entry(f"{source} row {place}", emotion, half, picture))
-    return Survey(tuple(entries), names=names)
+    notes = () if told is not None else (f"{source} has no column Usage: all is for training",)
+    return Survey(tuple(entries), notes, names=names)
 
 
 def _picture(values: list[str], where: str) -> npt.NDArray[np.uint8]:

@@ -1,8 +1,9 @@
 """The one reader of CSV files: FER2013's tables, FER+'s votes and lists of pictures.
 
 Columns are separated by commas, semicolons, tabs, vertical bars or spaces, as the first line has
-it. A byte-order mark, spaces around values and empty lines are accepted everywhere. Every line is
-bounded, so that a file cannot take more memory than its longest allowed row.
+it. A byte-order mark, spaces around values, also quoted ones, and empty lines are accepted
+everywhere. Every line is bounded, so that a file cannot take more memory than its longest allowed
+row.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ MAX_LINE = 1 << 16
 
 _SEPARATORS = ",;\t|"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_PACKED = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _LISTED, _SHOWN = 12, 30
 _PEEKED, _MARK = 64, 4
 
 
 @dataclass(frozen=True)
 class Table:
-    """An opened table: the fields of its first line, stripped, and the rows below it.
+    """An opened table: the fields of its first line and the rows below it, all stripped.
 
-    ``rows`` gives each row with the number of its line, its fields as they are; empty lines are
-    left out. ``source`` names the table in messages.
+    ``rows`` gives each row with the number of its line. Empty lines are left out, also before the
+    first. ``source`` names the table in messages.
     """
 
     source: str
@@ -68,9 +70,9 @@ def open_table(stream: IO[bytes], source: str, most: int) -> Iterator[Table]:
         with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
             try:
                 lines = _bounded_lines(text, source, most)
-                first = next(lines, (1, ""))[1]
+                first = next((line for _, line in lines if line.strip()), "")
                 used = _separator_of(first)
-                header = tuple(field.strip() for field in _fields(first, used))
+                header = tuple(_fields(first, used))
                 rows = (
                     (number, fields) for number, line in lines if any(fields := _fields(line, used))
                 )
@@ -88,6 +90,11 @@ def _refuse_other_text(stream: IO[bytes], source: str) -> None:
         raise DataError(f"{source} {advice}")
     if start.lstrip()[:1] == b"<":
         raise DataError(f"{source} is a web page; download the file itself")
+    if start.startswith(_PACKED):
+        raise DataError(
+            f"{source} is packed or a spreadsheet; expected text: unpack it, or save it as "
+            "'CSV UTF-8'"
+        )
     if start.startswith(_UTF_16) or b"\0" in start[:_MARK]:
         raise DataError(
             f"{source} is text in UTF-16; expected UTF-8. Save it as 'CSV UTF-8', or convert it: "
@@ -104,7 +111,8 @@ def _separator_of(line: str) -> str:
 def _fields(line: str, separator: str) -> list[str]:
     if separator == " ":
         return line.split()
-    return next(csv.reader([line], delimiter=separator), [])
+    found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    return [field.strip() for field in found]
 
 
 def _bounded_lines(text: IO[str], source: str, most: int) -> Iterator[tuple[int, str]]:

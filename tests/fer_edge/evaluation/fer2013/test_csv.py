@@ -29,7 +29,7 @@ def written(tmp_path: Path, *rows: tuple[object, ...]) -> Path:
         (row(emotion=7), "has the emotion '7'; expected 0, 1, 2, 3, 4, 5, 6"),
         (row(emotion=-1), "has the emotion '-1'; expected 0, 1"),
         (row(emotion="happy"), "has the emotion 'happy'"),
-        (row(Usage="Validation"), "has the Usage 'Validation'; expected Training, PublicTest"),
+        (row(Usage="holdout"), "has the Usage 'holdout'; expected Training, PublicTest"),
         (row(pixels=spelled(noise(0)[:, :47])), "has 2256 pixels instead of 2304"),
         (row(pixels=""), "has 0 pixels instead of 2304"),
         (
@@ -39,7 +39,7 @@ def written(tmp_path: Path, *rows: tuple[object, ...]) -> Path:
         (row(pixels="-1 " + spelled(noise(0))[2:]), "has the pixel '-1', no number from 0 to 255"),
         (row(pixels="x " + spelled(noise(0))[2:]), "has the pixel 'x', no number from 0 to 255"),
         (row(pixels="1.5 " + spelled(noise(0))[2:]), "has the pixel '1.5', no number"),
-        ((3, "0 0"), "has 2 fields; expected emotion, pixels, Usage"),
+        ((3, "0 0"), "has 2 fields; expected 3"),
     ],
 )
 def test_a_bad_row_is_told_with_its_line(
@@ -55,15 +55,36 @@ def test_a_row_of_another_split_is_not_parsed(tmp_path: Path) -> None:
 
 
 def test_an_unknown_usage_is_no_row_of_another_split(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Usage 'training'"):
-        load(written(tmp_path, row(Usage="training")), "public-test")
+    with pytest.raises(DataError, match="Usage 'holdout'"):
+        load(written(tmp_path, row(Usage="holdout")), "public-test")
+
+
+@pytest.mark.parametrize("usage", ["training", "Train", "TRAINING"])
+def test_usages_are_called_as_halves_are(usage: str, tmp_path: Path) -> None:
+    path = written(tmp_path, row(Usage=usage), row(Usage="Validation"))
+    assert (len(load(path, "train")), len(load(path, "public-test"))) == (1, 1)
+
+
+def test_without_usages_all_is_for_training_and_a_note_says_so(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "train.csv", table(("emotion", "pixels"), [row()[:2]]))
+    crops = load(path, "train")
+    assert len(crops) == 1
+    assert crops.notes == (f"{path} has no column Usage: all is for training",)
+    with pytest.raises(DataError, match="--validation FOLDER or --validation-share"):
+        load(path, "public-test")
+
+
+@pytest.mark.parametrize("start", [b"PK\3\4", b"\x1f\x8b\x08\0"])
+def test_a_packed_table_is_told(start: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is packed or a spreadsheet; expected text"):
+        load(write_file(tmp_path / "fer2013.csv", start + bytes(99)), "train")
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is empty; expected the columns emotion, pixels, Usage"),
-        (b"emotion,pixels\n1,0 0\n", "lacks the columns Usage"),
+        (b"", "is empty; expected the columns emotion, pixels"),
+        (b"emotion,Usage\n1,Training\n", "lacks the columns pixels"),
         ("emotion,pixels,Usage\n".encode("utf-16"), "is text in UTF-16; expected UTF-8"),
         (b"emotion,pixels,Usage\n\xff,,\n", "is not a readable CSV file"),
         (b'emotion,pixels,Usage\n3,"' + b"1 " * 100_000, "line 2 is longer than"),

@@ -315,6 +315,12 @@ def test_a_list_file_is_a_data_set(header: str, separator: str, tmp_path: Path) 
     assert len(load(write_list(tmp_path, text), "train")) == 21
 
 
+def test_a_list_with_fer2013s_names_of_columns_is_no_table_of_pixels(tmp_path: Path) -> None:
+    rows = [f"{row},Training" for row in ROWS]
+    path = write_list(tmp_path, "\n".join(["", "file,emotion,Usage", *rows]))
+    assert len(load(path, "train")) == 21
+
+
 def test_without_a_header_the_label_may_come_first(tmp_path: Path) -> None:
     rows = [",".join(reversed(row.split(","))) for row in ROWS]
     crops = load(write_list(tmp_path, "\n".join(rows)), "train")
