@@ -12,7 +12,7 @@ from made_fer2013 import as_fer2013_csv, made
 from fer_edge import LABELS
 from fer_edge.errors import DataError
 from fer_edge.evaluation.fer2013 import LabelledCrops, load
-from fer_train.targets import log_priors, read_votes, soft_targets
+from fer_train.targets import Votes, log_priors, read_votes, soft_targets
 
 HEADER = "file,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
 
@@ -64,13 +64,14 @@ def test_votes_for_other_pictures_are_refused(crops: LabelledCrops, tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty; expected the columns file, anger"),
+        ("", "is empty; expected the columns anger, disgust"),
         ("emotion,pixels\n1,2\n", "lacks the columns anger, .*its first line is emotion, pixels"),
         (HEADER + "a,x,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* not numbers"),
         (HEADER + "a,1\n", "line 2 has 2 fields"),
         (HEADER + "a,-1,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
         (HEADER + "a,nan,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
         (HEADER + "a,3e38,3e38,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
+        (HEADER + "b/a,6,,,,,,,,,\nc/a,,6,,,,,,,,\n", "line 3 has other votes for a than a line"),
         (HEADER + "a,1000001,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
     ],
 )
@@ -94,8 +95,22 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         lambda text: "\ufeff" + text,
         lambda text: text.replace(",", ", "),
         lambda text: text.replace("\n", "\r\n\r\n"),
+        lambda text: "\n\n" + text,
+        lambda text: "\n".join(f'"{line}"'.replace(",", '" , "') for line in text.split()),
+        lambda text: text + " , ,,\n",
+        lambda text: text.replace("file", "Image_Path").replace("sadness", "Sad"),
+        lambda text: text.replace(",0", ","),
     ],
-    ids=["byte-order mark", "spaces", "empty lines"],
+    ids=[
+        "byte-order mark",
+        "spaces",
+        "empty lines",
+        "empty first lines",
+        "spaces around quotes",
+        "a line of separators",
+        "other names of columns",
+        "empty fields",
+    ],
 )
 def test_votes_are_as_tolerant_as_every_table(change: Callable[[str], str], tmp_path: Path) -> None:
     path = tmp_path / "votes.csv"
@@ -120,6 +135,39 @@ def test_ferplus_own_table_fits_the_rows_of_fer2013_csv(tmp_path: Path) -> None:
         0: "neutral",
         2: "happy",
     }
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        FERPLUS.replace("Usage,Image name", "usage,image name"),
+        FERPLUS.replace("Usage", "set").replace("Image name", "number"),
+        "neutral,happiness,surprise,sadness,anger,disgust,fear\n10,0,0,0,0,0,0\n",
+    ],
+)
+def test_a_table_without_file_names_is_in_the_order_of_fer2013(table: str, tmp_path: Path) -> None:
+    (tmp_path / "votes.csv").write_text(table)
+    assert LABELS[read_votes(tmp_path / "votes.csv").shares[1].argmax()] == "neutral"
+
+
+def rows_of_labels(labels: np.ndarray) -> LabelledCrops:
+    names = tuple(f"fer2013.csv row {number}" for number in range(1, len(labels) + 1))
+    return LabelledCrops(np.zeros((len(labels), 1, 1), np.uint8), labels, names)
+
+
+def test_votes_in_another_order_than_the_labels_are_refused() -> None:
+    labels = np.arange(70) % 7
+    votes = Votes("v.csv", {n + 1: np.eye(7, dtype=np.float32)[k] for n, k in enumerate(labels)})
+    assert len(votes.of(rows_of_labels(labels))) == 70
+    with pytest.raises(DataError, match=r"v\.csv agrees with 10 of 70 labels"):
+        votes.of(rows_of_labels(np.sort(labels)))
+
+
+def test_two_pictures_of_one_name_cannot_be_told_apart() -> None:
+    votes = Votes("v.csv", {"1.jpg": np.eye(7, dtype=np.float32)[0]})
+    crops = LabelledCrops(np.zeros((2, 1, 1), np.uint8), np.zeros(2, int), ("a/1.jpg", "b/1.jpg"))
+    with pytest.raises(DataError, match=r"a/1\.jpg and b/1\.jpg have the same one"):
+        votes.of(crops)
 
 
 @pytest.mark.parametrize("between", [b"\r\n", b"\r\n\r\n"])

@@ -99,15 +99,18 @@ def prepare(
         digest = hashlib.sha256(digest.encode() + targets.tobytes()).hexdigest()
     found = dict.fromkeys((*whole.notes, *validation.notes))
     notes = (*found, *_notes(source, train, validation))
+    if told is not None:
+        notes = (*notes, f"{len(told.of(train))} of {len(train)} training pictures have votes")
     return TrainingData(train, targets, validation, copied, left_out, digest, voted, notes)
 
 
 def _notes(source: DataSource, train: LabelledCrops, validation: LabelledCrops) -> Iterator[str]:
     if source.validation_share:
         by = f", by person ({source.subject})" if source.subject else ""
+        share = f"{100 * source.validation_share:.3g}%"
         yield (
-            f"selecting on {len(validation)} training pictures, {source.validation_share:.0%} of "
-            f"each class, drawn with the seed {source.seed}{by}"
+            f"selecting on {len(validation)} training pictures, {share} of each class, "
+            f"drawn with the seed {source.seed}{by}"
         )
     elif source.validation is not None:
         yield f"selecting on {source.validation}"

@@ -84,7 +84,9 @@ def take_inventory(source: DataSource, sheet: Path | None = None) -> Inventory:
         notes += _look_at(source.for_validation, seen, _VALIDATION)
     if source.validation_share:
         by = f" by person ({source.subject})" if source.subject else ""
-        notes.append(f"training selects on {source.validation_share:.0%} of train, drawn{by}")
+        notes.append(
+            f"training selects on {100 * source.validation_share:.3g}% of train, drawn{by}"
+        )
     if sheet is not None:
         write_bytes(sheet, _contact_sheet(seen.shown))
     others = [split for split in seen.digests if split != _TRAIN]
