@@ -11,7 +11,7 @@ from pathlib import Path
 from fer_bench.environment import differences
 from fer_bench.intervals import Change, change_between
 from fer_bench.latency_results import LatencyRow, LatencyRun
-from fer_bench.measure_accuracy import AccuracyResult, AccuracyRun
+from fer_bench.measure_accuracy import AccuracyFailure, AccuracyResult, AccuracyRun
 from fer_bench.paired_tests import PairedTest, paired_test, unpack_mask
 from fer_bench.results import read_result
 from fer_edge.errors import ConfigurationError
@@ -28,10 +28,11 @@ _OF_ACCURACY = ("accuracy", "accuracy_ci95", "split")
 
 @dataclass(frozen=True)
 class Collected:
-    """Latency runs and accuracy results together."""
+    """Latency runs and accuracy results together; ``unmeasured`` has no accuracy, and says why."""
 
     runs: Sequence[LatencyRun]
     accuracy: Sequence[AccuracyResult] = ()
+    unmeasured: Sequence[AccuracyFailure] = ()
 
     @property
     def latency(self) -> list[LatencyRow]:
@@ -101,6 +102,7 @@ def collect(paths: Iterable[Path]) -> Collected:
     return Collected(
         [run for run in results if isinstance(run, LatencyRun)],
         [it for run in results if isinstance(run, AccuracyRun) for it in run.results],
+        [it for run in results if isinstance(run, AccuracyRun) for it in run.failures],
     )
 
 

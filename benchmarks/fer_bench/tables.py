@@ -91,9 +91,21 @@ def comparison_summary(found: Collected) -> str:
     return "\n".join([aligned_table(header, lines), *star])
 
 
-def failures(found: Collected) -> str:
-    """A line for each candidate that could not be measured."""
-    return "\n".join(f"- {r.name}, {r.place}: {r.error}" for r in found.latency if r.error)
+def remarks(found: Collected) -> str:
+    """What the table does not show, a line each: what failed, what stands alone, and notes."""
+    measured = _measured(found.latency)
+    used = {id(accuracy_of(row, found.accuracy)) for row in measured}
+    lines = [f"{r.name}, {r.place}: {r.error}" for r in found.latency if r.error]
+    lines += [f"accuracy of {it.model}: {it.error}" for it in found.unmeasured]
+    lines += [
+        f"{r.model}, {r.backend}, {r.precision or '-'}: {r.accuracy:.2%} on {r.split}; no latency "
+        "of this very file and engine is given"
+        for r in found.accuracy
+        if measured and id(r) not in used
+    ]
+    lines += [f"{row.name}, {row.place}: {note}" for row in measured for note in row.notes]
+    lines += [f"a run was interrupted after {r.rounds} rounds" for r in found.runs if r.interrupted]
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def change_sections(changes: Changes) -> list[str]:

@@ -94,12 +94,12 @@ def save_sensitivity(
     ``kept_float`` marks layers that stayed in float in the end.
     """
     as_json, as_csv, as_png = (folder / f"{stem}.{kind}" for kind in ("json", "csv", "png"))
-    _draw(found, as_png, kept_float)
     write_json(as_json, {"schema": SCHEMA, **asdict(found), "kept_float": list(kept_float)})
     with atomic_path(as_csv) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, [field.name for field in fields(LayerCost)])
         writer.writeheader()
         writer.writerows(asdict(cost) for cost in found.layers)
+    _draw(found, as_png, kept_float)  # the last step: nothing else needs matplotlib
     return as_json, as_csv, as_png
 
 

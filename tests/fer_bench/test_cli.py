@@ -18,6 +18,7 @@ import pytest
 from fer_bench.cli import main
 from fer_edge import LABELS, ModelSpec, Predictor
 from fer_edge.backends.onnxruntime_engine import ort
+from fer_edge.errors import MissingDependencyError
 
 KEYS = [
     "model", "sha256", "backend", "provider", "precision", "inference_precision", "split", "n",
@@ -137,6 +138,17 @@ def test_models_are_tested_against_each_other_and_a_reference(
     assert sum(entry["count"] for entry in first["reliability"]) == 21
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "McNemar p = 1" in capsys.readouterr().out
+
+
+def test_without_matplotlib_the_figures_are_printed(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(*_: object) -> None:
+        raise MissingDependencyError("matplotlib", "bench")
+
+    monkeypatch.setattr("fer_bench.cli.accuracy.draw_reliability", lacking)
+    assert main([*arguments, "--reliability", "x.png"]) == 3
+    assert "macro-F1" in capsys.readouterr().out
 
 
 def test_a_missing_model_is_found_before_anything_is_measured(

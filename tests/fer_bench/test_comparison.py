@@ -27,7 +27,7 @@ from fer_bench.comparison import (
     machine_changes,
     pareto_front,
 )
-from fer_bench.measure_accuracy import AccuracyRun
+from fer_bench.measure_accuracy import AccuracyFailure, AccuracyRun
 from fer_bench.plot import draw_plot
 from fer_edge import ConfigurationError
 from fer_edge.artifacts.record import encode
@@ -264,6 +264,29 @@ def test_a_warning_that_the_machine_was_busy_is_kept(
     assert all("others took 60%" in path.read_text() for path in files.values())
 
 
+def test_what_no_table_shows_is_told_below(
+    make_run: Any, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run({"a": 1.0})
+    noted = replace(run.results[0], notes=("few queries",))
+    cut = replace(run, results=(noted,), interrupted=True, rounds=4)
+    results = (measured("b", 0.7, backend="torch"),)
+    failures = (AccuracyFailure("c", "it is damaged"),)
+    write_json(files["same"], encode(cut))
+    write_json(files["accuracy"], encode(AccuracyRun(results=results, failures=failures)))
+    markdown = tmp_path / "out.md"
+    given = [str(files["same"]), str(files["accuracy"]), "--markdown", str(markdown)]
+    assert main(["compare", *given]) == 0
+    for text in (capsys.readouterr().out, markdown.read_text()):
+        for line in (
+            "- accuracy of c: it is damaged",
+            f"- b, torch, fp32: {results[0].accuracy:.2%} on public-test; no latency",
+            "- a, onnxruntime, fp32: few queries",
+            "- a run was interrupted after 4 rounds",
+        ):
+            assert line in text
+
+
 class WithoutMatplotlib(MetaPathFinder):
     """An environment in which matplotlib is not installed."""
 
@@ -296,9 +319,11 @@ def test_nothing_is_drawn_of_accuracy_alone(
 ) -> None:
     png = tmp_path / "x.png"
     assert main(["compare", str(files["accuracy"]), "--png", str(png)]) == 2
-    assert "no single-stream latency" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "no single-stream latency" in printed.err
+    assert "| a | onnxruntime | fp32 |" in printed.out
     assert main(["compare", str(files["accuracy"])]) == 0
-    assert "| a | onnxruntime | fp32 |" in capsys.readouterr().out
+    assert capsys.readouterr().out == printed.out
 
 
 def test_files_are_told_apart_by_their_schema(files: dict[str, Path]) -> None:

@@ -64,17 +64,17 @@ def _accuracy(options: Namespace) -> int:
     split = load_split(data_of(options), options.split, _first_spec(candidates))
     run = measure_all(candidates, split, options.reference)
     write_result(options, encode(run))
-    if options.reliability and run.results:
-        panels = [
-            (f"{it.model}\n{it.backend}, ECE {it.ece:.3f}", it.reliability) for it in run.results
-        ]
-        draw_reliability(panels, options.reliability)
     for result in run.results:
         _print(result, run.reference)
     for test in run.mcnemar:
         print(paired_sentence(test))
     for failure in run.failures:
         say(f"{failure.model}: {failure.error}")
+    if options.reliability and run.results:  # the last step: nothing else needs matplotlib
+        panels = [
+            (f"{it.model}\n{it.backend}, ECE {it.ece:.3f}", it.reliability) for it in run.results
+        ]
+        draw_reliability(panels, options.reliability)
     return int(bool(run.failures))
 
 

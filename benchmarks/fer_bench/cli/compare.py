@@ -11,8 +11,8 @@ from fer_bench.tables import (
     change_sections,
     comparison_summary,
     comparison_table,
-    failures,
     noise_lines,
+    remarks,
 )
 from fer_edge.artifacts.record import encode
 from fer_edge.command import Commands, add_command, say, write_result
@@ -50,14 +50,12 @@ def add_parser(commands: Commands) -> None:
 
 def _compare(options: Namespace) -> int:
     found = collect(options.results)
-    if not found.latency and not found.accuracy:
+    if not found.latency and not found.accuracy and not found.unmeasured:
         raise ConfigurationError("these results are empty; there is nothing to compare")
     drawn = dots(found)
-    if options.png and not drawn:
-        raise ConfigurationError("there is no single-stream latency of batch 1 to draw")
     changes = changes_since(collect(options.baseline), found) if options.baseline else None
     warnings = [line for run in found.runs for line in noise_lines(run)]
-    below = [failures(found), *(change_sections(changes) if changes else ())]
+    below = [remarks(found), *(change_sections(changes) if changes else ())]
     if options.markdown:
         text = _sections(comparison_table(found), *below, *(f"> {line}" for line in warnings))
         write_bytes(options.markdown, f"{text}\n".encode())
@@ -73,7 +71,9 @@ def _compare(options: Namespace) -> int:
     print(_sections(comparison_summary(found), *below))
     for line in warnings:
         say(line)
-    if options.png:  # the last step: nothing else needs matplotlib
+    if options.png:  # the last step: nothing else needs matplotlib, or what can be drawn
+        if not drawn:
+            raise ConfigurationError("there is no single-stream latency of batch 1 to draw")
         subtitle = "measured on a machine that was not quiet" if warnings else ""
         draw_plot(drawn, options.png, subtitle=subtitle)
     return int(options.strict and changes is not None and changes.worse)
