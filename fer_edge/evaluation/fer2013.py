@@ -53,6 +53,7 @@ __all__ = [
     "SPLITS",
     "Data",
     "LabelledCrops",
+    "chosen_of",
     "classes_of",
     "clean",
     "copies_of",
@@ -208,7 +209,7 @@ def _read(
     labels = labels if like is None else like.classes
     with entries_of(source, split) as found:
         classes = classes_of(found, source, labels)
-        chosen = _chosen(found.entries, split, source)
+        chosen = chosen_of(found.entries, split, source)
         if not found.names and chosen:
             _require_all_classes(found, split, source, classes)
         kept = limited([e for e in chosen if classes.index[e.key] is not None], source)
@@ -228,7 +229,8 @@ def classes_of(found: Survey, source: DataSource, labels: Sequence[str] | None =
     return resolve({entry.key for entry in found.entries}, str(source), source.mapping, labels)
 
 
-def _chosen(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
+def chosen_of(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
+    """The pictures of a split, or, of another data set (None), its half to select on."""
     if split is None:
         kinds = (PUBLIC, TEST, TRAIN)
         chosen = next((c for kind in kinds if (c := [e for e in entries if e.is_in(kind)])), [])

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from made_fer2013 import FORMS, made
 
+from fer_edge.evaluation.data_source import DataSource
 from fer_train.cli import main
+from fer_train.inventory import take_inventory
 
 
 def picture(seed: int, height: int = 60, width: int = 60) -> np.ndarray:
@@ -87,6 +89,12 @@ def test_another_data_set_to_select_on_is_looked_at_too(
     given = ["--classes", "bored,alert", "--validation", str(other)]
     assert main(["data", str(data), *given]) == 0
     assert "validation" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_of_another_data_set_only_what_is_selected_on_is_counted(tmp_path: Path) -> None:
+    path = FORMS["fer2013.csv"](tmp_path, made())
+    found = take_inventory(DataSource(path, validation=path))
+    assert sum(found.counts["validation"].values()) == 14
 
 
 def test_what_cannot_be_placed_is_one_line(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,9 @@ def take_inventory(source: DataSource, sheet: Path | None = None) -> Inventory:
 def _look_at(source: DataSource, seen: _Seen, split: str | None) -> list[str]:
     with fer2013.entries_of(source) as found:
         names, notes = _names(found, source)
-        entries = fer2013.limited(found.entries, source)
+        own = split is None
+        placed = found.entries if own else fer2013.chosen_of(found.entries, None, source)
+        entries = fer2013.limited(placed, source)
         for entry in track(entries, len(entries), "looking at pictures"):
             if (label := names[entry.key]) is not None:
                 try:
