@@ -111,7 +111,7 @@ def _separator_of(line: str) -> str:
 def _fields(line: str, separator: str) -> list[str]:
     if separator == " ":
         return line.split()
-    found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    found: list[str] = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     return [field.strip() for field in found]
 
 
