@@ -212,7 +212,7 @@ class Stream(ProcessBound, Generic[Item, Answer]):
                 index += 1
 
 
-class ResultIterator(Iterator[Shown_co]):
+class ResultIterator(ProcessBound, Iterator[Shown_co]):
     """The results of a stream: an iterator that can be closed, and a context manager.
 
     ``show(answer)`` turns an answer into the result, or raises. The first ``next`` starts the

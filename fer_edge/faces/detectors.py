@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import EngineError
+from fer_edge.system.forking import ProcessBound
 
 _CASCADE = "haarcascade_frontalface_default.xml"
 _SYSTEM_CASCADES = (
@@ -83,7 +84,7 @@ class Detector(Protocol):
         ...
 
 
-class Haar:
+class Haar(ProcessBound):
     """The cascade that OpenCV 4 carries (Viola and Jones, CVPR 2001).
 
     Its anchor is the centre of its box, and its score what the last stage of the cascade gave:
@@ -110,6 +111,7 @@ class Haar:
         self, frame: npt.NDArray[np.uint8], min_side: float, min_score: float | None = None
     ) -> list[Detection]:
         """Find faces; see `Detector`."""
+        self.require_own_process()  # before the lock, which a fork may leave locked
         least_score = self.min_score if min_score is None else min_score
         gray = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)  # noqa: PLR2004
         least = max(1, math.floor(_HAAR_REACH * min_side / self.framing.side))

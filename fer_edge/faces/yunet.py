@@ -19,6 +19,7 @@ from fer_edge.backends.base import one_line
 from fer_edge.backends.onnxruntime_engine import quiet_session
 from fer_edge.errors import ArtifactError, EngineError
 from fer_edge.faces.detectors import Detection, Framing
+from fer_edge.system.forking import ProcessBound
 from fer_edge.system.read_file import read_file
 
 YUNET_FILE = Path(__file__).with_name("models") / "face_detection_yunet_2026may.onnx"
@@ -38,8 +39,8 @@ _MAX_BYTES = 64 << 20
 Floats = npt.NDArray[np.float32]
 
 
-class Yunet:
-    """Finds faces with YuNet; threads may share it.
+class Yunet(ProcessBound):
+    """Finds faces with YuNet; threads may share it, processes may not.
 
     A detection's anchor is the mean of its five landmarks (eyes, nose, corners of the mouth),
     which stays where it is when hair or chin are outside the picture. Its score lies between 0
@@ -65,6 +66,7 @@ class Yunet:
         self, frame: npt.NDArray[np.uint8], min_side: float, min_score: float | None = None
     ) -> list[Detection]:
         """Find faces; see `fer_edge.faces.detectors.Detector`."""
+        self.require_own_process()
         del min_side  # YuNet takes the same time for faces of all sizes
         blob = _blob(frame)
         try:

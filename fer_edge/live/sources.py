@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import EngineError, InputError
+from fer_edge.system.forking import ProcessBound
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = "str | os.PathLike[str] | int | Iterable[tuple[Image, float]] | FrameSource"
@@ -72,7 +73,7 @@ class SourceInfo:
     height: int = 0
 
 
-class FrameSource:
+class FrameSource(ProcessBound):
     """A source that is open: an iterator over its frames, to be read by one thread.
 
     One of your own is made of a generator of frames; with ``SourceInfo(name, live=True)`` only the
@@ -99,6 +100,7 @@ class FrameSource:
         return missing <= max(_FEWEST_LOST, _SHARE_LOST * self.info.frames)
 
     def __iter__(self) -> Iterator[Frame]:
+        self.require_own_process()
         try:
             for frame in self._frames:
                 self.read += 1
@@ -108,7 +110,8 @@ class FrameSource:
 
     def stop(self) -> None:
         """Let a live source end at its next frame; for another thread than the one that reads."""
-        self._stopped.set()
+        if not self.inherited:  # nobody reads here, and the lock may be held for ever
+            self._stopped.set()
 
 
 def open_source(source: Source) -> FrameSource:

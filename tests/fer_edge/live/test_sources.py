@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from forked import in_a_child
 from portrait_videos import write_video
 
-from fer_edge.errors import EngineError, InputError
+from fer_edge.errors import ConfigurationError, EngineError, InputError
 from fer_edge.live.sources import open_source, without_secrets
 
 Image = npt.NDArray[np.uint8]
@@ -184,3 +186,12 @@ def test_where_nothing_answers_the_error_shows_no_password() -> None:
 )
 def test_names_hold_no_secrets(secret: str, shown: str) -> None:
     assert without_secrets(secret) == shown
+
+
+def test_in_a_child_of_fork_an_open_video_is_an_error(plain: Path) -> None:
+    source = open_source(plain)
+    outcome = in_a_child(lambda: next(iter(source)))
+    assert outcome.startswith("EngineError: this FrameSource was made before the process forked")
+    assert in_a_child(source.stop) == "None"
+    with pytest.raises(ConfigurationError, match="cannot be pickled or copied"):
+        pickle.dumps(source)

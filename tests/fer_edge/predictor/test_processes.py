@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
+import pickle
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from forked import SECONDS, in_a_child
 
-from fer_edge import Predictor
+from fer_edge import ConfigurationError, Predictor
 
 CROP = np.arange(48 * 48, dtype=np.uint32).astype(np.uint8).reshape(48, 48)
 
@@ -45,6 +47,13 @@ def test_in_a_child_of_fork_a_stream_of_the_parent_is_an_error(fer: Predictor) -
     next(stream)
     assert in_a_child(lambda: next(stream)).startswith("EngineError: this Stream was made before")
     assert len(list(stream)) == 199
+
+
+def test_a_stream_is_neither_copied_nor_pickled(fer: Predictor) -> None:
+    stream = fer.predict_stream([CROP])
+    for act in (copy.copy, pickle.dumps):
+        with pytest.raises(ConfigurationError, match="ResultIterator cannot be pickled or copied"):
+            act(stream)
 
 
 def test_in_a_child_of_fork_a_stream_that_a_thread_waits_for_is_an_error(fer: Predictor) -> None:
