@@ -23,6 +23,7 @@ from fer_edge.evaluation.unpacking import require_bounded
 from fer_edge.images.pixels import MIN_SIDE
 from fer_edge.images.preprocess import preprocess_all
 from fer_edge.system.files import atomic_path
+from fer_edge.system.read_file import refuse_git_lfs
 
 MAX_UNPACKED = 1 << 30
 """A file may unpack to this many bytes, which is enough for 400,000 crops."""
@@ -182,6 +183,7 @@ def load(path: Path) -> CalibrationSet:
     if not os.path.isfile(path):  # Path.is_file raises where it may not look
         command = shlex.join(["fer-calib", "--data", "fer2013.zip", "--out", str(path)])
         raise DataError(f"there is no calibration set at {path}; make one: {command}")
+    refuse_git_lfs(path, DataError)
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             require_bounded(archive.zip, MAX_UNPACKED)

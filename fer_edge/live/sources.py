@@ -6,6 +6,7 @@ where frames are not evenly spaced, and keeps to time limits on a stream that st
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ import numpy.typing as npt
 
 from fer_edge.errors import EngineError, InputError
 from fer_edge.system.forking import ProcessBound
+from fer_edge.system.read_file import refuse_git_lfs
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = "str | os.PathLike[str] | int | Iterable[tuple[Image, float]] | FrameSource"
@@ -38,6 +40,7 @@ _LEAST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_SHARE = 0.5, 10.0, 0.1
 _FEWEST_LOST, _SHARE_LOST = 2, 0.02
 """Containers that only estimate their number of frames are off by so much."""
 
+_NO_PAIRS = (np.ndarray, bytes, bytearray, memoryview, io.IOBase)
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _USER = re.compile(r"(://)[^/@\s\"']*@")
 _SECRET = re.compile(r"(?i)\b(user-(?:id|pw)|[\w-]*(?:password|token|secret|key)|auth)=[^\s&!]+")
@@ -130,10 +133,10 @@ def open_source(source: Source) -> FrameSource:
         if _ADDRESS.match(where) or _is_pipeline(where):
             return _live(where, without_secrets(where))
         return _file(Path(where))
-    if not isinstance(source, Iterable):
+    if isinstance(source, _NO_PAIRS) or not isinstance(source, Iterable):
         raise InputError(
             "expected a video file, the number of a camera, an address, a GStreamer pipeline or "
-            f"pairs of a frame and its time, not {type(source).__name__}"
+            f"pairs of a frame and its time, not {type(source).__name__}. analyze takes one picture"
         )
     return FrameSource(SourceInfo("frames", live=False), _from_pairs(source))
 
@@ -154,7 +157,8 @@ def _from_pairs(pairs: Iterable[Any]) -> Generator[Frame, None, None]:
         except (TypeError, ValueError) as problem:
             raise InputError(
                 f"expected pairs of a frame and its time in seconds; item {index} is "
-                f"{type(pair).__name__}"
+                f"{type(pair).__name__}. Frames alone become pairs with: "
+                "((frame, number / fps) for number, frame in enumerate(frames))"
             ) from problem
         yield Frame(index, _checked_time(seconds, index), pixels)
 
@@ -179,6 +183,7 @@ def _file(path: Path) -> FrameSource:
     there, first = capture.read() if capture.isOpened() else (False, None)
     if not there or first is None:
         capture.release()
+        refuse_git_lfs(path, InputError)
         raise InputError(
             f"{path} has no frame that can be decoded: it is no video, is empty or damaged, or has "
             "a codec that this OpenCV does not know. Convert it with: "

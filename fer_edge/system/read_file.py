@@ -30,13 +30,13 @@ def read_file(
             _check(status, where, what, most, error)
             data = stream.read(status.st_size)
     except FileNotFoundError as problem:
-        raise error(f"there is no {what} at {where!r}; check the path") from problem
+        raise error(f"there is no {what} at {where!r:.300}; check the path") from problem
     except PermissionError as problem:
         raise error(
             f"this user may not read {where!r}; change its permissions or those of its folder"
         ) from problem
     except (OSError, ValueError) as problem:
-        raise error(f"cannot read the {what} {where!r}: {reason_of(problem)}") from problem
+        raise error(f"cannot read the {what} {where!r:.300}: {reason_of(problem)}") from problem
     if advice := git_lfs_advice(data):
         raise error(f"{where} {advice}")
     return data
@@ -50,6 +50,20 @@ def reason_of(problem: Exception) -> str:
 def git_lfs_advice(start: bytes) -> str | None:
     """What to do about a file that begins with ``start``, if it is a Git LFS pointer."""
     return GIT_LFS_ADVICE if start.startswith(GIT_LFS_START) else None
+
+
+def refuse_git_lfs(path: str | os.PathLike[str], error: type[FerEdgeError]) -> None:
+    """Raise ``error`` for a Git LFS pointer, before or after another library reads the file.
+
+    What cannot be read is that library's to tell.
+    """
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(len(GIT_LFS_START))
+    except OSError:
+        return
+    if advice := git_lfs_advice(start):
+        raise error(f"{os.fspath(path)} {advice}")
 
 
 def _check(

@@ -12,7 +12,7 @@ from fer_edge.artifacts.record import decode, encode
 from fer_edge.artifacts.spec import InputSpec, NetworkSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.system.dependencies import requires
-from fer_edge.system.read_file import reason_of
+from fer_edge.system.read_file import reason_of, refuse_git_lfs
 from fer_train.recipe import LONGEST_MODEL, Augmentation, Recipe, is_plain
 
 PRESETS: dict[str, Recipe] = {
@@ -192,6 +192,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     else:
         with requires("train"):
             import tomli as tomllib
+    refuse_git_lfs(path, ConfigurationError)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as problem:  # an endless number is a ValueError

@@ -23,6 +23,7 @@ from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.system.files import sha256_of
 from fer_edge.system.progress import progress
+from fer_edge.system.read_file import refuse_git_lfs
 from fer_edge.torch_model.checkpoint import write_tensors
 from fer_train.augmentation import augment
 from fer_train.data import TrainingData
@@ -103,6 +104,7 @@ def read_answers(path: Path) -> StoredAnswers:
         raise ArtifactError(
             f"there are no teachers' answers at {path}; write them with fer-train teach --out"
         )
+    refuse_git_lfs(path, ArtifactError)
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}

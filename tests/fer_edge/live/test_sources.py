@@ -195,3 +195,21 @@ def test_in_a_child_of_fork_an_open_video_is_an_error(plain: Path) -> None:
     assert in_a_child(source.stop) == "None"
     with pytest.raises(ConfigurationError, match="cannot be pickled or copied"):
         pickle.dumps(source)
+
+
+def test_a_video_that_git_lfs_did_not_fetch_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "talk.mp4"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match="git lfs pull"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("one", [np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 3)), b"\x00\x00"])
+def test_one_picture_is_no_source(one: object) -> None:
+    with pytest.raises(InputError, match=r"not (ndarray|bytes)\. analyze takes one picture"):
+        open_source(one)  # type: ignore[arg-type]
+
+
+def test_frames_without_times_are_told_how_to_get_them() -> None:
+    with pytest.raises(InputError, match=r"item 0 is ndarray\. Frames alone become pairs with"):
+        next(iter(open_source([np.zeros((9, 9, 3), np.uint8)])))  # type: ignore[list-item]

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from fer_edge.errors import ArtifactError, InputError
-from fer_edge.system.read_file import GIT_LFS_START, git_lfs_advice, read_file
+from fer_edge.system.read_file import (
+    GIT_LFS_START,
+    git_lfs_advice,
+    read_file,
+    refuse_git_lfs,
+)
 
 
 @pytest.fixture
@@ -112,3 +117,11 @@ def test_a_git_lfs_pointer_is_not_taken_for_the_file(file: Path) -> None:
 
 def test_other_files_get_no_advice() -> None:
     assert git_lfs_advice(b"version 1") is None
+
+
+def test_a_file_that_another_library_reads_is_refused_as_a_pointer_alone(file: Path) -> None:
+    refuse_git_lfs(file, ArtifactError)
+    refuse_git_lfs(file.parent / "none", ArtifactError)
+    file.write_bytes(GIT_LFS_START + b"v1\n")
+    with pytest.raises(ArtifactError, match="fetch the file with: git lfs pull"):
+        refuse_git_lfs(file, ArtifactError)
