@@ -33,6 +33,8 @@ MAX_STREAM_BATCH = 1024
 
 _DEFECT = "this is a defect of the engine or of the artifact"
 _ON_ERROR = ("raise", "yield")
+_BATCH_AXES = 3
+"""The fewest axes of an array of crops; one of objects or paths needs one."""
 
 
 class Predictor(ProcessBound):
@@ -305,8 +307,21 @@ def _require_several(crops: object) -> None:
             "a list"
         )
     if (
-        isinstance(crops, (bytes, bytearray, dict))
+        isinstance(crops, np.ndarray)
+        and crops.ndim < _BATCH_AXES
+        and crops.dtype.kind not in "OU"
+        and crops.shape[:1] != (0,)
+    ):
+        raise InputError(f"expected several crops, not {other_kind(crops)}")
+    if (
+        isinstance(crops, (bytes, bytearray, memoryview, dict))
+        or _is_what_read_gives(crops)
         or hasattr(crops, "read")
         or not isinstance(crops, Iterable)
     ):
         raise InputError(f"expected an iterable of crops, not {other_kind(crops)}")
+
+
+def _is_what_read_gives(crops: object) -> bool:
+    """Whether it is VideoCapture.read()'s pair, whose first half says whether there is a frame."""
+    return isinstance(crops, tuple) and isinstance(next(iter(crops), None), (bool, np.bool_))

@@ -9,22 +9,27 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.errors import InputError
-from fer_edge.images.reading import MAX_PIXELS
+from fer_edge.images.reading import MAX_PIXELS, surplus_bits
 
 MIN_SIDE = 8
 """Crops with a shorter side are refused: no expression is left in them."""
 
 _UINT8 = np.dtype(np.uint8)
 _GRAY_AXES, _COLOR_AXES, _BATCH_AXES = 2, 3, 4
-_RGB, _RGBA = 3, 4
-_MOST_OF_8_BITS, _MOST_OF_12_BITS = 255, 4095
+_LUMA_AND_MORE, _RGB, _RGBA = 2, 3, 4
+_MOST_OF_8_BITS = 255
+_OVERSHOOT = 0.5
+"""How far floats of 0 to 1 may leave that range by resizing or rounding."""
 _FOREIGN = {
-    "PIL": "give np.asarray(image.convert('RGB'))[:, :, ::-1], which is blue, green, red",
+    "PIL": "give np.asarray(image.convert('RGB'))[:, :, ::-1], which is blue, green, red, "
+    "or without the last part where color='rgb' was asked for",
     "torch": "give tensor.cpu().numpy(), uint8 (H, W) or (H, W, 3)",
+    "cupy": "give array.get(), uint8 (H, W) or (H, W, 3)",
     "cv2": "give the array that it holds: UMat.get(), or what VideoCapture.read() gives second",
 }
 """How pictures of other packages become arrays."""
 _DECODE = "cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)"
+_SEVERAL = "give several crops to predict_batch, and frames one by one"
 
 
 def check_crop(crop: Any, index: int | None = None) -> npt.NDArray[np.uint8]:
@@ -51,8 +56,8 @@ def check_frame(frame: Any) -> npt.NDArray[np.uint8]:
 
 
 def is_one_picture(shape: tuple[int, ...]) -> bool:
-    """Whether an array of this shape is one picture and not several."""
-    return len(shape) == _GRAY_AXES or (len(shape) == _COLOR_AXES and shape[2] in (1, _RGB, _RGBA))
+    """Whether an array of this shape is one picture and not several, which would be too narrow."""
+    return len(shape) == _GRAY_AXES or (len(shape) == _COLOR_AXES and 0 < shape[2] < MIN_SIDE)
 
 
 def _complaint(value: Any, least: int) -> str:
@@ -99,11 +104,24 @@ def other_kind(value: Any) -> str:
         advice = f"decode the file's bytes first: {_DECODE}"
     elif hasattr(value, "read"):
         advice = f"give its path, or data = file.read() and then {_DECODE}"
+    elif isinstance(value, (list, tuple)) and value and all(map(_is_picture, value)):
+        advice = _SEVERAL
     elif isinstance(value, tuple) and any(isinstance(item, np.ndarray) for item in value):
         advice = "give the array in it alone: VideoCapture.read() gives (ok, frame)"
+    elif isinstance(value, tuple) and value and value[0] is False:
+        advice = "VideoCapture.read() gives (False, None) at the end, or where nothing is read"
     elif isinstance(value, (list, tuple)):
         advice = "give np.asarray(pixels, np.uint8)"
+    elif isinstance(value, np.ndarray):
+        kind = f"{value.dtype} of shape {value.shape}"
+        advice = _shape_advice(value.shape).removeprefix("; ")
+    elif hasattr(value, "__array__"):
+        advice = "give np.asarray of it, uint8 (H, W) or (H, W, 3)"
     return f"{kind}; {advice}" if advice else kind
+
+
+def _is_picture(value: object) -> bool:
+    return isinstance(value, (np.ndarray, str, os.PathLike))
 
 
 def _conversion(value: npt.NDArray[Any]) -> str:
@@ -111,23 +129,31 @@ def _conversion(value: npt.NDArray[Any]) -> str:
     if value.dtype.kind not in "fiub" or not value.size:
         return "convert it to 0..255 with astype(np.uint8)"
     if value.dtype.kind == "f" and not np.isfinite(value).all():
-        return "it holds NaN or Inf"
+        return "it holds NaN or Inf: replace them with np.nan_to_num, or find where they come from"
     low, high = value.min(), value.max()
-    if value.dtype.kind == "b" or (value.dtype.kind == "f" and 0 <= low <= high <= 1):
+    floats = value.dtype.kind == "f"
+    if value.dtype.kind == "b" or (floats and 0 <= low <= high <= 1):
         return "its values are 0 to 1: convert it with (pixels * 255).astype(np.uint8)"
-    if 0 <= low <= high <= _MOST_OF_8_BITS:
-        return "its values are 0 to 255 already: convert it with pixels.astype(np.uint8)"
-    if value.dtype == np.uint16:
-        shift = 4 if high <= _MOST_OF_12_BITS else 8
-        return f"its values end at {high}: convert it with (pixels >> {shift}).astype(np.uint8)"
-    return f"its values are {low:g} to {high:g}: scale it to 0..255, then astype(np.uint8)"
+    if floats and -_OVERSHOOT < low <= high < 1 + _OVERSHOOT:
+        about, pixels = f"about 0 to 1, {low:g} to {high:g}", "(pixels.clip(0, 1) * 255)"
+    elif 0 <= low <= high <= _MOST_OF_8_BITS:
+        about, pixels = "0 to 255 already", "pixels"
+    elif value.dtype == np.uint16:
+        about, pixels = f"up to {high}", f"(pixels >> {surplus_bits(int(high))})"
+    else:
+        return f"its values are {low:g} to {high:g}: scale it to 0..255, then astype(np.uint8)"
+    return f"its values are {about}: convert it with {pixels}.astype(np.uint8)"
 
 
 def _shape_advice(shape: tuple[int, ...]) -> str:
     if len(shape) == _COLOR_AXES and shape[2] == _RGBA:
         return "; drop the fourth channel with cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR)"
+    if len(shape) == _COLOR_AXES and shape[2] == _LUMA_AND_MORE:
+        return "; its first channel is a gray picture: give pixels[:, :, 0]"
     if len(shape) == _COLOR_AXES and shape[0] in (1, _RGB):
         return "; its channels come first: give pixels.transpose(1, 2, 0)"
     if len(shape) == _BATCH_AXES:
-        return "; give several crops to predict_batch, and frames one by one"
+        return f"; {_SEVERAL}"
+    if len(shape) == 1:
+        return f"; if it holds a picture file, decode it first: {_DECODE}"
     return ""

@@ -7,8 +7,8 @@ JPEG, PNG, WebP, BMP and TIFF, decoded by OpenCV to 8-bit blue, green, red:
   release (4.11 and 4.12 miss EXIF behind XMP in JPEG, and all EXIF in WebP).
 - Gray becomes three equal channels. Transparency is dropped, not blended: a pixel keeps the
   colour that is stored under its alpha. A palette is looked up.
-- 16 bits become 8 by what they hold: a picture whose values end below 256 or below 4,096 has 8 or
-  12 bits of depth in truth, and its lower bits would be all that there is.
+- 16 bits become 8 by what they hold: a picture whose values end below 256, 1,024, 4,096 or 16,384
+  has 8, 10, 12 or 14 bits of depth in truth, and its lower bits would be all that there is.
 - CMYK and YCCK JPEGs are taken as Adobe writes them, inverted (255 is no ink), whether they
   say so or not, and become ``channel * black / 255``; ICC profiles and PNG's gamma are ignored.
 - Of an animation the first frame is read, of a TIFF the first page.
@@ -49,9 +49,9 @@ MAX_BYTES = 256 << 20
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|data:")
 """A path has one of the two slashes left; a drive has a single letter."""
-_DEPTHS = (8, 12, 16)
+_DEPTHS = (8, 10, 12, 14, 16)
 """Bits of a pixel that a picture stored with 16 may have in truth."""
 _UPRIGHT: dict[int, Callable[[Image], Image]] = {
     1: lambda image: image,
@@ -80,8 +80,8 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     where = os.fspath(path)
     if _ADDRESS.match(where) and not os.path.lexists(where):
         raise InputError(
-            f"{where!r:.200} is an address; download the picture and give the path of its file. "
-            "FaceAnalyzer.track opens the addresses of cameras and videos"
+            f"{where!r:.100} is an address; download the picture, or decode a data URL, and give "
+            "the path of its file. FaceAnalyzer.track opens the addresses of cameras and videos"
         )
     return decode_image(read_file(where, "picture", MAX_BYTES, InputError), where)
 
@@ -145,5 +145,9 @@ def _to_8_bits(image: npt.NDArray[Any], where: str) -> Image:
             f"{where} has pixels of type {image.dtype}; expected whole numbers of 8 or 16 bits. "
             "Save it as JPEG or PNG."
         )
-    bits = next(depth for depth in _DEPTHS if image.max() < 1 << depth)
-    return (image >> (bits - 8)).astype(np.uint8)
+    return (image >> surplus_bits(int(image.max()))).astype(np.uint8)
+
+
+def surplus_bits(highest: int) -> int:
+    """By how many bits to shift values of up to 16 bits that end at ``highest``, to have 8."""
+    return next(depth for depth in _DEPTHS if highest < 1 << depth) - 8

@@ -51,8 +51,18 @@ UNFIT = [
         id="float 255",
     ),
     pytest.param(np.full((9, 9), -3.0), r"its values are -3 to -3: scale it", id="negative"),
-    pytest.param(np.full((9, 9), 4095, np.uint16), r"end at 4095.*\(pixels >> 4\)", id="12 bits"),
-    pytest.param(np.full((9, 9), 4096, np.uint16), r"end at 4096.*\(pixels >> 8\)", id="16 bits"),
+    pytest.param(np.full((9, 9), 4095, np.uint16), r"up to 4095.*\(pixels >> 4\)", id="12 bits"),
+    pytest.param(np.full((9, 9), 1023, np.uint16), r"up to 1023.*\(pixels >> 2\)", id="10 bits"),
+    pytest.param(np.full((9, 9), 16383, np.uint16), r"to 16383.*\(pixels >> 6\)", id="14 bits"),
+    pytest.param(np.full((9, 9), 16384, np.uint16), r"to 16384.*\(pixels >> 8\)", id="16 bits"),
+    pytest.param(
+        np.full((9, 9), 1.02), r"about 0 to 1, 1\.02 to .*clip\(0, 1\) \* 255", id="resized"
+    ),
+    pytest.param((False, None), r"tuple; VideoCapture\.read\(\) gives \(False", id="no frame"),
+    pytest.param([np.zeros((9, 9), np.uint8)], "not list; give several crops", id="crops"),
+    pytest.param(["a.png"], "not list; give several crops to predict_batch", id="paths"),
+    pytest.param(of("cupy", "ndarray"), r"give array\.get\(\)", id="cupy"),
+    pytest.param(np.float32(1), r"float32; give np\.asarray of it", id="array-like"),
     pytest.param((True, np.zeros((9, 9, 3), np.uint8)), r"tuple; give the array in", id="read"),
     pytest.param(of("cv2", "UMat"), r"not cv2\.UMat; give the array that it holds", id="UMat"),
     pytest.param(io.BytesIO(b"x"), "not BytesIO; give its path, or data = file.read", id="file"),
@@ -60,9 +70,9 @@ UNFIT = [
     pytest.param(of("torch", "Tensor"), r"not torch.Tensor; give tensor\.cpu\(\)", id="torch"),
     pytest.param(object(), "pixels in a numpy array, not object", id="object"),
     pytest.param(np.zeros((), np.uint8), r"for colour, not \(\)", id="scalar"),
-    pytest.param(np.zeros(48, np.uint8), r"for colour, not \(48,\)", id="one axis"),
+    pytest.param(np.zeros(48, np.uint8), r"not \(48,\); .* decode it first: cv2", id="one axis"),
     pytest.param(
-        np.zeros((48, 48, 2), np.uint8), r"for colour, not \(48, 48, 2\)", id="2 channels"
+        np.zeros((48, 48, 2), np.uint8), r"not \(48, 48, 2\); .* pixels\[:, :, 0\]", id="2 channels"
     ),
     pytest.param(
         np.zeros((48, 48, 4), np.uint8), r"not \(48, 48, 4\); drop .*COLOR_BGRA2BGR", id="alpha"
@@ -143,6 +153,8 @@ def test_an_empty_frame_is_refused() -> None:
     [
         ((48, 48), True),
         ((48, 48, 3), True),
+        ((48, 48, 2), True),
+        ((48, 48, 5), True),
         ((2, 48, 48), False),
         ((2, 48, 48, 3), False),
         ((48,), False),

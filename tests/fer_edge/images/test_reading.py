@@ -157,7 +157,19 @@ def test_gray_becomes_three_equal_channels(suffix: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0, 0), (255, 255), (256, 16), (4095, 255), (0x12FF, 0x12), (0xFEFF, 0xFE), (0xFFFF, 0xFF)],
+    [
+        (0, 0),
+        (255, 255),
+        (256, 64),
+        (1023, 255),
+        (1024, 64),
+        (4095, 255),
+        (4096, 64),
+        (16383, 255),
+        (0x42FF, 0x42),
+        (0xFEFF, 0xFE),
+        (0xFFFF, 0xFF),
+    ],
 )
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 def test_sixteen_bits_become_eight_by_what_they_hold(
@@ -275,7 +287,7 @@ def test_floating_point_pixels_are_refused() -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        *("https://example.org/face.jpg", "rtsp://camera/1"),
+        *("https://example.org/face.jpg", "rtsp://camera/1", "data:image/png;base64,iVBORw0KGgo="),
         Path("https://example.org/face.jpg"),
     ],
 )

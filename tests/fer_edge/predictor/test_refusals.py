@@ -30,7 +30,9 @@ def test_one_unfit_crop_refuses_its_batch_and_is_named(
     assert double.batches == []
 
 
-@pytest.mark.parametrize("nothing", [None, 3, b"\xff\xd8", io.BytesIO(b"x")])
+@pytest.mark.parametrize(
+    "nothing", [None, 3, b"\xff\xd8", memoryview(b"x"), io.BytesIO(b"x"), (False, None)]
+)
 def test_what_cannot_be_iterated_is_no_batch(fer: Predictor, nothing: Any) -> None:
     with pytest.raises(InputError, match="expected an iterable of crops, not"):
         fer.predict_batch(nothing)
@@ -49,6 +51,17 @@ def test_one_picture_is_no_batch(fer: Predictor, shape: tuple[int, ...]) -> None
     for call in (fer.predict_batch, fer.predict_stream):
         with pytest.raises(InputError, match="expected several crops, not one picture of shape"):
             call(picture)
+
+
+@pytest.mark.parametrize("shape", [(), (900,)])
+def test_an_encoded_picture_or_a_number_is_no_batch(fer: Predictor, shape: tuple[int, ...]) -> None:
+    for call in (fer.predict_batch, fer.predict_stream):
+        with pytest.raises(InputError, match="expected several crops, not uint8 of shape"):
+            call(np.zeros(shape, np.uint8))
+
+
+def test_an_array_of_no_crops_gives_none(fer: Predictor) -> None:
+    assert fer.predict_batch(np.array([])) == []  # type: ignore[arg-type]
 
 
 def test_an_array_of_several_crops_is_a_batch(fer: Predictor) -> None:
