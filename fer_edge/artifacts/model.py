@@ -23,7 +23,7 @@ DEFAULT_MODEL = "default"
 """The name of the packaged model that is taken where the caller names none."""
 
 _MODELS = Path(__file__).parents[1] / "models"
-WEIGHTS = (".pth", ".pt", ".ckpt", ".npz", ".h5", ".keras")
+WEIGHTS = (".pth", ".pt", ".bin", ".tar", ".pkl", ".ckpt", ".npz", ".h5", ".keras")
 """Suffixes of weights that fer-train import reads, or says why it cannot."""
 
 _TARGETS = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "trt"}
@@ -232,8 +232,8 @@ def import_advice(path: Path) -> str:
 
 def _another_kind(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix in WEIGHTS:
-        return f"{path} holds weights, not an artifact. {import_advice(path)}"
     if suffix == ".bin" and os.path.exists(path.with_suffix(".xml")):
         return f"{path} holds the weights of an IR; give {path.with_suffix('.xml')}"
+    if suffix in WEIGHTS:
+        return f"{path} holds weights, not an artifact. {import_advice(path)}"
     return f"{path} is not an artifact; the name of one ends in {', '.join(FORMATS)}"

@@ -7,6 +7,7 @@ out. Its crop without a margin looks like a FER2013 picture.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from fer_edge.arguments import real_number, whole_number
 from fer_edge.backends.base import MAX_THREADS
 from fer_edge.emotion import Emotion
-from fer_edge.errors import InputError
+from fer_edge.errors import ArtifactError, ConfigurationError, InputError
 from fer_edge.faces.detectors import Detection, Detector, Haar
 from fer_edge.images.pixels import check_frame
 from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
@@ -29,6 +30,7 @@ MIN_SIZE = 24
 """Least width and height of a box by default, in pixels of the frame."""
 
 _MAX_GROWTH = 4
+_DETECTORS = "a detector's model is 'yunet', 'haar' or the path of a YuNet file"
 
 
 @dataclass(frozen=True)
@@ -189,8 +191,12 @@ def cut_face(
 
 
 def _open(model: str | Path, threads: int) -> Detector:
+    if not isinstance(model, (str, os.PathLike)):
+        raise ConfigurationError(f"{_DETECTORS}, not {type(model).__name__}")
     if model == "haar":
         return Haar()
+    if model != "yunet" and not os.path.lexists(model):
+        raise ArtifactError(f"there is no YuNet at {os.fspath(model)!r:.300}; {_DETECTORS}")
     from fer_edge.faces.yunet import Yunet  # ONNX Runtime, which the cascade does without
 
     return Yunet(None if model == "yunet" else Path(model), threads=threads)

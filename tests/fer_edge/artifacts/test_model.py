@@ -202,6 +202,8 @@ def test_a_file_that_the_backend_does_not_open_is_told_with_those_that_do(tmp_pa
             r"fer-train import --weights .*model\.PTH --model NETWORK --out .*model\.saf",
         ),
         ("model.ckpt", "holds weights, not an artifact"),
+        ("pytorch_model.bin", "holds weights, not an artifact"),
+        ("checkpoint.pth.tar", "holds weights, not an artifact"),
     ],
 )
 def test_a_file_that_is_no_artifact_says_what_to_do(

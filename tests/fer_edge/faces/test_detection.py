@@ -304,3 +304,15 @@ class TestFace:
 def test_its_use_in_a_child_of_fork_is_an_error(detector: FaceDetector) -> None:
     outcome = in_a_child(lambda: detector.detect(np.zeros((64, 64, 3), np.uint8)))
     assert outcome.startswith("EngineError: this FaceDetector was made before the process forked")
+
+
+@pytest.mark.parametrize("model", [None, 3, b"yunet", np.zeros((9, 9, 3), np.uint8)])
+def test_what_names_no_detector_is_told_what_does(model: Any) -> None:
+    with pytest.raises(ConfigurationError, match="'haar' or the path of a YuNet file, not"):
+        FaceDetector(model)
+
+
+@pytest.mark.parametrize("model", ["retinaface", "https://example.com/yunet.onnx"])
+def test_an_unknown_detector_lists_the_known_ones(model: str) -> None:
+    with pytest.raises(ArtifactError, match=f"no YuNet at '{model}'; .* 'yunet', 'haar' or"):
+        FaceDetector(model)
