@@ -83,8 +83,12 @@ def read_artifact(path: Path, spec: ModelSpec | None = None) -> Artifact:
     read.
     """
     form = FORMATS[path.suffix.lower()]
-    beside = [path.with_suffix(suffix) for suffix in COMPANIONS.get(form, ())]
-    companions = {file.name: _read(file) for file in beside if os.path.exists(file)}
+    companions = {
+        path.with_suffix(suffix).name: _read(file)
+        for suffix in COMPANIONS.get(form, ())
+        for file in map(path.with_suffix, (suffix.upper(), suffix))  # of both the usual one
+        if os.path.exists(file)
+    }
     data = _read(path)
     return Artifact(path, form, data, hashlib.sha256(data).hexdigest(), companions, spec)
 

@@ -232,8 +232,9 @@ def import_advice(path: Path) -> str:
 
 def _another_kind(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix == ".bin" and os.path.exists(path.with_suffix(".xml")):
-        return f"{path} holds the weights of an IR; give {path.with_suffix('.xml')}"
+    graph = path.with_suffix(".xml" if path.suffix.islower() else ".XML")
+    if suffix == ".bin" and os.path.exists(graph):
+        return f"{path} holds the weights of an IR; give {graph}"
     if suffix in WEIGHTS:
         return f"{path} holds weights, not an artifact. {import_advice(path)}"
     return f"{path} is not an artifact; the name of one ends in {', '.join(FORMATS)}"

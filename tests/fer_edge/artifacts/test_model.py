@@ -192,6 +192,14 @@ def test_a_file_that_the_backend_does_not_open_is_told_with_those_that_do(tmp_pa
         Model.open(tmp_path / "model.xml").artifact("onnxruntime")
 
 
+@pytest.mark.parametrize("suffix", [".bin", ".BIN"])
+def test_the_weights_of_an_ir_are_found_in_either_case(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "MODEL.XML").touch()
+    (tmp_path / f"MODEL{suffix}").write_bytes(b"weights")
+    artifact = Model.open(tmp_path / "MODEL.XML").artifact("openvino")
+    assert artifact.companions == {"MODEL.bin": b"weights"}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
