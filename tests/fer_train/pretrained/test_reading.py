@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,6 +147,7 @@ def test_the_state_dict_is_found_whatever_it_is_called(
         "epoch": 3,
         "best": np.float64(0.7),
         "steps": np.int64(12),
+        "args": Namespace(lr=1e-3, out=Path("runs/x")),
         "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3}]},
         key: weights,
         "accuracy": torch.tensor(0.7),

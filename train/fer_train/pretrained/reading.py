@@ -216,11 +216,11 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_number, "numpy.core.multiarray.scalar"),  # before numpy 2
     (_number, "numpy._core.multiarray.scalar"),
     Namespace,
-    (PurePosixPath, "pathlib.PosixPath"),
-    (PureWindowsPath, "pathlib.WindowsPath"),
+    *((PurePosixPath, f"pathlib{place}.PosixPath") for place in ("", "._local")),  # of 3.13
+    *((PureWindowsPath, f"pathlib{place}.WindowsPath") for place in ("", "._local")),
 ]
-"""What a pickle may hold beside tensors, as none of it runs code: trainings save their accuracy as a
-number of numpy, and their options with the paths in them."""
+"""What a pickle may hold beside tensors, as none of it runs code: a training saves its accuracy as
+a number of numpy, and its options with the paths in them."""
 
 
 def _read_pickle(path: Path) -> Weights:
