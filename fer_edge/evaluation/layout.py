@@ -130,9 +130,8 @@ def survey(listing: Listing, source: Path) -> Survey:
         _refuse_data_in_a_file(listing, source)
         _refuse_hidden_halves(listing, listing.files, set(), {}, source)
         return Survey((), (), _told(listing))
-    by_depth = zip(*(file.folders[:-1] for file in pictures), strict=False)
-    shared = takewhile(lambda names: len(set(names)) == 1, by_depth)
-    roots = sorted(halves, key=len, reverse=True) or [tuple(names[0] for names in shared)]
+    around = {_around_classes(half, pictures): half for half in halves or {()}}
+    roots = sorted(around, key=len, reverse=True)
     has_validation = any(half_named(root[-1]) == PUBLIC for root in halves)
     notes: list[str] = []
     found: list[tuple[SourceFile, Entry]] = []
@@ -141,7 +140,7 @@ def survey(listing: Listing, source: Path) -> Survey:
         root = next((root for root in roots if file.folders[: len(root)] == root), None)
         if root is not None and (key := _class_of(file, root, source)) is not None:
             if halves:
-                half = _half_of(file, root[-1], has_validation)
+                half = _half_of(file, around[root][-1], has_validation)
             else:
                 half = _named_half(file) if by_name else TRAIN
             found.append((file, Entry(file.name, key, half, file.open)))
@@ -169,6 +168,18 @@ def _half_around(folders: _Folders) -> _Folders | None:
     """
     depths = range(len(folders) - 1, 0, -1)
     return next((folders[:depth] for depth in depths if half_named(folders[depth - 1])), None)
+
+
+def _around_classes(half: _Folders, pictures: Sequence[SourceFile]) -> _Folders:
+    """The folder around the class folders: that of the half, or the only one in it, such as images.
+
+    A half without a name is the whole source.
+    """
+    folders = [file.folders for file in pictures]
+    within = [one for one in folders if half in (one, _half_around(one) or ())]
+    by_depth = zip(*(one[len(half) : -1] for one in within), strict=False)
+    shared = takewhile(lambda names: len(set(names)) == 1 and not emotion_named(names[0]), by_depth)
+    return (*half, *(names[0] for names in shared))
 
 
 def _class_of(file: SourceFile, root: _Folders, source: Path) -> str | None:

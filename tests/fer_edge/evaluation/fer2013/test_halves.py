@@ -249,6 +249,8 @@ def test_without_a_test_half_copies_are_not_counted(tmp_path: Path) -> None:
         {"train": "TRAINING", "test": "TESTING"},
         {"train": "train_set", "test": "test-set"},
         {"train": "train/train", "test": "test/test"},
+        {"train": "train/images", "test": "test/images"},
+        {"train": "a/train/images/all", "test": "b/test"},
     ],
 )
 @pytest.mark.parametrize("write", [write_zip, write_folder])
