@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from fer_edge.errors import DataError
 from fer_edge.evaluation.classes import emotion_named
-from fer_edge.evaluation.picture_files import Listing, SourceFile
+from fer_edge.evaluation.picture_files import Listing, SourceFile, what_one_is
 from fer_edge.system.files import sha256_of_stream
 
 TRAIN, PUBLIC, PRIVATE, TEST = "train", "public-test", "private-test", "test"
@@ -58,6 +58,8 @@ _SHORTCUTS = {".lnk", ".url"}
 _STAND_INS = {"", *_SHORTCUTS}
 """Of files that stand for a folder: git's links on Windows are files, and so are shortcuts."""
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar"}
+_OF_OFFICE = "[Content_Types].xml"
+"""A member of the zips that Word and Excel write."""
 _SHOWN = 8
 
 _HALVES_BY_NAME = "there are no folders train and test; FER2013's names tell the halves"
@@ -359,6 +361,10 @@ def _refuse_data_in_a_file(listing: Listing, source: Path) -> None:
             f"{source} has no pictures, but {', '.join(tables[:_SHOWN])}; give such a table "
             "itself, out of any zip: FER2013's of pixels, or a list of pictures"
         )
+    if any(file.name == _OF_OFFICE for file in listing.files):
+        raise DataError(f"{source} is a spreadsheet or document; save its table as 'CSV UTF-8'")
+    if told := what_one_is(listing.files):
+        raise DataError(f"{source} has no pictures, but {told}")
 
 
 def test_half_beside(listing: Listing, table: SourceFile) -> str | None:

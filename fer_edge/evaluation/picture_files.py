@@ -8,7 +8,7 @@ import posixpath
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,26 +177,39 @@ _STARTS = {
     (b"\xff\xd8\xff", b"\x89PNG"): "it is a picture; give the folder around its class folder",
     (b"<",): "it is a web page; download the data set itself",
 }
-_TAR_AT = 257
+_TAR_AT, _LOOKED_AT = 257, 512
 _SHOWN = 16
 
 
 def what_it_is(path: Path) -> str:
     """Tell in one sentence what the file is by its first bytes, and what to do next."""
     with open_file(path) as stream:
-        start = stream.read(512)
-    if not start:
-        return "it is empty; download it again"
-    if start.startswith(b"ustar", _TAR_AT):
-        return "it is a tar archive; unpack it, and give the folder"
-    for marks, told in _STARTS.items():
-        if start.startswith(marks):
-            return told
+        start = stream.read(_LOOKED_AT)
+    if told := _by_its_start(start):
+        return told
     if b"emotion" in start.partition(b"\n")[0].lower():
         return f"it looks like a CSV file without its suffix; call it {path.name}.csv"
     return (
         f"it begins with {start[:_SHOWN]!r}; give a CSV file with the columns emotion,pixels,Usage"
     )
+
+
+def what_one_is(files: Sequence[SourceFile]) -> str | None:
+    """Name the first file that is known by its first bytes, and tell as ``what_it_is`` does."""
+    for file in files:
+        with file.open() as stream:
+            told = _by_its_start(stream.read(_LOOKED_AT))
+        if told:
+            return f"{file.name}: {told}"
+    return None
+
+
+def _by_its_start(start: bytes) -> str | None:
+    if not start:
+        return "it is empty; download it again"
+    if start.startswith(b"ustar", _TAR_AT):
+        return "it is a tar archive; unpack it, and give the folder"
+    return next((told for marks, told in _STARTS.items() if start.startswith(marks)), None)
 
 
 def named_alike(path: Path) -> str:

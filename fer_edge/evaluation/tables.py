@@ -8,6 +8,7 @@ row.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ MAX_LINE = 1 << 16
 """Characters of a line; FER2013's longest row has 9,200 (2304 numbers with spaces)."""
 
 _SEPARATORS = ",;\t|"
+_UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _PACKED = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 _LISTED, _SHOWN = 12, 30
@@ -96,9 +98,10 @@ def _refuse_other_text(stream: IO[bytes], source: str) -> None:
             "'CSV UTF-8'"
         )
     if start.startswith(_UTF_16) or b"\0" in start[:_MARK]:
+        encoding = "UTF-32" if start.startswith(_UTF_32) else "UTF-16"
         raise DataError(
-            f"{source} is text in UTF-16; expected UTF-8. Save it as 'CSV UTF-8', or convert it: "
-            "iconv -f UTF-16 -t UTF-8"
+            f"{source} is text in {encoding}; expected UTF-8. Save it as 'CSV UTF-8', or convert "
+            f"it: iconv -f {encoding} -t UTF-8"
         )
 
 

@@ -86,6 +86,7 @@ def test_a_packed_table_is_told(start: bytes, tmp_path: Path) -> None:
         (b"", "is empty; expected the columns emotion, pixels"),
         (b"emotion,Usage\n1,Training\n", "lacks the columns pixels"),
         ("emotion,pixels,Usage\n".encode("utf-16"), "is text in UTF-16; expected UTF-8"),
+        ("emotion,pixels,Usage\n".encode("utf-32"), "is text in UTF-32; .*iconv -f UTF-32"),
         (b"emotion,pixels,Usage\n\xff,,\n", "is not a readable CSV file"),
         (b'emotion,pixels,Usage\n3,"' + b"1 " * 100_000, "line 2 is longer than"),
     ],

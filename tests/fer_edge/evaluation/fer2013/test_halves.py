@@ -459,6 +459,22 @@ def test_a_zip_in_a_zip_is_named(tmp_path: Path) -> None:
         load(path, "train")
 
 
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"x.npy": b"\x93NUMPY"}, r"no pictures, but x\.npy: it holds arrays .* train/<class>/"),
+        ({"data/train-0.parquet": b"PAR1"}, r"but data/train-0\.parquet: it holds arrays"),
+        ({"[Content_Types].xml": b"<", "xl/workbook.xml": b"<"}, "spreadsheet .* 'CSV UTF-8'"),
+    ],
+)
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_data_that_is_no_pictures_is_told(
+    write: Callable[..., Path], files: dict[str, bytes], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=told):
+        load(write(tmp_path / "a", files), "train")
+
+
 def test_what_is_there_stands_in_the_message_of_an_empty_split(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "a", as_files([Picture("PublicTest", 0, noise(0))]))
     with pytest.raises(DataError, match=r"no pictures of train .*; it has test"):
