@@ -250,6 +250,10 @@ class Predictor(ProcessBound):
     def _infer(
         self, backend: Backend, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        if len(batch) > MAX_STREAM_BATCH:  # engines fail on batches of gigabytes
+            parts = range(0, len(batch), MAX_STREAM_BATCH)
+            each = [self._infer(backend, batch[at : at + MAX_STREAM_BATCH]) for at in parts]
+            return np.concatenate([it[0] for it in each]), np.concatenate([it[1] for it in each])
         logits, probabilities = backend.infer(batch)
         expected = (len(batch), len(self._labels))
         if logits.shape != expected or probabilities.shape != expected:

@@ -23,6 +23,7 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ConfigurationError, DataError, EmptySplitError, FerEdgeError
 from fer_edge.evaluation import fer2013, metrics
 from fer_edge.evaluation.agreement import Agreement, agreement
+from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.fer2013 import LabelledCrops
 from fer_edge.evaluation.metrics import ClassScores
 from fer_edge.predictor import Predictor
@@ -160,7 +161,7 @@ def load_split(data: fer2013.Data, split: str, spec: ModelSpec | None = None) ->
     copied = None
     if split != "train":
         with suppress(EmptySplitError):
-            train = fer2013.load(data, "train", like=crops)
+            train = fer2013.load(DataSource.of(data).whole, "train", like=crops)
             copied = fer2013.copies_of(crops.images, train.images)
     return EvaluationSplit(split, crops, copied)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fer_calib.crops import Crops
 from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.emotion import LABELS
-from fer_edge.errors import ConfigurationError, DataError, EmptySplitError
+from fer_edge.errors import ConfigurationError, DataError
 from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.fer2013 import Data, LabelledCrops
 from fer_edge.evaluation.unpacking import require_bounded
@@ -103,11 +103,10 @@ class CalibrationSet:
             )
         if data is None:
             return
-        try:
-            test = fer2013.load(data, "test", like=self.crops)
-        except EmptySplitError:
+        tests = fer2013.test_halves(data, self.crops)
+        if not tests:
             return
-        copies = fer2013.copies_of(self.crops.images, test.images)
+        copies = fer2013.copies_of(self.crops.images, tests[0].images)
         if copies.any():
             first = self.crops.names[int(np.flatnonzero(copies)[0])]
             raise DataError(

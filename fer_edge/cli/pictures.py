@@ -16,6 +16,8 @@ import numpy.typing as npt
 from fer_edge.analyzer import FaceAnalyzer
 from fer_edge.command import open_predictor, say, write_result
 from fer_edge.errors import InputError
+from fer_edge.evaluation.layout import PICTURES
+from fer_edge.evaluation.picture_files import opened
 from fer_edge.faces.detection import AnalyzedFace, FaceDetector
 from fer_edge.images.annotation import annotate
 from fer_edge.images.reading import PICTURE_SUFFIXES, read_image
@@ -75,14 +77,21 @@ def predict(options: Namespace) -> int:
 
 
 def _expanded(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are given, and of a folder the pictures in it, in the order of their names."""
+    """Files as they are given, and of a folder the pictures in it, in the order of their names.
+
+    Links are followed. Raises DataError for what cannot be listed, as data sets do.
+    """
     for path in paths:
-        found = [
-            file
-            for file in sorted(path.rglob("*") if path.is_dir() else ())
-            if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.endswith(_ANNOTATED)
-        ]
-        yield from found or [path]
+        if not path.is_dir():
+            yield path
+            continue
+        with opened(path) as listing:
+            names = [
+                file.name
+                for file in listing.files
+                if file.suffix in PICTURES and not file.last.endswith(_ANNOTATED)
+            ]
+        yield from [path / name for name in names] or [path]
 
 
 def _read(path: Path) -> Image:

@@ -72,6 +72,11 @@ class DataSource:
         return [word for flag, value in given.items() for word in (flag, str(value))]
 
     @property
+    def whole(self) -> DataSource:
+        """Without a limit, to compare with: a copy may be anywhere in it."""
+        return replace(self, limit=None)
+
+    @property
     def for_validation(self) -> DataSource:
         """The other path, whose pictures are all to select on."""
         if self.validation is None:

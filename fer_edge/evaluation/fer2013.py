@@ -62,6 +62,7 @@ __all__ = [
     "load",
     "load_clean_train",
     "load_halves",
+    "test_halves",
 ]
 
 SPLITS = (TRAIN, PUBLIC, PRIVATE, TEST)
@@ -128,6 +129,14 @@ def load_halves(
     return whole.take(~held), whole.take(held)
 
 
+def test_halves(data: Data, like: LabelledCrops) -> list[LabelledCrops]:
+    """The test half to compare ``like`` with, all of it whatever the limit; empty without one."""
+    try:
+        return [load(DataSource.of(data).whole, TEST, like=like)]
+    except EmptySplitError:
+        return []
+
+
 def load_clean_train(
     data: Data, *, labels: Sequence[str] | None = None
 ) -> tuple[LabelledCrops, dict[str, int]]:
@@ -137,13 +146,12 @@ def load_clean_train(
     DataError as ``load`` does, and where nothing is left.
     """
     train = load(data, TRAIN, labels=labels)
-    source, tests = DataSource.of(data), []
-    has_own_validation = source.validation is not None or source.validation_share
-    for half in (TEST, PUBLIC) if has_own_validation else (TEST,):
-        try:
-            tests.append(load(source, half, like=train))
-        except EmptySplitError:
-            continue
+    source = DataSource.of(data)
+    tests = test_halves(source, train)
+    if source.validation is not None:
+        tests.append(load(source.whole, PUBLIC, like=train))
+    elif source.validation_share:  # of the pictures that the limit leaves
+        tests.append(load(source, PUBLIC, like=train))
     kept, left_out = clean(train, *tests)
     if not tests:
         del left_out["copies of a test picture"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterable, Sequence
-from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from fer_edge.errors import DataError
-from fer_edge.evaluation.layout import TRAIN, Entry, Survey, half_named
+from fer_edge.evaluation.layout import ALL_FOR_TRAINING, TRAIN, Entry, Survey, half_named
 from fer_edge.evaluation.picture_files import open_file
 from fer_edge.evaluation.tables import Table, open_table
 
@@ -27,6 +27,7 @@ _LABELS = (
     *("label", "labels", "emotion", "expression", "class", "class_name", "category", "target"),
 )
 _SPLITS = ("split", "usage", "set", "subset", "partition", "fold")
+_WORDS = re.compile(r"[^a-z]+")
 _SIZED_BOXES = (
     ("x", "y", "w", "h"),
     ("x", "y", "width", "height"),
@@ -48,25 +49,38 @@ def read_list(path: Path) -> Survey:
     """Read ``path,label`` and, with a header, a column of splits and four of boxes.
 
     Paths are relative to the list. Without a header the label may come first: the first picture
-    tells. Lines without a split are for training. Raises DataError for a line that does not fit
-    and for pictures that are not there.
+    tells. Without a column of splits the paths tell the halves, by a folder or by a name such as
+    test_0001.jpg, and the rest is for training. A line that is there twice counts once. Raises
+    DataError for a line that does not fit, for a picture with two labels or in two halves, and for
+    pictures that are not there.
     """
-    entries: list[Entry] = []
+    entries: dict[tuple[object, ...], Entry] = {}
     missing: list[str] = []
     with open_table(open_file(path), str(path), MAX_LISTED) as table:
         columns = _columns(table, path.parent)
         first = [] if columns.header else [(1, list(table.header))]
-        for number, row in chain(first, table.rows):
+        rows = [*first, *table.rows]
+        if columns.header and columns.split is None:
+            columns = columns._replace(split=_column_of_halves(table, columns, rows))
+        for number, row in rows:
             entry = _entry(path, row, columns, f"{path} line {number}")
-            entries.append(entry)
-            if not os.path.isfile(path.parent / entry.name):
+            known = entries.setdefault((entry.name, entry.box), entry)
+            if (known.key, known.half) != (entry.key, entry.half):
+                raise DataError(
+                    f"{path} line {number} has {entry.name} as {entry.key} of {entry.half}, and a "
+                    f"line before it as {known.key} of {known.half}; keep one of them"
+                )
+            if known is entry and not os.path.isfile(path.parent / entry.name):
                 missing.append(entry.name)
     if missing:
         raise DataError(
             f"{path} lists {len(missing)} pictures that are not there, {missing[0]} for one; paths "
             f"start from the list's own folder, {path.parent}"
         )
-    return Survey(tuple(entries), (), f"a list of {len(entries)} pictures")
+    notes = [ALL_FOR_TRAINING] if all(it.half == TRAIN for it in entries.values()) else []
+    if len(rows) > len(entries):
+        notes.append(f"{len(rows) - len(entries)} lines of {path.name} stand there twice")
+    return Survey(tuple(entries.values()), tuple(notes), f"a list of {len(entries)} pictures")
 
 
 class _Columns(NamedTuple):
@@ -112,6 +126,25 @@ def _columns(table: Table, folder: Path) -> _Columns:
     )
 
 
+def _column_of_halves(
+    table: Table, columns: _Columns, rows: Sequence[tuple[int, list[str]]]
+) -> int | None:
+    """The column of another name that has a half in each line, and not train in all of them."""
+    for column, name in enumerate(table.header):
+        if column in (columns.path, columns.label, *columns.box):
+            continue
+        told = {row[column] for _, row in rows if len(row) > column}
+        halves = set(map(half_named, told))
+        if halves - {TRAIN} and None not in halves:
+            return column
+        if None in halves and any(map(half_named, _WORDS.split(name.lower()))):
+            raise DataError(
+                f"{table.source} has the column {name}, which could tell the halves; expected "
+                "train, val or test in each of its lines: write that, or leave the column out"
+            )
+    return None
+
+
 def _first_of(names: Sequence[str], known: Iterable[str]) -> int | None:
     return next((names.index(name) for name in known if name in names), None)
 
@@ -129,9 +162,15 @@ def _entry(listing: Path, row: list[str], columns: _Columns, where: str) -> Entr
     if not name or not key:
         raise DataError(f"{where} lacks its {'label' if name else 'path'}")
     name = _with_slashes(listing.parent, name)
-    told = TRAIN if columns.split is None else row[columns.split]
-    if (split := half_named(told)) is None:
+    if columns.split is None:
+        *folders, last = PurePath(name).with_suffix("").parts
+        around = map(half_named, (*reversed(folders), last))
+        split = next((half for half in around if half), TRAIN)
+    elif (half := half_named(row[columns.split])) is None:
+        told = row[columns.split]
         raise DataError(f"{where} has the split {told!r:.40}; expected train, val or test")
+    else:
+        split = half
     opener = functools.partial(open_file, listing.parent / name)
     return Entry(name, key, split, opener, _box(row, columns, where) if columns.box else None)
 

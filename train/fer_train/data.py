@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_edge.artifacts.spec import InputSpec
-from fer_edge.errors import DataError, EmptySplitError
+from fer_edge.errors import DataError
 from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.crops import SIDE, LabelledCrops
 from fer_edge.evaluation.data_source import DataSource
@@ -85,10 +85,7 @@ def prepare(
     """
     source = DataSource.of(data)
     whole, validation = fer2013.load_halves(source, labels=labels, wanted=wanted)
-    try:
-        tests = [fer2013.load(source, "test", like=whole)]
-    except EmptySplitError:
-        tests = []
+    tests = fer2013.test_halves(source, whole)
     train, left_out = fer2013.clean(whole, validation, *tests)
     copied = fer2013.copies_of(validation.images, whole.images)
     told = None if votes is None else read_votes(votes, train.classes)
@@ -99,6 +96,8 @@ def prepare(
         digest = hashlib.sha256(digest.encode() + targets.tobytes()).hexdigest()
     found = dict.fromkeys((*whole.notes, *validation.notes))
     notes = (*found, *_notes(source, train, validation))
+    if not tests:
+        notes = (*notes, "there is no test half, so copies of its pictures were not looked for")
     if told is not None:
         notes = (*notes, f"{len(told.of(train))} of {len(train)} training pictures have votes")
     return TrainingData(train, targets, validation, copied, left_out, digest, voted, notes)

@@ -165,6 +165,22 @@ def test_a_folder_stands_for_the_pictures_in_it(run: Run, tmp_path: Path) -> Non
     assert [result["image"] for result in results(out)] == list(map(str, pictures))
 
 
+def test_a_folder_is_read_through_links_and_nothing_in_it_is_passed_over(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "album", tmp_path / "out.json"
+    draw(tmp_path / "elsewhere" / "a.jpg", 1)
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "b.gif").write_bytes(b"GIF89a")
+    assert run(folder, "--crop", "--json", out) == 2
+    assert [r["image"] for r in results(out)] == [f"{folder}/b.gif", f"{folder}/linked/a.jpg"]
+    assert "b.gif" in capsys.readouterr().err
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    assert run(folder, "--crop") == 2
+    assert "gone is a link to" in capsys.readouterr().err
+
+
 def test_shards_are_the_whole_and_overlap_nowhere(run: Run, tmp_path: Path) -> None:
     folder, out = tmp_path / "album", tmp_path / "out.json"
     pictures = {str(draw(folder / f"{n}.png", n)) for n in range(5)}

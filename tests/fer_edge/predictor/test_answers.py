@@ -36,6 +36,15 @@ def test_predict_batch_gives_the_models_probabilities(
     assert table(fer.predict_batch(crops)) == pytest.approx(expected, abs=CLOSE)
 
 
+def test_a_batch_that_no_engine_could_hold_is_run_in_parts(
+    fer: Predictor, crops: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = table(fer.predict_batch(crops))
+    monkeypatch.setattr("fer_edge.predictor.MAX_STREAM_BATCH", 2)
+    assert len(crops) % 2
+    assert table(fer.predict_batch(crops)) == pytest.approx(expected, abs=CLOSE)
+
+
 def test_predict_tensor_gives_logits_and_probabilities(
     fer: Predictor, tensor: Image, tiny_answer: Answer
 ) -> None:

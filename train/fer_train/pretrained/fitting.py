@@ -61,6 +61,12 @@ def fit(
     wanted = {n: t for n, t in network.state_dict().items() if not n.endswith(_COUNTER)}
     given = {n: t for n, t in given.items() if not n.endswith(_COUNTER)}
     head = _head_names(network)
+    whole = [p for p, count in _prefixes(given, wanted).items() if count >= len(wanted) - len(head)]
+    if len(whole) > 1:
+        raise ArtifactError(
+            f"{where}: it holds {len(whole)} networks, whose names begin with "
+            f"{' and '.join(map(repr, sorted(whole)))}; save the right one alone"
+        )
     used, ignored = _named_alike(given, {name: wanted[name] for name in head}, wanted)
     weights = _resampled(network, used)
     summed = _match_colours(network, weights)
@@ -187,7 +193,7 @@ def _without_unused(
     ignored = sorted(
         name
         for name, tensor in given.items()
-        if name not in wanted and (name.startswith(_UNUSED) or not tensor.ndim)
+        if name not in wanted and (name.startswith(_UNUSED) or tensor.numel() == 1)
     )
     used = {name: tensor for name, tensor in given.items() if name not in ignored}
     return _with_plain_head(used, head, wanted), ignored

@@ -11,6 +11,7 @@ import pytest
 from made_fer2013 import FORMS, Picture, as_files, first_pixels, made, noise, write_folder
 
 from fer_edge.errors import DataError
+from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.fer2013 import load_clean_train
 
 
@@ -22,6 +23,17 @@ def test_copies_of_either_test_half_are_not_trained_on(half: str, tmp_path: Path
     clean, left_out = load_clean_train(FORMS["fer2013.csv"](tmp_path, pictures))
     assert int(copied.pixels[0, 0]) not in first_pixels(clean)
     assert (len(clean), left_out) == (14, {"copies of a test picture": 1, "constant": 0})
+
+
+def test_a_limit_leaves_no_copy_in(tmp_path: Path) -> None:
+    """It counts for what is learnt from; copies are looked for in the whole test half."""
+    tests = [Picture("PublicTest", label, noise(100 + n)) for n in range(9) for label in range(7)]
+    pictures = [*tests, *(Picture("Training", it.label, it.pixels) for it in tests), *made()]
+    source = DataSource(FORMS["zip"](tmp_path, pictures), limit=21)
+    clean, left_out = load_clean_train(source)
+    copies = {it.pixels.tobytes() for it in tests}
+    assert left_out["copies of a test picture"] > 0
+    assert not any(image.tobytes() in copies for image in clean.images)
 
 
 def test_constant_pictures_are_not_trained_on(tmp_path: Path) -> None:

@@ -338,9 +338,34 @@ def test_a_list_may_tell_splits_and_boxes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(crops.images[0], whole[20:80, 10:60])
 
 
+def test_a_column_of_halves_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    rows = [f"{row},{'test' if n % 3 == 2 else 'train'}" for n, row in enumerate(ROWS)]
+    path = write_list(tmp_path, "path,label,phase\n" + "\n".join(rows))
+    assert [len(load(path, split)) for split in ("train", "test")] == [14, 7]
+
+
+@pytest.mark.parametrize("last", ["test/{:04}.png", "test_{:04}.png"])
+def test_paths_tell_the_halves_of_a_list_without_splits(last: str, tmp_path: Path) -> None:
+    others = {f"pics/{last.format(n)}": name for n, name in enumerate(LABELS)}
+    write_folder(tmp_path, {name: png(colour(9)) for name in others})
+    rows = [*ROWS, *(f"{name},{label}" for name, label in others.items())]
+    path = write_list(tmp_path, "\n".join(rows))
+    assert [len(load(path, split)) for split in ("train", "test")] == [21, 7]
+
+
+def test_a_line_that_is_there_twice_counts_once_and_is_told(tmp_path: Path) -> None:
+    crops = load(write_list(tmp_path, "\n".join([*ROWS, *ROWS[:2]])), "train")
+    assert (len(crops), crops.notes[-1]) == (21, "2 lines of list.csv stand there twice")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,label,is_test\npics/happy0.png,happy,0\n", "column is_test, which could tell the h"),
+        (
+            "path,label\npics/happy0.png,happy\npics/happy0.png,sad\n",
+            r"line 3 has pics/happy0\.png as sad of train, and a line before it as happy of train",
+        ),
         (
             "path,label\npics/happy0.png,happy\npics/none.png,sad\n",
             r"lists 1 pictures .* pics/none\.png",
