@@ -94,7 +94,7 @@ def test_a_lacking_projection_is_missing(weights: Weights, tmp_path: Path) -> No
 
 
 def test_the_list_is_bounded(tmp_path: Path) -> None:
-    many = {f"layer{'x' * 300}{i}.weight": torch.ones(1) for i in range(500)}
+    many = {f"layer{'x' * 300}{i}.weight": torch.ones(2) for i in range(500)}
     path = foreign.save_torch(tmp_path / "x.pth", many)
     assert "and 495 more" in foreign.refused(path, "surplus")
 
