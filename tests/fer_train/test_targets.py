@@ -38,8 +38,8 @@ def test_votes_are_in_the_order_of_our_labels(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_few_could_read_has_no_votes(tmp_path: Path) -> None:
-    path = votes_file(tmp_path, "train/happy/Training_1.jpg,4,0,0,0,0,0,0,3,2,1")
-    assert read_votes(path).shares == {}
+    few, enough = "Training_1.jpg,4,0,0,0,0,0,0,3,2,1", "Training_2.jpg,9,0,0,0,0,0,0,0,0,1"
+    assert read_votes(votes_file(tmp_path, f"{few}\n{enough}")).shares.keys() == {"Training_2.jpg"}
 
 
 def test_without_votes_a_target_is_the_label(crops: LabelledCrops) -> None:
@@ -68,6 +68,7 @@ def test_votes_for_other_pictures_are_refused(crops: LabelledCrops, tmp_path: Pa
         ("emotion,pixels\n1,2\n", "lacks the columns anger, .*its first line is emotion, pixels"),
         (HEADER + "a,x,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* not numbers"),
         (HEADER + "a,1\n", "line 2 has 2 fields"),
+        (HEADER + "a,0.9,0.1,0,0,0,0,0,0,0,0\n", "no line with 5 votes .* not their share"),
         (HEADER + "a,-1,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
         (HEADER + "a,nan,0,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),
         (HEADER + "a,3e38,3e38,0,0,0,0,0,0,0,0\n", "line 2 has votes .* expected 0 to 1e"),

@@ -154,6 +154,11 @@ def read_votes(path: Path, labels: tuple[str, ...] = LABELS) -> Votes:
                     f"{where} has other votes for {name} than a line above, and pictures are told "
                     "by their file names; give each a name of its own"
                 )
+    if not votes.shares:
+        raise DataError(
+            f"{path} has no line with {_MIN_VOTES} votes for these emotions; expected how many "
+            "people voted for each, not their share"
+        )
     return votes
 
 
