@@ -122,12 +122,12 @@ def make_fer2013() -> MakeData:
     def make(path: Path, train: int, test: int) -> Path:
         drawings = iter(synthetic_crops(len(LABELS) * (train + test)))
         with zipfile.ZipFile(path, "w") as archive:
-            for name in LABELS:
+            for place, name in enumerate(LABELS):
                 for prefix, half, count in (
                     ("Training", "train", train),
                     ("PublicTest", "test", test),
                 ):
-                    for number in range(count):
+                    for number in range(place * count, (place + 1) * count):
                         picture = cv2.resize(next(drawings)[:, :, 0], (48, 48))
                         _, encoded = cv2.imencode(".png", picture)
                         member = f"{half}/{name}/{prefix}_{number:05d}.png"
