@@ -135,9 +135,10 @@ def _column_of_halves(
             continue
         told = {row[column] for _, row in rows if len(row) > column}
         halves = set(map(half_named, told))
-        if halves - {TRAIN} and None not in halves:
+        has_others = bool(halves - {TRAIN, None})
+        if has_others and None not in halves:
             return column
-        if None in halves and any(map(half_named, _WORDS.split(name.lower()))):
+        if has_others or (None in halves and any(map(half_named, _WORDS.split(name.lower())))):
             raise DataError(
                 f"{table.source} has the column {name}, which could tell the halves; expected "
                 "train, val or test in each of its lines: write that, or leave the column out"

@@ -361,6 +361,7 @@ def test_a_line_that_is_there_twice_counts_once_and_is_told(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,label,phase\npics/happy0.png,happy,test\npics/sad0.png,sad,\n", "column phase, wh"),
         ("path,label,is_test\npics/happy0.png,happy,0\n", "column is_test, which could tell the h"),
         (
             "path,label\npics/happy0.png,happy\npics/happy0.png,sad\n",
