@@ -42,6 +42,14 @@ INTERRUPTED = 130
 """Exit code of a command that was stopped from the keyboard, the same as in shells."""
 
 _BROKEN_PIPE = 141
+_NEXT_STEPS = {
+    errno.ENOSPC: "; free some space, or write elsewhere",
+    errno.EROFS: "; write elsewhere",
+    errno.EACCES: "; give a path that you may read or write",
+    errno.EISDIR: "; give the path of a file",
+    errno.ENOTDIR: "; give another path: a file stands where a folder is needed",
+}
+"""What follows the system's own reason in a message."""
 _STANDARD_OUTPUT = Path("-")
 
 
@@ -189,7 +197,7 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
         if options.debug:
             raise
         place = f"{problem.filename}: " if problem.filename else ""
-        advice = "; free some space, or write elsewhere" if problem.errno == errno.ENOSPC else ""
+        advice = _NEXT_STEPS.get(problem.errno or 0, "")
         say(f"{parser.prog}: {place}{problem.strerror or problem}{advice}")
         return FerEdgeError.exit_code
     except KeyboardInterrupt:

@@ -12,8 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fer_edge.artifacts.manifest import MANIFEST, GoldenCrop, Manifest, MeasuredLatency
-from fer_edge.artifacts.spec import InputSpec
+from fer_edge.artifacts.manifest import MANIFEST, Manifest, MeasuredLatency
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import new_folder
 from fer_export.model_directory import artifact_entry, check_replaceable
@@ -23,7 +22,6 @@ from fer_export.report import write_report
 from fer_export.tensorrt.building import build_plan, naming_nvidias_tools, plan_entry
 from fer_export.tensorrt.prepared import check_precision
 from fer_export.verification import (
-    Answers,
     answers_of,
     golden_crops,
     reference_answers,
@@ -42,13 +40,16 @@ def finish_plan(
 ) -> Manifest:
     """Build ``target`` from ``prepared``, compare the two, and put both into ``out``.
 
-    Of ``options``, those of the plan and the pictures to compare on are used. Raises
+    Of ``options``, those of the plan and the pictures to compare on are used. The golden crops and
+    the notes are those of the model directory that ``prepared`` is in, if it is in one. Raises
     ConfigurationError if ``prepared`` is not of the target's precision, MissingDependencyError and
     EngineError without TensorRT, a GPU or a driver, and GateError for a plan whose layers or
     answers are not as asked for. After an error ``out`` is as it was.
     """
     check_replaceable(out, force)
     spec = check_precision(prepared, target).spec
+    listed = (prepared.parent / MANIFEST).is_file()
+    source = Manifest.read(prepared.parent) if listed else None
     with new_folder(out) as folder:
         onnx = folder / prepared.name
         shutil.copyfile(prepared, onnx)
@@ -58,7 +59,7 @@ def finish_plan(
         with Predictor(onnx, backend="onnxruntime") as predictor:
             answers = partial(answers_of, predictor, label=onnx.name)
             compared, expected, _ = reference_answers(spec, answers, options)
-            golden = _golden_crops(prepared, spec.input, answers)
+            golden = (source.golden if source else ()) or golden_crops(spec.input, answers)
         report(f"{plan.name}: comparing on {len(compared)} crops")
         with naming_nvidias_tools(prepared, built):
             measured = verify(plan, "tensorrt", compared, expected, device=device)
@@ -70,17 +71,8 @@ def finish_plan(
             artifact_entry(folder, onnx.name, form, spec.precision),
             replace(plan_entry(plan, target), measured=(replace(measured, latency=latency),)),
         )
-        manifest = Manifest(out.resolve().name, spec.precision, entries, golden).sealed()
+        notes = source.notes if source else ()
+        manifest = Manifest(out.resolve().name, spec.precision, entries, golden, notes).sealed()
         write_report(folder, manifest, compared, reference=onnx.name)
         manifest.write(folder)
     return manifest
-
-
-def _golden_crops(prepared: Path, spec: InputSpec, answers: Answers) -> tuple[GoldenCrop, ...]:
-    """The golden crops of the model directory that ``prepared`` is in, else new ones.
-
-    Their answers are those of the fp32 network.
-    """
-    if (prepared.parent / MANIFEST).is_file() and (found := Manifest.read(prepared.parent).golden):
-        return found
-    return golden_crops(spec, answers)

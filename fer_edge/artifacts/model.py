@@ -15,7 +15,7 @@ from fer_edge.artifacts.artifact import (
     read_artifact,
     read_entry,
 )
-from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
+from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Manifest
 from fer_edge.artifacts.spec import PRECISIONS, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 
@@ -23,8 +23,10 @@ DEFAULT_MODEL = "default"
 """The name of the packaged model that is taken where the caller names none."""
 
 _MODELS = Path(__file__).parents[1] / "models"
-WEIGHTS = (".pth", ".pt", ".bin", ".tar", ".pkl", ".ckpt", ".npz", ".h5", ".keras")
+_WEIGHTS = (".pth", ".pt", ".bin", ".tar", ".pkl", ".ckpt", ".npz")
 """Suffixes of weights that fer-train import reads, or says why it cannot."""
+
+_OF_TENSORFLOW = (".h5", ".hdf5", ".keras", ".pb", ".tflite")
 
 _TARGETS = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "trt"}
 """What fer-export calls the artifacts of a backend, before the precision."""
@@ -105,7 +107,7 @@ class Model:
         if os.path.isdir(path):
             return cls(name, path, Manifest.read(path), spec)
         if format_of(path) is None:
-            raise ConfigurationError(_another_kind(path))
+            raise ConfigurationError(another_kind(path))
         return cls(name, path, None, spec)
 
     @property
@@ -230,11 +232,21 @@ def import_advice(path: Path) -> str:
     )
 
 
-def _another_kind(path: Path) -> str:
+def another_kind(path: Path) -> str:
+    """What a file is that is no artifact, by its name, and what to do with it."""
     suffix = path.suffix.lower()
     graph = path.with_suffix(".xml" if path.suffix.islower() else ".XML")
     if suffix == ".bin" and os.path.exists(graph):
         return f"{path} holds the weights of an IR; give {graph}"
-    if suffix in WEIGHTS:
-        return f"{path} holds weights, not an artifact. {import_advice(path)}"
+    if path.name == MANIFEST:
+        return f"{path} is the manifest of a model; give its folder, {path.parent}"
+    if suffix in _OF_TENSORFLOW:
+        return (
+            f"{path} is a model of TensorFlow or Keras, which is not read; convert it to ONNX with "
+            "tf2onnx, and give that with a spec"
+        )
+    if suffix in _WEIGHTS:
+        return (
+            f"{path} holds weights, and is neither checkpoint nor artifact. {import_advice(path)}"
+        )
     return f"{path} is not an artifact; the name of one ends in {', '.join(FORMATS)}"

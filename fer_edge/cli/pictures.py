@@ -16,8 +16,7 @@ import numpy.typing as npt
 from fer_edge.analyzer import FaceAnalyzer
 from fer_edge.command import open_predictor, say, write_result
 from fer_edge.errors import InputError
-from fer_edge.evaluation.layout import PICTURES
-from fer_edge.evaluation.picture_files import opened
+from fer_edge.evaluation.picture_files import PICTURES, opened
 from fer_edge.faces.detection import AnalyzedFace, FaceDetector
 from fer_edge.images.annotation import annotate
 from fer_edge.images.reading import PICTURE_SUFFIXES, read_image

@@ -34,10 +34,12 @@ class Classes:
     labels: tuple[str, ...]
     index: Mapping[str, int | None]
 
-    def without(self, names: Collection[str]) -> str:
-        """Write a text for ``--classes`` that leaves out ``names`` too."""
+    def without(self, names: Collection[str]) -> str | None:
+        """Write a text for ``--classes`` that leaves out ``names``; None if too few are left."""
         said = {key: DROP if at is None else self.labels[at] for key, at in self.index.items()}
         kept = [label for label in self.labels if label not in names]
+        if len(kept) < MIN_LABELS:
+            return None
         rest = {key: name for label in kept for key, name in said.items() if name == label}
         return _option_text({**rest, **{key: DROP for key in said if key not in rest}})
 
@@ -81,15 +83,17 @@ def resolve(
     source: str,
     mapping: Mapping[str, str],
     labels: Sequence[str] | None = None,
+    elsewhere: Collection[str] = (),
 ) -> Classes:
     """Find the label of each of ``keys``, which are the names that occur in ``source``.
 
-    ``mapping`` is ``--classes``; ``labels`` are those of a model, in its order, where the data set
-    has to fit one. Without either, the names have to be emotions: FER2013's seven, with contempt
-    as an eighth where it occurs. Raises DataError, which names what does not fit.
+    ``mapping`` is ``--classes``, which may also name those ``elsewhere``, in another source.
+    ``labels`` are those of a model, in its order, where the data set has to fit one. Without
+    either, the names have to be emotions: FER2013's seven, with contempt as an eighth where it
+    occurs. Raises DataError, which names what does not fit.
     """
     by_key = {key: key.strip().lower() for key in keys}
-    said = _mapped(by_key, source, mapping)
+    said = _mapped(by_key, source, mapping, elsewhere)
     unsaid = {key: low for key, low in by_key.items() if key not in said}
     if labels is not None and set(labels) - set(_EMOTION_OF.values()):
         known = {label.lower(): label for label in labels}
@@ -117,13 +121,13 @@ def resolve(
     return Classes(tuple(labels), {key: places.get(name) for key, name in said.items()})
 
 
-def _mapped(by_key: Mapping[str, str], source: str, mapping: Mapping[str, str]) -> dict[str, str]:
+def _mapped(
+    by_key: Mapping[str, str], source: str, mapping: Mapping[str, str], elsewhere: Collection[str]
+) -> dict[str, str]:
     """What ``--classes`` says of each class; if it only drops some, nothing of the others."""
-    said, used = {}, set()
-    for key, low in by_key.items():
-        # a name alone stands for its variants too: happy for a folder called happiness
-        emotion = emotion_named(low) or ""
-        name = low if low in mapping or mapping.get(emotion) != emotion else emotion
+    said, used = {}, {_name_in(mapping, key) for key in elsewhere}
+    for key in by_key:
+        name = _name_in(mapping, key)
         if name in mapping:
             said[key] = mapping[name]
             used.add(name)
@@ -138,6 +142,13 @@ def _mapped(by_key: Mapping[str, str], source: str, mapping: Mapping[str, str]) 
             f"--classes names {surplus[0]!r:.60}, and {source} has no such class; it has {there}"
         )
     return said
+
+
+def _name_in(mapping: Mapping[str, str], key: str) -> str:
+    """How ``--classes`` names a class: happy alone stands for its variant happiness too."""
+    low = key.strip().lower()
+    emotion = emotion_named(low) or ""
+    return low if low in mapping or mapping.get(emotion) != emotion else emotion
 
 
 def _suggestion(by_key: Mapping[str, str], known: Mapping[str, str]) -> str:

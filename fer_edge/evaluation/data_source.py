@@ -18,7 +18,8 @@ class DataSource:
     ``validation``, another path, or ``validation_share`` of the training pictures, drawn with
     ``seed`` and, where ``subject`` is a regular expression that finds the person in a picture's
     name, by person; without either it is the data set's own. ``limit`` is the most pictures that
-    are read of a split. Raises ConfigurationError for values that cannot be used.
+    are read of a split. ``partner`` is set by ``for_validation`` alone. Raises ConfigurationError
+    for values that cannot be used.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class DataSource:
     seed: int = 0
     subject: str | None = None
     limit: int | None = None
+    partner: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_share < 1:
@@ -67,7 +69,7 @@ class DataSource:
         given = {"--data": self.path} | {
             f"--{name.replace('_', '-')}": value
             for name, value in vars(self).items()
-            if name != "path" and value
+            if name not in ("path", "partner") and value
         }
         return [word for flag, value in given.items() for word in (flag, str(value))]
 
@@ -78,10 +80,10 @@ class DataSource:
 
     @property
     def for_validation(self) -> DataSource:
-        """The other path, whose pictures are all to select on."""
+        """The other path, whose pictures are all to select on; this one is its ``partner``."""
         if self.validation is None:
             return self
-        return replace(self, path=self.validation, validation=None)
+        return replace(self, path=self.validation, validation=None, partner=self.path)
 
     def __str__(self) -> str:
         return str(self.path)

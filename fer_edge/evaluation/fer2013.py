@@ -24,27 +24,23 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fer_edge.artifacts.spec import InputSpec
+from fer_edge.artifacts.spec import MIN_LABELS, InputSpec
 from fer_edge.errors import DataError, EmptySplitError
 from fer_edge.evaluation.classes import Classes, resolve
 from fer_edge.evaluation.crops import SIDE, LabelledCrops, clean, copies_of, held_out
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import decode_all
+from fer_edge.evaluation.halves import PRIVATE, PUBLIC, TEST, TRAIN
+from fer_edge.evaluation.hidden_halves import test_half_beside
 from fer_edge.evaluation.layout import (
     ALL_FOR_TRAINING,
-    PICTURES,
-    PRIVATE,
-    PUBLIC,
-    TEST,
-    TRAIN,
     Entry,
     Survey,
     is_named_as_fer2013,
     survey,
-    test_half_beside,
 )
 from fer_edge.evaluation.lists import MAX_LISTED, PATH_COLUMNS, read_list
-from fer_edge.evaluation.picture_files import named_alike, open_file, opened, what_it_is
+from fer_edge.evaluation.picture_files import PICTURES, named_alike, open_file, opened, what_it_is
 from fer_edge.evaluation.pixel_tables import MAX_PICTURES, read_pixels
 from fer_edge.evaluation.tables import open_table
 
@@ -231,10 +227,18 @@ def _read(
 
 
 def classes_of(found: Survey, source: DataSource, labels: Sequence[str] | None = None) -> Classes:
-    """The classes of what was found, which have to fit ``labels``. Raises DataError."""
+    """The classes of what was found, which have to fit ``labels``. Raises DataError.
+
+    Of a data set and the other one to select on, each may have names of its own in ``--classes``.
+    """
     if found.names:  # a table need not have every class
         return resolve(found.names, str(source), found.names, labels)
-    return resolve({entry.key for entry in found.entries}, str(source), source.mapping, labels)
+    elsewhere: set[str] = set()
+    if source.mapping and (other := source.validation or source.partner):
+        with entries_of(replace(source, path=other, validation=None)) as theirs:
+            elsewhere = {entry.key for entry in theirs.entries}
+    keys = {entry.key for entry in found.entries}
+    return resolve(keys, str(source), source.mapping, labels, elsewhere)
 
 
 def chosen_of(entries: Sequence[Entry], split: str | None, source: DataSource) -> list[Entry]:
@@ -264,9 +268,14 @@ def _require_all_classes(
     if missing := [name for place, name in enumerate(classes.labels) if place not in seen]:
         folders = [f for kind, f in found.halves.items() if (kind == TRAIN) == (half == TRAIN)]
         where = f"{source}: {' and '.join(folders) or half}" if split else str(source)
+        option = classes.without(missing)
+        advice = (
+            f'If it is, say what its classes are: --classes "{option}"'
+            if option
+            else (f"A model has {MIN_LABELS} classes at least")
+        )
         raise DataError(
-            f"{where} lacks the class folders {', '.join(missing)}; is it complete? If it is, say "
-            f'what its classes are: --classes "{classes.without(missing)}"'
+            f"{where} lacks the class folders {', '.join(missing)}; is it complete? {advice}"
         )
 
 

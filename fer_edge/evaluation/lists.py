@@ -10,7 +10,8 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from fer_edge.errors import DataError
-from fer_edge.evaluation.layout import ALL_FOR_TRAINING, TRAIN, Entry, Survey, half_named
+from fer_edge.evaluation.halves import TRAIN, half_named
+from fer_edge.evaluation.layout import ALL_FOR_TRAINING, Entry, Survey
 from fer_edge.evaluation.picture_files import open_file
 from fer_edge.evaluation.tables import Table, open_table
 
@@ -79,7 +80,8 @@ def read_list(path: Path) -> Survey:
         )
     notes = [ALL_FOR_TRAINING] if all(it.half == TRAIN for it in entries.values()) else []
     if len(rows) > len(entries):
-        notes.append(f"{len(rows) - len(entries)} lines of {path.name} stand there twice")
+        repeated = len(rows) - len(entries)
+        notes.append(f"{repeated} lines of {path.name} repeat others and are left out")
     return Survey(tuple(entries.values()), tuple(notes), f"a list of {len(entries)} pictures")
 
 

@@ -18,6 +18,20 @@ from fer_edge.errors import DataError
 from fer_edge.evaluation.unpacking import require_plain_methods
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
 
+PICTURES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".webp", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".pbm"),
+}
+"""Suffixes of pictures. Not all of these can be read, and one that cannot be is an error."""
+
+PROSE = {".md", ".html", ".pdf", ".bib", ".ini", ".db", ".py", ".ipynb", ".log", ".yaml", ".yml"}
+PAPERS = PROSE | {
+    *(".txt", ".csv", ".tsv", ".json", ".xml", ".mat", ".npy", ".npz", ".pkl", ".pts"),
+}
+"""Suffixes of what may stand among pictures and is none; all but prose may be a half in a file."""
+SHORTCUTS = {".lnk", ".url"}
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".lz4", ".7z", ".rar"}
+
 
 class SourceFile(NamedTuple):
     """A file by its path below the source, with ``/`` between folders."""

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from fer_edge.emotion import LABELS
 from fer_edge.errors import DataError
-from fer_edge.evaluation.classes import labels_of
+from fer_edge.evaluation.classes import emotion_named, labels_of
 from fer_edge.evaluation.crops import SIDE
-from fer_edge.evaluation.layout import FER2013_NAMES, TEST, TRAIN, Entry, Survey, half_named
+from fer_edge.evaluation.halves import FER2013_NAMES, TEST, TRAIN, half_named
+from fer_edge.evaluation.layout import Entry, Survey
 from fer_edge.evaluation.tables import open_table
 
 MAX_PICTURES = 150_000
@@ -50,12 +51,19 @@ def read_pixels(
                 raise DataError(f"{where} has the Usage {usage!r}; expected {known}")
             if split not in (None, half) and (split != TEST or half == TRAIN):
                 continue
-            if emotion not in names:
+            if (key := _key_of(emotion, names)) is None:
                 raise DataError(f"{where} has the emotion {emotion!r}; expected {', '.join(names)}")
             picture = _picture(pixels.split(), where)
-            entries.append(Entry(f"{source} row {place}", emotion, half, picture))
+            entries.append(Entry(f"{source} row {place}", key, half, picture))
     notes = () if told is not None else (f"{source} has no column Usage: all is for training",)
     return Survey(tuple(entries), notes, names=names)
+
+
+def _key_of(told: str, names: Mapping[str, str]) -> str | None:
+    """The number that a row tells, also as pandas writes it (3.0) or by the emotion's name."""
+    key = told.lower().removesuffix(".0")
+    label = emotion_named(key)
+    return key if key in names else next((k for k, name in names.items() if name == label), None)
 
 
 def _picture(values: list[str], where: str) -> npt.NDArray[np.uint8]:

@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from fer_edge.artifacts.artifact import MAX_BYTES
-from fer_edge.artifacts.model import WEIGHTS, import_advice
+from fer_edge.artifacts.artifact import MAX_BYTES, format_of
+from fer_edge.artifacts.model import another_kind, import_advice
 from fer_edge.artifacts.record import parse_json
 from fer_edge.artifacts.spec import METADATA_KEY, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
@@ -88,10 +88,8 @@ def _parsed(data: bytes, path: Path) -> tuple[dict[str, torch.Tensor], ModelSpec
     try:
         weights = safetensors.torch.load(data)
     except SafetensorError as problem:
-        if path.suffix.lower() in WEIGHTS:
-            raise ArtifactError(
-                f"{path} holds weights, not a checkpoint. {import_advice(path)}"
-            ) from problem
+        if format_of(path) is None:
+            raise ArtifactError(another_kind(path)) from problem
         raise ArtifactError(f"{path} is not a safetensors file: {problem}") from problem
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as problem:
         # safetensors knows types and empty shapes for which torch has no tensor

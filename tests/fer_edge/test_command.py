@@ -49,16 +49,20 @@ def test_an_error_of_ours_is_one_line_on_standard_error(capsys: pytest.CaptureFi
     assert capsys.readouterr() == ("", "fer-test: there is no data\n")
 
 
-def test_an_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
-    problem = PermissionError(errno.EACCES, "Permission denied", "/out")
-    assert run_command(raising(problem), []) == 2
-    assert capsys.readouterr().err == "fer-test: /out: Permission denied\n"
-
-
-def test_a_full_disk_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(raising(OSError(errno.ENOSPC, "No space left", "/out")), []) == 2
-    said = capsys.readouterr().err
-    assert said == "fer-test: /out: No space left; free some space, or write elsewhere\n"
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EACCES, "give a path that you may read or write"),
+        (errno.ENOSPC, "free some space, or write elsewhere"),
+        (errno.EROFS, "write elsewhere"),
+        (errno.ENOTDIR, "give another path: a file stands where a folder is needed"),
+    ],
+)
+def test_an_error_of_the_system_names_the_file_and_what_to_do(
+    number: int, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(raising(OSError(number, "Reason", "/out")), []) == 2
+    assert capsys.readouterr().err == f"fer-test: /out: Reason; {advice}\n"
 
 
 def test_an_error_of_the_system_may_have_no_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +149,8 @@ def test_a_result_that_cannot_be_written_is_an_error_of_the_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(writing({}), ["--json", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"fer-test: {tmp_path}: Is a directory\n"
+    told = f"fer-test: {tmp_path}: Is a directory; give the path of a file\n"
+    assert capsys.readouterr().err == told
 
 
 # --- as processes

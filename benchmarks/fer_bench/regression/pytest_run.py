@@ -63,6 +63,11 @@ class SuiteHooks:
         lines += [f"{name} is left out: {why}" for name, why in suite.untested.items()]
         if suite.written is not None:
             lines.append(f"wrote the baseline {suite.written}")
+        if suite.without_latency:
+            lines.append(
+                f"the latency of {', '.join(suite.without_latency)} is not in it, as this machine "
+                "is not quiet: record it again when nothing else runs"
+            )
         if self._unwritten:
             lines.append(
                 "no baseline was written: fer::baseline, the test that writes it, failed or was "

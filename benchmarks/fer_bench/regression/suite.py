@@ -68,8 +68,9 @@ class Suite:
     writes what was measured. Pictures other than the recorded ones fail unless ``other_data`` says
     that they are meant. No artifact is opened and no picture is read before a step needs it.
 
-    ``written`` is where the new baseline was written. Raises ArtifactError, ConfigurationError or
-    DataError for what cannot be used.
+    ``written`` is where the new baseline was written, ``without_latency`` the cells in it whose
+    latency could not be measured because the machine was not quiet. Raises ArtifactError,
+    ConfigurationError or DataError for what cannot be used.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Suite:
         self.model = find_model(model, backends)
         self.update = update
         self.written: Path | None = None
+        self.without_latency: tuple[str, ...] = ()
         self._path = baseline
         fresh = update and not os.path.exists(baseline)  # Path.exists raises where it may not look
         self._stored = Baseline(self.model.name) if fresh else Baseline.read(baseline)
@@ -220,6 +222,12 @@ class Suite:
                 "--fer-baseline"
             ) from problem
         self.written = self._path
+        self.without_latency = tuple(
+            subject.cell.name
+            for subject in self.subjects
+            if self._run.reference not in (None, subject)
+            and recorded[subject.cell.name].latency is None
+        )
 
 
 def _lost(reason: str) -> Outcome:

@@ -19,6 +19,7 @@ import pytest
 from changed_onnx import change, copy_of
 
 from fer_bench.regression import plugin, pytest_run
+from fer_bench.regression.latency_ratio import PairedLatency
 from fer_bench.regression.outcome import ChangedPicture, Outcome, Row
 from fer_bench.regression.pytest_run import SuiteHooks, report
 from fer_bench.regression.suite import Result, Suite
@@ -179,6 +180,17 @@ def test_a_recording_that_wrote_nothing_fails_unless_it_was_only_listed(
     assert (code, "no baseline was written" in text) == (pytest.ExitCode.TESTS_FAILED, True)
     text, code = summary(suite, listed=True)
     assert (code, "no baseline was written" in text) == (pytest.ExitCode.OK, False)
+
+
+def test_a_latency_that_a_busy_machine_left_out_stands_in_the_summary(
+    sound: Path, tmp_path: Path, timed: dict[str, PairedLatency], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(timed, "now", PairedLatency(1.0, (0.9, 1.1), ("others run",)))
+    suite = Suite(sound, tmp_path / "b.json", backends=["onnxruntime"], update=True)
+    suite.results()
+    text, code = summary(suite)
+    assert "the latency of model.int8.onnx[onnxruntime] is not in it" in text
+    assert code == pytest.ExitCode.OK
 
 
 def test_a_report_names_some_of_the_pictures_and_counts_the_rest() -> None:

@@ -203,15 +203,17 @@ def test_the_weights_of_an_ir_are_found_in_either_case(tmp_path: Path, suffix: s
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("model.tflite", r"is not an artifact; the name of one ends in \.onnx, \.xml, \.plan"),
+        ("model.txt", r"is not an artifact; the name of one ends in \.onnx, \.xml, \.plan"),
+        ("model.tflite", "is a model of TensorFlow or Keras, .*; convert it to ONNX with tf2onnx"),
+        ("manifest.json", "is the manifest of a model; give its folder"),
         ("model", "is not an artifact"),
         (
             "model.PTH",
             r"fer-train import --weights .*model\.PTH --model NETWORK --out .*model\.saf",
         ),
-        ("model.ckpt", "holds weights, not an artifact"),
-        ("pytorch_model.bin", "holds weights, not an artifact"),
-        ("checkpoint.pth.tar", "holds weights, not an artifact"),
+        ("model.ckpt", "holds weights, and is neither checkpoint nor artifact"),
+        ("pytorch_model.bin", "holds weights, and is neither checkpoint nor artifact"),
+        ("checkpoint.pth.tar", "holds weights, and is neither checkpoint nor artifact"),
     ],
 )
 def test_a_file_that_is_no_artifact_says_what_to_do(

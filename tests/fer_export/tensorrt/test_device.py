@@ -18,6 +18,7 @@ from fer_edge.artifacts.manifest import Manifest
 from fer_edge.cli.diagnosis import diagnose
 from fer_edge.errors import GateError
 from fer_export.cli import main
+from fer_export.model_directory import artifact_entry
 from fer_export.options import ExportOptions
 from fer_export.pipeline import export_model
 from fer_export.source import from_onnx
@@ -36,12 +37,15 @@ def test_the_command_builds_proves_and_lists_a_plan_that_predictor_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    source = artifact_entry(prepared.parent, prepared.name, "onnx-fp16", "fp16")
+    Manifest("source", "fp16", (source,), notes=("a note",)).sealed().write(prepared.parent)
     with monkeypatch.context() as device:
         for name in ("torch", "onnx"):
             device.setitem(sys.modules, name, None)
         assert main(command) == 0
     out = tmp_path / "dist"
     manifest = Manifest.read(out)
+    assert manifest.notes == ("a note",)
     (entry,) = [entry for entry in manifest.artifacts if entry.target == "trt-fp16"]
     assert [one.file for one in entry.companions] == [
         f"{entry.file}.json",

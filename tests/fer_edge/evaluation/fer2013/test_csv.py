@@ -28,7 +28,7 @@ def written(tmp_path: Path, *rows: tuple[object, ...]) -> Path:
     [
         (row(emotion=7), "has the emotion '7'; expected 0, 1, 2, 3, 4, 5, 6"),
         (row(emotion=-1), "has the emotion '-1'; expected 0, 1"),
-        (row(emotion="happy"), "has the emotion 'happy'"),
+        (row(emotion="bored"), "has the emotion 'bored'"),
         (row(Usage="holdout"), "has the Usage 'holdout'; expected Training, PublicTest"),
         (row(pixels=spelled(noise(0)[:, :47])), "has 2256 pixels instead of 2304"),
         (row(pixels=""), "has 0 pixels instead of 2304"),
@@ -57,6 +57,13 @@ def test_a_row_of_another_split_is_not_parsed(tmp_path: Path) -> None:
 def test_an_unknown_usage_is_no_row_of_another_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Usage 'holdout'"):
         load(written(tmp_path, row(Usage="holdout")), "public-test")
+
+
+@pytest.mark.parametrize("emotion", ["3.0", "happy", "Happiness"])
+def test_an_emotion_may_be_a_name_or_a_number_as_pandas_writes_it(
+    emotion: str, tmp_path: Path
+) -> None:
+    assert load(written(tmp_path, row(emotion=emotion)), "train").labels == [3]
 
 
 @pytest.mark.parametrize("usage", ["training", "Train", "TRAINING"])

@@ -14,7 +14,7 @@ from fer_edge import LABELS
 from fer_edge.artifacts.spec import InputSpec
 from fer_edge.errors import ConfigurationError, DataError
 from fer_edge.evaluation.data_source import DataSource
-from fer_edge.evaluation.fer2013 import load
+from fer_edge.evaluation.fer2013 import load, load_halves
 from fer_edge.images.preprocess import preprocess_all
 
 RGB = InputSpec(64, 64, "rgb", (0.5,) * 3, (0.5,) * 3)
@@ -199,6 +199,20 @@ def test_val_is_to_select_on_and_test_is_beside_it(tmp_path: Path) -> None:
     assert counts == {"train": 21, "public-test": 21, "private-test": 21, "test": 42}
 
 
+def test_a_half_with_one_class_is_told_without_a_mapping_that_would_be_refused(
+    tmp_path: Path,
+) -> None:
+    path = write_folder(tmp_path / "a", folders(["happy"]))
+    with pytest.raises(DataError, match=r"is it complete\? A model has 2 classes at least$"):
+        load(path, "train")
+
+
+def test_folders_that_name_half_and_class_in_one_are_told(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(LABELS, ("train_", "test_")))
+    with pytest.raises(DataError, match=r"test_angry names a half .*; put .* into test/angry"):
+        load(path, "train")
+
+
 def test_a_half_that_is_not_there_is_asked_for_in_words_of_ones_own_data(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "a", folders(LABELS, ("train/",)))
     with pytest.raises(DataError, match=r"no pictures of public-test .*; it has train\. To select"):
@@ -211,6 +225,21 @@ def test_another_folder_is_to_select_on(tmp_path: Path) -> None:
     selected = load(DataSource(path, validation=other), "public-test")
     assert len(selected) == 14
     assert not selected.notes
+
+
+def test_what_is_to_select_on_may_call_its_classes_otherwise(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(range(1, 4), ("train/",)))
+    other = write_folder(tmp_path / "b", folders(["joy", "rage", "calm"], ("",)))
+    names = "1=happy,2=angry,3=neutral,joy=happy,rage=angry,calm=neutral"
+    train, selected = load_halves(DataSource(path, names, validation=other))
+    assert train.classes == selected.classes == ("angry", "happy", "neutral")
+    assert {n.split("/")[0]: k for n, k in zip(selected.names, selected.labels, strict=True)} == {
+        "rage": 0,
+        "joy": 1,
+        "calm": 2,
+    }
+    with pytest.raises(DataError, match=r"names 'glad', and .* has no such class"):
+        load_halves(DataSource(path, f"{names},glad=happy", validation=other))
 
 
 def test_a_share_of_each_class_is_drawn_to_select_on(tmp_path: Path) -> None:
@@ -355,7 +384,8 @@ def test_paths_tell_the_halves_of_a_list_without_splits(last: str, tmp_path: Pat
 
 def test_a_line_that_is_there_twice_counts_once_and_is_told(tmp_path: Path) -> None:
     crops = load(write_list(tmp_path, "\n".join([*ROWS, *ROWS[:2]])), "train")
-    assert (len(crops), crops.notes[-1]) == (21, "2 lines of list.csv stand there twice")
+    told = "2 lines of list.csv repeat others and are left out"
+    assert (len(crops), crops.notes[-1]) == (21, told)
 
 
 @pytest.mark.parametrize(
