@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ _VARIANTS = {
     Emotion.CONTEMPT: ("contempt", "contemptuous"),
 }
 _EMOTION_OF = {name: emotion.value for emotion, names in _VARIANTS.items() for name in names}
+_NUMBER = re.compile(r"0*(\d+)(\.0*)?")
+_LETTERS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _CONTEMPT = Emotion.CONTEMPT.value
 _SHOWN = 12
 
@@ -49,6 +52,13 @@ def emotion_named(name: str) -> str | None:
     return _EMOTION_OF.get(name.strip().lower())
 
 
+def plain(key: str) -> str:
+    """A class's name as it is compared: in lower case, and 03 or 3.0, as pandas writes it, as 3."""
+    low = key.strip().lower()
+    number = _NUMBER.fullmatch(low)
+    return number[1] if number else low
+
+
 def parse_classes(text: str) -> dict[str, str]:
     """Read ``--classes``: ``1=surprise,2=fear,8=drop``, or names alone: ``bored,alert``.
 
@@ -63,9 +73,9 @@ def parse_classes(text: str) -> dict[str, str]:
             raise ConfigurationError(
                 f"--classes should be like 1=surprise,2=fear,8=drop, and {item!r:.40} is not"
             )
-        if key.lower() in found:
+        if plain(key) in found:
             raise ConfigurationError(f"--classes names {key!r:.40} twice")
-        found[key.lower()] = emotion_named(label) or label
+        found[plain(key)] = emotion_named(label) or label
     if set(found.values()) != {DROP}:
         _check_labels(labels_of(found))
     return found
@@ -92,7 +102,7 @@ def resolve(
     either, the names have to be emotions: FER2013's seven, with contempt as an eighth where it
     occurs. Raises DataError, which names what does not fit.
     """
-    by_key = {key: key.strip().lower() for key in keys}
+    by_key = {key: plain(key) for key in keys}
     said = _mapped(by_key, source, mapping, elsewhere)
     unsaid = {key: low for key, low in by_key.items() if key not in said}
     if labels is not None and set(labels) - set(_EMOTION_OF.values()):
@@ -101,10 +111,14 @@ def resolve(
     else:
         said |= {key: _EMOTION_OF[low] for key, low in unsaid.items() if low in _EMOTION_OF}
     if strangers := sorted(by_key.keys() - said.keys()):
+        guessed = {key: said.get(key) or _emotion_within(key) or key for key in sorted(by_key)}
+        guessed = {k: "NAME" if name.isdecimal() else name for k, name in guessed.items()}
+        advice = f'or say what its classes are: --classes "{_option_text(guessed)}"'
+        if len(guessed) < MIN_LABELS:
+            advice = "each in a folder of its own, or give a list file with the columns path,label"
         raise DataError(
             f"{source} has the class {', '.join(map(repr, strangers[:_SHOWN]))}, which is not a "
-            f"class of FER2013; expected {', '.join(LABELS)}, or say what its classes are: "
-            f'--classes "{_suggestion(by_key, said)}"'
+            f"class of FER2013; expected {', '.join(LABELS)}, {advice}"
         )
     if labels is None:
         has_contempt = _CONTEMPT in said.values()
@@ -115,7 +129,7 @@ def resolve(
         raise DataError(
             f"{source} has the class {', '.join(strangers)}, and the model's classes are "
             f"{', '.join(labels)}; leave such pictures out with --classes "
-            f'"{_suggestion(by_key, {**said, **left_out})}"'
+            f'"{_option_text(dict(sorted({**said, **left_out}.items())))}"'
         )
     places = {name: place for place, name in enumerate(labels)}
     return Classes(tuple(labels), {key: places.get(name) for key, name in said.items()})
@@ -124,18 +138,27 @@ def resolve(
 def _mapped(
     by_key: Mapping[str, str], source: str, mapping: Mapping[str, str], elsewhere: Collection[str]
 ) -> dict[str, str]:
-    """What ``--classes`` says of each class; if it only drops some, nothing of the others."""
-    said, used = {}, {_name_in(mapping, key) for key in elsewhere}
-    for key in by_key:
-        name = _name_in(mapping, key)
+    """What ``--classes`` says of each class; if it only drops some, nothing of the others.
+
+    An emotion that is among its labels needs no word of its own.
+    """
+    labels = labels_of(mapping)
+    said, used, unnamed = {}, {_name_in(mapping, key) for key in elsewhere}, []
+    for key in sorted(by_key):
+        name, emotion = _name_in(mapping, key), emotion_named(key)
         if name in mapping:
             said[key] = mapping[name]
             used.add(name)
-        elif labels_of(mapping):
-            raise DataError(
-                f"{source} has the class {key!r:.60}, which --classes does not name; add "
-                f"{key}=NAME, or {key}={DROP} to leave it out"
-            )
+        elif emotion is not None and emotion in labels:
+            said[key] = emotion
+        elif labels:
+            unnamed.append(key)
+    if unnamed:
+        raise DataError(
+            f"{source} has the class {', '.join(map(repr, unnamed[:_SHOWN]))}, which --classes "
+            f"does not name; add {','.join(f'{key}=NAME' for key in unnamed[:_SHOWN])}, or "
+            f"{unnamed[0]}={DROP} to leave it out"
+        )
     if surplus := [name for name in mapping if name not in used]:
         there = ", ".join(sorted(by_key)[:_SHOWN])
         raise DataError(
@@ -146,15 +169,14 @@ def _mapped(
 
 def _name_in(mapping: Mapping[str, str], key: str) -> str:
     """How ``--classes`` names a class: happy alone stands for its variant happiness too."""
-    low = key.strip().lower()
-    emotion = emotion_named(low) or ""
+    low, emotion = plain(key), emotion_named(key) or ""
     return low if low in mapping or mapping.get(emotion) != emotion else emotion
 
 
-def _suggestion(by_key: Mapping[str, str], known: Mapping[str, str]) -> str:
-    """A text for ``--classes`` that has every class; NAME stands where only the user knows."""
-    unknown = {key: "NAME" if key.isdecimal() else key for key in sorted(by_key)}
-    return _option_text({k: known.get(k) or emotion_named(k) or v for k, v in unknown.items()})
+def _emotion_within(key: str) -> str | None:
+    """The one emotion that is a word of a name, such as 0_angry or ImagesHappy."""
+    found = {emotion for word in _LETTERS.findall(key) if (emotion := emotion_named(word))}
+    return found.pop() if len(found) == 1 else None
 
 
 def _option_text(said: Mapping[str, str]) -> str:

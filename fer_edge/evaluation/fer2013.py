@@ -162,13 +162,13 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
     is there and cannot be placed.
     """
     source = DataSource.of(data)
-    path = source.path
+    path, alone = source.path, not (source.validation or source.partner)
     if os.path.isdir(path) or (os.path.isfile(path) and zipfile.is_zipfile(path)):
         with opened(path) as listing:
             tables = (file for file in listing.files if file.last.lower() in _TABLES)
             if table := next(tables, None):
                 name = f"{path}:{table.name}"
-                found = read_pixels(table.open(), name, split, source.mapping)
+                found = read_pixels(table.open(), name, split, source.mapping, alone=alone)
                 beside = test_half_beside(listing, table)
                 if split != TRAIN and beside and not any(e.is_in(TEST) for e in found.entries):
                     raise DataError(
@@ -177,7 +177,7 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
                     )
                 loose = [file.name for file in listing.files if file.suffix in PICTURES]
                 note = f"{len(loose)} pictures beside {table.name} are left out: it is read alone"
-                yield replace(found, notes=(note,)) if loose else found
+                yield replace(found, notes=(*found.notes, note)) if loose else found
             else:
                 yield survey(listing, path)
     elif not os.path.isfile(path):
@@ -190,7 +190,7 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
             f"{path} is neither a folder, a zip nor a CSV file of FER2013: {what_it_is(path)}"
         )
     elif _is_of_pixels(path):
-        yield read_pixels(open_file(path), str(path), split, source.mapping)
+        yield read_pixels(open_file(path), str(path), split, source.mapping, alone=alone)
     else:
         yield read_list(path)
 
@@ -214,16 +214,16 @@ def _read(
     with entries_of(source, split) as found:
         classes = classes_of(found, source, labels)
         chosen = chosen_of(found.entries, split, source)
+        notes = [note for note in found.notes if split is not None or note != ALL_FOR_TRAINING]
         if not found.names and chosen:
-            _require_all_classes(found, split, source, classes)
+            notes += _missing_classes(found, split, source, classes)
         kept = limited([e for e in chosen if classes.index[e.key] is not None], source)
         if not kept:
             raise EmptySplitError(_empty_message(source, split or PUBLIC, found))
         images = decode_all(kept, split or PUBLIC, wanted, like)
     numbers = np.array([classes.index[entry.key] for entry in kept], np.int64)
-    notes = tuple(note for note in found.notes if split is not None or note != ALL_FOR_TRAINING)
     names = tuple(entry.name for entry in kept)
-    return LabelledCrops(images, numbers, names, classes.labels, notes)
+    return LabelledCrops(images, numbers, names, classes.labels, tuple(notes))
 
 
 def classes_of(found: Survey, source: DataSource, labels: Sequence[str] | None = None) -> Classes:
@@ -235,7 +235,8 @@ def classes_of(found: Survey, source: DataSource, labels: Sequence[str] | None =
         return resolve(found.names, str(source), found.names, labels)
     elsewhere: set[str] = set()
     if source.mapping and (other := source.validation or source.partner):
-        with entries_of(replace(source, path=other, validation=None)) as theirs:
+        beside = replace(source, path=other, validation=None, partner=source.path)
+        with entries_of(beside) as theirs:
             elsewhere = {entry.key for entry in theirs.entries}
     keys = {entry.key for entry in found.entries}
     return resolve(keys, str(source), source.mapping, labels, elsewhere)
@@ -257,17 +258,23 @@ def chosen_of(entries: Sequence[Entry], split: str | None, source: DataSource) -
     return chosen
 
 
-def _require_all_classes(
+def _missing_classes(
     found: Survey, split: str | None, source: DataSource, classes: Classes
-) -> None:
-    """Every class in the half; FER2013's halves of ``test`` may lack a class, as small sets do."""
+) -> list[str]:
+    """Raise DataError for a class that a half lacks; of another data set to select on, note it.
+
+    FER2013's halves of ``test`` may lack a class, as small sets do.
+    """
     half = TRAIN if split == TRAIN else TEST
     seen = {
         classes.index[entry.key] for entry in found.entries if split is None or entry.is_in(half)
     }
-    if missing := [name for place, name in enumerate(classes.labels) if place not in seen]:
+    missing = [name for place, name in enumerate(classes.labels) if place not in seen]
+    if missing and split is None:
+        return [f"{source} has no pictures of {', '.join(missing)}"]
+    if missing:
         folders = [f for kind, f in found.halves.items() if (kind == TRAIN) == (half == TRAIN)]
-        where = f"{source}: {' and '.join(folders) or half}" if split else str(source)
+        where = f"{source}: {' and '.join(folders) or half}"
         option = classes.without(missing)
         advice = (
             f'If it is, say what its classes are: --classes "{option}"'
@@ -277,6 +284,7 @@ def _require_all_classes(
         raise DataError(
             f"{where} lacks the class folders {', '.join(missing)}; is it complete? {advice}"
         )
+    return []
 
 
 def limited(entries: Sequence[Entry], source: DataSource) -> Sequence[Entry]:

@@ -38,8 +38,8 @@ def half_named(folder: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def half_and_class(folder: str) -> tuple[str, str] | None:
-    """The two words of a folder such as train_angry."""
-    words = [word for word in _WORDS.split(folder.lower()) if word]
+    """The two words of a folder such as train_angry or AngryTest."""
+    words = [word for word in _WORDS.split(_CAMEL.sub(" ", folder).lower()) if word]
     for half, name in (words, words[::-1]) if len(words) == 2 else ():  # noqa: PLR2004
         if half in _HALVES and (emotion := emotion_named(name)):
             return half, emotion

@@ -108,15 +108,25 @@ def survey(listing: Listing, source: Path) -> Survey:
     has_validation = any(half_named(root[-1]) == PUBLIC for root in halves)
     notes: list[str] = []
     found: list[tuple[SourceFile, Entry]] = []
+    passed: list[SourceFile] = []
     by_name = not halves and _tell_halves_by_name(pictures)
     for file in listing.files:
         root = next((root for root in roots if file.folders[: len(root)] == root), None)
-        if root is not None and (key := _class_of(file, root, source)) is not None:
+        if root is None:
+            continue
+        if (key := _class_of(file, root, source)) is None:
+            passed += [file] if len(file.folders) > len(root) else []
+        else:
             if halves:
                 half = _half_of(file, around[root][-1], has_validation)
             else:
                 half = _named_half(file) if by_name else TRAIN
             found.append((file, Entry(file.name, key, half, file.open)))
+    if passed:
+        notes.append(
+            f"{len(passed)} files in class folders are no pictures and left out, "
+            f"{passed[0].name} for one"
+        )
     kept = _without_second_copies(found, notes)
     entries = tuple(entry for _, entry in kept)
     read = _one_folder_of_each_half([file for file, _ in kept], source) if halves else {}
@@ -161,7 +171,8 @@ def _class_of(file: SourceFile, root: _Folders, source: Path) -> str | None:
         raise DataError(f"{source}: {file.name} is packed; unpack it, or move it away")
     if file.suffix in PAPERS:
         return None
-    if len(file.folders) > len(root):
+    # a half is no class: its loose pictures have none
+    if len(file.folders) > len(root) and not half_named(file.folders[len(root)]):
         key, *below = file.folders[len(root) :]
         if in_one := half_and_class(key):
             raise DataError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, NoReturn
 
 from fer_edge.errors import DataError
+from fer_edge.evaluation.halves import half_named
 from fer_edge.evaluation.unpacking import require_plain_methods
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START
 
@@ -169,11 +170,21 @@ def _of_zip(archive: zipfile.ZipFile, path: Path) -> Listing:
 
 
 _NO_STEPS = {"", ".", ".."}
-_LEFT_ABOUT = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+_LEFT_ABOUT = {
+    "__MACOSX",
+    "Icon\r",
+    "__pycache__",
+    "@eaDir",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+}
 
 
 def _is_left_about(name: str) -> bool:
-    return name.startswith(".") or name in _LEFT_ABOUT or name.endswith(":Zone.Identifier")
+    """Whether a system or a tool made it; not a hidden half, nor what stands for a picture."""
+    is_hidden = name.startswith(".") and not name.endswith(".icloud") and not half_named(name)
+    return is_hidden or name in _LEFT_ABOUT or name.endswith(":Zone.Identifier")
 
 
 _STARTS = {
@@ -188,6 +199,8 @@ _STARTS = {
     (GIT_LFS_START,): f"it {GIT_LFS_ADVICE}",
     (b"\x89HDF", b"PAR1", b"\x93NUMPY", b"\x80"): "it holds arrays (HDF5, Parquet, NumPy or a "
     "pickle); write its pictures into train/<class>/ and test/<class>/",
+    (b"{", b"["): "it is JSON; give a list file with the columns path,label",
+    (b"bplist",): "iCloud has not downloaded it; open its folder in Finder, and download it",
     (b"\xff\xd8\xff", b"\x89PNG"): "it is a picture; give the folder around its class folder",
     (b"<",): "it is a web page; download the data set itself",
 }

@@ -15,7 +15,7 @@ from fer_edge.errors import DataError
 from fer_edge.evaluation import fer2013
 from fer_edge.evaluation.data_source import DataSource
 from fer_edge.evaluation.decoding import picture_of
-from fer_edge.evaluation.layout import Survey
+from fer_edge.evaluation.layout import ALL_FOR_TRAINING, Survey
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import track
 from fer_train.similarity import near_hashes, perceptual_hash
@@ -117,7 +117,8 @@ def _look_at(source: DataSource, seen: _Seen, split: str | None) -> list[str]:
                     seen.add(picture_of(entry), split or entry.half, label)
                 except DataError as problem:
                     seen.unreadable.append(str(problem))
-        return [*found.notes, *notes]
+        told = [note for note in found.notes if own or note != ALL_FOR_TRAINING]
+        return [*told, *notes]
 
 
 def _names(found: Survey, source: DataSource) -> tuple[dict[str, str | None], list[str]]:

@@ -124,10 +124,27 @@ def test_a_file_in_place_of_a_class_folder_is_named(name: str, tmp_path: Path) -
         load(write_folder(tmp_path / "a", files), "train")
 
 
-@pytest.mark.parametrize("name", ["x.jpg:Zone.Identifier", "@eaDir/x.png/S.jpg", "._x.png"])
+@pytest.mark.parametrize(
+    "name",
+    ["x.jpg:Zone.Identifier", "@eaDir/x.png/S.jpg", "._x.png", "Icon\r", "__pycache__/a.pyc"],
+)
 def test_what_systems_leave_behind_is_no_picture(name: str, tmp_path: Path) -> None:
     files = {**as_files(made()), f"train/happy/{name}": png(noise(99))}
     assert len(load(write_zip(tmp_path / "a.zip", files), "train")) == 14
+
+
+def test_files_in_class_folders_that_are_no_pictures_are_told(tmp_path: Path) -> None:
+    files = {**as_files(made()), "train/happy/a.npy": b"", "train/sad/b.txt": b""}
+    (note,) = load(write_zip(tmp_path / "a.zip", files), "train").notes
+    assert (
+        note == "2 files in class folders are no pictures and left out, train/happy/a.npy for one"
+    )
+
+
+def test_a_picture_that_icloud_has_put_away_is_named(tmp_path: Path) -> None:
+    files = {**as_files(made()), "train/happy/.x.jpg.icloud": b"bplist00"}
+    with pytest.raises(DataError, match=r"train/happy/\.x\.jpg\.icloud"):
+        load(write_folder(tmp_path / "a", files), "train")
 
 
 def test_a_dangling_link_among_the_pictures_is_named(tmp_path: Path) -> None:
@@ -216,6 +233,7 @@ def test_two_trees_of_different_pictures_are_told_apart(tmp_path: Path) -> None:
         ("fer2013.tar", b"x".ljust(257, b"\0") + b"ustar", "is a tar archive; unpack it"),
         ("fer2013.csv.zst", b"\x28\xb5\x2f\xfd", "is packed; unpack it"),
         ("face.jpg", b"\xff\xd8\xff", "is a picture; give the folder around its class folder"),
+        ("list.jsonl", b'{"file_name": "a.png"}', r"it is JSON; give a list file"),
         ("fer2013.xls", b"\xd0\xcf", r"begins with .*; give a CSV file"),
         ("fer2013.7z", b"7z\xbc\xaf\x27\x1c", "is a 7z or RAR archive"),
         ("fer2013.rar", b"Rar!\x1a", "is a 7z or RAR archive"),

@@ -99,6 +99,11 @@ def _as_a_shortcut_to_it(data: Path) -> None:
     (data / "Shortcut to test.lnk").write_bytes(b"L")
 
 
+def _hidden(data: Path) -> None:
+    shutil.move(data / "test", data / ".test")
+    shutil.rmtree(data / ".test" / "angry")
+
+
 def _with_papers_alone(data: Path) -> None:
     shutil.rmtree(data / "test")
     (data / "test").mkdir()
@@ -151,6 +156,7 @@ def _without_classes(data: Path) -> None:
         (_in_an_archive_of_another_name, r"holdout\.zip could be a half, and is no folder"),
         (_as_a_table_of_this_data_set, r"fer2013_test\.parquet could be a half"),
         (_as_a_shortcut_to_it, r"Shortcut to test\.lnk could be a half"),
+        (_hidden, r"angry"),
         (_with_papers_alone, r"test is there and has no pictures, but test/labels\.csv"),
         (_as_arrays, r"test is there and has no pictures, but test/angry/.*\.npy"),
         (_loose, "no test half, and pictures that are in no half, P.*_.* for one"),

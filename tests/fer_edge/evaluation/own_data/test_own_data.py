@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from made_fer2013 import write_folder, write_zip
+from made_fer2013 import as_fer2013_csv, made, write_file, write_folder, write_zip
 
 from fer_edge import LABELS
 from fer_edge.artifacts.spec import InputSpec
@@ -207,9 +207,16 @@ def test_a_half_with_one_class_is_told_without_a_mapping_that_would_be_refused(
         load(path, "train")
 
 
-def test_folders_that_name_half_and_class_in_one_are_told(tmp_path: Path) -> None:
-    path = write_folder(tmp_path / "a", folders(LABELS, ("train_", "test_")))
-    with pytest.raises(DataError, match=r"test_angry names a half .*; put .* into test/angry"):
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{half}_{n}" for half in ("train", "test") for n in LABELS],
+        [f"{n.title()}Test" for n in LABELS],
+    ],
+)
+def test_folders_that_name_half_and_class_in_one_are_told(names: list[str], tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(names, ("",)))
+    with pytest.raises(DataError, match=r"names a half .*; put .* into test/angry"):
         load(path, "train")
 
 
@@ -240,6 +247,61 @@ def test_what_is_to_select_on_may_call_its_classes_otherwise(tmp_path: Path) -> 
     }
     with pytest.raises(DataError, match=r"names 'glad', and .* has no such class"):
         load_halves(DataSource(path, f"{names},glad=happy", validation=other))
+
+
+def test_emotions_need_no_words_in_a_mapping_of_numbers(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(range(1, 8), ("train/",)))
+    other = write_folder(tmp_path / "b", folders(["Sadness", "Fear"], ("",)))
+    _, selected = load_halves(DataSource(path, RAF_DB, validation=other))
+    assert {LABELS[k] for k in selected.labels} == {"sad", "fear"}
+    assert selected.notes == (
+        f"{other} has no pictures of angry, disgust, happy, surprise, neutral",
+    )
+
+
+def test_numbers_of_folders_are_not_those_of_a_table_of_fer2013(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(range(7), ("train/",)))
+    table = write_file(tmp_path / "fer2013.csv", as_fer2013_csv(made(["PublicTest"])))
+    alphabetical = ",".join(f"{n}={name}" for n, name in enumerate(sorted(LABELS)))
+    with pytest.raises(DataError, match=r"says 4=neutral, and 4 is sad in .*fer2013\.csv"):
+        load_halves(DataSource(path, alphabetical, validation=table))
+    same = ",".join(f"{n}={name}" for n, name in enumerate(LABELS))
+    assert len(load_halves(DataSource(path, same, validation=table))[1]) == 14
+
+
+@pytest.mark.parametrize("halves", [("train", "test"), ("FER2013Train", "FER2013Test")])
+def test_a_half_of_loose_pictures_is_no_class(halves: tuple[str, ...], tmp_path: Path) -> None:
+    files = {f"{half}/{n}.png": png(colour(n)) for half in halves for n in range(3)}
+    path = write_folder(tmp_path / "a", files)
+    with pytest.raises(DataError, match=r"/\d\.png stands in no class folder; put .* a list file"):
+        load(DataSource(path, ",".join(halves)), "train")
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        ([f"{n}_{name}" for n, name in enumerate(LABELS)], "0_angry=angry,1_disgust=disgust,2_f"),
+        (["ImagesHappy", "ImagesSad"], "ImagesHappy=happy,ImagesSad=sad"),
+    ],
+)
+def test_emotions_within_names_are_suggested(names: list[str], advice: str, tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(names, ("train/",)))
+    with pytest.raises(DataError, match=f'--classes "{advice}'):
+        load(path, "train")
+
+
+def test_a_single_unknown_class_is_no_class(tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", folders(["images"], ("train/",)))
+    with pytest.raises(DataError, match="each in a folder of its own, or give a list file"):
+        load(path, "train")
+
+
+@pytest.mark.parametrize("spelled", ["{}.0", "0{}"])
+def test_a_number_may_be_spelled_otherwise(spelled: str, tmp_path: Path) -> None:
+    rows = [f"pics/{name}0.png,{spelled.format(n)}" for n, name in enumerate(LABELS)]
+    path = write_list(tmp_path, "\n".join(["path,label", *rows]))
+    names = ",".join(f"{n}={name}" for n, name in enumerate(LABELS))
+    assert load(DataSource(path, names), "train").labels.tolist() == list(range(7))
 
 
 def test_a_share_of_each_class_is_drawn_to_select_on(tmp_path: Path) -> None:
