@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,6 +113,35 @@ def write_json(target: Path, value: object) -> None:
     Raises ValueError for NaN and infinities, which JSON does not have.
     """
     write_bytes(target, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def require_folder(target: Path) -> None:
+    """Raise OSError where ``target`` is no folder to write in and cannot become one.
+
+    It tells before long work what the first write would tell after it. Nothing is made.
+    """
+    target = target.absolute()
+    there = next(place for place in (target, *target.parents) if os.path.lexists(place))
+    fault = 0
+    if not there.is_dir():
+        fault = errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        fault = errno.EACCES
+    if fault:
+        raise OSError(fault, os.strerror(fault), str(there))
+
+
+def is_same(first: str | Path, second: str | Path) -> bool:
+    """Whether both lead to one file or folder, by any spelling or link; False for a missing one.
+
+    A device or pipe, which one command may well read and write, is never the same.
+    """
+    try:
+        found, other = (os.stat(os.path.expanduser(path)) for path in (first, second))
+    except (OSError, ValueError):  # not every text can be a path
+        return False
+    kept = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+    return kept and os.path.samestat(found, other)
 
 
 def sha256_of(path: Path) -> str:

@@ -20,6 +20,7 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.command import (
     MODEL_HELP,
     Commands,
+    Output,
     add_command,
     add_data_option,
     add_validation_options,
@@ -44,7 +45,11 @@ def add_parser(commands: Commands) -> None:
         "--reference", metavar="MODEL", help="compare all answers with those of this model"
     )
     parser.add_argument(
-        "--reliability", metavar="PNG", type=Path, help="draw the reliability diagram"
+        "--reliability",
+        metavar="PNG",
+        type=Path,
+        action=Output,
+        help="draw the reliability diagram",
     )
 
 
