@@ -74,13 +74,13 @@ def _accuracy(options: Namespace) -> int:
     for test in run.mcnemar:
         print(paired_sentence(test))
     for failure in run.failures:
-        say(f"{failure.model}: {failure.error}")
+        say(str(failure))
     if options.reliability and run.results:  # the last step: nothing else needs matplotlib
         panels = [
             (f"{it.model}\n{it.backend}, ECE {it.ece:.3f}", it.reliability) for it in run.results
         ]
         draw_reliability(panels, options.reliability)
-    return int(bool(run.failures))
+    return run.exit_code
 
 
 def _first_spec(candidates: Sequence[Candidate]) -> ModelSpec | None:

@@ -115,7 +115,7 @@ def _code(run: LatencyRun, *, strict: bool) -> int:
     if run.interrupted:
         say(f"fer-bench: interrupted; the {run.rounds} complete rounds are kept")
         return INTERRUPTED
-    return int(run.failed or (strict and not run.noise.quiet))
+    return run.exit_code or int(strict and not run.noise.quiet)
 
 
 def _candidates(options: Namespace) -> list[Candidate]:
