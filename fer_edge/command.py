@@ -23,7 +23,7 @@ from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.backends.table import BACKENDS
 from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.evaluation.data_source import DataSource
-from fer_edge.system.files import is_same, require_folder, write_json
+from fer_edge.system.files import is_device, is_same, require_folder, write_json
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -263,7 +263,7 @@ def _check_outputs(options: Namespace) -> None:
     read = [value for name, value in vars(options).items() if name not in outputs]
     for name, flag in outputs.items():
         path = getattr(options, name)
-        if path == _STANDARD_OUTPUT:
+        if path == _STANDARD_OUTPUT or is_device(path):
             continue
         if any(is_same(path, one) for one in _paths(read)):
             raise ConfigurationError(

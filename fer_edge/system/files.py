@@ -10,8 +10,8 @@ import json
 import os
 import secrets
 import shutil
-import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,7 +100,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 def write_bytes(target: Path, data: bytes) -> None:
     """Replace ``target`` by ``data``, whole or not at all; a device or pipe is written to."""
-    if target.exists() and not target.is_file() and not target.is_dir():
+    if is_device(target):
         target.write_bytes(data)
         return
     with atomic_path(target) as temporary, errors_naming(target):
@@ -115,33 +115,30 @@ def write_json(target: Path, value: object) -> None:
     write_bytes(target, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
+def is_device(target: Path) -> bool:
+    """Whether there is a device or a pipe, which is written to as it is, and has no neighbours."""
+    return target.exists() and not target.is_file() and not target.is_dir()
+
+
 def require_folder(target: Path) -> None:
     """Raise OSError where ``target`` is no folder to write in and cannot become one.
 
-    It tells before long work what the first write would tell after it. Nothing is made.
+    It tells before long work what the first write would tell after it. Nothing stays behind.
     """
     target = target.absolute()
     there = next(place for place in (target, *target.parents) if os.path.lexists(place))
-    fault = 0
-    if not there.is_dir():
-        fault = errno.ENOTDIR
-    elif not os.access(there, os.W_OK | os.X_OK):
-        fault = errno.EACCES
-    if fault:
-        raise OSError(fault, os.strerror(fault), str(there))
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=there))
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, str(target)) from problem
 
 
 def is_same(first: str | Path, second: str | Path) -> bool:
-    """Whether both lead to one file or folder, by any spelling or link; False for a missing one.
-
-    A device or pipe, which one command may well read and write, is never the same.
-    """
+    """Whether both lead to one file or folder, by any spelling or link; False for a missing one."""
     try:
-        found, other = (os.stat(os.path.expanduser(path)) for path in (first, second))
+        return os.path.samefile(*(os.path.expanduser(path) for path in (first, second)))
     except (OSError, ValueError):  # not every text can be a path
         return False
-    kept = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
-    return kept and os.path.samestat(found, other)
 
 
 def sha256_of(path: Path) -> str:

@@ -198,7 +198,10 @@ def test_a_folder_may_be_called_as_a_preset_is(
     assert ran_with("--model", "mobilenet", "--out", "mobilenet") == (0, True)
 
 
-def test_a_device_may_be_read_and_written() -> None:
+def test_a_device_may_be_read_and_written_whatever_its_folder_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fer_edge.command.require_folder", pytest.fail)
     assert ran_with("--data", os.devnull, "--out", os.devnull) == (0, True)
 
 
@@ -208,7 +211,12 @@ def test_an_output_below_a_file_is_told_before_the_work(
 ) -> None:
     (tmp_path / "file").touch()
     assert ran_with(flag, str(tmp_path / "file" / "deep" / "x.json")) == (2, False)
-    assert f"{tmp_path / 'file'}: Not a directory; give another" in capsys.readouterr().err
+    assert f"{tmp_path / 'file' / 'deep'}: Not a directory; give" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_an_output_where_no_folder_can_be_made_is_told_before_the_work() -> None:
+    assert ran_with("--out", "/proc/no/x.json") == (2, False)
 
 
 # --- as processes
