@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from argparse import Action, ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
@@ -21,9 +21,9 @@ from fer_edge import __version__
 from fer_edge.artifacts.spec import PRECISIONS
 from fer_edge.backends.base import INFERENCE_PRECISIONS
 from fer_edge.backends.table import BACKENDS
-from fer_edge.errors import FerEdgeError
+from fer_edge.errors import ConfigurationError, FerEdgeError
 from fer_edge.evaluation.data_source import DataSource
-from fer_edge.system.files import write_json
+from fer_edge.system.files import is_device, is_same, require_folder, write_json
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -42,12 +42,16 @@ INTERRUPTED = 130
 """Exit code of a command that was stopped from the keyboard, the same as in shells."""
 
 _BROKEN_PIPE = 141
+_NOT_A_FOLDER = "; give another path: a file stands where a folder is needed"
 _NEXT_STEPS = {
     errno.ENOSPC: "; free some space, or write elsewhere",
     errno.EROFS: "; write elsewhere",
     errno.EACCES: "; give a path that you may read or write",
     errno.EISDIR: "; give the path of a file",
-    errno.ENOTDIR: "; give another path: a file stands where a folder is needed",
+    errno.EINVAL: "; give the path of a file",
+    errno.ENOENT: "; give a path that exists, or where files can be made",
+    errno.ENOTDIR: _NOT_A_FOLDER,
+    errno.EEXIST: _NOT_A_FOLDER,
 }
 """What follows the system's own reason in a message."""
 _STANDARD_OUTPUT = Path("-")
@@ -69,6 +73,21 @@ def add_command(commands: Commands, name: str, summary: str, handler: Handler) -
     parser.set_defaults(handler=handler)
     _add_common_options(parser)
     return parser
+
+
+class Output(Action):
+    """The action of an option that names what a command writes, a file or a folder.
+
+    Before the work ``run_command`` refuses a path that the command also reads, and one in a folder
+    that cannot be written to.
+    """
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: object, option: object = None
+    ) -> None:
+        """Store the path, and under which option it was given."""
+        namespace.outputs = {**getattr(namespace, "outputs", {}), self.dest: option}
+        setattr(namespace, self.dest, values)
 
 
 def add_data_option(parser: ArgumentParser, *, required: bool = True, use: str = "") -> None:
@@ -181,6 +200,7 @@ def run_command(parser: ArgumentParser, arguments: Sequence[str] | None) -> int:
     handler: Handler = options.handler
     _write_any_character()
     try:
+        _check_outputs(options)
         with _result_alone(options):
             code = handler(options)
         sys.stdout.flush()  # a closed pipe is noticed here instead of at exit
@@ -229,14 +249,35 @@ def result_target(options: Namespace) -> Path | IO[str] | None:
 @contextmanager
 def _result_alone(options: Namespace) -> Iterator[None]:
     """While a command runs, let ``--json -`` have standard output for itself."""
-    if options.json == _STANDARD_OUTPUT:
-        options.stdout = sys.stdout
-        with redirect_stdout(sys.stderr):
-            yield
+    if options.json != _STANDARD_OUTPUT:
+        yield
         return
-    if options.json is not None:  # a path that cannot be had shows before the work
-        options.json.absolute().parent.mkdir(parents=True, exist_ok=True)
-    yield
+    options.stdout = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _check_outputs(options: Namespace) -> None:
+    """Refuse what cannot be written, or is also read, before the work."""
+    outputs: dict[str, str] = getattr(options, "outputs", {})
+    read = [value for name, value in vars(options).items() if name not in outputs]
+    for name, flag in outputs.items():
+        path = getattr(options, name)
+        if path == _STANDARD_OUTPUT or is_device(path):
+            continue
+        if any(is_same(path, one) for one in _paths(read)):
+            raise ConfigurationError(
+                f"{flag} {path} is what this command reads; give another {flag}"
+            )
+        require_folder(path.absolute().parent)
+
+
+def _paths(values: Iterable[object]) -> Iterator[str | Path]:
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _paths(value)
+        elif isinstance(value, Path) or (isinstance(value, str) and os.path.isfile(value)):
+            yield value  # text may be a name, such as a preset's, and its folder another thing
 
 
 def _write_any_character() -> None:
@@ -248,6 +289,10 @@ def _write_any_character() -> None:
 
 def _add_common_options(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write the result to FILE; - is standard output"
+        "--json",
+        metavar="FILE",
+        type=Path,
+        action=Output,
+        help="write the result to FILE; - is standard output",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -98,7 +98,8 @@ def candidates_for(
 
     ``all`` stands for the backends that this machine has, or the precisions that the model has.
     What was named is kept even if it cannot run: its row then says why. Raises ConfigurationError
-    for an unknown backend and a batch that is out of range, ArtifactError for a missing model.
+    for an unknown backend, a batch that is out of range and a file that is no artifact, and
+    ArtifactError for a missing model.
     """
     for model in models:
         check_model(model)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fer_bench.environment import Environment
 from fer_bench.noise import Noise
-from fer_bench.results import RunResult
+from fer_bench.results import RunResult, exit_code_of
 from fer_bench.scenarios import Settings
 
 _KEY = (
@@ -34,6 +34,8 @@ class RoundSummary:
 class LatencyRow:
     """One candidate in one scenario; what was not measured is None, and ``error`` says why.
 
+    ``exit_code`` is what the command would end with if the error were all; 0 without one.
+
     Percentiles are nearest-rank over the queries of all rounds, in ms. ``count`` is the number of
     queries; each has ``query`` crops and is answered in calls of ``batch``. ``stages_ms`` and
     ``cold_ms`` are medians over rounds. ``cold_ms`` runs from the start of a process to its first
@@ -57,6 +59,7 @@ class LatencyRow:
     clients: int | None
     scenario: str
     error: str | None = None
+    exit_code: int = 0
     notes: tuple[str, ...] = ()
     count: int = 0
     p50_ms: float | None = None
@@ -142,3 +145,9 @@ class LatencyRun(RunResult):
     def failed(self) -> bool:
         """Whether any row is an error."""
         return any(row.error for row in self.results)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: 0 where every row has figures."""
+        failures = [row.exit_code for row in self.results if row.error]
+        return exit_code_of(failures, measured=len(failures) < len(self.results))

@@ -21,7 +21,15 @@ _LAST_WORDS = 300
 
 
 class CandidateError(GateError):
-    """A candidate could not be opened, failed while it ran, or did not answer in time."""
+    """A candidate could not be opened, failed while it ran, or did not answer in time.
+
+    ``exit_code`` is that of the error in the candidate's process, where one of ours told it.
+    """
+
+    def __init__(self, message: str, exit_code: object = GateError.exit_code) -> None:
+        super().__init__(message)
+        if isinstance(exit_code, int):
+            self.exit_code = exit_code
 
 
 @dataclass(frozen=True)
@@ -114,5 +122,5 @@ def ask(program: Program, request: Mapping[str, Any], timeout_s: float) -> dict[
     if not isinstance(reply, dict):
         raise CandidateError(f"its process should reply with a JSON object, not {reply!s:.80}")
     if "failed" in reply:
-        raise CandidateError(str(reply["failed"]))
+        raise CandidateError(str(reply["failed"]), reply.get("exit_code"))
     return reply

@@ -18,9 +18,9 @@ from fer_bench.environment import Environment, describe_environment
 from fer_bench.launching import ask
 from fer_bench.paired_tests import PairedTest, pack_mask, paired_test
 from fer_bench.peers import Peer, adapter_program, prepare
-from fer_bench.results import RunResult
+from fer_bench.results import RunResult, exit_code_of
 from fer_edge.artifacts.spec import ModelSpec
-from fer_edge.errors import ConfigurationError, DataError, EmptySplitError, FerEdgeError
+from fer_edge.errors import ConfigurationError, DataError, EmptySplitError, FerEdgeError, GateError
 from fer_edge.evaluation import fer2013, metrics
 from fer_edge.evaluation.agreement import Agreement, agreement
 from fer_edge.evaluation.data_source import DataSource
@@ -91,10 +91,14 @@ class AccuracyResult:
 
 @dataclass(frozen=True)
 class AccuracyFailure:
-    """A model that could not be measured, and why."""
+    """A model that could not be measured, and why; ``exit_code`` is that of the error alone."""
 
     model: str
     error: str
+    exit_code: int = GateError.exit_code
+
+    def __str__(self) -> str:
+        return self.error if self.model in self.error else f"{self.model}: {self.error}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,12 @@ class AccuracyRun(RunResult):
     failures: tuple[AccuracyFailure, ...] = ()
     mcnemar: tuple[PairedTest, ...] = ()
     environment: Environment | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with: 0 where every model was measured."""
+        failures = [failure.exit_code for failure in self.failures]
+        return exit_code_of(failures, measured=bool(self.results))
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +150,7 @@ def measure_all(
                 with candidate.open() as predictor:
                     answers.append(answers_of(candidate.model, predictor, split))
         except FerEdgeError as problem:
-            failures.append(AccuracyFailure(candidate.model, str(problem)))
+            failures.append(AccuracyFailure(candidate.model, str(problem), problem.exit_code))
     return AccuracyRun(
         reference=reference,
         results=tuple(scored(own, split, asked) for own in answers),

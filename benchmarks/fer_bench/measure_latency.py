@@ -30,7 +30,7 @@ from fer_bench.launching import RoundSample, measure_round
 from fer_bench.noise import NoiseWatch
 from fer_bench.peers import prepare
 from fer_bench.scenarios import SCENARIOS, RateSearch, Settings, request_for, trial
-from fer_edge.errors import ConfigurationError, FerEdgeError
+from fer_edge.errors import ConfigurationError, FerEdgeError, GateError
 from fer_edge.images.synthetic import synthetic_crops
 from fer_edge.system.progress import Progress, progress
 
@@ -58,6 +58,7 @@ class Turns:
     search: RateSearch | None = None
     samples: list[RoundSample] = field(default_factory=list)
     error: str | None = None
+    exit_code: int = GateError.exit_code
 
     def trial(self, number: int) -> Mapping[str, Any] | None:
         """The scenario to send in round ``number``; None when there is nothing left to do."""
@@ -126,7 +127,7 @@ def _run_round(
                 with watch.around():
                     samples.append((turns, launch(turns.candidate, request)))
             except FerEdgeError as problem:
-                turns.error = str(problem)
+                turns.error, turns.exit_code = str(problem), problem.exit_code
         bar.advance(note=str(turns.candidate))
     for turns, sample in samples:
         turns.record(sample)
@@ -177,7 +178,7 @@ def _row(turns: Turns, settings: Settings) -> LatencyRow:
         "scenario": candidate.scenario,
     }
     if error:
-        return LatencyRow(**values, error=error)
+        return LatencyRow(**values, error=error, exit_code=turns.exit_code)
     values |= _figures(samples, settings.seed)
     values["notes"] = tuple(_notes(samples, search))
     if candidate.scenario == "server":

@@ -95,7 +95,7 @@ def serve(adapter: type[Adapter]) -> None:
     try:
         answer = _WORKS[request["work"]](adapter, request)
     except Exception as problem:  # whatever an engine raises becomes a row that says why
-        answer = {"failed": _reason(problem)}
+        answer = {"failed": _reason(problem), "exit_code": getattr(problem, "exit_code", 1)}
     with os.fdopen(kept, "w", encoding="utf-8") as stream:
         stream.write(json.dumps(answer) + "\n")
 

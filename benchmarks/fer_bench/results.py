@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
 from fer_edge.artifacts.record import decode, parse_json
-from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.errors import ArtifactError, ConfigurationError, GateError
 from fer_edge.system.read_file import read_file
 
 _MAX_BYTES = 256 << 20
@@ -18,6 +19,18 @@ class RunResult:
     """What one command of fer-bench measured. Each kind gives ``schema`` a value of its own."""
 
     schema: str
+
+
+def exit_code_of(failures: Sequence[int], *, measured: bool) -> int:
+    """The exit code of a run from those of its failures; ``measured`` is whether it has figures.
+
+    A run that is incomplete has failed a check. One without figures ends as its failures would
+    alone, where they agree.
+    """
+    codes = set(failures)
+    if measured or len(codes) != 1:
+        return GateError.exit_code if codes else 0
+    return codes.pop()
 
 
 R = TypeVar("R", bound=RunResult)

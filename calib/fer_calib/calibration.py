@@ -166,7 +166,7 @@ def draw(
         if have[label] < wanted:
             raise ConfigurationError(
                 f"{count} crops need {wanted} of {name}, but the training split has "
-                f"{have[label]}; ask for at most {have[rarest] * len(classes)}"
+                f"{have[label]}; ask for at most {have[rarest] * len(classes)} with --count"
             )
         members = np.flatnonzero(train.labels == label)
         chosen.append(np.sort(rng.permutation(members)[:wanted]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fer_calib.calibration import draw
 from fer_edge.command import (
+    Output,
     add_data_option,
     add_validation_options,
     command_parser,
@@ -25,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_parser("fer-calib", "Draw a class-balanced calibration set from a data set.")
     add_data_option(parser)
     add_validation_options(parser)
-    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the .npz to write")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, action=Output, required=True, help="the .npz to write"
+    )
     parser.add_argument(
         "--count", metavar="N", type=int, default=512, help="how many crops (default: 512)"
     )

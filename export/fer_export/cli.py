@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from fer_edge.artifacts.manifest import ArtifactEntry, Manifest
-from fer_edge.artifacts.model import DEFAULT_MODEL, Model
+from fer_edge.artifacts.model import DEFAULT_MODEL, Model, model_path
 from fer_edge.artifacts.record import encode
 from fer_edge.command import (
+    Output,
     add_data_option,
     add_validation_options,
     command_parser,
@@ -58,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"what to build; may be repeated: {_TARGETS} (default: onnx)",
     )
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="the model directory to write"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        action=Output,
+        required=True,
+        help="the model directory to write",
     )
     add_data_option(
         parser,
@@ -74,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(given: Namespace) -> int:
-    check_replaceable(given.out, given.force)
+    onnx = model_path(given.from_onnx) if given.from_onnx else None
+    read = (given.weights, onnx, given.data, given.calibration)
+    check_replaceable(given.out, given.force, [path for path in read if path])
     targets, options = given.target or ["onnx"], _options(given)
     if given.from_onnx is not None and (prepared := _prepared(given.from_onnx, targets, options)):
         manifest = _finish(given, prepared, targets[0], options)

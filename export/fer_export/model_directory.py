@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Companion, Manifest
@@ -31,10 +32,11 @@ def artifact_entry(
     )
 
 
-def check_replaceable(out: Path, force: bool) -> None:
+def check_replaceable(out: Path, force: bool, read: Iterable[Path] = ()) -> None:
     """Raise ConfigurationError if ``out`` holds anything that must not be replaced.
 
-    ``force`` allows replacing a model directory and nothing else. The current folder is never
+    ``force`` allows replacing a model directory and nothing else, and none of the files that are
+    ``read`` for the export may be in it. The current folder is never
     replaced: the caller would be left in a folder that no longer exists.
     """
     if Path.cwd().is_relative_to(out.resolve()):
@@ -48,6 +50,12 @@ def check_replaceable(out: Path, force: bool) -> None:
         raise ConfigurationError(f"{out} is a file; give another --out")
     if not force:
         raise ConfigurationError(f"{out} exists; give --force to replace it, or another --out")
+    for path in read:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise ConfigurationError(
+                f"{path} is read for this export, and --force would replace it with the folder "
+                "that it is in; give another --out"
+            )
     if unknown := {path.name for path in out.iterdir()} - _known(out):
         raise ConfigurationError(
             f"{out} holds {min(unknown)}, which no export wrote, so it is not replaced; "

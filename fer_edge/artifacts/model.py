@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from fer_edge.artifacts.artifact import (
@@ -55,8 +57,14 @@ def model_path(model: str | os.PathLike[str]) -> Path:
 
 
 def check_model(model: str | os.PathLike[str]) -> None:
-    """Raise ArtifactError where there is nothing at a model's path; nothing is read."""
-    if os.path.exists(model_path(model)):  # Path.exists raises where it may not look
+    """Raise ArtifactError where there is nothing at a model's path; no model is read.
+
+    A file of another kind than an artifact is a ConfigurationError that tells what it is.
+    """
+    path = model_path(model)
+    if os.path.exists(path):  # Path.exists raises where it may not look
+        if format_of(path) is None and not os.path.isdir(path):
+            raise ConfigurationError(another_kind(path))
         return
     if model == DEFAULT_MODEL:
         raise ArtifactError("the packaged model is missing; reinstall fer-edge")
@@ -106,8 +114,6 @@ class Model:
         path, name = model_path(model), os.fspath(model)
         if os.path.isdir(path):
             return cls(name, path, Manifest.read(path), spec)
-        if format_of(path) is None:
-            raise ConfigurationError(another_kind(path))
         return cls(name, path, None, spec)
 
     @property
@@ -221,6 +227,30 @@ def _formats(backend: str | None, formats: tuple[str, ...] | None) -> tuple[str,
     return OPENED_BY.get(backend or "", ()) if formats is None else formats
 
 
+SAVE_ALONE = "save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
+PROGRAM_ADVICE = (
+    "is a zip archive of something else than a state dict, such as TorchScript, an exported "
+    f"program or a Keras model. Where you trust it, open it there and {SAVE_ALONE}"
+)
+
+
+def holds_weights(members: Sequence[str]) -> bool:
+    """Whether a zip archive with these members is a state dict of torch's or an .npz."""
+    if members and all(member.endswith(".npy") for member in members):
+        return True
+    kinds = {member.rpartition("/")[2] for member in members}
+    return "data.pkl" in kinds and "constants.pkl" not in kinds
+
+
+def _is_program(path: Path) -> bool:
+    """Whether a file is a zip archive of anything but weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return not holds_weights(archive.namelist())
+    except Exception:  # zipfile has no common base for its errors
+        return False
+
+
 def import_advice(path: Path) -> str:
     """The command that makes a checkpoint of a file of weights."""
     out = path.with_suffix(".safetensors")
@@ -245,6 +275,8 @@ def another_kind(path: Path) -> str:
             f"{path} is a model of TensorFlow or Keras, which is not read; convert it to ONNX with "
             "tf2onnx, and give that with a spec"
         )
+    if suffix in _WEIGHTS and _is_program(path):
+        return f"{path} {PROGRAM_ADVICE}"
     if suffix in _WEIGHTS:
         return (
             f"{path} holds weights, and is neither checkpoint nor artifact. {import_advice(path)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from fer_edge.command import Commands, add_command, say, write_result
+from fer_edge.command import Commands, Output, add_command, say, write_result
 
 
 def add_parser(commands: Commands) -> None:
@@ -14,7 +14,12 @@ def add_parser(commands: Commands) -> None:
         commands, "page", "write the web page that runs the models in the browser", _page
     )
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="the folder for its files"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        action=Output,
+        required=True,
+        help="the folder for its files",
     )
     parser.add_argument(
         "--model", metavar="FILE", help="an ONNX or model directory of yours, as the first choice"

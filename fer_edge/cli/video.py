@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.cli.predict import add_detector_options
-from fer_edge.command import MODEL_HELP, Commands, add_command, add_predictor_options
+from fer_edge.command import MODEL_HELP, Commands, Output, add_command, add_predictor_options
 
 
 def add_parser(commands: Commands) -> None:
@@ -15,7 +15,11 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "video", "follow the faces of a video", _video)
     parser.add_argument("video", metavar="IN", type=Path, help="a video file")
     parser.add_argument(
-        "--timeline", metavar="PNG", type=Path, help="draw who was there when, with which emotion"
+        "--timeline",
+        metavar="PNG",
+        type=Path,
+        action=Output,
+        help="draw who was there when, with which emotion",
     )
     add_tracking_options(parser)
 
@@ -23,10 +27,18 @@ def add_parser(commands: Commands) -> None:
 def add_tracking_options(parser: ArgumentParser) -> None:
     """Add what both video and camera can be asked for."""
     parser.add_argument(
-        "--out", metavar="MP4", type=Path, help="write the video with boxes and bars drawn in"
+        "--out",
+        metavar="MP4",
+        type=Path,
+        action=Output,
+        help="write the video with boxes and bars drawn in",
     )
     parser.add_argument(
-        "--csv", metavar="FILE", type=Path, help="a row for each face of each frame"
+        "--csv",
+        metavar="FILE",
+        type=Path,
+        action=Output,
+        help="a row for each face of each frame",
     )
     parser.add_argument(
         "--every",

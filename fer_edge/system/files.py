@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 def write_bytes(target: Path, data: bytes) -> None:
     """Replace ``target`` by ``data``, whole or not at all; a device or pipe is written to."""
-    if target.exists() and not target.is_file() and not target.is_dir():
+    if is_device(target):
         target.write_bytes(data)
         return
     with atomic_path(target) as temporary, errors_naming(target):
@@ -112,6 +113,32 @@ def write_json(target: Path, value: object) -> None:
     Raises ValueError for NaN and infinities, which JSON does not have.
     """
     write_bytes(target, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def is_device(target: Path) -> bool:
+    """Whether there is a device or a pipe, which is written to as it is, and has no neighbours."""
+    return target.exists() and not target.is_file() and not target.is_dir()
+
+
+def require_folder(target: Path) -> None:
+    """Raise OSError where ``target`` is no folder to write in and cannot become one.
+
+    It tells before long work what the first write would tell after it. Nothing stays behind.
+    """
+    target = target.absolute()
+    there = next(place for place in (target, *target.parents) if os.path.lexists(place))
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=there))
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, str(target)) from problem
+
+
+def is_same(first: str | Path, second: str | Path) -> bool:
+    """Whether both lead to one file or folder, by any spelling or link; False for a missing one."""
+    try:
+        return os.path.samefile(*(os.path.expanduser(path) for path in (first, second)))
+    except (OSError, ValueError):  # not every text can be a path
+        return False
 
 
 def sha256_of(path: Path) -> str:

@@ -5,7 +5,7 @@ There is no pickle on this path. Needs the ``torch`` extra.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +27,9 @@ _LENGTH_BYTES = 8
 """A safetensors file starts with the length of its header, a little-endian number of 8 bytes."""
 
 _LISTED = 5
+
+BEST = "best.safetensors"
+"""What a training calls its checkpoint."""
 
 
 def save(
@@ -79,7 +82,18 @@ def load_bytes(data: bytes, path: Path) -> tuple[nn.Module, ModelSpec]:
     return _filled(spec, weights, path), spec
 
 
+def refuse_state(path: Path, metadata: Mapping[str, str], names: Iterable[str]) -> None:
+    """Raise ArtifactError for the state of a training, which a file's header tells."""
+    if "state" in metadata and any(name.startswith("averaged.") for name in names):
+        raise ArtifactError(
+            f"{path} is the state of a training that is not finished; give the checkpoint "
+            f"{path.with_name(BEST)} beside it"
+        )
+
+
 def _read(path: Path) -> bytes:
+    if (path / BEST).is_file():
+        raise ArtifactError(f"a folder was given; give the checkpoint in it, {path / BEST}")
     return read_file(path, "checkpoint", MAX_BYTES, ArtifactError)
 
 
@@ -99,7 +113,9 @@ def _parsed(data: bytes, path: Path) -> tuple[dict[str, torch.Tensor], ModelSpec
     # safetensors has checked the header but does not return it: its length, then JSON
     text = data[_LENGTH_BYTES:][: int.from_bytes(data[:_LENGTH_BYTES], "little")]
     header = cast("dict[str, Any]", parse_json(text, f"the header of {path}"))
-    if not (spec := (header.get("__metadata__") or {}).get(METADATA_KEY)):
+    metadata = header.get("__metadata__") or {}
+    if not (spec := metadata.get(METADATA_KEY)):
+        refuse_state(path, metadata, weights)
         raise ArtifactError(f"{path} has weights but no model spec. {import_advice(path)}")
     return weights, ModelSpec.from_json(spec, where=f"the spec in {path}")
 
@@ -137,7 +153,11 @@ def told(defects: Mapping[str, Sequence[str]]) -> str:
     """Put defects into words, with five names of each; empty where there are none."""
     found: list[str] = []
     for kind, names in defects.items():
-        shown = ", ".join(f"{name:.150}" for name in names[:_LISTED])
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        found += [f"{kind}: {shown}{more}"] if names else []
+        found += [f"{kind}: {listed(names)}"] if names else []
     return "; ".join(found)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first five of some names, and how many more there are."""
+    shown = ", ".join(f"{name:.150}" for name in names[:_LISTED])
+    return f"{shown} and {len(names) - _LISTED} more" if len(names) > _LISTED else shown

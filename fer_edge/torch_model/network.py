@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
 _TEACHERS = ("fer_resnet18", "fer_vgg")
 """Networks of ``fer_train.teacher_networks``, which adds them to timm's registry."""
 
-_NOT_SETTINGS = frozenset(
+NOT_SETTINGS = frozenset(
     (
         # they follow from the rest of the spec
         *("in_chans", "num_classes", "drop_rate"),
@@ -155,7 +155,7 @@ def _check_settings(wanted: NetworkSpec) -> None:
             + (f"similar: {', '.join(similar)}" if similar else "timm.list_models() lists them")
         )
     for argument, value in wanted.arguments.items():
-        if argument in _NOT_SETTINGS:
+        if argument in NOT_SETTINGS:
             raise ConfigurationError(f"a network's spec may not set {argument}; leave it out")
         if abs(value) > _MOST:
             raise ConfigurationError(

@@ -9,6 +9,7 @@ import pytest
 from fer_bench.candidates import bare_candidates, candidates_for, choices
 from fer_bench.peers import choose_peers
 from fer_edge import ConfigurationError
+from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.system.cores import default_threads, usable_cores
 
 
@@ -122,3 +123,13 @@ def test_the_bare_engine_stands_behind_its_model(tiny_artifact: Path) -> None:
     # as many threads as our backend takes by itself
     assert [c.threads for c in bare] == [default_threads(), 3, usable_cores(), 3]
     assert bare[2].program.parameters["goal"] == "throughput"
+
+
+@pytest.mark.parametrize("name", ["x.h5", "manifest.json"])
+def test_a_file_that_is_no_artifact_is_refused_before_anything_is_measured(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(ConfigurationError) as caught:
+        candidates_for([DEFAULT_MODEL, str(tmp_path / name)])
+    assert str(caught.value).count(str(tmp_path / name)) == 1

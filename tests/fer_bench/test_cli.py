@@ -179,3 +179,13 @@ def test_it_runs_from_a_shell(arguments: list[str], tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(measured(tmp_path / "out.json")) == 1
+
+
+def test_a_damaged_model_alone_is_bad_input_told_with_its_path_once(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no protobuf at all")
+    assert main(["accuracy", str(damaged), *arguments[2:]]) == 2
+    assert measured(tmp_path / "out.json") == []
+    assert capsys.readouterr().err.count(str(damaged)) == 1

@@ -178,3 +178,12 @@ def test_a_peer_that_is_not_installed_is_a_row(
     ours, peer = read_result(out, LatencyRun).results
     assert ours.error is None
     assert "fer-bench peers install fer" in peer.error
+
+
+def test_a_damaged_model_alone_is_a_row_and_exit_code_2(tmp_path: Path, out: Path) -> None:
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no protobuf at all")
+    words = ["latency", str(damaged), *QUICK, "--backend", "onnxruntime", "--json", str(out)]
+    assert main(words) == 2
+    (row,) = read_result(out, LatencyRun).results
+    assert (row.p50_ms, row.exit_code) == (None, 2)

@@ -35,7 +35,7 @@ def test_the_command_writes_a_set_and_says_what_it_is(
     ("arguments", "message"),
     [
         (["--count", "6"], "at least 7"),
-        (["--count", "29"], "ask for at most 28"),
+        (["--count", "29"], "ask for at most 28 with --count"),
         (["--count", "14", "--seed", "-1"], "--seed should be 0 or more, not -1"),
     ],
 )
@@ -66,3 +66,9 @@ def test_the_module_is_the_command() -> None:
         [sys.executable, "-m", "fer_calib", "--help"], capture_output=True, text=True, check=True
     )
     assert ended.stdout.startswith("usage: fer-calib")
+
+
+def test_the_set_never_replaces_the_data(tiny_fer2013: Path) -> None:
+    before = tiny_fer2013.read_bytes()
+    assert main(["--data", str(tiny_fer2013), "--out", str(tiny_fer2013), "--count", "14"]) == 2
+    assert tiny_fer2013.read_bytes() == before

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fer_edge import __version__, errors
-from fer_edge.command import add_command, command_parser, run_command, say, write_result
+from fer_edge.command import Output, add_command, command_parser, run_command, say, write_result
 from fer_edge.errors import DataError, FerEdgeError
 
 
@@ -56,6 +56,9 @@ def test_an_error_of_ours_is_one_line_on_standard_error(capsys: pytest.CaptureFi
         (errno.ENOSPC, "free some space, or write elsewhere"),
         (errno.EROFS, "write elsewhere"),
         (errno.ENOTDIR, "give another path: a file stands where a folder is needed"),
+        (errno.EEXIST, "give another path: a file stands where a folder is needed"),
+        (errno.ENOENT, "give a path that exists, or where files can be made"),
+        (errno.EINVAL, "give the path of a file"),
     ],
 )
 def test_an_error_of_the_system_names_the_file_and_what_to_do(
@@ -151,6 +154,69 @@ def test_a_result_that_cannot_be_written_is_an_error_of_the_input(
     assert run_command(writing({}), ["--json", str(tmp_path)]) == 2
     told = f"fer-test: {tmp_path}: Is a directory; give the path of a file\n"
     assert capsys.readouterr().err == told
+
+
+# --- what is written
+
+
+def ran_with(*arguments: str) -> tuple[int, bool]:
+    """The exit code of a command with an input and an output, and whether it did its work."""
+    seen: list[Namespace] = []
+    parser = command(lambda options: len(seen.append(options) or ""))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--out", type=Path, action=Output)
+    return run_command(parser, arguments), bool(seen)
+
+
+@pytest.mark.parametrize("flag", ["--out", "--json"])
+@pytest.mark.parametrize("source", ["--data", "--model"])
+@pytest.mark.parametrize("name", ["given", "folder/../given", "link"])
+def test_an_output_is_never_the_file_of_an_input(
+    tmp_path: Path, flag: str, source: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = tmp_path / "given"
+    given.touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(given)
+    out = str(tmp_path / name)
+    assert ran_with(source, str(given), flag, out) == (2, False)
+    told = f"fer-test: {flag} {out} is what this command reads; give another {flag}\n"
+    assert capsys.readouterr().err == told
+
+
+def test_an_output_is_never_the_folder_of_the_data(tmp_path: Path) -> None:
+    assert ran_with("--data", str(tmp_path), "--out", str(tmp_path)) == (2, False)
+    assert ran_with("--data", str(tmp_path), "--out", str(tmp_path / "run")) == (0, True)
+
+
+def test_a_folder_may_be_called_as_a_preset_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mobilenet").mkdir()
+    assert ran_with("--model", "mobilenet", "--out", "mobilenet") == (0, True)
+
+
+def test_a_device_may_be_read_and_written_whatever_its_folder_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fer_edge.command.require_folder", pytest.fail)
+    assert ran_with("--data", os.devnull, "--out", os.devnull) == (0, True)
+
+
+@pytest.mark.parametrize("flag", ["--out", "--json"])
+def test_an_output_below_a_file_is_told_before_the_work(
+    tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert ran_with(flag, str(tmp_path / "file" / "deep" / "x.json")) == (2, False)
+    assert f"{tmp_path / 'file' / 'deep'}: Not a directory; give" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_an_output_where_no_folder_can_be_made_is_told_before_the_work() -> None:
+    assert ran_with("--out", "/proc/no/x.json") == (2, False)
 
 
 # --- as processes

@@ -103,3 +103,12 @@ def test_an_entry_has_the_hash_and_size_of_each_file(tmp_path: Path) -> None:
     assert entry.sha256 == hashlib.sha256(b"graph").hexdigest()
     expected = Companion("model.bin", hashlib.sha256(b"weights").hexdigest(), 7)
     assert entry.companions == (expected,)
+
+
+def test_force_replaces_no_folder_that_the_export_reads_from(tmp_path: Path) -> None:
+    folder = _directory(tmp_path)
+    inside = next(path for path in folder.iterdir() if path.is_file())
+    for read in (folder, inside):
+        with pytest.raises(ConfigurationError, match="is read for this export"):
+            check_replaceable(folder, True, [read])
+    check_replaceable(folder, True, [tmp_path.parent / "elsewhere.onnx"])

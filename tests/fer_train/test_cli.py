@@ -160,3 +160,22 @@ def test_each_command_has_its_help(command: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert f"fer-train {command}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("out", ["file", "file/run"])
+def test_a_folder_that_cannot_be_had_is_told_before_the_data_is_read(
+    tmp_path: Path, refused: Callable[..., str], out: str
+) -> None:
+    (tmp_path / "file").touch()
+    told = refused("--data", tmp_path / "missing.zip", "--out", tmp_path / out)
+    assert f"{tmp_path / 'file'}: Not a directory; give another path" in told
+
+
+@pytest.mark.parametrize("source", ["--init", "--teacher", "--taught"])
+@pytest.mark.parametrize("name", [BEST, LAST])
+def test_a_training_never_writes_over_what_it_starts_or_learns_from(
+    tmp_path: Path, refused: Callable[..., str], source: str, name: str
+) -> None:
+    (tmp_path / name).touch()
+    told = refused("--data", "missing.zip", "--out", tmp_path, source, tmp_path / name)
+    assert f"{tmp_path / name} is where this training writes its own weights" in told

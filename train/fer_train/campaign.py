@@ -19,7 +19,7 @@ import torch
 from fer_edge.artifacts.record import decode, encode
 from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.data_source import DataSource
-from fer_edge.system.files import sha256_of
+from fer_edge.system.files import require_folder, sha256_of
 from fer_train.assessment import Report, read_report
 from fer_train.data import TrainingData, prepare
 from fer_train.loop import BEST, Sources, run_id
@@ -88,6 +88,7 @@ def run_campaign(
     Call it again to continue; finished stages are not run again. Options and errors are those of
     ``train_model``.
     """
+    require_folder(out)
     read = cache(lambda share, wanted: prepare(data, votes, share, wanted))
     reports: dict[str, Report] = {}
     for number, stage in enumerate(stages, 1):

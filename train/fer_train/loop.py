@@ -20,7 +20,7 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.backends.base import one_line
 from fer_edge.errors import ConfigurationError, DivergedError, EngineError
 from fer_edge.evaluation import metrics
-from fer_edge.system.files import sha256_of
+from fer_edge.system.files import is_same, sha256_of
 from fer_edge.system.progress import progress
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import Normalized, build
@@ -40,7 +40,7 @@ from fer_train.stored_answers import StoredAnswers, answers_for
 from fer_train.targets import log_priors
 from fer_train.teachers import Ensemble, distillation_loss
 
-BEST, LAST = "best.safetensors", "last.safetensors"
+BEST, LAST = checkpoint.BEST, "last.safetensors"
 _ASK_EVERY = 32
 """How many steps pass until the first process or the device is asked again: asking takes time."""
 
@@ -70,6 +70,15 @@ class Sources:
                 "a training learns from teachers or from stored answers, not from both: leave out "
                 "--teacher or --taught"
             )
+
+    def require_kept_by(self, out: Path) -> None:
+        """Raise ConfigurationError where a training in ``out`` would write over one of these."""
+        given = [*([Path(self.initial)] if self.initial else []), *self.learnt_from]
+        for path in given:
+            if any(is_same(path, out / name) for name in (BEST, LAST)):
+                raise ConfigurationError(
+                    f"{path} is where this training writes its own weights; give another --out"
+                )
 
     @property
     def learnt_from(self) -> tuple[Path, ...]:

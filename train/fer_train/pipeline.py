@@ -9,7 +9,7 @@ from pathlib import Path
 from fer_edge.artifacts.record import encode
 from fer_edge.errors import ConfigurationError
 from fer_edge.evaluation.data_source import DataSource
-from fer_edge.system.files import write_json
+from fer_edge.system.files import require_folder, write_json
 from fer_train.arithmetic import repeatable
 from fer_train.assessment import NOT_RECORDED, History, Report, assess
 from fer_train.data import TrainingData, prepare
@@ -53,7 +53,8 @@ def train_model(
     already has them in its targets.
 
     Raises DataError for a data set that cannot be used, ConfigurationError where ``out`` belongs
-    to another training, ArtifactError for weights that do not fit, DivergedError where the loss
+    to another training or holds weights to start or learn from under a name that the training
+    writes, ArtifactError for weights that do not fit, DivergedError where the loss
     is no longer finite, and OSError where ``out`` cannot be written; what was there before is
     kept.
     """
@@ -61,6 +62,8 @@ def train_model(
         raise ConfigurationError(
             f"{how.size} processes cannot share a batch of {recipe.batch_size} pictures"
         )
+    sources.require_kept_by(out)
+    require_folder(out)
     if not isinstance(data, TrainingData):
         data = prepare(data, votes, recipe.votes, recipe.input)
     dropped = ", ".join(f"{count} {reason}" for reason, count in data.left_out.items())

@@ -120,6 +120,7 @@ def _for_timms(model: str, weights: str | None) -> Recipe:
 
         import fer_train.teacher_networks  # noqa: F401 - adds them to timm's names
         from fer_edge.torch_model.checkpoint import read_spec
+        from fer_train.pretrained.beside import network_beside
     published, is_known = None, is_plain(model, LONGEST_MODEL) and timm.is_model(model)
     try:
         published = timm.get_pretrained_cfg(model) if is_known else None
@@ -131,8 +132,13 @@ def _for_timms(model: str, weights: str | None) -> Recipe:
             "timm.list_models()"
         )
     recipe = _defaults(model, published, is_pretrained=weights is not None)
+    if weights is None:
+        return recipe
+    own, arguments = network_beside(weights, model, recipe.input)
+    network = replace(recipe.network, arguments=arguments)
+    recipe = replace(recipe, input=own, network=network)
     try:
-        theirs = read_spec(Path(weights or ""))
+        theirs = read_spec(Path(weights))
     except ArtifactError:
         return recipe
     if theirs.network.architecture != model:

@@ -20,6 +20,7 @@ from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.command import (
     MODEL_HELP,
     Commands,
+    Output,
     add_command,
     add_data_option,
     add_validation_options,
@@ -44,7 +45,11 @@ def add_parser(commands: Commands) -> None:
         "--reference", metavar="MODEL", help="compare all answers with those of this model"
     )
     parser.add_argument(
-        "--reliability", metavar="PNG", type=Path, help="draw the reliability diagram"
+        "--reliability",
+        metavar="PNG",
+        type=Path,
+        action=Output,
+        help="draw the reliability diagram",
     )
 
 
@@ -69,13 +74,13 @@ def _accuracy(options: Namespace) -> int:
     for test in run.mcnemar:
         print(paired_sentence(test))
     for failure in run.failures:
-        say(f"{failure.model}: {failure.error}")
+        say(str(failure))
     if options.reliability and run.results:  # the last step: nothing else needs matplotlib
         panels = [
             (f"{it.model}\n{it.backend}, ECE {it.ece:.3f}", it.reliability) for it in run.results
         ]
         draw_reliability(panels, options.reliability)
-    return int(bool(run.failures))
+    return run.exit_code
 
 
 def _first_spec(candidates: Sequence[Candidate]) -> ModelSpec | None:

@@ -15,7 +15,7 @@ from fer_bench.tables import (
     remarks,
 )
 from fer_edge.artifacts.record import encode
-from fer_edge.command import Commands, add_command, say, write_result
+from fer_edge.command import Commands, Output, add_command, say, write_result
 from fer_edge.errors import ConfigurationError
 from fer_edge.system.files import write_bytes
 
@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
         ("csv", "write every figure"),
         ("png", "draw accuracy against latency, or latency alone"),
     ):
-        parser.add_argument(f"--{name}", metavar="FILE", type=Path, help=what)
+        parser.add_argument(f"--{name}", metavar="FILE", type=Path, action=Output, help=what)
     parser.add_argument(
         "--strict", action="store_true", help="exit code 1 for a change for the worse"
     )

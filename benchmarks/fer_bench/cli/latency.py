@@ -16,7 +16,15 @@ from fer_bench.tables import latency_summary, latency_table, noise_lines
 from fer_edge.artifacts.model import DEFAULT_MODEL
 from fer_edge.artifacts.record import encode
 from fer_edge.backends.base import INFERENCE_PRECISIONS
-from fer_edge.command import INTERRUPTED, MODEL_HELP, Commands, add_command, say, write_result
+from fer_edge.command import (
+    INTERRUPTED,
+    MODEL_HELP,
+    Commands,
+    Output,
+    add_command,
+    say,
+    write_result,
+)
 from fer_edge.system.files import write_bytes
 
 _DEFAULTS = Settings()
@@ -45,7 +53,11 @@ def add_parser(commands: Commands) -> None:
         help=f"{MODEL_HELP} (default: the packaged model, in every form that runs here)",
     )
     parser.add_argument(
-        "--markdown", metavar="FILE", type=Path, help="write a table with every column"
+        "--markdown",
+        metavar="FILE",
+        type=Path,
+        action=Output,
+        help="write a table with every column",
     )
     _add_candidates(parser)
     _add_method(parser)
@@ -103,7 +115,7 @@ def _code(run: LatencyRun, *, strict: bool) -> int:
     if run.interrupted:
         say(f"fer-bench: interrupted; the {run.rounds} complete rounds are kept")
         return INTERRUPTED
-    return int(run.failed or (strict and not run.noise.quiet))
+    return run.exit_code or int(strict and not run.noise.quiet)
 
 
 def _candidates(options: Namespace) -> list[Candidate]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fer_edge.artifacts.artifact import OPENED_BY, Artifact, read_entry
@@ -298,3 +300,27 @@ def test_an_artifact_has_as_many_bytes_as_onnx_allows(
     monkeypatch.setattr("fer_edge.artifacts.artifact.MAX_BYTES", len(data) - 1)
     with pytest.raises(ArtifactError, match=r"has 9 bytes; the most is 8"):
         _find(directory / "model.onnx", ("onnx",))
+
+
+@pytest.mark.parametrize(
+    ("members", "advice"),
+    [
+        (["m/data.pkl", "m/constants.pkl", "m/code/m.py"], "save the weights alone"),
+        (["m/data.pkl", "m/data/0"], "fer-train import"),
+    ],
+)
+def test_a_program_of_torchs_is_told_from_a_state_dict(
+    tmp_path: Path, members: list[str], advice: str
+) -> None:
+    path = tmp_path / "m.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in members:
+            archive.writestr(name, b"")
+    with pytest.raises(ConfigurationError, match=advice):
+        Model.open(path)
+
+
+def test_an_npz_is_weights_to_import(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.zeros(1))
+    with pytest.raises(ConfigurationError, match="fer-train import"):
+        Model.open(tmp_path / "x.npz")

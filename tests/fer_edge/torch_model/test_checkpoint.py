@@ -170,3 +170,15 @@ def test_tensors_without_a_spec_are_told_to_be_imported_beside(tmp_path: Path) -
     save_file({"weight": torch.zeros(3)}, path)
     with pytest.raises(ArtifactError, match=r"no model spec.*--out .*x-checkpoint\.safetensors"):
         checkpoint.read_spec(path)
+
+
+def test_the_state_of_a_training_is_no_checkpoint(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    checkpoint.write_tensors(path, {"averaged.module.a": torch.zeros(1)}, {"state": "{}"})
+    with pytest.raises(ArtifactError, match=r"state of a training.*best\.safetensors beside it"):
+        checkpoint.load(path)
+
+
+def test_a_folder_of_a_training_is_told_its_checkpoint(saved: Path) -> None:
+    with pytest.raises(ArtifactError, match=f"give the checkpoint in it, {saved}"):
+        checkpoint.load(saved.parent)

@@ -13,15 +13,21 @@ import pytest
 import timm
 import torch
 from foreign_weights import Weights
+from timm.models import save_for_hf
 from torch import nn
 
 from fer_edge import LABELS
 from fer_edge.artifacts.record import encode
+from fer_edge.artifacts.spec import ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.torch_model import checkpoint
 from fer_train.cli import main
 from fer_train.presets import change, preset
-from fer_train.pretrained.beside import with_normalisation_beside
+from fer_train.pretrained.beside import (
+    network_beside,
+    read_timms_config,
+    with_normalisation_beside,
+)
 from fer_train.pretrained.conversion import ALPHABETICAL, import_weights
 from fer_train.recipe import Recipe
 
@@ -243,3 +249,95 @@ def test_the_normalisation_beside_the_weights_is_taken_where_the_user_gave_none(
             pytest.approx(IMAGENET[0]),
             pytest.approx(IMAGENET[1]),
         )
+
+
+def hub_folder(folder: Path, name: str, **data: object) -> Path:
+    """What timm pushes to the hub, its classes in alphabetical order."""
+    sizes = {key: data.pop(key) for key in ("in_chans", "img_size") if key in data}
+    network = timm.create_model(name, num_classes=7, **sizes)
+    save_for_hf(network, folder, model_config={"label_names": list(ALPHABETICAL)}, data_config=data)
+    return folder
+
+
+def imported(folder: Path, name: str) -> ModelSpec:
+    out = folder.with_suffix(".safetensors")
+    assert main(["import", "--weights", str(folder), "--model", name, "--out", str(out)]) == 0
+    return checkpoint.read_spec(out)
+
+
+@pytest.mark.parametrize(
+    ("mean", "input_size", "color"),
+    [((0.5, 0.4, 0.3), (3, 96, 96), "rgb"), ((0.3,), (1, 64, 80), "gray")],
+)
+def test_timms_config_beside_the_weights_tells_input_and_labels(
+    mean: tuple[float, ...], input_size: tuple[int, ...], color: str, tmp_path: Path
+) -> None:
+    std = tuple(value / 2 for value in mean)
+    told = {"mean": mean, "std": std, "input_size": input_size, "in_chans": len(mean)}
+    spec = imported(hub_folder(tmp_path / "hub", "test_resnet", **told), "test_resnet")
+    assert (spec.input.color, spec.input.height, spec.input.width) == (color, *input_size[1:])
+    assert (spec.input.mean, spec.input.std) == (pytest.approx(mean), pytest.approx(std))
+    assert spec.labels == LABELS
+    theirs = torch.load(tmp_path / "hub" / "pytorch_model.bin", weights_only=True)["fc.bias"]
+    ours = checkpoint.load(tmp_path / "hub.safetensors")[0].get_parameter("fc.bias")
+    assert torch.equal(ours, theirs[[ALPHABETICAL.index(label) for label in LABELS]])
+
+
+def test_timms_config_tells_the_settings_of_its_architecture_alone(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path / "hub", "vit_tiny_patch16_224", img_size=96)
+    spec = imported(folder, "vit_tiny_patch16_224")
+    assert spec.network.arguments == {"img_size": 96}
+    assert spec.input.shape == (96, 96, 3)
+    ours = preset("resnet18").input
+    assert network_beside(str(folder), "resnet18", ours) == (ours, {})
+
+
+def test_a_config_of_something_else_tells_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"mean": [0.1, 0.2, 0.3], "labels": ["a", "b"]}')
+    assert read_timms_config(tmp_path / "x.pth") == {}
+
+
+@pytest.mark.parametrize("size", [[3, 96], [2, 96, 96], [3, 0, 96], "large", [3, None, 96]])
+def test_an_input_size_that_cannot_be_used_is_refused(size: object, tmp_path: Path) -> None:
+    config = {"architecture": "resnet18", "pretrained_cfg": {"input_size": size}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ArtifactError, match=r"config\.json has no usable input_size"):
+        preset("resnet18", str(tmp_path))
+
+
+def with_head(weights: Weights, rows: int) -> Weights:
+    one = {name: value for name, value in weights.items() if name.startswith("head.")}
+    return weights | {name: torch.cat([value, value])[:rows] for name, value in one.items()}
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "named"),
+    [(8, None, "nothing tells their names"), (7, list("abcdef"), "6 names are told for them")],
+)
+def test_a_finished_head_of_other_classes_needs_their_names(  # noqa: PLR0917
+    weights: Weights,
+    recipe: Recipe,
+    tmp_path: Path,
+    rows: int,
+    labels: list[str] | None,
+    named: str,
+) -> None:
+    path = foreign.save_torch(tmp_path / "x.pth", with_head(weights, rows))
+    message = f"has {rows} classes, and {named}; name all {rows} with --labels"
+    with pytest.raises(ConfigurationError, match=message):
+        import_weights(str(path), recipe, tmp_path / "x.safetensors", labels=labels)
+
+
+@pytest.mark.parametrize("out", ["hub/x.pth", "hub/../hub/x.pth", "link.pth"])
+@pytest.mark.parametrize("given", ["hub/x.pth", "hub"])
+def test_a_checkpoint_never_replaces_the_weights_that_it_is_made_of(
+    weights: Weights, recipe_file: Path, tmp_path: Path, given: str, out: str
+) -> None:
+    (tmp_path / "hub").mkdir()
+    path = foreign.save_torch(tmp_path / "hub" / "x.pth", weights)
+    (tmp_path / "link.pth").symlink_to(path)
+    before = path.read_bytes()
+    words = ["--weights", str(tmp_path / given), "--labels", ",".join(LABELS)]
+    recipe = ["--recipe", str(recipe_file)]
+    assert main(["import", *words, *recipe, "--out", str(tmp_path / out)]) == 2
+    assert path.read_bytes() == before

@@ -10,6 +10,7 @@ from fer_edge.artifacts.record import encode
 from fer_edge.command import (
     DATA_HELP,
     Commands,
+    Output,
     add_command,
     add_data_choices,
     add_data_option,
@@ -57,7 +58,11 @@ def _add_data(commands: Commands) -> None:
     add_data_choices(parser)
     add_validation_options(parser, seed=True)
     parser.add_argument(
-        "--sheet", metavar="PNG", type=Path, help="draw some pictures of each class into it"
+        "--sheet",
+        metavar="PNG",
+        type=Path,
+        action=Output,
+        help="draw some pictures of each class into it",
     )
 
 
@@ -111,6 +116,7 @@ def _add_campaign(commands: Commands) -> None:
         "--out",
         metavar="DIR",
         type=Path,
+        action=Output,
         required=True,
         help="receives a folder per stage; the same command continues there",
     )
@@ -150,7 +156,9 @@ def _add_import(commands: Commands) -> None:
         "it, a folder of Hugging Face, or an .npz of Google's",
     )
     add_network_options(parser, "the network that the weights belong to")
-    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the checkpoint")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, action=Output, required=True, help="the checkpoint"
+    )
     parser.add_argument(
         "--labels",
         metavar="NAMES",
@@ -229,6 +237,7 @@ def _add_teach(commands: Commands) -> None:
         "--out",
         metavar="FILE",
         type=Path,
+        action=Output,
         required=True,
         help="the answers; the same command continues there",
     )

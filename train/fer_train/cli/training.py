@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fer_edge.artifacts.record import encode
 from fer_edge.command import (
+    Output,
     add_data_option,
     add_validation_options,
     data_of,
@@ -34,6 +35,7 @@ def add_options(parser: ArgumentParser, *, shows_recipe: bool = False) -> None:
         "--out",
         metavar="DIR",
         type=Path,
+        action=Output,
         required=not shows_recipe,
         help="folder of the run; the same command continues there",
     )

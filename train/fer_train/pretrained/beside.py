@@ -1,4 +1,4 @@
-"""What is told of foreign weights, in their file or beside it: labels, heads, mean and std.
+"""What is told of foreign weights, in their file or beside it: labels, input and settings.
 
 FER2013 numbers its classes as we do. torchvision's ImageFolder, which reads a folder per class,
 numbers them in alphabetical order. The two agree up to ``happy`` and no further.
@@ -14,18 +14,19 @@ import numpy as np
 import timm
 
 from fer_edge.artifacts.record import parse_json
-from fer_edge.artifacts.spec import InputSpec
+from fer_edge.artifacts.spec import CHANNELS, InputSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.classes import emotion_named
 from fer_edge.system.read_file import read_file
+from fer_edge.torch_model.network import NOT_SETTINGS
 
-FACTS = ("id2label", "class_to_idx", "classes", "class_names", "labels")
+FACTS = ("id2label", "class_to_idx", "classes", "class_names", "label_names", "labels")
 """Names under which files keep their labels."""
 
 _PLACEHOLDER = "label_"
 _CLOSE = 2e-3
-_FILE = "preprocessor_config.json"
+_PREPROCESSOR, _CONFIG = "preprocessor_config.json", "config.json"
 _MAX_BYTES = 1 << 20
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -78,7 +79,7 @@ def read_config(weights_file: Path) -> dict[str, object]:
     It tells ``num_attention_heads`` and ``id2label``, which the weights do not. Raises
     ArtifactError for one that cannot be read, and for an activation that timm's ViT does not have.
     """
-    path = weights_file.with_name("config.json")
+    path = weights_file.with_name(_CONFIG)
     config = _read_settings(path)
     if (activation := config.get("hidden_act", "gelu")) != "gelu":
         raise ArtifactError(
@@ -88,17 +89,73 @@ def read_config(weights_file: Path) -> dict[str, object]:
     return config
 
 
+def read_timms_config(weights_file: Path) -> dict[str, object]:
+    """Read the ``config.json`` that timm writes beside weights for the hub, as one flat table.
+
+    Empty where there is none, and for one that is not timm's, which names an ``architecture``.
+    Raises ArtifactError for one that cannot be read.
+    """
+    config = _read_settings(weights_file.with_name(_CONFIG))
+    if "architecture" not in config:
+        return {}
+    inner = config.get("pretrained_cfg")
+    return {**inner, **config} if isinstance(inner, dict) else config
+
+
+def network_beside(source: str, model: str, ours: InputSpec) -> tuple[InputSpec, dict[str, int]]:
+    """Give ``ours`` the size and colours of weights of ``model``, and timm's arguments for it.
+
+    timm's config tells both of its ``architecture``; without one the input stays as it is, without
+    arguments. Other colours come with a plain mean and std. Raises ArtifactError for a config that
+    cannot be used.
+    """
+    weights = _in_folder(source)
+    config = read_timms_config(weights)
+    if config.get("architecture") != model.partition(".")[0]:
+        return ours, {}
+    given = config.get("model_args")
+    arguments = {
+        name: int(value)
+        for name, told in (given.items() if isinstance(given, dict) else ())
+        if isinstance(value := _one(told), int) and name not in NOT_SETTINGS
+    }
+    if (size := config.get("input_size")) is None:
+        return ours, arguments
+    try:
+        channels, height, width = map(int, size)  # type: ignore[call-overload]
+        if config.get("fixed_input_size") and "img_size" in arguments:
+            height = width = arguments["img_size"]  # older exports keep the size of their source
+        if channels == ours.channels:
+            return replace(ours, height=height, width=width), arguments
+        color = {count: color for color, count in CHANNELS.items()}[channels]
+        plain = ((0.5,) * channels,) * 2
+        return InputSpec(height, width, color, *plain, ours.interpolation), arguments
+    except (TypeError, ValueError, KeyError) as problem:
+        raise ArtifactError(
+            f"{weights.with_name(_CONFIG)} has no usable input_size ({size!r:.60}); correct it or "
+            "move it away"
+        ) from problem
+
+
+def _one(told: object) -> object:
+    """A side of a square; anything else as it is."""
+    if isinstance(told, list) and told and told.count(told[0]) == len(told):
+        return told[0]
+    return told
+
+
 def require_same_normalisation(weights: Path, ours: InputSpec) -> None:
     """Raise ArtifactError where the weights were trained with another mean or std than ours."""
-    told = _normalisation_beside(weights)
-    if told is None or _fits(told, ours):
+    found = _normalisation_beside(weights)
+    if found is None or _fits(found[1], ours):
         return
+    path, told = found
     theirs, here = (
         " and std ".join(", ".join(f"{value:.4g}" for value in values) for values in pair)
         for pair in (told, (ours.mean, ours.std))
     )
     raise ArtifactError(
-        f"{weights.with_name(_FILE)} says mean {theirs}, and the model is set up with mean {here}; "
+        f"{path} says mean {theirs}, and the model is set up with mean {here}; "
         "give a recipe whose [input] has the mean and std of these weights"
     )
 
@@ -109,10 +166,11 @@ def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
     timm tells them of its own weights, and a file beside them of others. A gray input takes only
     values that are the same for all colours.
     """
-    path, name = Path(source).expanduser(), source.removeprefix("timm:")
+    name = source.removeprefix("timm:")
     told: Normalisation | None = None
-    if path.exists():
-        told = _normalisation_beside(path / _FILE if path.is_dir() else path)
+    if Path(source).expanduser().exists():
+        found = _normalisation_beside(_in_folder(source))
+        told = None if found is None else found[1]
     elif timm.is_model(name) and (name in timm.list_pretrained() or "." not in name):
         published = timm.get_pretrained_cfg(name)
         told = None if published is None else (published.mean, published.std)
@@ -121,6 +179,12 @@ def with_normalisation_beside(source: str, ours: InputSpec) -> InputSpec:
     if all(len(set(values)) == 1 for values in told):
         told = (told[0][:1] * ours.channels, told[1][:1] * ours.channels)
     return replace(ours, mean=told[0], std=told[1]) if len(told[0]) == ours.channels else ours
+
+
+def _in_folder(source: str) -> Path:
+    """A path in the folder of the weights, for its neighbours."""
+    path = Path(source).expanduser()
+    return path / _CONFIG if path.is_dir() else path
 
 
 def _read_settings(path: Path) -> dict[str, object]:
@@ -132,12 +196,16 @@ def _read_settings(path: Path) -> dict[str, object]:
     return config if isinstance(config, dict) else {}
 
 
-def _normalisation_beside(weights: Path) -> Normalisation | None:
-    path = weights.with_name(_FILE)
+def _normalisation_beside(weights: Path) -> tuple[Path, Normalisation] | None:
+    """The file that tells a normalisation, Hugging Face's or else timm's, and what it tells."""
+    path = weights.with_name(_PREPROCESSOR)
     told = _read_settings(path)
     mean, std = told.get("image_mean"), told.get("image_std")
     if told.get("do_normalize", True) is False:
         mean, std = 0.0, 1.0
+    if mean is None or std is None:
+        path, told = weights.with_name(_CONFIG), read_timms_config(weights)
+        mean, std = told.get("mean"), told.get("std")
     if mean is None or std is None:
         return None
     try:
@@ -148,8 +216,8 @@ def _normalisation_beside(weights: Path) -> Normalisation | None:
             for values in (mean, std)
         )
         if not (means.shape == stds.shape and means.shape in {(1,), (3,)} and (stds > 0).all()):
-            raise ValueError(f"image_mean {mean!r:.60} and image_std {std!r:.60}")
-        return tuple(means.tolist()), tuple(stds.tolist())
+            raise ValueError(f"mean {mean!r:.60} and std {std!r:.60}")
+        return path, (tuple(means.tolist()), tuple(stds.tolist()))
     except (TypeError, ValueError, ZeroDivisionError) as problem:
         raise ArtifactError(
             f"{path} has no usable normalisation ({problem}); correct it or move it away"

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_edge.artifacts.spec import ModelSpec
+from fer_edge.artifacts.spec import MAX_LABELS, MIN_LABELS, ModelSpec
 from fer_edge.emotion import LABELS
 from fer_edge.errors import ArtifactError, ConfigurationError
 from fer_edge.evaluation.classes import emotion_named
 from fer_edge.evaluation.data_source import DataSource
+from fer_edge.system.files import is_same
 from fer_edge.torch_model import checkpoint
 from fer_edge.torch_model.network import build
 from fer_train.assessment import Report, assess
@@ -58,9 +59,14 @@ def import_weights(
     ``recipe_file`` is where the recipe was read, for the command in a message.
 
     Raises ArtifactError for weights that do not fit, that would be resampled, or that have no head
-    of these classes, and ConfigurationError where nothing tells the order of the classes.
+    of these classes, and ConfigurationError where nothing tells the names or the order of the
+    classes, and where ``out`` is the file that the weights are in.
     """
     weights = read_source(source)
+    if is_same(weights.path, out):
+        raise ConfigurationError(
+            f"{out} is the file that the weights are read from; give the checkpoint another name"
+        )
     theirs = weights.spec
     if theirs and theirs.network.architecture == recipe.network.architecture:
         recipe = replace(recipe, network=theirs.network, input=theirs.input)
@@ -70,6 +76,7 @@ def import_weights(
     found = load_initial(network, spec, weights, labels=labels)
     training = _training_from(source, recipe_file or recipe.model, data, out)
     if not found.is_complete:
+        _require_names_for(found, spec.labels, labels or weights.labels)
         raise ArtifactError(
             f"{found.path} has no head of the classes {', '.join(spec.labels)} "
             f"({', '.join(found.new)} would be new), so it has to be trained: {training}"
@@ -112,6 +119,20 @@ def _training_from(
     folder = out.parent / f"{out.stem}-run"
     words = ["fer-train", *chosen.flags, *named, "--init", source, "--out", str(folder)]
     return shlex.join(words)
+
+
+def _require_names_for(
+    found: InitialWeights, ours: Sequence[str], told: Sequence[str] | None
+) -> None:
+    """Raise ConfigurationError for a finished head whose classes only need their names."""
+    count = found.head_classes
+    if count is None or count == len(ours) or not MIN_LABELS <= count <= MAX_LABELS:
+        return
+    named = "nothing tells their names" if told is None else f"{len(told)} names are told for them"
+    raise ConfigurationError(
+        f"the head in {found.path} has {count} classes, and {named}; name all {count} with "
+        "--labels, in the order of the head"
+    )
 
 
 def _names(told: Sequence[str] | None, given: Sequence[str] | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from fer_edge.errors import ArtifactError
-from fer_edge.torch_model.checkpoint import misfits, told
+from fer_edge.torch_model.checkpoint import listed, misfits, told
 
 _RGB = 3
 _CONVOLUTION = 4
@@ -26,7 +26,8 @@ class Fitted:
 
     ``adapted`` are among the ``loaded``; ``ignored`` are names of the file that no network needs.
     ``inexact`` are the adapted ones that change what the network answers: resampled patches and
-    positions, and a gray convolution spread over colours.
+    positions, and a gray convolution spread over colours. ``head_classes`` is the number of classes
+    of the file's head; None where it has none.
     """
 
     loaded: tuple[str, ...]
@@ -34,6 +35,7 @@ class Fitted:
     adapted: tuple[str, ...]
     ignored: tuple[str, ...]
     inexact: tuple[str, ...] = ()
+    head_classes: int | None = None
 
 
 def fit(
@@ -73,6 +75,8 @@ def fit(
     kept = keep_head and all(
         name in weights and weights[name].shape[:1] == wanted[name].shape[:1] for name in head
     )
+    shapes = [weights[name].shape for name in head if name in weights]
+    classes = next((shape[0] for shape in shapes if shape), None)
     for name in head:
         if not kept:
             weights.pop(name, None)
@@ -85,15 +89,15 @@ def fit(
         )
     defects = misfits(wanted, weights)
     defects["missing"] = [name for name in defects["missing"] if kept or name not in head]
-    defects["not finite"] = [
-        name
-        for name, tensor in weights.items()  # one of another shape may be too large to look at
-        if name in wanted and tensor.shape == wanted[name].shape and not _is_finite(tensor)
-    ]
     if found := told(defects):
         raise ArtifactError(
             f"{where}. By timm's names, {found}. Only the head may be new: choose the model that "
             "these weights belong to"
+        )
+    if broken := [name for name, tensor in weights.items() if not _is_finite(tensor)]:
+        raise ArtifactError(
+            f"{where}: values that are NaN or not finite: {listed(broken)}. Give weights from "
+            "before the training diverged"
         )
     network.load_state_dict(weights, strict=False)
     changed = [name for name in weights if name in used and weights[name] is not used[name]]
@@ -107,6 +111,7 @@ def fit(
             for name in changed
             if weights[name].shape != used[name].shape and name not in summed
         ),
+        head_classes=classes,
     )
 
 

@@ -20,11 +20,13 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from fer_edge.artifacts.model import PROGRAM_ADVICE, SAVE_ALONE, holds_weights
 from fer_edge.artifacts.spec import METADATA_KEY, InputSpec, ModelSpec
 from fer_edge.errors import ArtifactError
 from fer_edge.evaluation.unpacking import require_bounded
 from fer_edge.system.files import sha256_of
 from fer_edge.system.read_file import GIT_LFS_ADVICE, GIT_LFS_START, reason_of
+from fer_edge.torch_model.checkpoint import refuse_state
 from fer_train.pretrained.beside import FACTS, labels_in
 
 MAX_UNPACKED = 4 << 30
@@ -37,17 +39,16 @@ SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".npz", ".ckpt"}
 
 _USUAL_FILES = ("model.safetensors", "pytorch_model.bin", "model.bin")
 _KNOWN = "known are safetensors, PyTorch state dicts (.pth, .pt, .bin) and Google's .npz"
-_SAVE_ALONE = "save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
 _LOOKS_LIKE = {
     GIT_LFS_START: f"it {GIT_LFS_ADVICE}",
     b"<?xml": "it is XML, such as an OpenVINO IR, which does not keep the names. Where it was "
-    f"exported, {_SAVE_ALONE}",
+    f"exported, {SAVE_ALONE}",
     b"<": "it is a web page; download the file itself",
     b"\x1f\x8b": "it is packed with gzip; unpack it first",
     b"\x89HDF": "it is HDF5; Keras weights cannot be read",
     b"{": "it is JSON; give the weights file that it belongs to",
     b"\x08": f"it looks like ONNX, which does not keep the names. Where it was exported, "
-    f"{_SAVE_ALONE}. For a model of fer_edge's own, fer-export has --from-onnx",
+    f"{SAVE_ALONE}. For a model of fer_edge's own, fer-export has --from-onnx",
 }
 _HEADER = struct.Struct("<Q")
 _REFUSED = re.compile(r"GLOBAL (\S+)|Unsupported class:? (\S+)")
@@ -160,11 +161,7 @@ def _read_safetensors(path: Path) -> Weights:
     if METADATA_KEY in metadata:
         spec = ModelSpec.from_json(metadata[METADATA_KEY], where=f"the spec in {path}")
         return Weights(path, sha256_of(path), tensors, "checkpoint", spec, spec.labels)
-    if "state" in metadata and any(name.startswith("averaged.") for name in tensors):
-        raise ArtifactError(
-            f"{path} is the state of a training that is not finished; give the checkpoint "
-            f"{path.with_name('best.safetensors')} beside it"
-        )
+    refuse_state(path, metadata, tensors)
     return Weights(path, sha256_of(path), tensors)
 
 
@@ -177,13 +174,8 @@ def _read_zip(path: Path) -> Weights:
         raise _damaged(path, "zip archive", problem) from problem
     if members and all(member.endswith(".npy") for member in members):
         return Weights(path, sha256_of(path), _read_npz(path))
-    kinds = {member.rpartition("/")[2] for member in members}
-    if "data.pkl" not in kinds or "constants.pkl" in kinds:
-        raise ArtifactError(
-            f"{path} is a zip archive of something else than a state dict, such as TorchScript, an "
-            "exported program or a Keras model. Where you trust it, open it there and "
-            f"{_SAVE_ALONE}"
-        )
+    if not holds_weights(members):
+        raise ArtifactError(f"{path} {PROGRAM_ADVICE}")
     return _read_pickle(path)
 
 
@@ -235,7 +227,7 @@ def _read_pickle(path: Path) -> Weights:
             raise _damaged(path, "PyTorch", problem) from problem
         raise ArtifactError(
             f"{path} holds more than weights ({found[1] or found[2]:.80}), and loading that would "
-            f"run code of the file's author. Where you trust it, open it there and {_SAVE_ALONE}"
+            f"run code of the file's author. Where you trust it, open it there and {SAVE_ALONE}"
         ) from problem
 
 
@@ -245,9 +237,7 @@ def _damaged(path: Path, kind: str, problem: Exception) -> ArtifactError:
     reason = " ".join(told.split())[:_MAX_REASON] or type(problem).__name__
     advice = "Fetch it again"
     if _NOT_TORCHS in reason:
-        advice = (
-            f"If it is a pickle of something else, open it where you trust it and {_SAVE_ALONE}"
-        )
+        advice = f"If it is a pickle of something else, open it where you trust it and {SAVE_ALONE}"
     return ArtifactError(f"{path} is not a readable {kind} file: {reason}. {advice}")
 
 
@@ -266,14 +256,14 @@ def _unwrapped(path: Path, saved: object) -> Weights:
     """Find the state dict in what a training saved, and what is told of the labels."""
     if not isinstance(saved, Mapping):
         raise ArtifactError(
-            f"{path} holds a {type(saved).__name__}, not a state dict; {_SAVE_ALONE}"
+            f"{path} holds a {type(saved).__name__}, not a state dict; {SAVE_ALONE}"
         )
     facts: dict[str, object] = {}
     found = _state_dicts(saved, (), facts, set())
     if not found:
         keys = ", ".join(f"{key!r:.40}" for key in list(saved)[:_SHOWN]) or "nothing"
         raise ArtifactError(
-            f"{path} holds no tensors by name, but {keys}; a state dict is needed: {_SAVE_ALONE}"
+            f"{path} holds no tensors by name, but {keys}; a state dict is needed: {SAVE_ALONE}"
         )
 
     def rank(keys: tuple[str, ...]) -> tuple[int, ...]:

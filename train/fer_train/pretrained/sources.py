@@ -12,7 +12,7 @@ import torch
 
 from fer_edge.errors import ArtifactError, DownloadError
 from fer_edge.system.files import sha256_of
-from fer_train.pretrained.beside import labels_in, read_config
+from fer_train.pretrained.beside import labels_in, read_config, read_timms_config
 from fer_train.pretrained.graph_model import read_graph_model
 from fer_train.pretrained.hub import fetch_from_hub
 from fer_train.pretrained.namings import in_timms_names
@@ -59,7 +59,7 @@ def read_source(source: str, fetch: Callable[[str], Path] = fetch_from_hub) -> W
         return found
     named = in_timms_names(found)
     if named.kind != "huggingface":
-        return named
+        return replace(named, labels=labels_in(read_timms_config(found.path)) or named.labels)
     config = read_config(found.path)
     return replace(
         named,
