@@ -331,7 +331,8 @@ def _require_several(crops: object) -> None:
         or hasattr(crops, "read")
         or not isinstance(crops, Iterable)
     ):
-        raise InputError(f"expected an iterable of crops, not {other_kind(crops)}")
+        told = other_kind(crops, "give a list of arrays or paths")
+        raise InputError(f"expected an iterable of crops, not {told}")
 
 
 def _is_what_read_gives(crops: object) -> bool:
