@@ -15,6 +15,7 @@ from fer_edge.live.sources import Source
 from fer_edge.live.tracking import Tracking
 from fer_edge.prediction import Prediction
 from fer_edge.predictor import Predictor
+from fer_edge.system.calls import under_way
 from fer_edge.system.forking import ProcessBound
 
 
@@ -36,6 +37,7 @@ class FaceAnalyzer(ProcessBound):
         self.predictor = Predictor() if predictor is None else predictor
         self._closed = False
 
+    @under_way
     def analyze(
         self, picture: str | os.PathLike[str] | npt.NDArray[np.uint8]
     ) -> list[AnalyzedFace]:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import sys
-from argparse import Action, ArgumentParser, Namespace
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -287,7 +287,14 @@ def _write_any_character() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _path(text: str) -> Path:
+    if not text:  # which would be the current folder
+        raise ArgumentTypeError("expected a path, not an empty one; is a variable unset?")
+    return Path(text)
+
+
 def _add_common_options(parser: ArgumentParser) -> None:
+    parser.register("type", Path, _path)  # for every option of type Path
     parser.add_argument(
         "--json",
         metavar="FILE",

@@ -21,6 +21,7 @@ from fer_edge.images.pixels import is_one_picture, other_kind
 from fer_edge.images.preprocess import COLORS, Crop, TensorMaker, check_tensor
 from fer_edge.prediction import Prediction
 from fer_edge.stream import ResultIterator, Stream
+from fer_edge.system.calls import under_way
 from fer_edge.system.forking import ProcessBound
 
 __all__ = ["STREAM_BATCH", "Crop", "Predictor", "PredictorInfo"]
@@ -70,9 +71,12 @@ class Predictor(ProcessBound):
 
     Many threads may share a Predictor; processes may not. It cannot be pickled, and its use in a
     child of ``fork`` is an EngineError, because the threads of the engine stay behind in the
-    parent. Make a Predictor in each process.
+    parent. Make a Predictor in each process. One on OpenVINO is an EngineError there, too, if
+    another thread of the parent was in a call at the moment of the fork. In a program that ends,
+    calls under way finish, and a daemon thread that begins another ends without a message.
     """
 
+    @under_way
     def __init__(
         self,
         model: str | os.PathLike[str] | Model = DEFAULT_MODEL,
@@ -98,6 +102,7 @@ class Predictor(ProcessBound):
         self._min_confidence = least
         self._max_batch = math.inf if self.info.max_batch is None else self.info.max_batch
 
+    @under_way
     def predict(self, crop: Crop, *, flip: bool = False) -> Prediction:
         """Classify one face that was cut out of a picture. `FaceAnalyzer` takes whole photos.
 
@@ -111,6 +116,7 @@ class Predictor(ProcessBound):
         self._tensors.fill(rows[0], crop)
         return self._predictions(backend, rows)[0]
 
+    @under_way
     def predict_batch(self, crops: Iterable[Crop], *, flip: bool = False) -> list[Prediction]:
         """Classify many crops in one call of the engine; ``[]`` gives ``[]``.
 
@@ -175,6 +181,7 @@ class Predictor(ProcessBound):
         self._opened()
         return self._stream(iter(crops), self._stream_batch(batch, flip), flip, errors == "raise")
 
+    @under_way
     def predict_tensor(
         self, batch: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -285,6 +292,7 @@ class Predictor(ProcessBound):
                 named.index = index
                 raise named from problem
 
+        @under_way
         def infer(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
             return self._probabilities(self._opened(), rows)
 
@@ -323,7 +331,8 @@ def _require_several(crops: object) -> None:
         or hasattr(crops, "read")
         or not isinstance(crops, Iterable)
     ):
-        raise InputError(f"expected an iterable of crops, not {other_kind(crops)}")
+        told = other_kind(crops, "give a list of arrays or paths")
+        raise InputError(f"expected an iterable of crops, not {told}")
 
 
 def _is_what_read_gives(crops: object) -> bool:

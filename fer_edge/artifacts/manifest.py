@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import os
 from dataclasses import dataclass, field, replace
@@ -187,8 +188,9 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """Read and check a manifest; the artifacts are checked when they are opened.
 
-        Every byte must be as ``write`` left it. Raises ArtifactError for a manifest that is missing
-        or damaged, or that has a newer schema.
+        Every byte must be as ``write`` left it, but for line ends and a byte-order mark, which git
+        and editors change and which mean nothing in JSON. Raises ArtifactError for a manifest that
+        is missing or damaged, or that has a newer schema.
         """
         path = folder / MANIFEST
         if not os.path.lexists(path):  # Path.exists raises where it may not look
@@ -197,6 +199,7 @@ class Manifest:
                 "Give one that fer-export wrote, or the path of an artifact."
             )
         text = read_file(path, "manifest", _MAX_BYTES, ArtifactError)
+        text = text.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
         manifest = decode(cls, parse_json(text, str(path)), str(path))
         # a changed space, or last digit of a number, may leave the digest the same
         if manifest.digest != manifest._computed_digest() or text != manifest._text():

@@ -20,6 +20,7 @@ from fer_edge.artifacts.artifact import (
 from fer_edge.artifacts.manifest import MANIFEST, ArtifactEntry, Manifest
 from fer_edge.artifacts.spec import PRECISIONS, ModelSpec
 from fer_edge.errors import ArtifactError, ConfigurationError
+from fer_edge.system.read_file import as_address
 
 DEFAULT_MODEL = "default"
 """The name of the packaged model that is taken where the caller names none."""
@@ -27,6 +28,9 @@ DEFAULT_MODEL = "default"
 _MODELS = Path(__file__).parents[1] / "models"
 _WEIGHTS = (".pth", ".pt", ".bin", ".tar", ".pkl", ".ckpt", ".npz")
 """Suffixes of weights that fer-train import reads, or says why it cannot."""
+
+_CONFIG = "config.json"
+"""What stands beside weights of Hugging Face."""
 
 _OF_TENSORFLOW = (".h5", ".hdf5", ".keras", ".pb", ".tflite")
 
@@ -68,8 +72,8 @@ def check_model(model: str | os.PathLike[str]) -> None:
         return
     if model == DEFAULT_MODEL:
         raise ArtifactError("the packaged model is missing; reinstall fer-edge")
-    if isinstance(model, str) and "://" in model:
-        raise ArtifactError(f"{model} is an address; download the model and give its path")
+    if address := as_address(model):
+        raise ArtifactError(f"{address} is an address; download the model and give its path")
     names = ", ".join(map(repr, packaged_models() or (DEFAULT_MODEL,)))
     raise ArtifactError(
         f"there is no model at {model}, or none that you may see; give {names}, a model directory "
@@ -106,13 +110,18 @@ class Model:
 
         ``model`` is the name of a packaged model, a model directory, or an artifact. Raises
         ArtifactError where there is none and for a damaged manifest, and ConfigurationError for a
-        file that is no artifact.
+        file that is no artifact and a folder of Hugging Face's weights.
         """
         if isinstance(model, Model):
             return cls(model.name, model.path, model.manifest, spec) if spec else model
         check_model(model)
         path, name = model_path(model), os.fspath(model)
         if os.path.isdir(path):
+            if os.path.exists(path / _CONFIG) and not os.path.lexists(path / MANIFEST):
+                raise ConfigurationError(
+                    f"{path} is a folder of weights with a {_CONFIG}, such as Hugging Face's, and "
+                    f"no model directory. {import_advice(path)}"
+                )
             return cls(name, path, Manifest.read(path), spec)
         return cls(name, path, None, spec)
 

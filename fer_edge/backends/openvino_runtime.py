@@ -19,6 +19,8 @@ import sys
 import threading
 from typing import Any
 
+from fer_edge.errors import EngineError
+from fer_edge.system.calls import forked_during_a_call
 from fer_edge.system.forking import in_each_child
 
 _TOOLS, _TELEMETRY = "openvino.tools.ovc", "openvino_telemetry"
@@ -64,9 +66,19 @@ in_each_child(_renew_lock)
 
 
 def process_core() -> Any:
-    """The ``Core`` of this process, which is never freed; a forked child gets its own."""
+    """The ``Core`` of this process, which is never freed; a forked child gets its own.
+
+    Raises EngineError in a child whose parent used OpenVINO and had a call under way at the fork:
+    OpenVINO's locks may be held there for ever.
+    """
     with _making:
         if os.getpid() not in _cores:
+            if _cores and forked_during_a_call():
+                raise EngineError(
+                    "OpenVINO does not work in this process: it was forked while another thread of "
+                    "the parent was in a call, whose locks stay held here. Start processes with "
+                    "spawn, fork while nothing is predicted, or use backend='onnxruntime'"
+                )
             # the parent's stays: its threads are not in this process, so ending it could hang
             _cores[os.getpid()] = ov.Core()
         return _cores[os.getpid()]

@@ -17,7 +17,7 @@ from fer_edge.cli.pictures import search_hint
 from fer_edge.command import open_predictor, result_target, say
 from fer_edge.faces.detection import FaceDetector
 from fer_edge.live.recording import Outputs, record
-from fer_edge.live.sources import Source
+from fer_edge.live.sources import Source, source_named
 from fer_edge.live.tracking import TrackedFrame, Tracking
 from fer_edge.live.video_file import NO_FFMPEG
 from fer_edge.system.progress import progress
@@ -42,8 +42,7 @@ def follow_video(options: Namespace) -> int:
 
 def follow_camera(options: Namespace) -> int:
     """Follow the faces in front of a camera until it is time, or Ctrl-C; returns the exit code."""
-    source: Source = int(options.source) if options.source.isdecimal() else options.source
-    with _tracking(options, source) as (tracking, detector):
+    with _tracking(options, source_named(options.source)) as (tracking, detector):
         print(f"{tracking.source.info.name}: reading; Ctrl-C stops", flush=True)
         head = record(
             tracking, _outputs(options), seconds=options.seconds, on_frame=_changes_told()

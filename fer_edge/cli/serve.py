@@ -74,7 +74,7 @@ def show_camera(options: Namespace) -> int:
 
 
 def _serve(options: Namespace, started: Callable[[str], object] = lambda _: None) -> int:
-    from fer_edge.live.sources import open_source, without_secrets  # needs OpenCV
+    from fer_edge.live.sources import open_source, source_named, without_secrets  # needs OpenCV
 
     with requires("serve"):
         from fer_edge.serve.app import create_app
@@ -105,8 +105,7 @@ def _serve(options: Namespace, started: Callable[[str], object] = lambda _: None
             for name, model in models.items()
         }
         cameras = {
-            without_secrets(one): partial(open_source, int(one) if one.isdecimal() else one)
-            for one in options.camera
+            without_secrets(one): partial(open_source, source_named(one)) for one in options.camera
         }
         app = create_app(predictors, settings, cameras)
 

@@ -43,6 +43,7 @@ from fer_edge.evaluation.lists import MAX_LISTED, PATH_COLUMNS, read_list
 from fer_edge.evaluation.picture_files import PICTURES, named_alike, open_file, opened, what_it_is
 from fer_edge.evaluation.pixel_tables import MAX_PICTURES, read_pixels
 from fer_edge.evaluation.tables import open_table
+from fer_edge.system.read_file import as_address
 
 __all__ = [
     "SIDE",
@@ -181,6 +182,8 @@ def entries_of(data: Data, split: str | None = None) -> Iterator[Survey]:
             else:
                 yield survey(listing, path)
     elif not os.path.isfile(path):
+        if address := as_address(path):
+            raise DataError(f"{address} is an address; download the data set and give its path")
         raise DataError(
             f"no FER2013 at {path}{named_alike(path)}: give Kaggle's zip or folder, a CSV file, a "
             "folder of classes or a list of pictures"

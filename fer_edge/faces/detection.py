@@ -24,6 +24,7 @@ from fer_edge.faces.detectors import Detection, Detector, Haar
 from fer_edge.images.pixels import check_frame
 from fer_edge.images.reading import MAX_PIXELS, MAX_SIDE
 from fer_edge.prediction import Prediction
+from fer_edge.system.calls import under_way
 from fer_edge.system.forking import ProcessBound
 
 MIN_SIZE = 24
@@ -95,6 +96,7 @@ class FaceDetector(ProcessBound):
     settings out of range.
     """
 
+    @under_way
     def __init__(
         self,
         model: str | Path = "yunet",
@@ -117,6 +119,7 @@ class FaceDetector(ProcessBound):
         """Which detector it is: ``"yunet"`` or ``"haar"``."""
         return self._detector.name
 
+    @under_way
     def detect(self, frame: npt.NDArray[np.uint8], *, min_score: float | None = None) -> list[Face]:
         """Find the faces of a frame, the largest first.
 

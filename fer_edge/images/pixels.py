@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ _FOREIGN = {
 }
 """How pictures of other packages become arrays."""
 _DECODE = "cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)"
+_PIXELS = "give uint8 (H, W) or (H, W, 3), as cv2.imread does"
 _SEVERAL = "give several crops to predict_batch, and frames one by one"
 
 
@@ -63,7 +65,7 @@ def is_one_picture(shape: tuple[int, ...]) -> bool:
 def _complaint(value: Any, least: int) -> str:
     """What is wrong with pixels, and what to do about it; empty where nothing is."""
     if not isinstance(value, np.ndarray):
-        return f"expected pixels in a numpy array, not {other_kind(value)}"
+        return f"expected pixels in a numpy array, not {other_kind(value, _PIXELS)}"
     if value.dtype != _UINT8:
         return f"expected uint8 pixels, not {value.dtype}; {_conversion(value)}"
     if value.ndim != _GRAY_AXES and value.shape[2:] not in ((1,), (3,)):
@@ -86,10 +88,10 @@ def _complaint(value: Any, least: int) -> str:
     return ""
 
 
-def other_kind(value: Any) -> str:
-    """What came in place of an array, and what to do about it."""
+def other_kind(value: Any, otherwise: str = "") -> str:
+    """What came in place of an array, and what to do about it; ``otherwise`` if nothing special."""
     kind, package = type(value).__name__, type(value).__module__.partition(".")[0]
-    advice = ""
+    advice = otherwise
     if value is None:
         kind, advice = (
             "None",
@@ -104,7 +106,9 @@ def other_kind(value: Any) -> str:
         advice = f"decode the file's bytes first: {_DECODE}"
     elif hasattr(value, "read"):
         advice = f"give its path, or data = file.read() and then {_DECODE}"
-    elif isinstance(value, (list, tuple)) and value and all(map(_is_picture, value)):
+    elif isinstance(value, Iterator) or (
+        isinstance(value, (list, tuple)) and value and all(map(_is_picture, value))
+    ):
         advice = _SEVERAL
     elif isinstance(value, tuple) and any(isinstance(item, np.ndarray) for item in value):
         advice = "give the array in it alone: VideoCapture.read() gives (ok, frame)"

@@ -22,7 +22,6 @@ settings of the whole process would silence them, and those are not a library's 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -32,7 +31,7 @@ import numpy.typing as npt
 
 from fer_edge.errors import InputError
 from fer_edge.images.header import PictureSize, check_complete, orientation, picture_size
-from fer_edge.system.read_file import read_file
+from fer_edge.system.read_file import as_address, read_file
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Suffixes of these formats, in lower case. The reader itself looks at the bytes alone."""
@@ -49,8 +48,6 @@ MAX_BYTES = 256 << 20
 Image: TypeAlias = npt.NDArray[np.uint8]
 
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_ANYDEPTH
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|data:")
-"""A path has one of the two slashes left; a drive has a single letter."""
 _DEPTHS = (8, 10, 12, 14, 16)
 """Bits of a pixel that a picture stored with 16 may have in truth."""
 _UPRIGHT: dict[int, Callable[[Image], Image]] = {
@@ -78,9 +75,9 @@ def read_image(path: str | os.PathLike[str]) -> Image:
             "predict and analyze as a numpy array"
         )
     where = os.fspath(path)
-    if _ADDRESS.match(where) and not os.path.lexists(where):
+    if address := as_address(where):
         raise InputError(
-            f"{where!r:.100} is an address; download the picture, or decode a data URL, and give "
+            f"{address!r:.100} is an address; download the picture, or decode a data URL, and give "
             "the path of its file. FaceAnalyzer.track opens the addresses of cameras and videos"
         )
     return decode_image(read_file(where, "picture", MAX_BYTES, InputError), where)

@@ -41,7 +41,8 @@ def record(
 
     Ctrl-C ends the recording of a live source as ``seconds`` does. For a file it leaves nothing
     behind. Returns the JSON without its frames. Raises what `Tracking` raises, InputError for an
-    output that would replace the video or another output, and OSError where something cannot be
+    output that would replace the video or another output or whose name says another format than is
+    written, and OSError where something cannot be
     written; the video that was written until then stays and plays.
     """
     source, labels = tracking.source, tracking.labels
@@ -99,7 +100,7 @@ def _timeline(
 
 
 def _check_names(read: Path | None, outputs: Outputs) -> None:
-    """Raise InputError where an output would replace the video that is read, or another output."""
+    """Raise InputError for an output that replaces the video or another, or is misnamed."""
     taken = {read.resolve()} if read is not None else set()
     for path in (outputs.video, outputs.csv, outputs.json, outputs.timeline):
         if not isinstance(path, Path):
@@ -109,3 +110,10 @@ def _check_names(read: Path | None, outputs: Outputs) -> None:
         if path.resolve() in taken:
             raise InputError(f"{path} is named for two outputs; give each a name of its own")
         taken.add(path.resolve())
+    for path, suffixes in ((outputs.video, (".mp4", ".m4v")), (outputs.timeline, (".png",))):
+        if path is not None and path.suffix.lower() not in ("", *suffixes):
+            kind = suffixes[0][1:].upper()
+            raise InputError(
+                f"{path} ends in {path.suffix}, and {kind} is what is written; end it in "
+                f"{suffixes[0]}"
+            )

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from fer_edge.errors import EngineError, InputError
 from fer_edge.system.forking import ProcessBound
-from fer_edge.system.read_file import refuse_git_lfs
+from fer_edge.system.read_file import as_address, refuse_git_lfs
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Source: TypeAlias = "str | os.PathLike[str] | int | Iterable[tuple[Image, float]] | FrameSource"
@@ -120,13 +120,16 @@ class FrameSource(ProcessBound):
 def open_source(source: Source) -> FrameSource:
     """Open a source and check that it can be read.
 
-    Raises InputError for a file that is missing or that OpenCV cannot decode, and EngineError for a
+    Raises InputError for a file that is missing or that OpenCV cannot decode and for a negative
+    number of a camera, and EngineError for a
     camera or stream that cannot be opened and for a GStreamer pipeline where OpenCV was built
     without GStreamer.
     """
     if isinstance(source, FrameSource):
         return source
     if isinstance(source, int):
+        if source < 0:  # OpenCV's "any camera" may be a segmentation fault
+            raise InputError(f"expected the number of a camera, 0 for the first, not {source}")
         return _live(source, f"camera {source}")
     if isinstance(source, (str, os.PathLike)):
         where = os.fspath(source)
@@ -139,6 +142,11 @@ def open_source(source: Source) -> FrameSource:
             f"pairs of a frame and its time, not {type(source).__name__}. analyze takes one picture"
         )
     return FrameSource(SourceInfo("frames", live=False), _from_pairs(source))
+
+
+def source_named(text: str) -> int | str:
+    """A source as a command is given it: digits are the number of a camera."""
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def without_secrets(text: str) -> str:
@@ -172,6 +180,12 @@ def _checked_time(seconds: object, index: int) -> float:
 def _file(path: Path) -> FrameSource:
     if path.is_dir():
         raise InputError(f"{path} is a folder; give one video file")
+    if address := as_address(path):
+        raise InputError(
+            f"{without_secrets(address)} is an address; download the video and give its file. A "
+            "stream is followed with: fer-edge camera --source ADDRESS, or by giving track the "
+            "address as text"
+        )
     if not path.exists():
         raise InputError(f"there is no file {str(path)!r}; check the path")
     if not path.is_file():

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 from fer_edge.errors import FerEdgeError
 
 GIT_LFS_START = b"version https://git-lfs.github.com/spec/"
 GIT_LFS_ADVICE = "is a Git LFS pointer, not the file itself; fetch the file with: git lfs pull"
+_WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+)?html\b", re.IGNORECASE)
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+|data:")
+"""A path has one of the two slashes left; a drive has a single letter."""
 
 
 def read_file(
@@ -19,7 +23,8 @@ def read_file(
     ``what`` names the kind of file in messages, such as ``"picture"``. Raises ``error`` where there
     is no such file, for one that this user may not read, for a folder, pipe, socket or device
     (none of them is read, and a pipe without a writer does not block), for more than ``most``
-    bytes, and for a Git LFS pointer that stands in the file's place.
+    bytes, for an address, and for what may stand in the file's place: nothing, a web page, or a Git
+    LFS pointer.
     """
     where = os.fspath(path)
     try:
@@ -30,6 +35,10 @@ def read_file(
             _check(status, where, what, most, error)
             data = stream.read(status.st_size)
     except FileNotFoundError as problem:
+        if address := as_address(where):
+            raise error(
+                f"{address:.300} is an address; download the {what} and give its path"
+            ) from problem
         raise error(f"there is no {what} at {where!r:.300}; check the path") from problem
     except PermissionError as problem:
         raise error(
@@ -37,7 +46,7 @@ def read_file(
         ) from problem
     except (OSError, ValueError) as problem:
         raise error(f"cannot read the {what} {where!r:.300}: {reason_of(problem)}") from problem
-    if advice := git_lfs_advice(data):
+    if advice := _not_the_file(data):
         raise error(f"{where} {advice}")
     return data
 
@@ -45,6 +54,14 @@ def read_file(
 def reason_of(problem: Exception) -> str:
     """What went wrong, without the path, which stands in the message already."""
     return getattr(problem, "strerror", None) or str(problem)
+
+
+def as_address(path: str | os.PathLike[str]) -> str | None:
+    """The address that was given in place of a path, if it is one and nothing is there."""
+    where = os.fspath(path)
+    if not _ADDRESS.match(where) or os.path.lexists(where):
+        return None
+    return _ADDRESS.sub(lambda found: f"{found[1]}://" if found[1] else found[0], where, count=1)
 
 
 def git_lfs_advice(start: bytes) -> str | None:
@@ -64,6 +81,15 @@ def refuse_git_lfs(path: str | os.PathLike[str], error: type[FerEdgeError]) -> N
         return
     if advice := git_lfs_advice(start):
         raise error(f"{os.fspath(path)} {advice}")
+
+
+def _not_the_file(data: bytes) -> str | None:
+    """What to do about what stands in a file's place."""
+    if not data:
+        return "has 0 bytes; copy or download the file again"
+    if _WEB_PAGE.match(data):
+        return "is a web page, not the file itself; download the file by its direct link"
+    return git_lfs_advice(data)
 
 
 def _check(

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from fer_edge import __version__, errors
-from fer_edge.command import Output, add_command, command_parser, run_command, say, write_result
+from fer_edge.command import (
+    Output,
+    add_command,
+    add_data_option,
+    command_parser,
+    run_command,
+    say,
+    write_result,
+)
 from fer_edge.errors import DataError, FerEdgeError
 
 
@@ -94,6 +102,19 @@ def test_bad_usage_ends_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         run_command(command(lambda _: 0), arguments)
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("sub", [False, True], ids=["a command", "a command of a command"])
+def test_an_empty_path_is_not_the_current_folder(
+    sub: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = command_parser("fer-test", "Test.", common=not sub)
+    if sub:
+        parser = add_command(parser.add_subparsers(), "look", "look at it", lambda _: 0)
+    add_data_option(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--data", ""])
+    assert "argument --data: expected a path, not an empty one" in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

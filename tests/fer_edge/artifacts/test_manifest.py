@@ -110,7 +110,7 @@ def test_no_entry_can_be_removed_unseen(name: str, folder: Path) -> None:
     [
         lambda text: text.rstrip(),
         lambda text: text + b"\n",
-        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: text.replace(b"\n", b"\r\n ", 1),
         lambda text: text.replace(b'"fp32"', b'"\\u0066p32"', 1),
         lambda text: json.dumps(dict(reversed(json.loads(text).items())), indent=2).encode(),
     ],
@@ -122,6 +122,13 @@ def test_no_byte_can_be_changed_unseen(change: Callable[[bytes], bytes], folder:
     assert path.read_bytes() != text
     with pytest.raises(ArtifactError, match="changed after it was written"):
         Manifest.read(folder)
+
+
+def test_line_ends_and_a_mark_that_git_or_an_editor_changed_mean_nothing(folder: Path) -> None:
+    before = Manifest.read(folder)
+    path = folder / MANIFEST
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert Manifest.read(folder) == before
 
 
 def test_a_folder_without_a_manifest_is_no_model_directory(tmp_path: Path) -> None:

@@ -157,11 +157,35 @@ def test_a_format_that_is_not_there_is_never_replaced_by_another(directory: Path
         _find(directory, formats=("openvino",))
 
 
-@pytest.mark.parametrize("data", [b"", b"int8 onnX", b"int8 onnx and more"])
+@pytest.mark.parametrize("data", [b"int8", b"int8 onnX", b"int8 onnx and more"])
 def test_a_damaged_artifact_is_refused(data: bytes, directory: Path) -> None:
     (directory / "small.onnx").write_bytes(data)
     with pytest.raises(ArtifactError, match=r"small.onnx is damaged: its sha256"):
         _find(directory, formats=("onnx",))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"", "has 0 bytes; copy"), (b"<html>", "is a web page, not the file")]
+)
+def test_what_a_broken_download_left_is_told(data: bytes, message: str, directory: Path) -> None:
+    (directory / "small.onnx").write_bytes(data)
+    with pytest.raises(ArtifactError, match=message):
+        _find(directory, formats=("onnx",))
+    with pytest.raises(ArtifactError, match=message):
+        Model.open(directory / "small.onnx").artifact("onnxruntime")
+
+
+def test_a_folder_of_hugging_face_leads_to_the_import(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigurationError, match=r"Hugging Face's.* fer-train import --weights"):
+        Model.open(tmp_path)
+
+
+@pytest.mark.parametrize("given", ["https://a.b/m.onnx", Path("https://a.b/m.onnx")])
+def test_an_address_is_no_model(given: str | Path) -> None:
+    with pytest.raises(ArtifactError, match=r"^https://a\.b/m\.onnx is an address; download the"):
+        Model.open(given)
 
 
 def test_a_lacking_artifact_is_told(directory: Path) -> None:
@@ -196,7 +220,7 @@ def test_a_file_that_the_backend_does_not_open_is_told_with_those_that_do(tmp_pa
 
 @pytest.mark.parametrize("suffix", [".bin", ".BIN"])
 def test_the_weights_of_an_ir_are_found_in_either_case(tmp_path: Path, suffix: str) -> None:
-    (tmp_path / "MODEL.XML").touch()
+    (tmp_path / "MODEL.XML").write_bytes(b"graph")
     (tmp_path / f"MODEL{suffix}").write_bytes(b"weights")
     artifact = Model.open(tmp_path / "MODEL.XML").artifact("openvino")
     assert artifact.companions == {"MODEL.bin": b"weights"}
@@ -284,6 +308,13 @@ def test_what_a_manifest_lists_is_read_without_a_choice(directory: Path) -> None
 def test_a_damaged_companion_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"m\.bin is damaged"):
         _find(_with_weights(tmp_path, b"Weights"), ("openvino",))
+
+
+def test_line_ends_that_git_changed_are_changed_back(tmp_path: Path) -> None:
+    graph = b"<net>\n</net>\n"
+    folder = _directory(tmp_path, {"m.xml": graph}, _entry("m.xml", graph, ()))
+    (folder / "m.xml").write_bytes(graph.replace(b"\n", b"\r\n"))
+    assert _find(folder, ("openvino",)).data == graph
 
 
 def test_companions_lie_beside_a_single_file(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from forked import in_a_child
+
+from fer_edge.system.calls import under_way
 
 pytest.importorskip("openvino")
 
@@ -62,3 +65,25 @@ def test_a_process_has_one_core_and_a_forked_child_its_own() -> None:
 
 def test_the_tools_are_imported_by_whoever_asks_for_them_and_not_before() -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], check=True)
+
+
+def test_a_child_that_was_forked_during_a_call_is_told_what_to_do() -> None:
+    from fer_edge.backends.openvino_runtime import process_core
+
+    process_core()
+    begun, enough = threading.Event(), threading.Event()
+
+    @under_way
+    def work() -> None:
+        begun.set()
+        enough.wait(20)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    outcome = in_a_child(process_core)
+    enough.set()
+    thread.join()
+    assert outcome.startswith("EngineError: OpenVINO does not work in this process: it was forked")
+    assert "spawn" in outcome
+    assert "backend='onnxruntime'" in outcome

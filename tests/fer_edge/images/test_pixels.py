@@ -68,7 +68,10 @@ UNFIT = [
     pytest.param(io.BytesIO(b"x"), "not BytesIO; give its path, or data = file.read", id="file"),
     pytest.param(of("PIL.Image", "Image"), "not PIL.Image; give np.asarray", id="PIL"),
     pytest.param(of("torch", "Tensor"), r"not torch.Tensor; give tensor\.cpu\(\)", id="torch"),
-    pytest.param(object(), "pixels in a numpy array, not object", id="object"),
+    pytest.param(object(), r"not object; give uint8 \(H, W\)", id="object"),
+    pytest.param({"face": 1}, r"not dict; give uint8 \(H, W\)", id="dict"),
+    pytest.param(5, r"not int; give uint8 \(H, W\)", id="number"),
+    pytest.param(iter(()), "iterator; give several crops to predict_batch", id="iterator"),
     pytest.param(np.zeros((), np.uint8), r"for colour, not \(\)", id="scalar"),
     pytest.param(np.zeros(48, np.uint8), r"not \(48,\); .* decode it first: cv2", id="one axis"),
     pytest.param(

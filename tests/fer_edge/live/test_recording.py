@@ -109,6 +109,21 @@ def test_two_outputs_have_two_names(analyzer: FaceAnalyzer, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("video", "o.gif", r"o\.gif ends in \.gif, and MP4 is what is written; end it in \.mp4"),
+        ("timeline", "o.jpg", r"o\.jpg ends in \.jpg, and PNG is what is written"),
+    ],
+)
+def test_an_output_is_named_as_what_it_is(
+    analyzer: FaceAnalyzer, tmp_path: Path, kind: str, name: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        record(analyzer.track(crossing(5, 1)), Outputs(**{kind: tmp_path / name}))
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("kind", ["video", "csv", "json", "timeline"])
 def test_an_output_that_cannot_be_written_is_told_before_the_first_frame(
     analyzer: FaceAnalyzer, tmp_path: Path, kind: str

@@ -14,7 +14,7 @@ from forked import in_a_child
 from portrait_videos import write_video
 
 from fer_edge.errors import ConfigurationError, EngineError, InputError
-from fer_edge.live.sources import open_source, without_secrets
+from fer_edge.live.sources import open_source, source_named, without_secrets
 
 Image = npt.NDArray[np.uint8]
 
@@ -141,8 +141,22 @@ def test_paths_that_are_no_file_are_errors(tmp_path: Path) -> None:
         open_source(tmp_path / "gone.mp4")
     with pytest.raises(InputError, match="is a device, pipe or socket"):
         open_source("/dev/null")
+    with pytest.raises(InputError, match=r"https://a\.b/c\.mp4 is an address; .*camera --source"):
+        open_source(Path("https://a.b/c.mp4"))
     with pytest.raises(InputError, match=r"expected a video file.*not float"):
         open_source(0.5)  # type: ignore[arg-type]
+
+
+def test_a_negative_number_is_no_camera() -> None:
+    with pytest.raises(
+        InputError, match="expected the number of a camera, 0 for the first, not -1"
+    ):
+        open_source(source_named("-1"))
+
+
+@pytest.mark.parametrize(("text", "source"), [("0", 0), ("-1", -1), ("a.mp4", "a.mp4"), ("-", "-")])
+def test_a_number_in_words_of_a_command_is_a_camera(text: str, source: int | str) -> None:
+    assert source_named(text) == source
 
 
 @pytest.mark.filterwarnings("ignore")

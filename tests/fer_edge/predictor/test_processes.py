@@ -200,3 +200,40 @@ def test_a_program_may_end_with_streams_that_nobody_closed(tiny_artifact: Path) 
     )
     assert (answer.returncode, answer.stderr) == (0, "")
     assert len(answer.stdout.split()) == 2
+
+
+BUSY = """
+import sys, threading
+import numpy as np
+from fer_edge import FaceAnalyzer, Predictor
+
+fer = Predictor(sys.argv[1], backend=sys.argv[2], threads=1)
+faces = FaceAnalyzer(fer)
+crops = np.zeros((1024, *fer.info.spec.input.shape), np.uint8)
+picture = np.zeros((640, 640, 3), np.uint8)
+called = threading.Event()
+
+def work():
+    while True:
+        fer.predict_tensor(crops)
+        faces.analyze(picture)
+        called.set()
+
+threading.Thread(target=work, daemon=True).start()
+called.wait(20)
+"""
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_program_may_end_while_a_daemon_thread_predicts(
+    tiny_artifact: Path, backend: str
+) -> None:
+    pytest.importorskip(backend)
+    answer = subprocess.run(
+        [sys.executable, "-c", BUSY, str(tiny_artifact), backend],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")

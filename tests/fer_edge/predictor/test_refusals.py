@@ -38,6 +38,12 @@ def test_what_cannot_be_iterated_is_no_batch(fer: Predictor, nothing: Any) -> No
         fer.predict_batch(nothing)
 
 
+@pytest.mark.parametrize("nothing", [3, {"face": 3}])
+def test_what_is_no_batch_is_told_what_to_give(fer: Predictor, nothing: Any) -> None:
+    with pytest.raises(InputError, match="; give a list of arrays or paths"):
+        fer.predict_batch(nothing)
+
+
 @pytest.mark.parametrize("path", ["face.png", Path("face.png")])
 def test_a_path_is_no_batch(fer: Predictor, path: Any) -> None:
     for call in (fer.predict_batch, fer.predict_stream):

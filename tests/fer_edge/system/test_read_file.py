@@ -12,6 +12,7 @@ import pytest
 from fer_edge.errors import ArtifactError, InputError
 from fer_edge.system.read_file import (
     GIT_LFS_START,
+    as_address,
     git_lfs_advice,
     read_file,
     refuse_git_lfs,
@@ -113,6 +114,44 @@ def test_a_git_lfs_pointer_is_not_taken_for_the_file(file: Path) -> None:
     file.write_bytes(GIT_LFS_START + b"v1\noid sha256:0\nsize 1\n")
     with pytest.raises(ArtifactError, match="fetch the file with: git lfs pull"):
         read_file(file, "model", 1000, ArtifactError)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "file has 0 bytes; copy or download the file again"),
+        (b"<!DOCTYPE html>", "is a web page, not the file itself; download the file by its direct"),
+        (b"\xef\xbb\xbf\n<HTML lang=en>", "is a web page"),
+    ],
+)
+def test_what_stands_in_a_files_place_is_told(file: Path, data: bytes, message: str) -> None:
+    file.write_bytes(data)
+    with pytest.raises(ArtifactError, match=message):
+        read_file(file, "model", 1000, ArtifactError)
+
+
+@pytest.mark.parametrize("data", [b'<?xml version="1.0"?><net>', b"<net>", b"<htmlish>"])
+def test_xml_is_no_web_page(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+    assert read_file(file, "model", 1000, ArtifactError) == data
+
+
+@pytest.mark.parametrize("given", ["https://a.b/c.onnx", Path("https://a.b/c.onnx")])
+def test_an_address_is_no_path(given: str | Path) -> None:
+    message = "^https://a.b/c.onnx is an address; download the model and give its path"
+    with pytest.raises(ArtifactError, match=message):
+        read_file(given, "model", 5, ArtifactError)
+
+
+def test_a_path_that_looks_like_an_address_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "http:").mkdir()
+    (tmp_path / "http:" / "a").touch()
+    monkeypatch.chdir(tmp_path)
+    assert as_address("http://a") is None
+    assert as_address("C:/a") is None
+    assert as_address(tmp_path / "none") is None
 
 
 def test_other_files_get_no_advice() -> None:

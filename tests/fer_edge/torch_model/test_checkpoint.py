@@ -108,7 +108,7 @@ def test_weights_without_a_spec_are_refused(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "x.safetensors")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95 a pickle", b"\xff" * 100])
+@pytest.mark.parametrize("content", [b"x", b"\x80\x04\x95 a pickle", b"\xff" * 100])
 def test_what_is_no_safetensors_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(content)
     with pytest.raises(ArtifactError, match="not a safetensors file"):

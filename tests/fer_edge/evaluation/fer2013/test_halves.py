@@ -293,3 +293,9 @@ def test_what_is_there_stands_in_the_message_of_an_empty_split(tmp_path: Path) -
     path = write_folder(tmp_path / "a", as_files([Picture("PublicTest", 0, noise(0))]))
     with pytest.raises(DataError, match=r"no pictures of train .*; it has test"):
         load(path, "train")
+
+
+@pytest.mark.parametrize("given", ["https://a.b/fer2013.zip", Path("https://a.b/fer2013.zip")])
+def test_an_address_is_no_data_set(given: str | Path) -> None:
+    with pytest.raises(DataError, match=r"^https://a\.b/fer2013\.zip is an address; download the"):
+        load(given, "train")
