@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import load_file, save_file
 from small_training import SMALL
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -87,6 +89,35 @@ def test_what_cannot_be_frozen_is_refused(
     sources = Sources(initial=str(first.out / BEST) if initial else None)
     with pytest.raises(ConfigurationError, match=message):
         Trainer(replace(RECIPE, frozen=frozen), data, tmp_path / "second", sources=sources)
+
+
+def test_what_is_kept_may_be_mixed_with_the_first_weights(
+    data: TrainingData, tmp_path: Path
+) -> None:
+    Trainer(replace(RECIPE, epochs=1), data, tmp_path / "first").train()
+    sources = Sources(initial=str(tmp_path / "first" / BEST))
+    recipe = replace(RECIPE, epochs=1, initial_share=0.25)
+    trainer = Trainer(recipe, data, tmp_path / "second", sources=sources)
+    trainer.train()
+    kept = load_file(tmp_path / "second" / BEST)
+    first = load_file(tmp_path / "first" / BEST)
+    last = dict(trainer.state.averaged.module.named_parameters())
+    for name, weight in last.items():
+        torch.testing.assert_close(kept[name], 0.25 * first[name] + 0.75 * weight.detach())
+    assert any(not torch.equal(kept[name], first[name]) for name in last)
+
+
+@pytest.mark.parametrize("initial", [None, "test_efficientnet"])
+def test_weights_without_a_head_are_not_mixed(
+    initial: str | None, data: TrainingData, tmp_path: Path
+) -> None:
+    source = None
+    if initial is not None:
+        source = str(tmp_path / "headless.safetensors")
+        save_file(timm.create_model(initial, num_classes=0).state_dict(), source)
+    recipe = replace(RECIPE, initial_share=0.5)
+    with pytest.raises(ConfigurationError, match="give a finished checkpoint of this network"):
+        Trainer(recipe, data, tmp_path / "out", sources=Sources(initial=source))
 
 
 def test_evaluation_does_not_disturb_the_training_network(

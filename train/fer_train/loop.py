@@ -35,6 +35,7 @@ from fer_train.parallel import Execution
 from fer_train.pretrained import load_initial, read_source
 from fer_train.randomness import draw_order, draw_step, draw_view
 from fer_train.recipe import Recipe
+from fer_train.starting import first_weights, freeze, mixed
 from fer_train.state import TrainingState
 from fer_train.stored_answers import StoredAnswers, answers_for
 from fer_train.targets import log_priors
@@ -131,7 +132,8 @@ class Trainer:
             self.initial = load_initial(network, spec, weights, pictures=pictures)
             parent = self.initial.sha256
             how.report(self.initial.describe())
-        self.frozen = _freeze(network, recipe, sources.initial)
+        self.frozen = freeze(network, recipe, self.initial)
+        self.first = first_weights(network, recipe, self.initial)
         network = how.place(network)
         self.run = run_id(recipe, data, parent, sources.learnt_from)
         self.spec = spec.with_provenance(
@@ -365,14 +367,15 @@ class Trainer:
 
     def _evaluate(self) -> tuple[float, float]:
         """Measure accuracy and loss on ``public-test``; the first process tells them to all."""
-        recipe, crops, averaged = self.recipe, self.data.validation, self.state.averaged.module
+        recipe, crops = self.recipe, self.data.validation
+        kept = mixed(self.state.averaged.module, self.first, recipe.initial_share)
         accuracy = loss = math.nan
         if self.how.leads:
-            if batch_norms(averaged):
-                normalized = Normalized(averaged, self.spec).to(self.how.device)
+            if batch_norms(kept):
+                normalized = Normalized(kept, self.spec).to(self.how.device)
                 clean = _clean_crops(self.data, self.spec, recipe.seed, recipe.batch_norm_crops)
                 refresh_batch_norm(normalized, clean.to(self.how.device))
-            logits = logits_of(averaged, self.spec, crops)
+            logits = logits_of(kept, self.spec, crops)
             if np.isfinite(logits).all():
                 scores = metrics.score(crops.labels, metrics.softmax(logits), crops.classes)
                 accuracy, loss = scores.accuracy, scores.nll
@@ -385,30 +388,13 @@ class Trainer:
             )
         if self.how.leads and accuracy > self.state.best_accuracy:
             self.state.best_accuracy = accuracy
-            checkpoint.save(self.out / BEST, averaged.state_dict(), self.spec)
+            checkpoint.save(self.out / BEST, kept.state_dict(), self.spec)
         self.state.losses.append(loss)
         return accuracy, loss
 
 
 def _in_words(steps: list[list[float]]) -> str:
     return ", ".join(f"loss {loss:.3f}, accuracy {accuracy:.0%}" for loss, accuracy in steps)
-
-
-def _freeze(network: nn.Module, recipe: Recipe, initial: str | None) -> list[nn.Module]:
-    """Keep the frozen parts of a network from learning, and return them."""
-    if recipe.frozen and initial is None:
-        raise ConfigurationError("frozen parts keep the weights of --init; give it, or freeze none")
-    parts = dict(network.named_modules())
-    for name in recipe.frozen:
-        if name not in parts:
-            raise ConfigurationError(
-                f"frozen names {name!r}, which is no part of {recipe.network.architecture}; its "
-                f"parts are {', '.join(name for name, _ in network.named_children())}"
-            )
-    frozen = [parts[name].requires_grad_(False) for name in recipe.frozen]
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ConfigurationError("frozen names the whole network; leave a part that can learn")
-    return frozen
 
 
 def _clean_crops(data: TrainingData, spec: ModelSpec, seed: int, count: int) -> torch.Tensor:

@@ -69,7 +69,7 @@ class Recipe:
     hundredth after a linear warm-up. That of ``plateau`` falls to a tenth whenever
     ``plateau_patience`` evaluations in a row brought no smaller loss on ``public-test``. Teachers
     see the same augmented pictures as the student. The averaged weights are evaluated and kept, in
-    fp32, after their batch norms were measured anew.
+    fp32, after the weights of ``--init`` were mixed in and their batch norms were measured anew.
     """
 
     model: str
@@ -121,6 +121,12 @@ class Recipe:
     )
     ema: float = _number(
         0.998, 0, 0.999999, "decay per step of the averaged weights, which are those that are kept"
+    )
+    initial_share: float = _number(
+        0.0,
+        0,
+        0.99,
+        "share of the weights of --init in those that are kept (Wortsman et al., 2022)",
     )
     batch_norm_crops: int = _number(
         4096, 1, _MANY, "training crops on which batch norms are measured before an evaluation"
