@@ -142,7 +142,7 @@ train: $(VENV)/dev.installed
 	$(need_data)$(need_votes)$(BIN)/fer-train campaign --plan train/campaigns/cpu.toml --data $(DATA) --votes $(VOTES) \
 	  --out $(RUNS) --compile
 	$(BIN)/python train/release/results.py $(RUNS)
-	for name in mobilenet dense-3 vit; do \
+	for name in mobilenet dense-4 vit; do \
 	  $(BIN)/python train/release/promote.py $(RUNS)/$$name --data $(DATA) --weights train/weights; done
 
 models: $(VENV)/dev.installed

@@ -63,7 +63,7 @@ def read_spec(path: Path) -> ModelSpec:
     return _parsed(_read(path), path)[1]
 
 
-def load(path: Path) -> tuple[nn.Module, ModelSpec]:
+def load(path: str | Path) -> tuple[nn.Module, ModelSpec]:
     """Rebuild the network and fill it; it comes in evaluation mode on the CPU.
 
     Network and spec are fp32, whatever precision the weights were stored in. Raises ArtifactError
@@ -72,6 +72,7 @@ def load(path: Path) -> tuple[nn.Module, ModelSpec]:
     before anything is computed, so the size of the file limits the cost of loading it, whatever its
     spec asks for.
     """
+    path = Path(path)
     return load_bytes(_read(path), path)
 
 

@@ -334,7 +334,7 @@ def test_the_command_reports_and_writes_json(
     ("content", "told"),
     [
         (None, "there is no checkpoint"),
-        (b"", "not a safetensors file"),
+        (b"", "has 0 bytes; copy or download"),
         (b"\x80\x04\x95pickle", "not a safetensors file"),
     ],
 )

@@ -48,7 +48,7 @@ def test_with_a_model_of_wrong_answers_it_is_exit_code_1(
 def test_with_a_damaged_model_it_still_tells_the_rest(
     model_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (model_directory / "model.onnx").write_bytes(b"")
+    (model_directory / "model.onnx").write_bytes(b"onnx")
     assert main(["doctor", "--model", str(model_directory)]) == 2
     shown = capsys.readouterr().out
     assert "is damaged" in shown

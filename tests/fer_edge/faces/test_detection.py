@@ -239,7 +239,7 @@ class TestChoice:
         with pytest.raises(ArtifactError, match=r"no YuNet at .*nowhere\.onnx"):
             FaceDetector(tmp_path / "nowhere.onnx")
 
-    @pytest.mark.parametrize("content", [b"", YUNET_FILE.read_bytes()[:-1000]])
+    @pytest.mark.parametrize("content", [b"onnx", YUNET_FILE.read_bytes()[:-1000]])
     def test_a_file_that_is_no_network_is_an_error(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "face.onnx"
         path.write_bytes(content)
