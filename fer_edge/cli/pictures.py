@@ -23,6 +23,7 @@ from fer_edge.images.reading import PICTURE_SUFFIXES, read_image
 from fer_edge.predictor import Predictor
 from fer_edge.system.files import write_bytes
 from fer_edge.system.progress import track
+from fer_edge.system.read_file import as_address
 
 SCHEMA = "fer-edge-predict/1"
 
@@ -52,7 +53,8 @@ def predict(options: Namespace) -> int:
                 whole = [_whole(picture, predictor)] if options.crop else None
                 faces = analyzer.analyze(picture) if whole is None else whole
             except InputError as problem:
-                place = "" if str(path) in str(problem) else f"{path}: "  # once is enough
+                named = as_address(path) or str(path)
+                place = "" if named in str(problem) else f"{named}: "  # once is enough
                 say(f"fer-edge predict: {place}{problem}")
                 results.append({"image": str(path), "faces": [], "error": str(problem)})
                 failed += 1

@@ -145,6 +145,13 @@ def test_bad_pictures_alone_give_a_result_of_errors(
     assert "is a folder without pictures" in folder["error"]
 
 
+def test_an_address_is_named_once_and_whole(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("https://cameras/a.jpg") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("fer-edge predict: 'https://cameras/a.jpg' is an address; download")
+    assert told.count("a.jpg") == 1
+
+
 def test_a_crop_that_is_too_small_is_a_bad_picture(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
