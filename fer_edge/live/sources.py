@@ -121,9 +121,8 @@ def open_source(source: Source) -> FrameSource:
     """Open a source and check that it can be read.
 
     Raises InputError for a file that is missing or that OpenCV cannot decode and for a negative
-    number of a camera, and EngineError for a
-    camera or stream that cannot be opened and for a GStreamer pipeline where OpenCV was built
-    without GStreamer.
+    number of a camera, and EngineError for a camera or stream that cannot be opened and for a
+    GStreamer pipeline where OpenCV was built without GStreamer.
     """
     if isinstance(source, FrameSource):
         return source

@@ -1,13 +1,17 @@
-"""What happens in a child of fork."""
+"""What happens in a child of fork, also of one in the middle of a call."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+
+from fer_edge.system.calls import under_way
 
 SECONDS = 60
 
@@ -36,3 +40,23 @@ def in_a_child(act: Callable[[], object]) -> str:
         outcome = stream.read()
     assert os.waitpid(child, 0) == (child, 0)
     return outcome
+
+
+@contextmanager
+def another_thread_in_a_call() -> Iterator[None]:
+    """Another thread is in a call of fer_edge's for the whole block."""
+    begun, enough = threading.Event(), threading.Event()
+
+    @under_way
+    def work() -> None:
+        begun.set()
+        enough.wait(20)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()

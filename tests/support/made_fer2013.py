@@ -63,6 +63,10 @@ def made(usages: Iterable[str] = USAGES) -> list[Picture]:
     return [Picture(usage, label, noise(seed)) for seed, (usage, label) in enumerate(kinds)]
 
 
+def colour(seed: int, height: int = 100, width: int = 100) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
 def png(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", pixels)[1].tobytes()
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-from forked import in_a_child
-
-from fer_edge.system.calls import under_way
+from forked import another_thread_in_a_call, in_a_child
 
 pytest.importorskip("openvino")
 
@@ -71,19 +68,8 @@ def test_a_child_that_was_forked_during_a_call_is_told_what_to_do() -> None:
     from fer_edge.backends.openvino_runtime import process_core
 
     process_core()
-    begun, enough = threading.Event(), threading.Event()
-
-    @under_way
-    def work() -> None:
-        begun.set()
-        enough.wait(20)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert begun.wait(10)
-    outcome = in_a_child(process_core)
-    enough.set()
-    thread.join()
+    with another_thread_in_a_call():
+        outcome = in_a_child(process_core)
     assert outcome.startswith("EngineError: OpenVINO does not work in this process: it was forked")
     assert "spawn" in outcome
     assert "backend='onnxruntime'" in outcome

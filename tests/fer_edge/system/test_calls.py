@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from forked import in_a_child
+from forked import another_thread_in_a_call, in_a_child
 
 from fer_edge.system import calls
 from fer_edge.system.calls import forked_during_a_call, under_way
-
-
-@contextmanager
-def another_thread_in_a_call() -> Iterator[None]:
-    """Another thread is in a call for the whole block."""
-    begun, enough = threading.Event(), threading.Event()
-
-    @under_way
-    def work() -> None:
-        begun.set()
-        enough.wait(20)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert begun.wait(10)
-    yield
-    enough.set()
-    thread.join()
 
 
 @pytest.fixture
